@@ -1,0 +1,224 @@
+"""Arrays of any namespace: NumPy, autograd, PyTorch and JAX.
+
+A kernel takes the namespace from its arguments, so that one implementation serves
+them all and differentiation passes through it. This module holds what the namespaces
+do not share: which one an array belongs to, whether it is being differentiated, and
+how a derivative rule is attached to a kernel.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import array_api_compat
+
+Array = Any
+"""An array of one of the namespaces; their types share no common base."""
+
+
+def _is_autograd_box(array: Array) -> bool:
+    tracer = sys.modules.get("autograd.tracer")
+    return tracer is not None and isinstance(array, tracer.Box)
+
+
+def namespace(*arrays: Array) -> ModuleType:
+    """Return the array namespace that the arguments share.
+
+    Values traced by autograd belong to ``autograd.numpy``, also beside NumPy arrays.
+
+    Raises
+    ------
+    TypeError
+        If the arguments are not arrays, or belong to different libraries.
+    """
+    if any(_is_autograd_box(array) for array in arrays):
+        import autograd.numpy
+
+        return autograd.numpy
+    return array_api_compat.array_namespace(*arrays)
+
+
+def is_traced(*arrays: Array) -> bool:
+    """Tell whether any of the arrays is being differentiated, compiled or mapped.
+
+    Traced arrays have no definite values, so they are not validated; and where a kernel
+    has a fast form in singular frames, they take the form that can be differentiated.
+    """
+    for array in arrays:
+        if _is_autograd_box(array):
+            return True
+        if array_api_compat.is_torch_array(array):
+            import torch
+
+            if (
+                array.requires_grad
+                or torch._C._functorch.is_functorch_wrapped_tensor(array)
+                or torch.autograd.forward_ad.unpack_dual(array).tangent is not None
+            ):
+                return True
+        elif array_api_compat.is_jax_array(array):
+            import jax
+
+            if isinstance(array, jax.core.Tracer):
+                return True
+    return False
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Raise a ValueError if an array that has definite values holds NaN or infinity."""
+    if is_traced(array):
+        return
+    xp = namespace(array)
+    if not bool(xp.all(xp.isfinite(array))):
+        raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
+
+
+def transpose(array: Array) -> Array:
+    """Transpose the last two axes."""
+    return namespace(array).swapaxes(array, -1, -2)
+
+
+def symmetric_part(array: Array) -> Array:
+    """Return ``(A + Aᵀ) / 2``."""
+    return (array + transpose(array)) / 2
+
+
+def eye(rows: int, columns: int, like: Array) -> Array:
+    """Return the ``rows × columns`` identity, of the library, type and device of an array."""
+    if _is_autograd_box(like):
+        return namespace(like).eye(rows, columns, dtype=like.dtype)
+    xp = namespace(like)
+    return xp.eye(rows, columns, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+def diagonal_matrix(values: Array) -> Array:
+    """Return the matrix with the given diagonal, shape=[..., r] to [..., r, r]."""
+    return values[..., None, :] * eye(values.shape[-1], values.shape[-1], values)
+
+
+class Primitive:
+    """A kernel with a derivative rule of its own, under every differentiating library.
+
+    A kernel that goes through a singular value decomposition must not be differentiated
+    by the library: the rule of the decomposition divides by differences of singular
+    values. The rules given here divide by sums, and are themselves made of
+    differentiable kernels, so that derivatives of any order exist.
+
+    Parameters
+    ----------
+    value : callable
+        ``value(*arrays, **static)``: an array or a tuple of arrays.
+    jvp : callable
+        ``jvp(arrays, result, tangents, **static)``: the tangents of the result.
+    vjp : callable
+        ``vjp(arrays, result, cotangents, **static)``: a tuple of cotangents, one for
+        each of the arrays.
+    """
+
+    def __init__(self, value: Callable, jvp: Callable, vjp: Callable):
+        self._value = value
+        self._jvp = jvp
+        self._vjp = vjp
+        self._for_static = functools.lru_cache(maxsize=None)(self._build)
+
+    def __call__(self, *arrays: Array, **static: Any) -> Any:
+        if not is_traced(*arrays):
+            return self._value(*arrays, **static)
+        build = {"autograd": self._autograd, "torch": self._torch, "jax": self._jax}
+        library = namespace(*arrays).__name__
+        kind = next(name for name in build if name in library)
+        return self._for_static(build[kind], tuple(static.items()))(*arrays)
+
+    @staticmethod
+    def _build(build: Callable, static: tuple) -> Callable:
+        return build(dict(static))
+
+    def _autograd(self, static: dict) -> Callable:
+        from autograd.extend import defjvp, defvjp, primitive
+
+        function = primitive(lambda *arrays: self._value(*arrays, **static))
+
+        def pull_back(argnums: tuple, result: Any, arrays: tuple, _: dict) -> Callable:
+            def cotangents_of(cotangents: Any) -> tuple:
+                pulled = self._vjp(arrays, result, cotangents, **static)
+                return tuple(pulled[i] for i in argnums)
+
+            return cotangents_of
+
+        def push_forward(
+            argnums: tuple, tangents: tuple, result: Any, arrays: tuple, _: dict
+        ) -> Any:
+            xp = namespace(*arrays)
+            every = [xp.zeros_like(array) for array in arrays]
+            for argnum, tangent in zip(argnums, tangents, strict=True):
+                every[argnum] = tangent
+            return self._jvp(arrays, result, tuple(every), **static)
+
+        from autograd.core import defjvp_argnums, defvjp_argnums
+
+        defvjp_argnums(function, pull_back)
+        defjvp_argnums(function, push_forward)
+        return function
+
+    def _torch(self, static: dict) -> Callable:
+        import torch
+
+        rule = self
+
+        class Function(torch.autograd.Function):
+            generate_vmap_rule = True
+
+            @staticmethod
+            def forward(*arrays: Array) -> Any:
+                return rule._value(*arrays, **static)
+
+            @staticmethod
+            def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+                outputs = output if isinstance(output, tuple) else (output,)
+                ctx.save_for_backward(*inputs, *outputs)
+                ctx.save_for_forward(*inputs, *outputs)
+                ctx.n_inputs = len(inputs)
+                ctx.is_tuple = isinstance(output, tuple)
+
+            @staticmethod
+            def _saved(ctx: Any) -> tuple:
+                saved = ctx.saved_tensors
+                result = saved[ctx.n_inputs :]
+                return saved[: ctx.n_inputs], result if ctx.is_tuple else result[0]
+
+            @staticmethod
+            def backward(ctx: Any, *cotangents: Array) -> tuple:
+                arrays, result = Function._saved(ctx)
+                return rule._vjp(
+                    arrays,
+                    result,
+                    cotangents if ctx.is_tuple else cotangents[0],
+                    **static,
+                )
+
+            @staticmethod
+            def jvp(ctx: Any, *tangents: Array) -> Any:
+                arrays, result = Function._saved(ctx)
+                tangents = tuple(
+                    torch.zeros_like(array) if tangent is None else tangent
+                    for array, tangent in zip(arrays, tangents, strict=True)
+                )
+                return rule._jvp(arrays, result, tangents, **static)
+
+        return Function.apply
+
+    def _jax(self, static: dict) -> Callable:
+        import jax
+
+        @jax.custom_jvp
+        def function(*arrays: Array) -> Any:
+            return self._value(*arrays, **static)
+
+        @function.defjvp
+        def _(arrays: tuple, tangents: tuple) -> tuple:
+            result = function(*arrays)
+            return result, self._jvp(arrays, result, tangents, **static)
+
+        return function

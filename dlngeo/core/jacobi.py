@@ -1,0 +1,204 @@
+r"""The Jacobi matrices of a balanced network: the one kernel under everything.
+
+For a pair of singular values ``λ_k, λ_l`` of the factors let ``T_kl`` be the
+``(N-1) × (N-1)`` tridiagonal Toeplitz matrix with diagonal ``λ_k² + λ_l²`` and
+off-diagonal ``-λ_k λ_l``. It is the Gram matrix of the vertical fields of the balanced
+manifold and of its normal fields, and its determinant
+
+.. math:: r_{kl} = \det T_{kl} = \sum_{p=1}^{N} λ_k^{2(N-p)} λ_l^{2(p-1)}
+
+is the weight of the entry ``(k, l)`` in the depth metric ([MY25] Thm 4; THEORY 2).
+Everything here is evaluated as a sum of positive terms: there is no cancellation at
+``λ_k = λ_l``.
+"""
+
+import math
+
+from dlngeo.core.arrays import Array, namespace
+
+
+def depth_kernel(left: Array, right: Array, depth: int) -> Array:
+    r"""Return ``r_kl``, the determinant of ``T_kl``.
+
+    .. math:: r_{kl} = \sum_{p=1}^{N} λ_k^{2(N-p)} μ_l^{2(p-1)}
+
+    Parameters
+    ----------
+    left, right : array-like, shape=[..., m], shape=[..., n]
+        Singular values ``λ`` and ``μ`` of the factors; zeros are allowed.
+    depth : int
+        Depth ``N``.
+
+    Returns
+    -------
+    kernel : array-like, shape=[..., m, n]
+
+    References
+    ----------
+    [MY25] Thm 4; THEORY 2.
+    """
+    xp = namespace(left, right)
+    squares, other = left[..., :, None] ** 2, right[..., None, :] ** 2
+    kernel = power = xp.ones_like(squares * other)
+    for _ in range(depth - 1):
+        power = power * other
+        kernel = kernel * squares + power
+    return kernel
+
+
+def log_depth_kernel(left: Array, right: Array, depth: int) -> Array:
+    r"""Return ``log r_kl``, without overflow or underflow at any scale and depth.
+
+    With ``ρ`` the smaller of ``λ_k², μ_l²`` over the larger one ``m``,
+    ``log r_kl = (N-1) log m + log Σ_{j<N} ρ^j``.
+
+    Parameters and shapes as in `depth_kernel`; the values must be positive.
+
+    References
+    ----------
+    [MY25] Thm 4; THEORY 2, 4.
+    """
+    xp = namespace(left, right)
+    gap = 2 * (xp.log(left)[..., :, None] - xp.log(right)[..., None, :])
+    larger = xp.log(left)[..., :, None] + xp.log(right)[..., None, :] + xp.abs(gap) / 2
+    ratio = xp.exp(-xp.abs(gap))
+    geometric = xp.ones_like(ratio)
+    for _ in range(depth - 1):
+        geometric = geometric * ratio + 1
+    return (depth - 1) * larger + xp.log(geometric)
+
+
+def log_depth_kernel_derivative(left: Array, right: Array, depth: int) -> Array:
+    r"""Return the derivative of ``log r_kl`` by ``log λ_k``.
+
+    It is ``2 Σ_p (N-p) w_p`` with the positive weights
+    ``w_p = λ_k^{2(N-p)} μ_l^{2(p-1)} / r_kl`` that sum to one.
+
+    Parameters and shapes as in `log_depth_kernel`.
+
+    References
+    ----------
+    THEORY 4 (own derivation, free of the cancellation of the two-term form).
+    """
+    xp = namespace(left, right)
+    gap = 2 * (xp.log(left)[..., :, None] - xp.log(right)[..., None, :])
+    ratio = xp.exp(-xp.abs(gap))
+    weight = xp.ones_like(ratio)
+    total, mean = weight, xp.zeros_like(ratio)
+    for j in range(1, depth):
+        weight = weight * ratio
+        total = total + weight
+        mean = mean + j * weight
+    mean = mean / total
+    return 2 * xp.where(gap > 0, depth - 1 - mean, mean)
+
+
+def log_mean_kernel(left: Array, right: Array) -> Array:
+    r"""Return the limit of ``r_kl / N`` for infinite depth at fixed ``σ = λ^N``.
+
+    .. math:: \int_0^1 σ_k^{2(1-s)} τ_l^{2s} ds
+              = \frac{σ_k^2 - τ_l^2}{2 \log(σ_k/τ_l)}
+
+    the logarithmic mean of the squares, continuous at ``σ_k = τ_l``.
+
+    Parameters
+    ----------
+    left, right : array-like, shape=[..., m], shape=[..., n]
+        Positive singular values ``σ`` and ``τ`` of the end-to-end matrix.
+
+    Returns
+    -------
+    kernel : array-like, shape=[..., m, n]
+
+    References
+    ----------
+    [CMV22]; THEORY 3.
+    """
+    xp = namespace(left, right)
+    left, right = left[..., :, None], right[..., None, :]
+    gap = xp.log(left) - xp.log(right)
+    # sinh(x)/x has no cancellation where sinh has none; at zero it is one.
+    safe = xp.where(gap == 0, xp.ones_like(gap), gap)
+    return left * right * xp.where(gap == 0, xp.ones_like(gap), xp.sinh(safe) / safe)
+
+
+def jacobi_solve(left: Array, right: Array, right_hand_side: Array) -> Array:
+    r"""Solve ``T_kl x = b`` for every pair ``(k, l)`` at once.
+
+    Gaussian elimination without pivoting, which the diagonal dominance
+    ``λ_k² + μ_l² ≥ 2 λ_k μ_l`` makes stable. The pivots are the ratios of the kernels
+    ``r_kl`` of consecutive depths.
+
+    Parameters
+    ----------
+    left, right : array-like, shape=[..., m], shape=[..., n]
+        Positive singular values of the factors.
+    right_hand_side : array-like, shape=[..., N-1, m, n]
+
+    Returns
+    -------
+    solution : array-like, shape=[..., N-1, m, n]
+
+    References
+    ----------
+    [MY25] Lemma on Jacobi matrices; THEORY 2.
+    """
+    xp = namespace(left, right, right_hand_side)
+    size = right_hand_side.shape[-3]
+    if size == 0:
+        return right_hand_side
+    left, right = left[..., :, None], right[..., None, :]
+    diagonal, off = left**2 + right**2, left * right
+    # Elimination from the top: pivot_{p+1} = diagonal - off² / pivot_p, written with
+    # the ratio of depth kernels r_{p+1} / r_p = λ² + μ² (μ²)^p / r_p, all terms positive.
+    rows, pivots = [], []
+    kernel = power = xp.ones_like(diagonal)
+    for p in range(size):
+        power = power * right**2
+        following = kernel * left**2 + power
+        pivots.append(following / kernel)
+        kernel = following
+        row = right_hand_side[..., p, :, :]
+        rows.append(row if p == 0 else row + off / pivots[p - 1] * rows[p - 1])
+    solution = [rows[-1] / pivots[-1]]
+    for p in reversed(range(size - 1)):
+        solution.append((rows[p] + off * solution[-1]) / pivots[p])
+    return xp.stack(solution[::-1], -3)
+
+
+def jacobi_eigenpairs(left: Array, right: Array, depth: int) -> tuple[Array, Array]:
+    r"""Return the eigenvalues and eigenvectors of every ``T_kl``.
+
+    .. math:: T_{kl} v_j = \left((λ_k - μ_l)^2 + 4 λ_k μ_l \sin^2\frac{πj}{2N}\right) v_j,
+              \quad v_j(p) = \sqrt{2/N}\,\sin\frac{πjp}{N}
+
+    Parameters
+    ----------
+    left, right : array-like, shape=[..., m], shape=[..., n]
+        Singular values of the factors.
+    depth : int
+        Depth ``N``.
+
+    Returns
+    -------
+    eigenvalues : array-like, shape=[..., N-1, m, n]
+    eigenvectors : array-like, shape=[N-1, N-1]
+        Row ``j - 1`` holds ``v_j``: the discrete sine transform, the same for all pairs.
+
+    References
+    ----------
+    [MY25] (Chebyshev polynomials); THEORY 2.
+    """
+    xp = namespace(left, right)
+    left, right = left[..., :, None], right[..., None, :]
+    eigenvalues = [
+        (left - right) ** 2 + 4 * left * right * math.sin(math.pi * j / (2 * depth)) ** 2
+        for j in range(1, depth)
+    ]
+    eigenvectors = [
+        [math.sqrt(2 / depth) * math.sin(math.pi * j * p / depth) for p in range(1, depth)]
+        for j in range(1, depth)
+    ]
+    if depth == 1:
+        return xp.zeros_like((left * right)[..., None, :, :][..., :0, :, :]), left[..., :0, :0]
+    return xp.stack(eigenvalues, -3), xp.asarray(eigenvectors, dtype=left.dtype)

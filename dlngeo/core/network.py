@@ -1,0 +1,510 @@
+r"""The network: factors, end-to-end matrix, moment map, group action, balancing.
+
+A deep linear network of depth ``N`` and widths ``(d_0, ..., d_N)`` has factors ``W_p`` of
+shape ``(d_p, d_{p-1})`` and the end-to-end matrix ``X = φ(W) = W_N ... W_1``.
+
+Factors are kept in the order in which data flow, ``factors[0] = W_1``. Where all widths
+are equal they may be one array of shape ``[..., N, d, d]``; otherwise they are a tuple of
+arrays of shapes ``[..., d_p, d_{p-1}]``. Every function takes both and answers in kind.
+"""
+
+from collections.abc import Sequence
+
+from dlngeo.core.arrays import (
+    Array,
+    Primitive,
+    check_finite,
+    eye,
+    is_traced,
+    namespace,
+    transpose,
+)
+from dlngeo.core.frames import check_positive, kernel_solve, polar_factor, singular_frames
+
+Factors = Array | Sequence[Array]
+"""Factors of a network: an array ``[..., N, d, d]`` or a sequence of ``N`` matrices."""
+
+
+def matrices_of(factors: Factors, name: str = "factor") -> tuple[Array, ...]:
+    """Return a stack or a sequence of finite matrices as a tuple.
+
+    Raises
+    ------
+    ValueError
+        If they are not matrices, or an entry is NaN or infinite.
+    """
+    if isinstance(factors, (tuple, list)):
+        matrices = tuple(factors)
+    else:
+        namespace(factors)
+        if factors.ndim < 3:
+            raise ValueError(
+                f"{name}s as one array must have shape [..., N, d, d], got "
+                f"{tuple(factors.shape)}: give a tuple of matrices instead."
+            )
+        matrices = tuple(factors[..., p, :, :] for p in range(factors.shape[-3]))
+    for p, matrix in enumerate(matrices, start=1):
+        if matrix.ndim < 2:
+            raise ValueError(f"{name} {p} must be a matrix, got shape {tuple(matrix.shape)}.")
+        check_finite(matrix, f"{name} {p}")
+    return matrices
+
+
+def layers_of(factors: Factors) -> tuple[Array, ...]:
+    """Return the factors as a tuple of matrices, one for each layer.
+
+    Raises
+    ------
+    ValueError
+        If the shapes are not those of a network, or an entry is NaN or infinite.
+    """
+    layers = matrices_of(factors)
+    if not layers:
+        raise ValueError("a network needs at least one factor, got none.")
+    shapes = [tuple(layer.shape) for layer in layers]
+    for p in range(1, len(shapes)):
+        if shapes[p][-1] != shapes[p - 1][-2]:
+            raise ValueError(
+                f"the widths do not chain: factor {p} has {shapes[p - 1][-2]} rows, but "
+                f"factor {p + 1} has {shapes[p][-1]} columns. Factors are ordered as "
+                f"data flow, W_1 first; got shapes {shapes}."
+            )
+    return layers
+
+
+def in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
+    """Return layers as one array if the given factors are one, else as a tuple."""
+    if isinstance(factors, (tuple, list)):
+        return tuple(layers)
+    return namespace(*layers).stack(list(layers), -3)
+
+
+def widths_of(factors: Factors) -> tuple[int, ...]:
+    """Return the widths ``(d_0, ..., d_N)``."""
+    layers = layers_of(factors)
+    return (layers[0].shape[-1], *(layer.shape[-2] for layer in layers))
+
+
+def check_widths(widths: Sequence[int], rank: int | None = None) -> tuple[tuple[int, ...], int]:
+    """Return checked widths and rank; ``rank=None`` means full, ``min(widths)``.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two widths, one is not positive, or the rank is not
+        between one and the smallest width.
+    """
+    widths = tuple(int(width) for width in widths)
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"widths must be at least two positive integers, got {widths}.")
+    if rank is None:
+        rank = min(widths)
+    if not 1 <= rank <= min(widths):
+        raise ValueError(
+            f"the rank must be between 1 and the smallest width {min(widths)}, got {rank}."
+        )
+    return widths, rank
+
+
+def default_widths(rows: int, columns: int, depth: int) -> tuple[int, ...]:
+    """Return the widths of a network whose hidden layers are ``min(rows, columns)`` wide."""
+    if depth != int(depth) or depth < 1:
+        raise ValueError(f"the depth must be a positive integer, got {depth}.")
+    return (columns, *[min(rows, columns)] * (int(depth) - 1), rows)
+
+
+def end_to_end(factors: Factors) -> Array:
+    r"""Return the end-to-end matrix ``X = φ(W) = W_N ... W_1``.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+
+    Returns
+    -------
+    end_to_end : array-like, shape=[..., d_N, d_0]
+
+    References
+    ----------
+    [Men24]; THEORY 1.
+    """
+    layers = layers_of(factors)
+    product = layers[0]
+    for layer in layers[1:]:
+        product = layer @ product
+    return product
+
+
+def partial_products(layers: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    """Return ``W_{<p}`` and ``W_{>p}`` for ``p = 1, ..., N``; empty products are None."""
+    before: list = [None]
+    for layer in layers[:-1]:
+        before.append(layer if before[-1] is None else layer @ before[-1])
+    after: list = [None]
+    for layer in reversed(layers[1:]):
+        after.append(layer if after[-1] is None else after[-1] @ layer)
+    return before, after[::-1]
+
+
+def _between(after: Array | None, matrix: Array, before: Array | None) -> Array:
+    """Return ``after @ matrix @ before``, where None is the identity."""
+    if after is not None:
+        matrix = after @ matrix
+    return matrix if before is None else matrix @ before
+
+
+def differential(factors: Factors, vector: Factors) -> Array:
+    r"""Return the differential of the end-to-end map.
+
+    .. math:: dφ_W(V) = \sum_p W_{>p} V_p W_{<p}
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    vector : the same shapes
+        Velocity ``V`` of the factors.
+
+    Returns
+    -------
+    velocity : array-like, shape=[..., d_N, d_0]
+
+    References
+    ----------
+    THEORY 1.
+    """
+    layers, vector = layers_of(factors), layers_of(vector)
+    before, after = partial_products(layers)
+    return sum(_between(a, v, b) for a, v, b in zip(after, vector, before, strict=True))
+
+
+def adjoint_differential(factors: Factors, covector: Array) -> Factors:
+    r"""Return the adjoint differential of the end-to-end map.
+
+    .. math:: dφ_W^*(P)_p = W_{>p}^T P W_{<p}^T
+
+    With ``P = ∇E(X)`` it is the gradient of the loss ``L(W) = E(φ(W))``.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    covector : array-like, shape=[..., d_N, d_0]
+        Matrix ``P``.
+
+    Returns
+    -------
+    gradient : like factors
+
+    References
+    ----------
+    THEORY 1.
+    """
+    before, after = partial_products(layers_of(factors))
+    gradient = [
+        _between(
+            None if a is None else transpose(a), covector, None if b is None else transpose(b)
+        )
+        for a, b in zip(after, before, strict=True)
+    ]
+    return in_kind(gradient, factors)
+
+
+def moment_map(factors: Factors) -> Factors:
+    r"""Return the moment map, conserved by every gradient flow of a loss ``E(φ(W))``.
+
+    .. math:: μ_p(W) = W_{p+1}^T W_{p+1} - W_p W_p^T, \quad p = 1, ..., N-1
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+
+    Returns
+    -------
+    moments : array-like, shape=[..., N-1, d, d], or tuple of shape=[..., d_p, d_p]
+        Zero on the balanced manifold.
+
+    References
+    ----------
+    [ACH18]; [LM25]; THEORY 1.
+    """
+    layers = layers_of(factors)
+    moments = [
+        transpose(following) @ following - layer @ transpose(layer)
+        for layer, following in zip(layers[:-1], layers[1:], strict=True)
+    ]
+    if not moments and not isinstance(factors, (tuple, list)):
+        return factors[..., :0, :, :]
+    return in_kind(moments, factors)
+
+
+def act(group_element: Factors, factors: Factors) -> Factors:
+    r"""Act with ``g`` in ``GL(d_1) × ... × GL(d_{N-1})`` on the factors.
+
+    .. math:: (g · W)_p = g_p W_p g_{p-1}^{-1}, \quad g_0 = g_N = I
+
+    The end-to-end matrix stays; the orthogonal subgroup also keeps the moment map zero.
+
+    Parameters
+    ----------
+    group_element : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+
+    Returns
+    -------
+    factors : like factors
+
+    References
+    ----------
+    [LM25]; THEORY 1.
+    """
+    layers = list(layers_of(factors))
+    elements = _hidden_matrices(group_element, layers, "group element")
+    for p, element in enumerate(elements):
+        xp = namespace(element, layers[p])
+        layers[p] = element @ layers[p]
+        # W_{p+1} g_p^{-1} by a solve with the transposed matrix.
+        layers[p + 1] = transpose(
+            xp.linalg.solve(transpose(element), transpose(layers[p + 1]))
+        )
+    return in_kind(layers, factors)
+
+
+def infinitesimal_action(algebra_element: Factors, factors: Factors) -> Factors:
+    r"""Return the velocity of the group action.
+
+    .. math:: ξ_a(W)_p = a_p W_p - W_p a_{p-1}, \quad a_0 = a_N = 0
+
+    Parameters
+    ----------
+    algebra_element : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
+        Skew matrices ``a`` give the vertical fields of the balanced manifold, and
+        symmetric ones, up to the sign, its normal fields.
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+
+    Returns
+    -------
+    velocity : like factors
+
+    References
+    ----------
+    THEORY 1.
+    """
+    layers = layers_of(factors)
+    elements = _hidden_matrices(algebra_element, layers, "algebra element")
+    velocity = []
+    for p, layer in enumerate(layers):
+        v = namespace(layer).zeros_like(layer) if len(layers) == 1 else 0
+        if p < len(elements):
+            v = v + elements[p] @ layer
+        if p > 0:
+            v = v - layer @ elements[p - 1]
+        velocity.append(v)
+    return in_kind(velocity, factors)
+
+
+def _hidden_matrices(
+    matrices: Factors, layers: Sequence[Array], name: str
+) -> tuple[Array, ...]:
+    """Return one square matrix for each hidden layer, checked against the widths."""
+    if len(layers) == 1:
+        return ()
+    elements = matrices_of(matrices, name)
+    expected = [layer.shape[-2] for layer in layers[:-1]]
+    shapes = [tuple(element.shape[-2:]) for element in elements]
+    if shapes != [(width, width) for width in expected]:
+        raise ValueError(
+            f"the {name} needs square matrices of the hidden widths {expected}, "
+            f"got shapes {shapes}."
+        )
+    return elements
+
+
+def _factorize_value(matrix: Array, widths: tuple, rank: int) -> tuple[Array, ...]:
+    depth = len(widths) - 1
+    if depth == 1 and rank == min(widths):
+        return (matrix,)
+    left, sigma, right = singular_frames(matrix, rank)
+    root = sigma ** (1 / depth)
+    ends = [right, *[eye(width, rank, matrix) for width in widths[1:-1]], left]
+    return tuple(
+        q * root[..., None, :] @ transpose(q_before)
+        for q_before, q in zip(ends[:-1], ends[1:], strict=True)
+    )
+
+
+def _factorize_jvp(arrays: tuple, result: tuple, tangents: tuple, widths: tuple, rank: int):
+    return horizontal_lift_of(result, tangents[0], rank)
+
+
+def _factorize_vjp(arrays: tuple, result: tuple, cotangents: tuple, widths: tuple, rank: int):
+    # The adjoint of Z -> dφ*(A⁻¹ Z) is V -> A⁻¹ dφ(V).
+    return (inverse_gram(result, differential(result, cotangents), rank),)
+
+
+# Any right inverse of dφ on the tangent space is the derivative of some local section
+# of the bundle of factors; the horizontal lift is the one without differences of singular
+# values in a denominator. Functions that do not depend on the section, the only ones in
+# use, are differentiated rightly by it at every rank, to every order.
+_factorize = Primitive(_factorize_value, _factorize_jvp, _factorize_vjp)
+
+
+def inverse_gram(layers: Sequence[Array], velocity: Array, rank: int) -> Array:
+    """Return ``(dφ dφ*)⁻¹ Z`` at balanced layers, by differentiable kernels."""
+    last, first = layers[-1], layers[0]
+    return kernel_solve(
+        last @ transpose(last), transpose(first) @ first, velocity, depth=len(layers), rank=rank
+    )
+
+
+def horizontal_lift_of(layers: Sequence[Array], velocity: Array, rank: int) -> tuple[Array, ...]:
+    """Return ``dφ* (dφ dφ*)⁻¹ Z`` at balanced layers, by differentiable kernels."""
+    return adjoint_differential(layers, inverse_gram(layers, velocity, rank))
+
+
+def factorize(
+    matrix: Array,
+    depth: int,
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> Factors:
+    r"""Return balanced factors of a matrix, a section of the balanced manifold.
+
+    With the singular value decomposition ``X = Q_N Σ Q_0ᵀ`` and ``Λ = Σ^{1/N}``,
+
+    .. math:: W = (Λ Q_0^T, Λ, ..., Λ, Q_N Λ),
+
+    padded with zeros where a hidden layer is wider than the rank.
+
+    Parameters
+    ----------
+    matrix : array-like, shape=[..., d_N, d_0]
+    depth : int
+        Depth ``N``.
+    widths : sequence of int, optional
+        Widths ``(d_0, ..., d_N)``; the hidden ones are ``min(d_0, d_N)`` by default.
+    rank : int, optional
+        Rank of the factors, full by default. A matrix of higher rank is truncated.
+
+    Returns
+    -------
+    factors : array-like, shape=[..., N, d, d], or tuple of shape=[..., d_p, d_{p-1}]
+        One array if all widths are equal.
+
+    Raises
+    ------
+    ValueError
+        If widths and depth do not fit the matrix, or an entry is NaN or infinite.
+
+    Notes
+    -----
+    The derivative is the horizontal lift of the balanced manifold. It serves every
+    function of the factors that does not depend on the choice of the section, also at
+    repeated singular values.
+
+    References
+    ----------
+    [BRTW22]; THEORY 2.
+    """
+    widths, rank = network_shape(matrix, depth, widths, rank)
+    layers = _factorize(matrix, widths=widths, rank=rank)
+    if len(set(widths)) == 1:
+        return namespace(matrix).stack(list(layers), -3)
+    return layers
+
+
+def network_shape(
+    matrix: Array,
+    depth: int,
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> tuple[tuple[int, ...], int]:
+    """Return checked widths and rank of a network of the given depth over a matrix."""
+    if matrix.ndim < 2:
+        raise ValueError(f"expected a matrix, got shape {tuple(matrix.shape)}.")
+    rows, columns = matrix.shape[-2:]
+    default = default_widths(rows, columns, depth)
+    widths, rank = check_widths(default if widths is None else widths, rank)
+    if (widths[0], widths[-1], len(widths)) != (columns, rows, len(default)):
+        raise ValueError(
+            f"a matrix of shape ({rows}, {columns}) and depth {depth} need {depth + 1} widths "
+            f"from {columns} to {rows}, in the order in which data flow; got {widths}."
+        )
+    check_finite(matrix, "the matrix")
+    return widths, rank
+
+
+def balance(factors: Factors, rank: int | None = None) -> Factors:
+    r"""Return the closed-form balanced point of the fibre.
+
+    With the singular value decomposition ``φ(W) = Q_N Λ^N Q_0ᵀ``, truncated to the rank,
+
+    .. math:: Q_p = \mathrm{polar}(W_{p:1} Q_0 Λ^{-p} + W_{>p}^T Q_N Λ^{-(N-p)}), \quad
+              \mathrm{bal}(W)_p = Q_p Λ Q_{p-1}^T.
+
+    It keeps ``φ(W)``, has zero moment map and the smallest norm on the fibre,
+    ``‖bal(W)‖² = N Σ σ_k^{2/N}``. Its differential at a balanced point is the orthogonal
+    projector on the tangent space, and ``bal(W + V)`` is a second-order retraction.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+        Balanced or not.
+    rank : int, optional
+        Rank of the balanced point, ``min(widths)`` by default.
+
+    Returns
+    -------
+    balanced : like factors
+
+    Raises
+    ------
+    ValueError
+        If ``φ(W)`` has a lower rank than asked for.
+
+    Notes
+    -----
+    The polar factors are of matrices ``M + K`` with ``Kᵀ M = I``, whose singular values
+    are at least 2: well defined also at repeated singular values. Round-off grows like
+    ``ε (λ_1 / λ_r)^N``.
+
+    References
+    ----------
+    [LM25] (Kempf–Ness); THEORY 2 (own closed form).
+    """
+    layers = layers_of(factors)
+    _, rank = check_widths(widths_of(layers), rank)
+    depth = len(layers)
+    if depth == 1 and rank == min(layers[0].shape[-2:]):
+        return in_kind(layers, factors)
+    observable = end_to_end(layers)
+    if not is_traced(observable):
+        check_positive(singular_frames(observable, rank).sigma, rank)
+    thin = (layers[0].shape[-1], *[rank] * (depth - 1), layers[-1].shape[-2])
+    root = _factorize(observable, widths=thin, rank=rank)
+    if depth == 1:
+        return in_kind(root, factors)
+    # Q_0 Λ^{-p} and Q_N Λ^{-(N-p)} as pseudo-inverses of the products of the root's
+    # layers: in this form every step is differentiable, and any section serves.
+    down = _right_inverses(root)
+    up = _right_inverses([transpose(layer) for layer in reversed(root)])
+    before, after = partial_products(layers)
+    frames: list = [None]
+    for p in range(1, depth):
+        frames.append(
+            polar_factor(before[p] @ down[p - 1] + transpose(after[p - 1]) @ up[depth - p - 1])
+        )
+    frames.append(None)
+    balanced = [
+        _between(q, layer, None if q_before is None else transpose(q_before))
+        for q_before, layer, q in zip(frames[:-1], root, frames[1:], strict=True)
+    ]
+    return in_kind(balanced, factors)
+
+
+def _right_inverses(layers: Sequence[Array]) -> list[Array]:
+    """Return right inverses of ``W_{p:1}`` for ``p = 1, ..., N-1`` at full row rank."""
+    xp = namespace(*layers)
+    first = layers[0]
+    inverses = [transpose(first) @ xp.linalg.inv(first @ transpose(first))]
+    for layer in layers[1:-1]:
+        inverses.append(inverses[-1] @ xp.linalg.inv(layer))
+    return inverses

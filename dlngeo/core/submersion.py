@@ -1,0 +1,279 @@
+r"""The Riemannian submersion ``φ: M_r → 𝔐_r``: horizontal lift, vertical part, O'Neill.
+
+The fibres are the orbits of ``O(d_1) × ... × O(d_{N-1})``; vertical vectors are
+``ξ_a = (a_p W_p - W_p a_{p-1})_p`` with skew ``a``, and horizontal ones are
+``dφ*(P)``.
+"""
+
+from collections.abc import Sequence
+
+from dlngeo.core.arrays import Array, eye, is_traced, namespace, transpose
+from dlngeo.core.frames import (
+    BalancedFrames,
+    Blocks,
+    balanced_frames,
+    polar_factor,
+    round_off,
+    split,
+)
+from dlngeo.core.jacobi import depth_kernel, jacobi_solve
+from dlngeo.core.network import (
+    Factors,
+    act,
+    check_widths,
+    differential,
+    horizontal_lift_of,
+    in_kind,
+    infinitesimal_action,
+    layers_of,
+    widths_of,
+)
+
+
+def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) -> Factors:
+    r"""Return the horizontal lift ``V = dφ*(A_{N,X}^{-1} Z)`` of a tangent vector.
+
+    In frames ``V_p`` has the entries ``λ_k^{N-p} λ_l^{p-1} Z_kl / r_kl``.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+        Balanced factors ``W``.
+    velocity : array-like, shape=[..., d_N, d_0]
+        Tangent vector ``Z`` at ``φ(W)``; a part between the null spaces is dropped.
+    rank : int, optional
+        Rank of the factors, ``min(widths)`` by default.
+
+    Returns
+    -------
+    horizontal_vec : like factors
+
+    Raises
+    ------
+    ValueError
+        If the factors are not balanced of this rank.
+
+    References
+    ----------
+    [MY25]; THEORY 3.
+    """
+    layers = layers_of(factors)
+    _, rank = check_widths(widths_of(layers), rank)
+    if is_traced(*layers):
+        return in_kind(horizontal_lift_of(layers, velocity, rank), factors)
+    balanced = balanced_frames(layers, rank)
+    depth, lam = balanced.depth, balanced.lam
+    blocks = split(velocity, balanced.frames[-1], balanced.frames[0])
+    core = blocks.core / depth_kernel(lam, lam, depth)
+    inverse = lam ** (1 - depth)
+    lifted = []
+    for p in range(1, depth + 1):
+        left_null = blocks.left_null if p == depth else None
+        right_null = blocks.right_null if p == 1 else None
+        lifted.append(
+            Blocks(
+                lam[..., :, None] ** (depth - p) * core * lam[..., None, :] ** (p - 1),
+                None if left_null is None else left_null * inverse[..., None, :],
+                None if right_null is None else inverse[..., :, None] * right_null,
+            )
+        )
+    return in_kind(balanced.join(lifted), factors)
+
+
+def horizontal_projection(factors: Factors, vector: Factors, rank: int | None = None) -> Factors:
+    r"""Return the horizontal part ``dφ* A^{-1} dφ(V)`` of a velocity of the factors.
+
+    Parameters and errors as in `horizontal_lift`, with ``vector`` like factors.
+
+    References
+    ----------
+    [MY25]; THEORY 3.
+    """
+    return horizontal_lift(factors, differential(factors, vector), rank)
+
+
+def vertical_projection(factors: Factors, vector: Factors, rank: int | None = None) -> Factors:
+    r"""Return the vertical part ``V - dφ* A^{-1} dφ(V)`` of a tangent vector.
+
+    Parameters and errors as in `horizontal_lift`, with ``vector`` a tangent vector like
+    factors.
+
+    References
+    ----------
+    [MY25]; THEORY 3.
+    """
+    horizontal = layers_of(horizontal_projection(factors, vector, rank))
+    return in_kind(
+        [v - h for v, h in zip(layers_of(vector), horizontal, strict=True)], factors
+    )
+
+
+def _skew_solve(balanced: BalancedFrames, a: Sequence[Array], b: Sequence[Array]) -> list[Array]:
+    """Solve ``T x = skew(A_p B_pᵀ + A_{p+1}ᵀ B_{p+1})`` for skew ``x_p``, ``p = 1..N-1``.
+
+    Entries between the null spaces move nothing, and are zero.
+    """
+    xp = namespace(balanced.lam, *a, *b)
+    rank = balanced.lam.shape[-1]
+    sources = []
+    for p in range(balanced.depth - 1):
+        source = a[p] @ transpose(b[p]) + transpose(a[p + 1]) @ b[p + 1]
+        sources.append((source - transpose(source)) / 2)
+    cores = xp.stack(
+        [
+            transpose(frame) @ source @ frame
+            for frame, source in zip(balanced.frames[1:-1], sources, strict=True)
+        ],
+        -3,
+    )
+    solved = jacobi_solve(balanced.lam, balanced.lam, cores)
+    elements = []
+    for p, (frame, source) in enumerate(zip(balanced.frames[1:-1], sources, strict=True)):
+        element = frame @ solved[..., p, :, :] @ transpose(frame)
+        if frame.shape[-2] > rank:
+            columns = source @ frame
+            null = columns - frame @ (transpose(frame) @ columns)
+            strip = null / balanced.lam[..., None, :] ** 2 @ transpose(frame)
+            element = element + strip - transpose(strip)
+        elements.append(element)
+    return elements
+
+
+def integrability_tensor(
+    factors: Factors, vector: Factors, other: Factors, rank: int | None = None
+) -> Factors:
+    r"""Return O'Neill's tensor of the submersion,
+    ``A_X Y = ver ∇_{hor X} hor Y + hor ∇_{hor X} ver Y``.
+
+    For horizontal ``X, Y`` it is ``ξ_a`` with ``T a = skew(X_p Y_pᵀ + X_{p+1}ᵀ Y_{p+1})``
+    in frames; for vertical ``Y = ξ_u`` it is ``hor((u_p X_p - X_p u_{p-1})_p)``, the
+    negative adjoint.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+        Balanced factors.
+    vector, other : the same shapes
+        Tangent vectors ``X`` and ``Y``.
+    rank : int, optional
+        Rank of the factors, ``min(widths)`` by default.
+
+    Returns
+    -------
+    tangent_vec : like factors
+
+    References
+    ----------
+    O'Neill, The fundamental equations of a submersion, 1966; THEORY 3.
+    """
+    layers = layers_of(factors)
+    balanced = balanced_frames(layers, rank)
+    rank = balanced.lam.shape[-1]
+    x = layers_of(horizontal_projection(layers, layers_of(vector), rank))
+    y = layers_of(other)
+    y_horizontal = layers_of(horizontal_projection(layers, y, rank))
+    if balanced.depth == 1:
+        return in_kind([namespace(v).zeros_like(v) for v in x], factors)
+    y_vertical = [v - h for v, h in zip(y, y_horizontal, strict=True)]
+    vertical = infinitesimal_action(_skew_solve(balanced, x, y_horizontal), layers)
+    # ξ_u is recovered from its vertical vector by T u = skew of its products with W.
+    element = _skew_solve(balanced, y_vertical, layers)
+    horizontal = horizontal_projection(layers, infinitesimal_action(element, x), rank)
+    return in_kind([a + b for a, b in zip(vertical, horizontal, strict=True)], factors)
+
+
+def align(
+    factors: Factors, base_factors: Factors, rank: int | None = None, max_sweeps: int = 10_000
+) -> Factors:
+    r"""Return the point of an orbit that is nearest to a base point in parameter space.
+
+    .. math:: \min_g \sum_p \|g_p W_p g_{p-1}^T - B_p\|^2
+
+    over orthogonal ``g_p``, by sweeps of Procrustes steps,
+    ``g_p = polar(B_p g_{p-1} W_pᵀ + B_{p+1}ᵀ g_{p+1} W_{p+1})``, each the best one given
+    its neighbours. The sweeps start from the identity and from the rotation that aligns
+    the singular frames, and the nearer end is returned: a local minimum, at which
+    ``A_p B_pᵀ + A_{p+1}ᵀ B_{p+1}`` is symmetric. The distance is the chordal one of
+    parameter space, not the geodesic one.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+        Balanced factors ``W`` to align.
+    base_factors : the same shapes
+        Balanced factors ``B``.
+    rank : int, optional
+        Rank of the factors, ``min(widths)`` by default.
+    max_sweeps : int
+        Bound on the number of sweeps.
+
+    Returns
+    -------
+    aligned : like factors
+
+    Raises
+    ------
+    RuntimeError
+        If the sweeps have not settled to round-off by then.
+
+    References
+    ----------
+    THEORY 3.
+    """
+    layers, base = layers_of(factors), layers_of(base_factors)
+    if len(layers) == 1:
+        return in_kind([layers[0] + namespace(*base).zeros_like(base[0])], factors)
+    xp = namespace(*layers, *base)
+    starts = _aligning_starts(layers, base, rank)
+    ends = [_settle(layers, base, start, max_sweeps) for start in starts]
+    overlaps = [_overlap(aligned, base) for aligned in ends]
+    nearer = (overlaps[1] > overlaps[0])[..., None, None]
+    return in_kind([xp.where(nearer, b, a) for a, b in zip(*ends, strict=True)], factors)
+
+
+def _aligning_starts(
+    layers: Sequence[Array], base: Sequence[Array], rank: int | None
+) -> list[list[Array]]:
+    """Return group elements to start from: the identity and aligned singular frames."""
+    xp = namespace(*layers, *base)
+    source, target = balanced_frames(layers, rank), balanced_frames(base, rank)
+    overlap = sum(
+        transpose(target.frames[p]) @ source.frames[p] for p in (0, source.depth)
+    )
+    rotation = polar_factor(
+        target.lam[..., :, None] * overlap * source.lam[..., None, :]
+    )
+    framed = [
+        polar_factor(after @ rotation @ transpose(before))
+        for before, after in zip(source.frames[1:-1], target.frames[1:-1], strict=True)
+    ]
+    identity = [xp.zeros_like(g) + eye(g.shape[-1], g.shape[-1], g) for g in framed]
+    return [identity, framed]
+
+
+def _settle(
+    layers: Sequence[Array], base: Sequence[Array], start: list[Array], max_sweeps: int
+) -> list[Array]:
+    """Sweep Procrustes steps over the hidden layers until nothing moves."""
+    xp = namespace(*layers, *base)
+    elements = list(start)
+    for _ in range(max_sweeps):
+        moved = 0.0
+        for p, old in enumerate(elements):
+            before = base[p] if p == 0 else base[p] @ elements[p - 1]
+            after = transpose(base[p + 1])
+            if p + 1 < len(elements):
+                after = after @ elements[p + 1]
+            elements[p] = polar_factor(before @ transpose(layers[p]) + after @ layers[p + 1])
+            moved = max(moved, float(xp.max(xp.abs(elements[p] - old))))
+        if moved <= 16 * round_off(layers[0]):
+            return list(layers_of(act(elements, tuple(layers))))
+    raise RuntimeError(
+        f"alignment has not settled after {max_sweeps} sweeps (last change {moved:.1e}): "
+        "the orbits are close to a point where the nearest one is not unique."
+    )
+
+
+def _overlap(layers: Sequence[Array], base: Sequence[Array]) -> Array:
+    xp = namespace(*layers, *base)
+    return sum(xp.sum(a * b, (-2, -1)) for a, b in zip(layers, base, strict=True))

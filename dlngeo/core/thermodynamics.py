@@ -1,0 +1,245 @@
+r"""Volumes of orbits, Boltzmann entropy, free energy.
+
+The fibre over ``X`` in the balanced manifold is an orbit of ``O(d_1) × ... × O(d_{N-1})``.
+The logarithm of its volume is the Boltzmann entropy of the group of networks that share
+the end-to-end matrix ([MY25]). Natural logarithms throughout.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from dlngeo.core.arrays import Array, Primitive, is_traced, namespace, transpose
+from dlngeo.core.frames import check_positive, singular_frames
+from dlngeo.core.jacobi import log_depth_kernel, log_depth_kernel_derivative
+from dlngeo.core.network import network_shape
+
+
+def log_stiefel_volume(width: int, rank: int) -> float:
+    r"""Return the logarithm of the volume of the Stiefel manifold ``St(d, r)``.
+
+    .. math:: \mathrm{vol}\, St(d, r) = \prod_{k=d-r+1}^{d} \frac{2 π^{k/2}}{Γ(k/2)}
+
+    The product of the volumes of unit spheres ``S^{k-1}``: every entry of the skew part
+    has weight one. ``St(d, d) = O(d)`` has two components.
+
+    Parameters
+    ----------
+    width, rank : int
+        ``d`` and ``r``.
+
+    Returns
+    -------
+    log_volume : float
+
+    References
+    ----------
+    [MY25]; THEORY 4.
+    """
+    if not 0 <= rank <= width:
+        raise ValueError(f"the rank must be between 0 and the width {width}, got {rank}.")
+    return sum(
+        math.log(2) + k / 2 * math.log(math.pi) - math.lgamma(k / 2)
+        for k in range(width - rank + 1, width + 1)
+    )
+
+
+def log_orthogonal_volume(width: int) -> float:
+    r"""Return the logarithm of the volume ``c_d`` of ``O(d)`` in the Frobenius metric.
+
+    .. math:: c_d = 2^{d(d-1)/4} \prod_{k=1}^{d} \frac{2 π^{k/2}}{Γ(k/2)}
+
+    References
+    ----------
+    [MY25]; THEORY 4.
+    """
+    return log_stiefel_volume(width, width) + width * (width - 1) / 4 * math.log(2)
+
+
+def spectral_entropy(singular_values: Array, widths: Sequence[int]) -> Array:
+    r"""Return the Boltzmann entropy as a function of the singular values.
+
+    .. math:: S = \sum_{p=1}^{N-1} \Big[ \log \mathrm{vol}\, St(d_p, r)
+              + \tfrac12 \dim St(d_p, r) \log 2 + (d_p - r) \sum_k \log λ_k \Big]
+              + \tfrac12 \sum_{k<l} \log r_{kl}
+
+    Parameters
+    ----------
+    singular_values : array-like, shape=[..., r]
+        Positive singular values ``σ`` of the end-to-end matrix, ``λ = σ^{1/N}``.
+    widths : sequence of int
+        Widths ``(d_0, ..., d_N)``.
+
+    Returns
+    -------
+    entropy : array-like, shape=[...]
+
+    References
+    ----------
+    [MY25] Thm 1; THEORY 4 for general widths and rank.
+    """
+    depth, rank = len(widths) - 1, singular_values.shape[-1]
+    xp = namespace(singular_values)
+    lam = singular_values ** (1 / depth)
+    constant = sum(
+        log_stiefel_volume(width, rank)
+        + (width * rank - rank * (rank + 1) / 2) * math.log(2) / 2
+        for width in widths[1:-1]
+    )
+    surplus = sum(width - rank for width in widths[1:-1])
+    kernel = log_depth_kernel(lam, lam, depth)
+    pairs = xp.sum(kernel, (-2, -1)) - xp.sum(xp.einsum("...kk->...k", kernel), -1)
+    return constant + surplus * xp.sum(xp.log(lam), -1) + pairs / 4
+
+
+def spectral_entropy_gradient(singular_values: Array, widths: Sequence[int]) -> Array:
+    r"""Return the derivatives ``∂S/∂σ_k`` of the entropy, shape=[..., r].
+
+    .. math:: \frac{1}{N σ_k} \Big[ \sum_{p=1}^{N-1} (d_p - r)
+              + \tfrac12 \sum_{l≠k} \frac{∂ \log r_{kl}}{∂ \log λ_k} \Big]
+
+    a sum of positive terms, regular where singular values meet.
+
+    Parameters as in `spectral_entropy`.
+
+    References
+    ----------
+    [MY25]; THEORY 4.
+    """
+    depth, rank = len(widths) - 1, singular_values.shape[-1]
+    xp = namespace(singular_values)
+    lam = singular_values ** (1 / depth)
+    slopes = log_depth_kernel_derivative(lam, lam, depth)
+    pairs = xp.sum(slopes, -1) - xp.einsum("...kk->...k", slopes)
+    surplus = sum(width - rank for width in widths[1:-1])
+    return (surplus + pairs / 2) / (depth * singular_values)
+
+
+def _entropy_value(matrix: Array, widths: tuple, rank: int) -> Array:
+    return spectral_entropy(singular_frames(matrix, rank).sigma, widths)
+
+
+def _entropy_jvp(
+    arrays: tuple, result: Array, tangents: tuple, widths: tuple, rank: int
+) -> Array:
+    xp = namespace(*arrays, *tangents)
+    return xp.sum(_gradient(arrays[0], widths, rank) * tangents[0], (-2, -1))
+
+
+def _entropy_vjp(
+    arrays: tuple, result: Array, cotangent: Array, widths: tuple, rank: int
+) -> tuple[Array]:
+    return (cotangent[..., None, None] * _gradient(arrays[0], widths, rank),)
+
+
+def _gradient(matrix: Array, widths: tuple, rank: int) -> Array:
+    frames = singular_frames(matrix, rank)
+    slopes = spectral_entropy_gradient(frames.sigma, widths)
+    return frames.left * slopes[..., None, :] @ transpose(frames.right)
+
+
+_entropy = Primitive(_entropy_value, _entropy_jvp, _entropy_vjp)
+
+
+def entropy(
+    matrix: Array,
+    depth: int,
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> Array:
+    r"""Return the Boltzmann entropy ``S(X) = log vol(O_X)`` of an end-to-end matrix.
+
+    ``O_X`` is the orbit of balanced factors over ``X`` with its volume in parameter
+    space. For square full rank ``S = (N-1) log c_d + ½ Σ_{k<l} log r_kl``; see
+    `spectral_entropy` for every width and rank.
+
+    Parameters
+    ----------
+    matrix : array-like, shape=[..., d_N, d_0]
+    depth : int
+        Depth ``N``.
+    widths : sequence of int, optional
+        Widths ``(d_0, ..., d_N)``; the hidden ones are ``min(d_0, d_N)`` by default.
+    rank : int, optional
+        Rank of the matrix, full by default.
+
+    Returns
+    -------
+    entropy : array-like, shape=[...]
+        In nats.
+
+    Raises
+    ------
+    ValueError
+        If the matrix has a lower rank, or widths and depth do not fit it.
+
+    References
+    ----------
+    [MY25] Thm 1; THEORY 4.
+    """
+    widths, rank = network_shape(matrix, depth, widths, rank)
+    if not is_traced(matrix):
+        check_positive(singular_frames(matrix, rank).sigma, rank)
+    return _entropy(matrix, widths=widths, rank=rank)
+
+
+def entropy_gradient(
+    matrix: Array,
+    depth: int,
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> Array:
+    r"""Return the Euclidean gradient ``U diag(∂S/∂σ) Vᵀ`` of the entropy.
+
+    Parameters and errors as in `entropy`.
+
+    Returns
+    -------
+    gradient : array-like, shape=[..., d_N, d_0]
+        A tangent vector of ``𝔐_r``: the gradient along matrices of the same rank.
+
+    References
+    ----------
+    [MY25]; THEORY 4.
+    """
+    widths, rank = network_shape(matrix, depth, widths, rank)
+    return _gradient(matrix, widths, rank)
+
+
+def free_energy(
+    energy: Callable[[Array], Array],
+    matrix: Array,
+    depth: int,
+    inverse_temperature: float,
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> Array:
+    r"""Return the free energy ``F_β(X) = E(X) - S(X) / β``.
+
+    Parameters
+    ----------
+    energy : callable
+        ``E``, from arrays of shape=[..., d_N, d_0] to shape=[...].
+    matrix : array-like, shape=[..., d_N, d_0]
+    depth : int
+        Depth ``N``.
+    inverse_temperature : float
+        ``β > 0``; infinity gives the energy.
+    widths, rank
+        As in `entropy`.
+
+    Returns
+    -------
+    free_energy : array-like, shape=[...]
+
+    Raises
+    ------
+    ValueError
+        If ``β`` is not positive, or `entropy` refuses its arguments.
+
+    References
+    ----------
+    [MY25]; [Men24]; THEORY 4.
+    """
+    if not inverse_temperature > 0:
+        raise ValueError(f"the inverse temperature must be positive, got {inverse_temperature}.")
+    return energy(matrix) - entropy(matrix, depth, widths, rank) / inverse_temperature
