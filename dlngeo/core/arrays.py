@@ -136,31 +136,24 @@ class Primitive:
         return build(dict(static))
 
     def _autograd(self, static: dict) -> Callable:
-        from autograd.extend import defjvp, defvjp, primitive
+        from autograd.core import defvjp_argnums
+        from autograd.extend import primitive
 
         function = primitive(lambda *arrays: self._value(*arrays, **static))
 
+        def unpacked(value: Any) -> Any:
+            # A traced tuple is a sequence, but no tuple.
+            return value if hasattr(value, "ndim") else tuple(value[i] for i in range(len(value)))
+
         def pull_back(argnums: tuple, result: Any, arrays: tuple, _: dict) -> Callable:
             def cotangents_of(cotangents: Any) -> tuple:
-                pulled = self._vjp(arrays, result, cotangents, **static)
+                pulled = self._vjp(arrays, unpacked(result), unpacked(cotangents), **static)
                 return tuple(pulled[i] for i in argnums)
 
             return cotangents_of
 
-        def push_forward(
-            argnums: tuple, tangents: tuple, result: Any, arrays: tuple, _: dict
-        ) -> Any:
-            xp = namespace(*arrays)
-            every = [xp.zeros_like(array) for array in arrays]
-            for argnum, tangent in zip(argnums, tangents, strict=True):
-                every[argnum] = tangent
-            return self._jvp(arrays, result, tuple(every), **static)
-
-        from autograd.core import defjvp_argnums, defvjp_argnums
-
         defvjp_argnums(function, pull_back)
-        defjvp_argnums(function, push_forward)
-        return function
+        return lambda *arrays: unpacked(function(*arrays))
 
     def _torch(self, static: dict) -> Callable:
         import torch

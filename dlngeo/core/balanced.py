@@ -6,6 +6,7 @@ layer, a core and three blocks towards the null spaces; everything below is a so
 the Jacobi matrices on the core, and a division by ``λ²`` on the blocks.
 """
 
+import itertools
 from collections.abc import Sequence
 
 from dlngeo.core.arrays import Array, Primitive, eye, namespace, transpose
@@ -128,7 +129,7 @@ def _project(balanced: BalancedFrames, vector: Sequence[Array]) -> list[Array]:
     cores = [block.core for block in blocks]
     if depth > 1:
         moments = []
-        for before, after in zip(cores[:-1], cores[1:], strict=True):
+        for before, after in itertools.pairwise(cores):
             change = lam[..., :, None] * after - before * lam[..., None, :]
             moments.append((change + transpose(change)) / 2)
         solved = jacobi_solve(lam, lam, xp.stack(moments, -3))
@@ -425,8 +426,8 @@ def _projector_diagonal(balanced: BalancedFrames) -> tuple[list[Array], list[Arr
             + right**2 * entry(p, p)
         ) / 2
         tangent = (1 - normal) * off_diagonal + (1 - off_diagonal) / depth
-        columns.append(xp.sum(tangent, -2))
-        rows.append(xp.sum(tangent, -1))
+        columns.append(xp.sum(tangent, axis=-2))
+        rows.append(xp.sum(tangent, axis=-1))
     return columns, rows
 
 
@@ -439,9 +440,7 @@ def complement(frame: Array) -> Array:
     return xp.linalg.qr(frame, mode="complete")[0][..., :, rank:]
 
 
-def tangent_basis(
-    factors: Factors, rank: int | None = None
-) -> tuple[Factors, Factors]:
+def tangent_basis(factors: Factors, rank: int | None = None) -> tuple[Factors, Factors]:
     r"""Return the orthonormal basis of ``T_W M_r``, horizontal and vertical vectors apart.
 
     In frames, with ``k, l ≤ r``:
@@ -474,9 +473,7 @@ def tangent_basis(
     layers = layers_of(factors)
     balanced = balanced_frames(layers, rank)
     horizontal = _horizontal_coordinates(balanced) + _null_vectors(balanced, (0, balanced.depth))
-    vertical = _vertical_coordinates(balanced) + _null_vectors(
-        balanced, range(1, balanced.depth)
-    )
+    vertical = _vertical_coordinates(balanced) + _null_vectors(balanced, range(1, balanced.depth))
     return (
         _stack_basis(horizontal, factors),
         _stack_basis(vertical, factors),

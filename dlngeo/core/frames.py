@@ -9,8 +9,10 @@ Frames are not differentiable where singular values meet. `polar_factor` and
 instead; their derivatives divide by sums of singular values only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import array_api_compat
 
 from dlngeo.core.arrays import (
     Array,
@@ -46,14 +48,14 @@ class Blocks(NamedTuple):
 
 def split(matrix: Array, left: Array, right: Array) -> Blocks:
     """Split a matrix ``[..., m, n]`` in the frames ``[..., m, r]`` and ``[..., n, r]``."""
-    rows, columns = transpose(left) @ matrix, matrix @ right
+    rows = transpose(left) @ matrix
     core = rows @ right
     left_null = right_null = both_null = None
-    if left.shape[-2] > left.shape[-1]:
-        left_null = columns - left @ core
     if right.shape[-2] > right.shape[-1]:
         right_null = rows - core @ transpose(right)
-        if left_null is not None:
+    if left.shape[-2] > left.shape[-1]:
+        left_null = matrix @ right - left @ core
+        if right_null is not None:
             both_null = matrix - left @ rows - left_null @ transpose(right)
     return Blocks(core, left_null, right_null, both_null)
 
@@ -69,6 +71,19 @@ def join(blocks: Blocks, left: Array, right: Array) -> Array:
     if blocks.both_null is not None:
         matrix = matrix + blocks.both_null
     return matrix
+
+
+def scaled(blocks: Blocks, core: Array, null: Array) -> Blocks:
+    """Multiply the core entrywise, and the null blocks by one weight for each frame vector.
+
+    The part between the null spaces is dropped.
+    """
+    left, right = blocks.left_null, blocks.right_null
+    return Blocks(
+        blocks.core * core,
+        None if left is None else left * null[..., None, :],
+        None if right is None else null[..., :, None] * right,
+    )
 
 
 class SingularFrames(NamedTuple):
@@ -164,31 +179,39 @@ def balanced_frames(layers: Sequence[Array], rank: int | None = None) -> Balance
     left, lam, right = singular_frames(first, rank)
     check_positive(lam, rank)
     frames = [right, left]
+    images = [left * lam[..., None, :]]
     for layer in layers[1:]:
-        columns = layer @ frames[-1] / lam[..., None, :]
-        frame, triangle = xp.linalg.qr(columns)
+        images.append(layer @ frames[-1])
+        frame, triangle = xp.linalg.qr(images[-1] / lam[..., None, :])
         sign = xp.sign(xp.einsum("...ii->...i", triangle))
         frames.append(frame * sign[..., None, :])
     result = BalancedFrames(tuple(frames), lam)
     if not is_traced(*layers):
-        _check_balanced(layers, result)
+        _check_balanced(layers, images, result)
     return result
 
 
-def _check_balanced(layers: Sequence[Array], balanced: BalancedFrames) -> None:
+def _check_balanced(
+    layers: Sequence[Array], images: Sequence[Array], balanced: BalancedFrames
+) -> None:
+    """Check ``W_p = Q_p Λ Q_{p-1}ᵀ``, given the images ``W_p Q_{p-1}``."""
     xp = namespace(*layers)
-    scale = xp.sum(balanced.lam**2, -1) ** 0.5
-    for p, layer in enumerate(layers, start=1):
-        before, after = balanced.frames[p - 1], balanced.frames[p]
-        rebuilt = after * balanced.lam[..., None, :] @ transpose(before)
-        defect = xp.sum((layer - rebuilt) ** 2, (-2, -1)) ** 0.5 / scale
-        worst = float(xp.max(defect)) if defect.size != 0 else 0.0
+    scale = xp.sum(balanced.lam**2, axis=-1)
+    for p, (layer, image) in enumerate(zip(layers, images, strict=True), start=1):
+        within = image - balanced.frames[p] * balanced.lam[..., None, :]
+        outside = _squared_norm(layer) - _squared_norm(image)
+        defect = (xp.abs(outside) + _squared_norm(within)) / scale
+        worst = float(xp.max(defect)) ** 0.5 if 0 not in defect.shape else 0.0
         if worst > round_off(layer) ** 0.4:
             raise ValueError(
                 f"expected balanced factors of rank {balanced.lam.shape[-1]}, but factor {p} "
                 f"is off by {worst:.1e} of its norm: balance the factors first "
                 "(dlngeo.core.network.balance), or pass the right rank."
             )
+
+
+def _squared_norm(matrix: Array) -> Array:
+    return namespace(matrix).sum(matrix**2, axis=(-2, -1))
 
 
 def _polar_value(matrix: Array) -> Array:
@@ -245,9 +268,7 @@ def polar_factor(matrix: Array) -> Array:
     return _polar(matrix)
 
 
-def _kernel_solve_value(
-    left: Array, right: Array, matrix: Array, depth: int, rank: int
-) -> Array:
+def _kernel_solve_value(left: Array, right: Array, matrix: Array, depth: int, rank: int) -> Array:
     xp = namespace(left, right, matrix)
     left_values, left_vectors = xp.linalg.eigh(left)
     right_values, right_vectors = xp.linalg.eigh(right)
@@ -271,7 +292,7 @@ def _without_null(values: Array, rank: int) -> Array:
 
 
 def _kernel_sums(left: Array, right: Array, matrix: Array, depth: int) -> list[Array]:
-    """Return ``K_m = Σ_{p=1}^m L^{m-p} Z R^{p-1}`` for ``m = 1, ..., N-1``."""
+    """Return ``K_m(Z) = Σ_{p=1}^m L^{m-p} Z R^{p-1}`` for ``m = 1, ..., N-1``."""
     sums, power = [matrix], matrix
     for _ in range(depth - 2):
         power = power @ right
@@ -309,6 +330,21 @@ def _kernel_solve_vjp(
     return by_left, by_right, pulled
 
 
+def _jax_kernel_solve(left: Array, right: Array, matrix: Array, depth: int, rank: int) -> Array:
+    # JAX drops the rule of a function whose linear argument it transposes, but knows
+    # the implicit rule of a linear solve by itself.
+    import jax
+
+    def operator(solution: Array) -> Array:
+        *_, last = _kernel_sums(left, right, solution, depth + 1)
+        return last
+
+    def solve(_: Callable, matrix: Array) -> Array:
+        return _kernel_solve_value(left, right, matrix, depth, rank)
+
+    return jax.lax.custom_linear_solve(operator, matrix, solve, symmetric=True)
+
+
 _kernel_solve = Primitive(_kernel_solve_value, _kernel_solve_jvp, _kernel_solve_vjp)
 
 
@@ -343,4 +379,6 @@ def kernel_solve(left: Array, right: Array, matrix: Array, *, depth: int, rank: 
     """
     if depth == 1:
         return matrix
+    if array_api_compat.is_jax_array(left):
+        return _jax_kernel_solve(left, right, matrix, depth, rank)
     return _kernel_solve(left, right, matrix, depth=depth, rank=rank)

@@ -72,7 +72,7 @@ def log_depth_kernel_derivative(left: Array, right: Array, depth: int) -> Array:
     r"""Return the derivative of ``log r_kl`` by ``log λ_k``.
 
     It is ``2 Σ_p (N-p) w_p`` with the positive weights
-    ``w_p = λ_k^{2(N-p)} μ_l^{2(p-1)} / r_kl`` that sum to one.
+    ``w_p = λ_k^{2(N-p)} μ_l^{2(p-1)} / r_kl`` that sum to one: twice a mean.
 
     Parameters and shapes as in `log_depth_kernel`.
 
@@ -81,16 +81,38 @@ def log_depth_kernel_derivative(left: Array, right: Array, depth: int) -> Array:
     THEORY 4 (own derivation, free of the cancellation of the two-term form).
     """
     xp = namespace(left, right)
+    gap, mean, _ = _weight_moments(left, right, depth)
+    return 2 * xp.where(gap > 0, depth - 1 - mean, mean)
+
+
+def log_depth_kernel_curvature(left: Array, right: Array, depth: int) -> Array:
+    r"""Return the second derivative of ``log r_kl`` by ``log λ_k``.
+
+    It is four times the variance of ``p`` under the weights of
+    `log_depth_kernel_derivative`, and minus the mixed derivative by ``log λ_k`` and
+    ``log μ_l``.
+
+    Parameters and shapes as in `log_depth_kernel`.
+
+    References
+    ----------
+    Own derivation.
+    """
+    return 4 * _weight_moments(left, right, depth)[2]
+
+
+def _weight_moments(left: Array, right: Array, depth: int) -> tuple[Array, Array, Array]:
+    """Return the log ratio of squares, and mean and variance of the geometric weights."""
+    xp = namespace(left, right)
     gap = 2 * (xp.log(left)[..., :, None] - xp.log(right)[..., None, :])
     ratio = xp.exp(-xp.abs(gap))
-    weight = xp.ones_like(ratio)
-    total, mean = weight, xp.zeros_like(ratio)
-    for j in range(1, depth):
-        weight = weight * ratio
-        total = total + weight
-        mean = mean + j * weight
-    mean = mean / total
-    return 2 * xp.where(gap > 0, depth - 1 - mean, mean)
+    weights = [xp.ones_like(ratio)]
+    for _ in range(depth - 1):
+        weights.append(weights[-1] * ratio)
+    total = sum(weights)
+    mean = sum(j * weight for j, weight in enumerate(weights)) / total
+    variance = sum((j - mean) ** 2 * weight for j, weight in enumerate(weights)) / total
+    return gap, mean, variance
 
 
 def log_mean_kernel(left: Array, right: Array) -> Array:
@@ -151,7 +173,8 @@ def jacobi_solve(left: Array, right: Array, right_hand_side: Array) -> Array:
     diagonal, off = left**2 + right**2, left * right
     # Elimination from the top: pivot_{p+1} = diagonal - off² / pivot_p, written with
     # the ratio of depth kernels r_{p+1} / r_p = λ² + μ² (μ²)^p / r_p, all terms positive.
-    rows, pivots = [], []
+    rows: list[Array] = []
+    pivots: list[Array] = []
     kernel = power = xp.ones_like(diagonal)
     for p in range(size):
         power = power * right**2
@@ -177,7 +200,7 @@ def jacobi_eigenpairs(left: Array, right: Array, depth: int) -> tuple[Array, Arr
     left, right : array-like, shape=[..., m], shape=[..., n]
         Singular values of the factors.
     depth : int
-        Depth ``N``.
+        Depth ``N ≥ 2``.
 
     Returns
     -------
@@ -199,6 +222,4 @@ def jacobi_eigenpairs(left: Array, right: Array, depth: int) -> tuple[Array, Arr
         [math.sqrt(2 / depth) * math.sin(math.pi * j * p / depth) for p in range(1, depth)]
         for j in range(1, depth)
     ]
-    if depth == 1:
-        return xp.zeros_like((left * right)[..., None, :, :][..., :0, :, :]), left[..., :0, :0]
     return xp.stack(eigenvalues, -3), xp.asarray(eigenvectors, dtype=left.dtype)

@@ -8,20 +8,21 @@ are equal they may be one array of shape ``[..., N, d, d]``; otherwise they are 
 arrays of shapes ``[..., d_p, d_{p-1}]``. Every function takes both and answers in kind.
 """
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from dlngeo.core.arrays import (
     Array,
     Primitive,
     check_finite,
     eye,
-    is_traced,
     namespace,
     transpose,
 )
 from dlngeo.core.frames import check_positive, kernel_solve, polar_factor, singular_frames
 
-Factors = Array | Sequence[Array]
+Factors = Any
 """Factors of a network: an array ``[..., N, d, d]`` or a sequence of ``N`` matrices."""
 
 
@@ -106,7 +107,7 @@ def check_widths(widths: Sequence[int], rank: int | None = None) -> tuple[tuple[
     return widths, rank
 
 
-def default_widths(rows: int, columns: int, depth: int) -> tuple[int, ...]:
+def default_widths(rows: int, columns: int, depth: float) -> tuple[int, ...]:
     """Return the widths of a network whose hidden layers are ``min(rows, columns)`` wide."""
     if depth != int(depth) or depth < 1:
         raise ValueError(f"the depth must be a positive integer, got {depth}.")
@@ -200,9 +201,7 @@ def adjoint_differential(factors: Factors, covector: Array) -> Factors:
     """
     before, after = partial_products(layers_of(factors))
     gradient = [
-        _between(
-            None if a is None else transpose(a), covector, None if b is None else transpose(b)
-        )
+        _between(None if a is None else transpose(a), covector, None if b is None else transpose(b))
         for a, b in zip(after, before, strict=True)
     ]
     return in_kind(gradient, factors)
@@ -229,7 +228,7 @@ def moment_map(factors: Factors) -> Factors:
     layers = layers_of(factors)
     moments = [
         transpose(following) @ following - layer @ transpose(layer)
-        for layer, following in zip(layers[:-1], layers[1:], strict=True)
+        for layer, following in itertools.pairwise(layers)
     ]
     if not moments and not isinstance(factors, (tuple, list)):
         return factors[..., :0, :, :]
@@ -262,9 +261,7 @@ def act(group_element: Factors, factors: Factors) -> Factors:
         xp = namespace(element, layers[p])
         layers[p] = element @ layers[p]
         # W_{p+1} g_p^{-1} by a solve with the transposed matrix.
-        layers[p + 1] = transpose(
-            xp.linalg.solve(transpose(element), transpose(layers[p + 1]))
-        )
+        layers[p + 1] = transpose(xp.linalg.solve(transpose(element), transpose(layers[p + 1])))
     return in_kind(layers, factors)
 
 
@@ -301,9 +298,7 @@ def infinitesimal_action(algebra_element: Factors, factors: Factors) -> Factors:
     return in_kind(velocity, factors)
 
 
-def _hidden_matrices(
-    matrices: Factors, layers: Sequence[Array], name: str
-) -> tuple[Array, ...]:
+def _hidden_matrices(matrices: Factors, layers: Sequence[Array], name: str) -> tuple[Array, ...]:
     """Return one square matrix for each hidden layer, checked against the widths."""
     if len(layers) == 1:
         return ()
@@ -326,8 +321,7 @@ def _factorize_value(matrix: Array, widths: tuple, rank: int) -> tuple[Array, ..
     root = sigma ** (1 / depth)
     ends = [right, *[eye(width, rank, matrix) for width in widths[1:-1]], left]
     return tuple(
-        q * root[..., None, :] @ transpose(q_before)
-        for q_before, q in zip(ends[:-1], ends[1:], strict=True)
+        q * root[..., None, :] @ transpose(q_before) for q_before, q in itertools.pairwise(ends)
     )
 
 
@@ -413,7 +407,7 @@ def factorize(
 
 def network_shape(
     matrix: Array,
-    depth: int,
+    depth: float,
     widths: Sequence[int] | None = None,
     rank: int | None = None,
 ) -> tuple[tuple[int, ...], int]:
@@ -476,12 +470,13 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
     if depth == 1 and rank == min(layers[0].shape[-2:]):
         return in_kind(layers, factors)
     observable = end_to_end(layers)
-    if not is_traced(observable):
-        check_positive(singular_frames(observable, rank).sigma, rank)
     thin = (layers[0].shape[-1], *[rank] * (depth - 1), layers[-1].shape[-2])
     root = _factorize(observable, widths=thin, rank=rank)
     if depth == 1:
+        check_positive(singular_frames(observable, rank).sigma, rank)
         return in_kind(root, factors)
+    # The rows of Λ Q_0ᵀ have the norms λ.
+    check_positive(namespace(root[0]).sum(root[0] ** 2, axis=-1) ** 0.5, rank)
     # Q_0 Λ^{-p} and Q_N Λ^{-(N-p)} as pseudo-inverses of the products of the root's
     # layers: in this form every step is differentiable, and any section serves.
     down = _right_inverses(root)

@@ -11,16 +11,26 @@ which multiplies the entry ``(k, l)`` in the singular frames of ``X`` by the ker
 
 import math
 
-from dlngeo.core.arrays import Array, is_traced, namespace, transpose
+import numpy
+
+from dlngeo.core.arrays import (
+    Array,
+    Primitive,
+    is_traced,
+    namespace,
+    symmetric_part,
+    transpose,
+)
 from dlngeo.core.frames import (
     Blocks,
     SingularFrames,
     check_positive,
     join,
+    scaled,
     singular_frames,
     split,
 )
-from dlngeo.core.jacobi import depth_kernel, log_depth_kernel, log_mean_kernel
+from dlngeo.core.jacobi import depth_kernel, log_mean_kernel
 from dlngeo.core.network import (
     adjoint_differential,
     differential,
@@ -29,6 +39,7 @@ from dlngeo.core.network import (
     layers_of,
     network_shape,
 )
+from dlngeo.core.thermodynamics import entropy, log_orthogonal_volume
 
 
 def check_observable(matrix: Array, depth: float, rank: int | None = None) -> int:
@@ -53,13 +64,10 @@ def check_observable(matrix: Array, depth: float, rank: int | None = None) -> in
     return rank
 
 
-def _kernels(frames: SingularFrames, depth: float) -> tuple[Array, Array]:
+def _kernels(frames: SingularFrames, depth: int) -> tuple[Array, Array]:
     """Return ``r_kl`` and ``r_k0``, the weights of the core and of the null blocks."""
-    sigma = frames.sigma
-    if depth == math.inf:
-        return log_mean_kernel(sigma, sigma), sigma
-    lam = sigma ** (1 / depth)
-    return depth_kernel(lam, lam, int(depth)), lam ** (2 * (depth - 1))
+    lam = frames.sigma ** (1 / depth)
+    return depth_kernel(lam, lam, depth), lam ** (2 * (depth - 1))
 
 
 def _thin_layers(matrix: Array, depth: int, rank: int) -> tuple[Array, ...]:
@@ -68,13 +76,84 @@ def _thin_layers(matrix: Array, depth: int, rank: int) -> tuple[Array, ...]:
     return layers_of(factorize(matrix, depth, (columns, *[rank] * (depth - 1), rows), rank))
 
 
-def _scaled(blocks: Blocks, core: Array, null: Array) -> Blocks:
-    left, right = blocks.left_null, blocks.right_null
-    return Blocks(
-        blocks.core * core,
-        None if left is None else left * null[..., None, :],
-        None if right is None else null[..., :, None] * right,
-    )
+# At infinite depth there are no layers to differentiate through. The kernel is
+# ∫ x^{1-s} y^s ds in the squares x, y of the singular values; its divided differences are
+# integrals of positive terms, summed by Gauss–Legendre quadrature.
+_NODES, _WEIGHTS = numpy.polynomial.legendre.leggauss(48)
+_QUADRATURE = [(float(t + 1) / 2, float(w) / 2) for t, w in zip(_NODES, _WEIGHTS, strict=True)]
+
+
+def _power_differences(sigma: Array, power: float) -> Array:
+    """Return ``(x_k^a - x_l^a) / (x_k - x_l)`` of the squares ``x = σ²``, ``0 ≤ a ≤ 1``."""
+    xp = namespace(sigma)
+    log = 2 * xp.log(sigma)
+    gap = log[..., :, None] - log[..., None, :]
+    middle = (log[..., :, None] + log[..., None, :]) / 2
+    safe = xp.where(gap == 0, xp.ones_like(gap), gap / 2)
+    ratio = xp.where(gap == 0, power * xp.ones_like(gap), xp.sinh(power * safe) / xp.sinh(safe))
+    return xp.exp((power - 1) * middle) * ratio
+
+
+def _limit_value(matrix: Array, vector: Array, inverse: bool) -> Array:
+    frames = singular_frames(matrix, matrix.shape[-1])
+    check_positive(frames.sigma, matrix.shape[-1])
+    kernel = log_mean_kernel(frames.sigma, frames.sigma)
+    core = split(vector, frames.left, frames.right).core
+    return join(Blocks(core / kernel if inverse else core * kernel), frames.left, frames.right)
+
+
+def _limit_operator_jvp(matrix: Array, covector: Array, velocity: Array) -> Array:
+    """Return the derivative of ``A_∞(P)`` along a velocity of ``X``, at fixed ``P``."""
+    left, sigma, right = singular_frames(matrix, matrix.shape[-1])
+    core = transpose(left) @ covector @ right
+    moved = transpose(left) @ velocity @ right
+    by_rows = moved * sigma[..., None, :]
+    by_columns = sigma[..., :, None] * moved
+    d_left, d_right = by_rows + transpose(by_rows), by_columns + transpose(by_columns)
+    change = 0.0
+    for s, weight in _QUADRATURE:
+        difference = _power_differences(sigma, 1 - s)
+        power = sigma ** (2 * s)
+        change = change + weight * (
+            (difference * d_left) @ (core * power[..., None, :])
+            + (power[..., :, None] * core) @ (difference * d_right)
+        )
+    return left @ change @ transpose(right)
+
+
+def _limit_operator_gradient(matrix: Array, covector: Array, cotangent: Array) -> Array:
+    """Return the gradient by ``X`` of ``⟨C, A_∞(P)⟩``."""
+    left, sigma, right = singular_frames(matrix, matrix.shape[-1])
+    core = transpose(left) @ covector @ right
+    pulled = transpose(left) @ cotangent @ right
+    by_left = by_right = 0.0
+    for s, weight in _QUADRATURE:
+        difference = weight * _power_differences(sigma, 1 - s)
+        power = sigma ** (2 * s)
+        by_left = by_left + difference * (pulled @ transpose(core * power[..., None, :]))
+        by_right = by_right + difference * (transpose(power[..., :, None] * core) @ pulled)
+    gradient = 2 * symmetric_part(by_left) * sigma[..., None, :]
+    gradient = gradient + sigma[..., :, None] * 2 * symmetric_part(by_right)
+    return left @ gradient @ transpose(right)
+
+
+def _limit_jvp(arrays: tuple, result: Array, tangents: tuple, inverse: bool) -> Array:
+    (matrix, vector), (velocity, change) = arrays, tangents
+    if inverse:
+        change = change - _limit_operator_jvp(matrix, result, velocity)
+        return _limit(matrix, change, inverse=True)
+    return _limit(matrix, change, inverse=False) + _limit_operator_jvp(matrix, vector, velocity)
+
+
+def _limit_vjp(arrays: tuple, result: Array, cotangent: Array, inverse: bool) -> tuple:
+    matrix, vector = arrays
+    pulled = _limit(matrix, cotangent, inverse=inverse)
+    if inverse:
+        return -_limit_operator_gradient(matrix, result, pulled), pulled
+    return _limit_operator_gradient(matrix, vector, cotangent), pulled
+
+
+_limit = Primitive(_limit_value, _limit_jvp, _limit_vjp)
 
 
 def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None) -> Array:
@@ -105,13 +184,15 @@ def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None)
     rank = check_observable(matrix, depth, rank)
     if depth == 1:
         return tangent_projection(matrix, covector, rank)
-    if is_traced(matrix) and depth != math.inf:
+    if depth == math.inf:
+        return _limit(matrix, covector, inverse=False)
+    if is_traced(matrix):
         layers = _thin_layers(matrix, int(depth), rank)
         return differential(layers, adjoint_differential(layers, covector))
     frames = singular_frames(matrix, rank)
-    core, null = _kernels(frames, depth)
+    core, null = _kernels(frames, int(depth))
     blocks = split(covector, frames.left, frames.right)
-    return join(_scaled(blocks, core, null), frames.left, frames.right)
+    return join(scaled(blocks, core, null), frames.left, frames.right)
 
 
 def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = None) -> Array:
@@ -144,13 +225,17 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     rank = check_observable(matrix, depth, rank)
     if depth == 1:
         return tangent_projection(matrix, tangent_vec, rank)
-    if is_traced(matrix) and depth != math.inf:
-        return inverse_gram(_thin_layers(matrix, int(depth), rank), tangent_vec, rank)
+    if depth == math.inf:
+        return _limit(matrix, tangent_vec, inverse=True)
+    if is_traced(matrix):
+        covector = inverse_gram(_thin_layers(matrix, int(depth), rank), tangent_vec, rank)
+        # Nothing to project, but below full rank the null spaces move with X.
+        return tangent_projection(matrix, covector, rank)
     frames = singular_frames(matrix, rank)
     check_positive(frames.sigma, rank)
-    core, null = _kernels(frames, depth)
+    core, null = _kernels(frames, int(depth))
     blocks = split(tangent_vec, frames.left, frames.right)
-    return join(_scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)
+    return join(scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)
 
 
 def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) -> Array:
@@ -220,13 +305,14 @@ def log_volume_density(matrix: Array, depth: float) -> Array:
             "the volume density against Lebesgue's measure needs a square matrix, got shape "
             f"{tuple(matrix.shape[-2:])}: rectangular matrices of a rank are no open set."
         )
-    sigma = singular_frames(matrix, rank).sigma
-    check_positive(sigma, rank)
     xp = namespace(matrix)
     if depth == math.inf:
-        kernel = xp.log(log_mean_kernel(sigma, sigma))
-    else:
-        lam = sigma ** (1 / depth)
-        kernel = log_depth_kernel(lam, lam, int(depth))
-    # All ordered pairs: every k < l twice, every k once.
-    return -xp.sum(kernel, (-2, -1)) / 2
+        sigma = singular_frames(matrix, rank).sigma
+        check_positive(sigma, rank)
+        return -xp.sum(xp.log(log_mean_kernel(sigma, sigma)), axis=(-2, -1)) / 2
+    # ½ Σ_{k<l} log r_kl is the entropy without its constant.
+    depth = int(depth)
+    pairs = entropy(matrix, depth) - (depth - 1) * log_orthogonal_volume(rank)
+    log_determinant = xp.linalg.slogdet(matrix)[1]
+    diagonal = rank * math.log(depth) + (2 - 2 / depth) * log_determinant
+    return -diagonal / 2 - 2 * pairs

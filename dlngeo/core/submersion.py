@@ -103,9 +103,7 @@ def vertical_projection(factors: Factors, vector: Factors, rank: int | None = No
     [MY25]; THEORY 3.
     """
     horizontal = layers_of(horizontal_projection(factors, vector, rank))
-    return in_kind(
-        [v - h for v, h in zip(layers_of(vector), horizontal, strict=True)], factors
-    )
+    return in_kind([v - h for v, h in zip(layers_of(vector), horizontal, strict=True)], factors)
 
 
 def _skew_solve(balanced: BalancedFrames, a: Sequence[Array], b: Sequence[Array]) -> list[Array]:
@@ -237,12 +235,8 @@ def _aligning_starts(
     """Return group elements to start from: the identity and aligned singular frames."""
     xp = namespace(*layers, *base)
     source, target = balanced_frames(layers, rank), balanced_frames(base, rank)
-    overlap = sum(
-        transpose(target.frames[p]) @ source.frames[p] for p in (0, source.depth)
-    )
-    rotation = polar_factor(
-        target.lam[..., :, None] * overlap * source.lam[..., None, :]
-    )
+    overlap = sum(transpose(target.frames[p]) @ source.frames[p] for p in (0, source.depth))
+    rotation = polar_factor(target.lam[..., :, None] * overlap * source.lam[..., None, :])
     framed = [
         polar_factor(after @ rotation @ transpose(before))
         for before, after in zip(source.frames[1:-1], target.frames[1:-1], strict=True)
@@ -276,4 +270,4 @@ def _settle(
 
 def _overlap(layers: Sequence[Array], base: Sequence[Array]) -> Array:
     xp = namespace(*layers, *base)
-    return sum(xp.sum(a * b, (-2, -1)) for a, b in zip(layers, base, strict=True))
+    return sum(xp.sum(a * b, axis=(-2, -1)) for a, b in zip(layers, base, strict=True))

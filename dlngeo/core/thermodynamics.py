@@ -8,9 +8,21 @@ the end-to-end matrix ([MY25]). Natural logarithms throughout.
 import math
 from collections.abc import Callable, Sequence
 
-from dlngeo.core.arrays import Array, Primitive, is_traced, namespace, transpose
-from dlngeo.core.frames import check_positive, singular_frames
-from dlngeo.core.jacobi import log_depth_kernel, log_depth_kernel_derivative
+from dlngeo.core.arrays import (
+    Array,
+    Primitive,
+    diagonal_matrix,
+    eye,
+    namespace,
+    symmetric_part,
+    transpose,
+)
+from dlngeo.core.frames import Blocks, check_positive, join, scaled, singular_frames, split
+from dlngeo.core.jacobi import (
+    log_depth_kernel,
+    log_depth_kernel_curvature,
+    log_depth_kernel_derivative,
+)
 from dlngeo.core.network import network_shape
 
 
@@ -81,14 +93,13 @@ def spectral_entropy(singular_values: Array, widths: Sequence[int]) -> Array:
     xp = namespace(singular_values)
     lam = singular_values ** (1 / depth)
     constant = sum(
-        log_stiefel_volume(width, rank)
-        + (width * rank - rank * (rank + 1) / 2) * math.log(2) / 2
+        log_stiefel_volume(width, rank) + (width * rank - rank * (rank + 1) / 2) * math.log(2) / 2
         for width in widths[1:-1]
     )
     surplus = sum(width - rank for width in widths[1:-1])
     kernel = log_depth_kernel(lam, lam, depth)
-    pairs = xp.sum(kernel, (-2, -1)) - xp.sum(xp.einsum("...kk->...k", kernel), -1)
-    return constant + surplus * xp.sum(xp.log(lam), -1) + pairs / 4
+    pairs = xp.sum(kernel, axis=(-2, -1)) - xp.sum(xp.einsum("...kk->...k", kernel), axis=-1)
+    return constant + surplus * xp.sum(xp.log(lam), axis=-1) + pairs / 4
 
 
 def spectral_entropy_gradient(singular_values: Array, widths: Sequence[int]) -> Array:
@@ -109,32 +120,96 @@ def spectral_entropy_gradient(singular_values: Array, widths: Sequence[int]) -> 
     xp = namespace(singular_values)
     lam = singular_values ** (1 / depth)
     slopes = log_depth_kernel_derivative(lam, lam, depth)
-    pairs = xp.sum(slopes, -1) - xp.einsum("...kk->...k", slopes)
+    pairs = xp.sum(slopes, axis=-1) - xp.einsum("...kk->...k", slopes)
     surplus = sum(width - rank for width in widths[1:-1])
     return (surplus + pairs / 2) / (depth * singular_values)
 
 
+def _spectral_entropy_hessian(singular_values: Array, widths: Sequence[int]) -> Array:
+    """Return the second derivatives ``∂²S/∂σ_k∂σ_l``, shape=[..., r, r]."""
+    depth, rank = len(widths) - 1, singular_values.shape[-1]
+    xp = namespace(singular_values)
+    lam = singular_values ** (1 / depth)
+    # Of ½ Σ log r_kl by log σ: the variance of the weights, positive on the diagonal.
+    mixed = log_depth_kernel_curvature(lam, lam, depth) / (2 * depth**2)
+    mixed = mixed * (1 - eye(rank, rank, lam))
+    by_log = diagonal_matrix(xp.sum(mixed, axis=-1)) - mixed
+    slopes = spectral_entropy_gradient(singular_values, widths)
+    products = singular_values[..., :, None] * singular_values[..., None, :]
+    return by_log / products - diagonal_matrix(slopes / singular_values)
+
+
+def _gradient_value(matrix: Array, widths: tuple, rank: int) -> Array:
+    frames = singular_frames(matrix, rank)
+    check_positive(frames.sigma, rank)
+    slopes = spectral_entropy_gradient(frames.sigma, widths)
+    return frames.left * slopes[..., None, :] @ transpose(frames.right)
+
+
+def _gradient_jvp(arrays: tuple, result: Array, tangents: tuple, widths: tuple, rank: int) -> Array:
+    # Daleckii–Krein for U diag(g(σ)) Vᵀ: the symmetric part of the core is multiplied by
+    # divided differences of g, the skew part and the null blocks by those at -σ and 0.
+    matrix, tangent = arrays[0], tangents[0]
+    xp = namespace(matrix, tangent)
+    frames = singular_frames(matrix, rank)
+    sigma = frames.sigma
+    slopes = spectral_entropy_gradient(sigma, widths)
+    hessian = _spectral_entropy_hessian(sigma, widths)
+    blocks = split(tangent, frames.left, frames.right)
+    symmetric = symmetric_part(blocks.core)
+    diagonal = xp.einsum("...kk->...k", symmetric)
+    change = xp.einsum("...kl,...l->...k", hessian, diagonal)
+    core = (symmetric - diagonal_matrix(diagonal)) * _divided_difference(sigma, slopes, hessian)
+    sums = (slopes[..., :, None] + slopes[..., None, :]) / (
+        sigma[..., :, None] + sigma[..., None, :]
+    )
+    core = core + diagonal_matrix(change) + (blocks.core - symmetric) * sums
+    ratio = slopes / sigma
+    null = scaled(Blocks(core, blocks.left_null, blocks.right_null), 1.0, ratio)
+    return join(null, frames.left, frames.right)
+
+
+def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:
+    """Return ``(g_k - g_l) / (σ_k - σ_l)``, to ten digits also where ``σ_k ≈ σ_l``.
+
+    Near coincidence it is the mean of ``∂_k g_k - ∂_l g_k`` and its mirror image, which
+    is right to second order in the gap.
+    """
+    xp = namespace(sigma)
+    gap = sigma[..., :, None] - sigma[..., None, :]
+    own = xp.einsum("...kk->...k", hessian)
+    mean = (own[..., :, None] + own[..., None, :]) / 2 - symmetric_part(hessian)
+    is_near = xp.abs(gap) <= 1e-5 * sigma[..., :, None]
+    quotient = (slopes[..., :, None] - slopes[..., None, :]) / xp.where(is_near, 1.0, gap)
+    return xp.where(is_near, mean, quotient)
+
+
+def _gradient_vjp(
+    arrays: tuple, result: Array, cotangent: Array, widths: tuple, rank: int
+) -> tuple[Array]:
+    # A Hessian: the derivative of the gradient is symmetric.
+    return (_gradient_jvp(arrays, result, (cotangent,), widths, rank),)
+
+
+_gradient = Primitive(_gradient_value, _gradient_jvp, _gradient_vjp)
+
+
 def _entropy_value(matrix: Array, widths: tuple, rank: int) -> Array:
-    return spectral_entropy(singular_frames(matrix, rank).sigma, widths)
+    sigma = singular_frames(matrix, rank).sigma
+    check_positive(sigma, rank)
+    return spectral_entropy(sigma, widths)
 
 
-def _entropy_jvp(
-    arrays: tuple, result: Array, tangents: tuple, widths: tuple, rank: int
-) -> Array:
+def _entropy_jvp(arrays: tuple, result: Array, tangents: tuple, widths: tuple, rank: int) -> Array:
     xp = namespace(*arrays, *tangents)
-    return xp.sum(_gradient(arrays[0], widths, rank) * tangents[0], (-2, -1))
+    gradient = _gradient(arrays[0], widths=widths, rank=rank)
+    return xp.sum(gradient * tangents[0], axis=(-2, -1))
 
 
 def _entropy_vjp(
     arrays: tuple, result: Array, cotangent: Array, widths: tuple, rank: int
 ) -> tuple[Array]:
-    return (cotangent[..., None, None] * _gradient(arrays[0], widths, rank),)
-
-
-def _gradient(matrix: Array, widths: tuple, rank: int) -> Array:
-    frames = singular_frames(matrix, rank)
-    slopes = spectral_entropy_gradient(frames.sigma, widths)
-    return frames.left * slopes[..., None, :] @ transpose(frames.right)
+    return (cotangent[..., None, None] * _gradient(arrays[0], widths=widths, rank=rank),)
 
 
 _entropy = Primitive(_entropy_value, _entropy_jvp, _entropy_vjp)
@@ -177,8 +252,6 @@ def entropy(
     [MY25] Thm 1; THEORY 4.
     """
     widths, rank = network_shape(matrix, depth, widths, rank)
-    if not is_traced(matrix):
-        check_positive(singular_frames(matrix, rank).sigma, rank)
     return _entropy(matrix, widths=widths, rank=rank)
 
 
@@ -202,7 +275,7 @@ def entropy_gradient(
     [MY25]; THEORY 4.
     """
     widths, rank = network_shape(matrix, depth, widths, rank)
-    return _gradient(matrix, widths, rank)
+    return _gradient(matrix, widths=widths, rank=rank)
 
 
 def free_energy(
