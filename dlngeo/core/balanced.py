@@ -14,6 +14,7 @@ from dlngeo.core.frames import BalancedFrames, Blocks, balanced_frames, join
 from dlngeo.core.jacobi import depth_kernel, jacobi_eigenpairs, jacobi_solve
 from dlngeo.core.network import (
     Factors,
+    check_same_shapes,
     check_widths,
     in_kind,
     infinitesimal_action,
@@ -223,16 +224,9 @@ def tangent_projection(factors: Factors, vector: Factors, rank: int | None = Non
     [MY25]; THEORY 2.
     """
     layers, vector = layers_of(factors), layers_of(vector)
-    _check_same_shapes(layers, vector)
+    check_same_shapes(layers, vector)
     _, rank = check_widths([layers[0].shape[-1], *[w.shape[-2] for w in layers]], rank)
     return in_kind(_projection(*layers, *vector, rank=rank), factors)
-
-
-def _check_same_shapes(layers: Sequence[Array], vector: Sequence[Array]) -> None:
-    expected = [tuple(layer.shape[-2:]) for layer in layers]
-    came = [tuple(v.shape[-2:]) for v in vector]
-    if expected != came:
-        raise ValueError(f"expected a vector with shapes {expected}, got {came}.")
 
 
 def second_fundamental_form(

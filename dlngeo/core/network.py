@@ -73,6 +73,14 @@ def layers_of(factors: Factors) -> tuple[Array, ...]:
     return layers
 
 
+def check_same_shapes(layers: Sequence[Array], vector: Sequence[Array]) -> None:
+    """Raise a ValueError if a vector does not have the shapes of the factors."""
+    expected = [tuple(layer.shape[-2:]) for layer in layers]
+    came = [tuple(v.shape[-2:]) for v in vector]
+    if expected != came:
+        raise ValueError(f"expected matrices of shapes {expected}, one a layer, got {came}.")
+
+
 def in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
     """Return layers as one array if the given factors are one, else as a tuple."""
     if isinstance(factors, (tuple, list)):
@@ -174,6 +182,7 @@ def differential(factors: Factors, vector: Factors) -> Array:
     THEORY 1.
     """
     layers, vector = layers_of(factors), layers_of(vector)
+    check_same_shapes(layers, vector)
     before, after = partial_products(layers)
     return sum(_between(a, v, b) for a, v, b in zip(after, vector, before, strict=True))
 

@@ -6,8 +6,9 @@ The fibres are the orbits of ``O(d_1) × ... × O(d_{N-1})``; vertical vectors a
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from dlngeo.core.arrays import Array, eye, is_traced, namespace, transpose
+from dlngeo.core.arrays import Array, is_traced, namespace, transpose
 from dlngeo.core.frames import (
     BalancedFrames,
     Blocks,
@@ -19,7 +20,7 @@ from dlngeo.core.frames import (
 from dlngeo.core.jacobi import depth_kernel, jacobi_solve
 from dlngeo.core.network import (
     Factors,
-    act,
+    check_same_shapes,
     check_widths,
     differential,
     horizontal_lift_of,
@@ -171,7 +172,7 @@ def integrability_tensor(
     y = layers_of(other)
     y_horizontal = layers_of(horizontal_projection(layers, y, rank))
     if balanced.depth == 1:
-        return in_kind([namespace(v).zeros_like(v) for v in x], factors)
+        return in_kind([0 * (a + b) for a, b in zip(x, y, strict=True)], factors)
     y_vertical = [v - h for v, h in zip(y, y_horizontal, strict=True)]
     vertical = infinitesimal_action(_skew_solve(balanced, x, y_horizontal), layers)
     # ξ_u is recovered from its vertical vector by T u = skew of its products with W.
@@ -185,19 +186,18 @@ def align(
 ) -> Factors:
     r"""Return the point of an orbit that is nearest to a base point in parameter space.
 
-    .. math:: \min_g \sum_p \|g_p W_p g_{p-1}^T - B_p\|^2
+    .. math:: \min_R \sum_p \|R_p Λ R_{p-1}^T - B_p\|^2, \quad R_0 = Q_0, \; R_N = Q_N,
 
-    over orthogonal ``g_p``, by sweeps of Procrustes steps,
-    ``g_p = polar(B_p g_{p-1} W_pᵀ + B_{p+1}ᵀ g_{p+1} W_{p+1})``, each the best one given
-    its neighbours. The sweeps start from the identity and from the rotation that aligns
-    the singular frames, and the nearer end is returned: a local minimum, at which
-    ``A_p B_pᵀ + A_{p+1}ᵀ B_{p+1}`` is symmetric. The distance is the chordal one of
-    parameter space, not the geodesic one.
+    over the frames ``R_p`` of the hidden layers, by sweeps of Procrustes steps,
+    ``R_p = polar((B_p R_{p-1} + B_{p+1}ᵀ R_{p+1}) Λ)``, each the best one given its
+    neighbours. The sweeps start from the frames of both points, and the nearer end is
+    returned: a local minimum, at which ``A_p B_pᵀ + A_{p+1}ᵀ B_{p+1}`` is symmetric. The
+    distance is the chordal one of parameter space, not the geodesic one.
 
     Parameters
     ----------
     factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-        Balanced factors ``W`` to align.
+        Balanced factors to align.
     base_factors : the same shapes
         Balanced factors ``B``.
     rank : int, optional
@@ -211,60 +211,51 @@ def align(
 
     Raises
     ------
+    ValueError
+        If one of the points is not balanced of this rank.
     RuntimeError
-        If the sweeps have not settled to round-off by then.
+        If frames still move by more than ``ε^{3/4}`` in the last sweep.
 
     References
     ----------
     THEORY 3.
     """
     layers, base = layers_of(factors), layers_of(base_factors)
-    if len(layers) == 1:
-        return in_kind([layers[0] + namespace(*base).zeros_like(base[0])], factors)
-    xp = namespace(*layers, *base)
-    starts = _aligning_starts(layers, base, rank)
-    ends = [_settle(layers, base, start, max_sweeps) for start in starts]
-    overlaps = [_overlap(aligned, base) for aligned in ends]
-    nearer = (overlaps[1] > overlaps[0])[..., None, None]
-    return in_kind([xp.where(nearer, b, a) for a, b in zip(*ends, strict=True)], factors)
-
-
-def _aligning_starts(
-    layers: Sequence[Array], base: Sequence[Array], rank: int | None
-) -> list[list[Array]]:
-    """Return group elements to start from: the identity and aligned singular frames."""
-    xp = namespace(*layers, *base)
+    check_same_shapes(layers, base)
     source, target = balanced_frames(layers, rank), balanced_frames(base, rank)
+    xp = namespace(*layers, *base)
+    # One rotation of all frames of the base point brings its ends near those of the point.
     overlap = sum(transpose(target.frames[p]) @ source.frames[p] for p in (0, source.depth))
     rotation = polar_factor(target.lam[..., :, None] * overlap * source.lam[..., None, :])
-    framed = [
-        polar_factor(after @ rotation @ transpose(before))
-        for before, after in zip(source.frames[1:-1], target.frames[1:-1], strict=True)
-    ]
-    identity = [xp.zeros_like(g) + eye(g.shape[-1], g.shape[-1], g) for g in framed]
-    return [identity, framed]
+    ends = source.frames[0] + 0 * target.frames[0], source.frames[-1] + 0 * target.frames[-1]
+    starts = (
+        [near + 0 * far for near, far in zip(source.frames, target.frames, strict=True)],
+        [ends[0], *[frame @ rotation for frame in target.frames[1:-1]], ends[1]],
+    )
+    settled = [_settle(list(start), source.lam, base, max_sweeps) for start in starts]
+    overlaps = [_overlap(layers, base) for layers in settled]
+    nearer = (overlaps[1] > overlaps[0])[..., None, None]
+    return in_kind([xp.where(nearer, b, a) for a, b in zip(*settled, strict=True)], factors)
 
 
-def _settle(
-    layers: Sequence[Array], base: Sequence[Array], start: list[Array], max_sweeps: int
-) -> list[Array]:
-    """Sweep Procrustes steps over the hidden layers until nothing moves."""
-    xp = namespace(*layers, *base)
-    elements = list(start)
+def _settle(frames: list[Array], lam: Array, base: Sequence[Array], max_sweeps: int) -> list[Array]:
+    """Sweep Procrustes steps over the hidden frames until none moves."""
+    xp = namespace(*frames, *base)
+    tolerance = round_off(lam) ** 0.75
     for _ in range(max_sweeps):
         moved = 0.0
-        for p, old in enumerate(elements):
-            before = base[p] if p == 0 else base[p] @ elements[p - 1]
-            after = transpose(base[p + 1])
-            if p + 1 < len(elements):
-                after = after @ elements[p + 1]
-            elements[p] = polar_factor(before @ transpose(layers[p]) + after @ layers[p + 1])
-            moved = max(moved, float(xp.max(xp.abs(elements[p] - old))))
-        if moved <= 16 * round_off(layers[0]):
-            return list(layers_of(act(elements, tuple(layers))))
+        for p in range(1, len(base)):
+            pull = base[p - 1] @ frames[p - 1] + transpose(base[p]) @ frames[p + 1]
+            frame = polar_factor(pull * lam[..., None, :])
+            moved = max(moved, float(xp.max(xp.abs(frame - frames[p]))))
+            frames[p] = frame
+        if moved <= tolerance:
+            return [
+                after * lam[..., None, :] @ transpose(before) for before, after in pairwise(frames)
+            ]
     raise RuntimeError(
-        f"alignment has not settled after {max_sweeps} sweeps (last change {moved:.1e}): "
-        "the orbits are close to a point where the nearest one is not unique."
+        f"alignment has not settled after {max_sweeps} sweeps (last move {moved:.1e}): the "
+        "nearest point of the orbit is hardly unique there. Allow more sweeps (max_sweeps)."
     )
 
 

@@ -1,0 +1,425 @@
+"""The balanced manifold of a deep linear network, as a geomstats manifold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import geomstats.backend as gs
+from geomstats.geometry.manifold import Manifold
+from geomstats.geometry.matrices import Matrices
+from geomstats.geometry.product_manifold import ProductManifold
+from geomstats.geometry.riemannian_metric import RiemannianMetric
+from geomstats.vectorization import get_batch_shape
+
+from dlngeo.core import balanced as core
+from dlngeo.core.arrays import Array
+from dlngeo.core.network import act, balance, check_widths, factorize, moment_map
+
+
+class BalancedManifold(Manifold):
+    r"""Manifold of balanced factors of a deep linear network, of fixed rank.
+
+    Factors ``W_p`` of shapes ``(d_p, d_{p-1})``, ``p = 1, ..., N``, with
+
+    .. math:: W_{p+1}^T W_{p+1} = W_p W_p^T, \quad \mathrm{rank}(W_N \cdots W_1) = r.
+
+    Every gradient flow of a loss of the end-to-end matrix stays on it. A point is the
+    array ``(N, d, d)`` of the factors, ``W_1`` first, if all widths are equal; otherwise
+    it is the flat vector of the factors one after the other, as in geomstats'
+    ProductManifold. `to_factors` and `from_factors` translate.
+
+    The manifold is not closed: it ends where a singular value vanishes.
+
+    Parameters
+    ----------
+    depth : int, optional
+        Depth ``N``.
+    width : int, optional
+        Width of all the layers.
+    rank : int, optional
+        Rank ``r``, the smallest width by default.
+    widths : sequence of int, optional
+        Widths ``(d_0, ..., d_N)``, instead of depth and width.
+    equip : bool
+        If True, equip with the `BalancedMetric`.
+
+    Raises
+    ------
+    ValueError
+        If neither depth and width nor widths are given, or the rank does not fit.
+
+    References
+    ----------
+    [MY25]; [BRTW22]; THEORY 2.
+    """
+
+    def __init__(
+        self,
+        depth: int | None = None,
+        width: int | None = None,
+        rank: int | None = None,
+        widths: Sequence[int] | None = None,
+        equip: bool = True,
+    ):
+        if widths is None:
+            if depth is None or width is None or depth < 1:
+                raise ValueError(
+                    "give either depth and width, or widths=(d_0, ..., d_N); got "
+                    f"depth={depth}, width={width}."
+                )
+            widths = (width,) * (depth + 1)
+        elif width is not None or (depth is not None and depth != len(widths) - 1):
+            raise ValueError(
+                f"widths={tuple(widths)} say everything: leave out depth={depth} and width={width}."
+            )
+        self.widths, self.rank = check_widths(widths, rank)
+        self.depth = len(self.widths) - 1
+        self.embedding_space = ProductManifold(
+            [
+                Matrices(after, before)
+                for before, after in zip(self.widths[:-1], self.widths[1:], strict=True)
+            ],
+            point_ndim=3 if len(set(self.widths)) == 1 else 1,
+        )
+        super().__init__(
+            dim=core.dimension(self.widths, self.rank),
+            shape=self.embedding_space.shape,
+            intrinsic=False,
+            equip=equip,
+        )
+
+    @staticmethod
+    def default_metric() -> type["BalancedMetric"]:
+        """Metric to equip the space with if equip is True."""
+        return BalancedMetric
+
+    def to_factors(self, point: Array) -> tuple[Array, ...]:
+        """Return the factors of a point or a vector.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        factors : tuple of array-like, shape=[..., d_p, d_{p-1}]
+        """
+        if tuple(point.shape[-self.point_ndim :]) != self.shape:
+            raise ValueError(
+                f"expected an array of shape [..., {', '.join(map(str, self.shape))}], "
+                f"got {tuple(point.shape)}."
+            )
+        if self.point_ndim == 3:
+            return tuple(point[..., p, :, :] for p in range(self.depth))
+        factors, start = [], 0
+        for before, after in zip(self.widths[:-1], self.widths[1:], strict=True):
+            piece = point[..., start : start + before * after]
+            factors.append(gs.reshape(piece, (*piece.shape[:-1], after, before)))
+            start += before * after
+        return tuple(factors)
+
+    def from_factors(self, factors: Any) -> Array:
+        """Return the point or vector with the given factors.
+
+        Parameters
+        ----------
+        factors : sequence of array-like, shape=[..., d_p, d_{p-1}], or
+            array-like, shape=[..., N, d, d]
+
+        Returns
+        -------
+        point : array-like, shape=[..., *point_shape]
+        """
+        if not isinstance(factors, (tuple, list)):
+            factors = tuple(factors[..., p, :, :] for p in range(factors.shape[-3]))
+        shapes = [tuple(factor.shape[-2:]) for factor in factors]
+        expected = [factor.shape for factor in self.embedding_space.factors]
+        if shapes != expected:
+            raise ValueError(f"expected factors of shapes {expected}, got {shapes}.")
+        if self.point_ndim == 3:
+            return gs.stack(list(factors), axis=-3)
+        return gs.concatenate(
+            [gs.reshape(factor, (*factor.shape[:-2], -1)) for factor in factors], axis=-1
+        )
+
+    def belongs(self, point: Array, atol: float = gs.atol) -> Array:
+        """Evaluate if factors are balanced and of the right rank.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., *point_shape]
+        atol : float
+            Bound on the entries of the moment map, and on the singular values of the
+            factors beyond the rank; those within the rank must exceed it.
+
+        Returns
+        -------
+        belongs : array-like, shape=[...]
+        """
+        batch_shape = tuple(point.shape[: -self.point_ndim])
+        if tuple(point.shape[-self.point_ndim :]) != self.shape or gs.any(gs.isnan(point)):
+            return gs.zeros(batch_shape, dtype=bool)
+        factors = self.to_factors(point)
+        singular_values = gs.linalg.svd(factors[0], compute_uv=False)
+        belongs = singular_values[..., self.rank - 1] > atol
+        if singular_values.shape[-1] > self.rank:
+            belongs = gs.logical_and(belongs, singular_values[..., self.rank] <= atol)
+        for moment in moment_map(factors):
+            is_balanced = gs.all(gs.abs(moment) <= atol, axis=(-2, -1))
+            belongs = gs.logical_and(belongs, is_balanced)
+        return belongs
+
+    def is_tangent(self, vector: Array, base_point: Array, atol: float = gs.atol) -> Array:
+        """Evaluate if a velocity of the factors is tangent at a balanced point.
+
+        Parameters
+        ----------
+        vector : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+        atol : float
+            Bound on the entries of the normal part.
+
+        Returns
+        -------
+        is_tangent : array-like, shape=[...]
+        """
+        batch_shape = get_batch_shape(self.point_ndim, base_point, vector)
+        if tuple(vector.shape[-self.point_ndim :]) != self.shape:
+            return gs.zeros(batch_shape, dtype=bool)
+        normal = gs.abs(vector - self.to_tangent(vector, base_point))
+        return gs.all(normal <= atol, axis=tuple(range(-self.point_ndim, 0)))
+
+    def to_tangent(self, vector: Array, base_point: Array) -> Array:
+        """Project a velocity of the factors orthogonally on the tangent space.
+
+        Parameters
+        ----------
+        vector : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        tangent_vec : array-like, shape=[..., *point_shape]
+
+        Raises
+        ------
+        ValueError
+            If the base point is not balanced, or of another rank.
+
+        References
+        ----------
+        [MY25]; THEORY 2.
+        """
+        return self.from_factors(
+            core.tangent_projection(self.to_factors(base_point), self.to_factors(vector), self.rank)
+        )
+
+    def projection(self, point: Array) -> Array:
+        """Balance arbitrary factors, keeping the end-to-end matrix up to the rank.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        balanced : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 2 (closed form, see `dlngeo.core.network.balance`).
+        """
+        return self.from_factors(balance(self.to_factors(point), self.rank))
+
+    def retraction(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Retract by ``bal(W + V)``, to second order.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        point : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 2.
+        """
+        return self.projection(base_point + tangent_vec)
+
+    def random_point(self, n_samples: int = 1, bound: float = 1.0) -> Array:
+        """Sample balanced factors of a Gaussian matrix, turned at random along the fibre.
+
+        Parameters
+        ----------
+        n_samples : int
+        bound : float
+            Standard deviation of the entries of the end-to-end matrix.
+
+        Returns
+        -------
+        point : array-like, shape=[..., *point_shape]
+        """
+        batch_shape = () if n_samples == 1 else (n_samples,)
+        rows, columns = self.widths[-1], self.widths[0]
+        matrix = gs.random.normal(size=(*batch_shape, rows, columns))
+        if self.rank < min(rows, columns):
+            matrix = gs.random.normal(size=(*batch_shape, rows, self.rank)) @ gs.random.normal(
+                size=(*batch_shape, self.rank, columns)
+            )
+            matrix = matrix / self.rank**0.5
+        factors = factorize(bound * matrix, self.depth, self.widths, self.rank)
+        rotations = [
+            gs.linalg.qr(gs.random.normal(size=(*batch_shape, width, width)))[0]
+            for width in self.widths[1:-1]
+        ]
+        return self.from_factors(act(rotations, factors))
+
+    def tangent_basis(self, base_point: Array) -> Array:
+        """Return the orthonormal basis of the tangent space, horizontal vectors first.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[*point_shape]
+
+        Returns
+        -------
+        basis : array-like, shape=[dim, *point_shape]
+
+        References
+        ----------
+        [MY25] Thm 5; THEORY 2.
+        """
+        horizontal, vertical = core.tangent_basis(self.to_factors(base_point), self.rank)
+        return gs.concatenate([self.from_factors(horizontal), self.from_factors(vertical)], axis=0)
+
+    def second_fundamental_form(
+        self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array
+    ) -> Array:
+        """Return the second fundamental form in parameter space.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        normal_vec : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 2.
+        """
+        return self.from_factors(
+            core.second_fundamental_form(
+                self.to_factors(base_point),
+                self.to_factors(tangent_vec_a),
+                self.to_factors(tangent_vec_b),
+                self.rank,
+            )
+        )
+
+    def mean_curvature_vector(self, base_point: Array) -> Array:
+        """Return the mean curvature vector, the trace of the second fundamental form.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        normal_vec : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 2.
+        """
+        return self.from_factors(core.mean_curvature(self.to_factors(base_point), self.rank))
+
+    def equip_with_quotient(self) -> Manifold:
+        """Equip with the bundle of orbits and its base.
+
+        Sets ``fiber_bundle``, an `OrbitBundle`, and ``quotient``, the `FixedRankMatrices`
+        with the `DepthMetric` of this depth. The group action must be there before:
+        ``equip_with_group_action(OrbitAction(self))``.
+
+        Returns
+        -------
+        quotient : FixedRankMatrices
+        """
+        from dlngeo.manifolds.depth_metric import DepthMetric
+        from dlngeo.manifolds.fixed_rank import FixedRankMatrices
+
+        super().equip_with_quotient()
+        self.quotient = FixedRankMatrices(
+            self.widths[-1], self.widths[0], rank=self.rank, equip=False
+        ).equip_with_metric(DepthMetric, depth=self.depth)
+        return self.quotient
+
+
+class BalancedMetric(RiemannianMetric):
+    r"""Metric that the balanced manifold inherits from parameter space.
+
+    .. math:: \langle V, V' \rangle = \sum_p \mathrm{tr}(V_p^T V'_p)
+
+    Parameters
+    ----------
+    space : BalancedManifold
+
+    References
+    ----------
+    [MY25]; THEORY 2.
+    """
+
+    def inner_product(
+        self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array | None = None
+    ) -> Array:
+        """Return the Frobenius inner product of two tangent vectors.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape], optional
+            Only its batch shape counts.
+
+        Returns
+        -------
+        inner_product : array-like, shape=[...]
+        """
+        ndim = self._space.point_ndim
+        product = gs.sum(tangent_vec_a * tangent_vec_b, axis=tuple(range(-ndim, 0)))
+        if base_point is None:
+            return product
+        batch_shape = get_batch_shape(ndim, tangent_vec_a, tangent_vec_b, base_point)
+        return gs.broadcast_to(product, batch_shape)
+
+    def metric_matrix(self, base_point: Array) -> Array:
+        """Return the identity, in flattened coordinates of parameter space.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        metric_matrix : array-like, shape=[..., n_parameters, n_parameters]
+        """
+        batch_shape = get_batch_shape(self._space.point_ndim, base_point)
+        size = self._space.embedding_space.dim
+        return gs.broadcast_to(gs.eye(size), (*batch_shape, size, size))
+
+    def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:
+        """Project the gradient of a function of the factors on the tangent space.
+
+        Parameters
+        ----------
+        euclidean_gradient : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        gradient : array-like, shape=[..., *point_shape]
+        """
+        return self._space.to_tangent(euclidean_gradient, base_point)

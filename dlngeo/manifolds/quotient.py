@@ -1,0 +1,281 @@
+"""The quotient of the balanced manifold by the orthogonal groups of the hidden layers."""
+
+import geomstats.backend as gs
+from geomstats.geometry.fiber_bundle import FiberBundle
+from geomstats.geometry.group_action import GroupAction
+from geomstats.geometry.manifold import register_quotient
+
+from dlngeo.core import submersion as core
+from dlngeo.core.arrays import Array
+from dlngeo.core.network import act, differential, end_to_end, factorize
+from dlngeo.manifolds.balanced import BalancedManifold, BalancedMetric
+
+
+class OrbitAction(GroupAction):
+    r"""Action of ``O(d_1) × ... × O(d_{N-1})`` on balanced factors.
+
+    .. math:: (g · W)_p = g_p W_p g_{p-1}^T, \quad g_0 = g_N = I
+
+    A group element is an array ``(N-1, d, d)`` if all widths are equal, otherwise the
+    flat vector of the ``g_p`` one after the other.
+
+    Parameters
+    ----------
+    space : BalancedManifold
+
+    References
+    ----------
+    [MY25]; THEORY 1.
+    """
+
+    def __init__(self, space: BalancedManifold):
+        self._space = space
+        hidden = space.widths[1:-1]
+        self.group_elem_shape: tuple[int, ...] = (
+            (len(hidden), space.widths[0], space.widths[0])
+            if space.point_ndim == 3
+            else (sum(width**2 for width in hidden),)
+        )
+
+    def __call__(self, group_elem: Array, point: Array) -> Array:
+        """Act with a group element on a point.
+
+        Parameters
+        ----------
+        group_elem : array-like, shape=[..., *group_elem_shape]
+        point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        orbit_point : array-like, shape=[..., *point_shape]
+        """
+        elements = self.to_matrices(group_elem)
+        return self._space.from_factors(act(elements, self._space.to_factors(point)))
+
+    def to_matrices(self, group_elem: Array) -> list[Array]:
+        """Return the matrices ``g_1, ..., g_{N-1}`` of a group element.
+
+        Parameters
+        ----------
+        group_elem : array-like, shape=[..., *group_elem_shape]
+
+        Returns
+        -------
+        matrices : list of array-like, shape=[..., d_p, d_p]
+        """
+        if self._space.point_ndim == 3:
+            return [group_elem[..., p, :, :] for p in range(group_elem.shape[-3])]
+        elements, start = [], 0
+        for width in self._space.widths[1:-1]:
+            piece = group_elem[..., start : start + width**2]
+            elements.append(gs.reshape(piece, (*piece.shape[:-1], width, width)))
+            start += width**2
+        return elements
+
+
+class OrbitBundle(FiberBundle):
+    r"""Bundle of orbits ``φ: M_r → 𝔐_r`` over the end-to-end matrices.
+
+    The Frobenius metric above and the depth metric ``g^N`` below make it a Riemannian
+    submersion.
+
+    Parameters
+    ----------
+    total_space : BalancedManifold
+        Equipped with an `OrbitAction`.
+
+    References
+    ----------
+    [MY25]; THEORY 3.
+    """
+
+    _total_space: BalancedManifold
+
+    def riemannian_submersion(self, point: Array) -> Array:
+        """Return the end-to-end matrix.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        matrix : array-like, shape=[..., d_N, d_0]
+        """
+        return end_to_end(self._total_space.to_factors(point))
+
+    def lift(self, point: Array) -> Array:
+        """Return balanced factors of a matrix.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., d_N, d_0]
+
+        Returns
+        -------
+        lift : array-like, shape=[..., *point_shape]
+        """
+        space = self._total_space
+        return space.from_factors(factorize(point, space.depth, space.widths, space.rank))
+
+    def tangent_riemannian_submersion(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the velocity of the end-to-end matrix.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        velocity : array-like, shape=[..., d_N, d_0]
+        """
+        space = self._total_space
+        return differential(space.to_factors(base_point), space.to_factors(tangent_vec))
+
+    def horizontal_lift(
+        self,
+        tangent_vec: Array,
+        base_point: Array | None = None,
+        fiber_point: Array | None = None,
+    ) -> Array:
+        """Lift a tangent vector of the base to a horizontal vector.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., d_N, d_0]
+        base_point : array-like, shape=[..., d_N, d_0], optional
+            Point of the base; `lift` gives the point of the fibre.
+        fiber_point : array-like, shape=[..., *point_shape], optional
+            Point of the fibre.
+
+        Returns
+        -------
+        horizontal_vec : array-like, shape=[..., *point_shape]
+
+        Raises
+        ------
+        ValueError
+            If neither point is given.
+        """
+        if fiber_point is None:
+            if base_point is None:
+                raise ValueError("give a base_point or a fiber_point: got neither.")
+            fiber_point = self.lift(base_point)
+        space = self._total_space
+        return space.from_factors(
+            core.horizontal_lift(space.to_factors(fiber_point), tangent_vec, space.rank)
+        )
+
+    def horizontal_projection(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the horizontal part of a tangent vector.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        horizontal_vec : array-like, shape=[..., *point_shape]
+        """
+        return self._of_vectors(core.horizontal_projection, base_point, tangent_vec)
+
+    def vertical_projection(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the vertical part of a tangent vector.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        vertical_vec : array-like, shape=[..., *point_shape]
+        """
+        return self._of_vectors(core.vertical_projection, base_point, tangent_vec)
+
+    def is_horizontal(self, tangent_vec: Array, base_point: Array, atol: float = gs.atol) -> Array:
+        """Evaluate if a tangent vector is horizontal.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+        atol : float
+            Bound on the entries of the vertical part.
+
+        Returns
+        -------
+        is_horizontal : array-like, shape=[...]
+        """
+        vertical = self.vertical_projection(tangent_vec, base_point)
+        axes = tuple(range(-self._total_space.point_ndim, 0))
+        return gs.all(gs.abs(vertical) <= atol, axis=axes)
+
+    def is_vertical(self, tangent_vec: Array, base_point: Array, atol: float = gs.atol) -> Array:
+        """Evaluate if a tangent vector is vertical.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+        atol : float
+            Bound on the entries of the velocity of the end-to-end matrix.
+
+        Returns
+        -------
+        is_vertical : array-like, shape=[...]
+        """
+        velocity = self.tangent_riemannian_submersion(tangent_vec, base_point)
+        return gs.all(gs.abs(velocity) <= atol, axis=(-2, -1))
+
+    def integrability_tensor(
+        self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array
+    ) -> Array:
+        """Return O'Neill's tensor ``A_X Y``.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        tangent_vec : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 3.
+        """
+        return self._of_vectors(core.integrability_tensor, base_point, tangent_vec_a, tangent_vec_b)
+
+    def align(self, point: Array, base_point: Array) -> Array:
+        """Return the point of the orbit that is nearest to a base point.
+
+        Nearest in parameter space: see `dlngeo.core.submersion.align`.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        aligned_point : array-like, shape=[..., *point_shape]
+        """
+        return self._of_vectors(core.align, point, base_point)
+
+    def _of_vectors(self, kernel, *points: Array) -> Array:
+        space = self._total_space
+        return space.from_factors(
+            kernel(*[space.to_factors(point) for point in points], space.rank)
+        )
+
+
+register_quotient(
+    Space=BalancedManifold,
+    Metric=BalancedMetric,
+    GroupAction=OrbitAction,
+    FiberBundle=OrbitBundle,
+)

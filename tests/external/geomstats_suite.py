@@ -1,0 +1,56 @@
+"""Run the test cases that geomstats ships on spaces of ours.
+
+geomstats' own runner retries a failing random test and draws sizes at import. Here every
+law of a test case runs once, with fixed sizes and a fixed seed.
+"""
+
+import inspect
+import zlib
+
+import geomstats.backend as gs
+import pytest
+
+SIZES = {"n_points": (1, 3), "n_reps": (2,), "n_times": (1, 3)}
+LAWS = {"random", "vec", "shape", "mathprop"}
+
+
+def laws(test_case: type, exempt: dict[str, str]) -> list:
+    """Return the laws of a test case as parameters ``(name, arguments)``.
+
+    Laws need no expected value; geomstats marks them. Those in ``exempt`` are left out,
+    with the reason; a name that is no law is an error.
+    """
+    names = {
+        name
+        for name, function in inspect.getmembers(test_case, inspect.isfunction)
+        if LAWS & {mark.name for mark in getattr(function, "pytestmark", [])}
+    }
+    unknown = set(exempt) - names
+    assert not unknown, f"{sorted(unknown)} are no laws of {test_case.__name__}"
+    parameters = []
+    for name in sorted(names - set(exempt)):
+        wanted = inspect.signature(getattr(test_case, name)).parameters
+        sizes = [size for size in SIZES if size in wanted]
+        for arguments in _products(sizes):
+            label = "-".join([name, *[f"{key}={value}" for key, value in arguments.items()]])
+            parameters.append(pytest.param(name, arguments, id=label))
+    return parameters
+
+
+def _products(sizes: list[str]) -> list[dict[str, int]]:
+    combinations: list[dict[str, int]] = [{}]
+    for size in sizes:
+        combinations = [
+            {**combination, size: value} for combination in combinations for value in SIZES[size]
+        ]
+    return combinations
+
+
+def check(test_case, name: str, arguments: dict[str, int], atol: float) -> None:
+    """Run one law of a prepared test case, with a seed of its own."""
+    gs.random.seed(zlib.crc32(name.encode()))
+    test_case.setup_method()
+    law = getattr(test_case, name)
+    if "atol" in inspect.signature(law).parameters:
+        arguments = {**arguments, "atol": atol}
+    law(**arguments)

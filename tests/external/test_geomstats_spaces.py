@@ -1,0 +1,217 @@
+"""geomstats' own test cases on the balanced manifold, its quotient and their bundle."""
+
+import math
+
+import geomstats.backend as gs
+import pytest
+from geomstats.geometry.quotient_metric import QuotientMetric
+from geomstats.geometry.spd_matrices import SPDBuresWassersteinMetric, SPDMatrices
+from geomstats.test.random import EmbeddedSpaceRandomDataGenerator, RandomDataGenerator
+from geomstats.test.utils import IdentityPointTransformer
+from geomstats.test_cases.geometry.fiber_bundle import FiberBundleTestCase
+from geomstats.test_cases.geometry.group_action import GroupActionTestCase
+from geomstats.test_cases.geometry.manifold import ManifoldTestCase
+from geomstats.test_cases.geometry.mixins import ProjectionTestCaseMixins
+from geomstats.test_cases.geometry.riemannian_metric import (
+    RiemannianMetricComparisonTestCase,
+    RiemannianMetricTestCase,
+)
+
+from dlngeo.manifolds import BalancedManifold, DepthMetric, FixedRankMatrices, OrbitAction
+from tests.external.geomstats_suite import check, laws
+
+ATOL = 1e-9
+
+NETWORKS = [
+    pytest.param((3, 3), 3, id="N=1,d=3,r=3"),
+    pytest.param((3, 3, 3), 3, id="N=2,d=3,r=3"),
+    pytest.param((4, 4, 4, 4), 2, id="N=3,d=4,r=2"),
+    pytest.param((2, 2, 2, 2, 2), 2, id="N=4,d=2,r=2"),
+    pytest.param((4, 3, 5, 4), 2, id="widths=(4,3,5,4),r=2"),
+    pytest.param((2, 4, 3), 2, id="widths=(2,4,3),r=2"),
+]
+
+GEODESICS = "exponential, logarithm, transport and curvature are not implemented"
+NEEDS_GEODESICS = {
+    name: GEODESICS
+    for name in [
+        "test_covariant_riemann_tensor_bianchi_identity",
+        "test_covariant_riemann_tensor_is_interchange_symmetric",
+        "test_covariant_riemann_tensor_is_skew_symmetric_1",
+        "test_covariant_riemann_tensor_is_skew_symmetric_2",
+        "test_dist_is_log_norm",
+        "test_dist_is_positive",
+        "test_dist_is_symmetric",
+        "test_dist_point_to_itself_is_zero",
+        "test_dist_triangle_inequality",
+        "test_exp_after_log",
+        "test_exp_belongs",
+        "test_exp_geodesic_ivp",
+        "test_geodesic_boundary_points",
+        "test_geodesic_bvp_belongs",
+        "test_geodesic_bvp_reverse",
+        "test_geodesic_bvp_vec",
+        "test_geodesic_equation_vec",
+        "test_geodesic_ivp_belongs",
+        "test_geodesic_ivp_vec",
+        "test_log_after_exp",
+        "test_log_is_tangent",
+        "test_parallel_transport_bvp_norm",
+        "test_parallel_transport_bvp_transported_is_tangent",
+        "test_parallel_transport_bvp_vec",
+        "test_parallel_transport_ivp_norm",
+        "test_parallel_transport_ivp_transported_is_tangent",
+        "test_parallel_transport_ivp_vec",
+        "test_squared_dist_is_positive",
+        "test_squared_dist_is_symmetric",
+    ]
+}
+
+
+def total_space(widths, rank):
+    space = BalancedManifold(widths=widths, rank=rank)
+    space.equip_with_group_action(OrbitAction(space))
+    space.equip_with_quotient()
+    return space
+
+
+def base_space(widths, rank):
+    space = FixedRankMatrices(widths[-1], widths[0], rank=rank, equip=False)
+    return space.equip_with_metric(DepthMetric, depth=len(widths) - 1)
+
+
+class ManifoldCase(ProjectionTestCaseMixins, ManifoldTestCase):
+    def __init__(self, space):
+        self.space = space
+        self.data_generator = EmbeddedSpaceRandomDataGenerator(space)
+
+
+@pytest.mark.parametrize(("law", "arguments"), laws(ManifoldCase, exempt={}))
+@pytest.mark.parametrize("make_space", [total_space, base_space])
+@pytest.mark.parametrize(("widths", "rank"), NETWORKS)
+def test_manifold(widths, rank, make_space, law, arguments):
+    check(ManifoldCase(make_space(widths, rank)), law, arguments, ATOL)
+
+
+class MetricCase(RiemannianMetricTestCase):
+    def __init__(self, space):
+        self.space = space
+
+
+@pytest.mark.parametrize(
+    ("law", "arguments"),
+    laws(
+        MetricCase,
+        exempt={
+            **NEEDS_GEODESICS,
+            "test_metric_matrix_is_spd": "below full rank the matrix in ambient coordinates "
+            "is semidefinite; tested for full rank alone, below",
+        },
+    ),
+)
+@pytest.mark.parametrize("make_space", [total_space, base_space])
+@pytest.mark.parametrize(("widths", "rank"), NETWORKS)
+def test_metric(widths, rank, make_space, law, arguments):
+    check(MetricCase(make_space(widths, rank)), law, arguments, ATOL)
+
+
+@pytest.mark.parametrize("n_points", [1, 3])
+@pytest.mark.parametrize("depth", [1, 2, 3, 10, math.inf])
+def test_metric_matrix_is_spd_at_full_rank(depth, n_points):
+    space = FixedRankMatrices(3, 3).equip_with_metric(DepthMetric, depth=depth)
+    check(MetricCase(space), "test_metric_matrix_is_spd", {"n_points": n_points}, ATOL)
+
+
+class BundleCase(FiberBundleTestCase):
+    def __init__(self, widths, rank):
+        self.total_space = total_space(widths, rank)
+        self.base = self.total_space.quotient
+
+
+@pytest.mark.parametrize(
+    ("law", "arguments"),
+    laws(
+        BundleCase,
+        exempt={
+            "test_integrability_tensor_derivative_vec": "lifts vectors of the total space, as "
+            "if the base were a section of it; our base is another space",
+            "test_log_after_align_is_horizontal": GEODESICS,
+        },
+    ),
+)
+@pytest.mark.parametrize(("widths", "rank"), NETWORKS)
+def test_fiber_bundle(widths, rank, law, arguments):
+    check(BundleCase(widths, rank), law, arguments, ATOL)
+
+
+class OrthogonalGroups:
+    """Product of the orthogonal groups of the hidden layers."""
+
+    def __init__(self, action, widths):
+        self._action, self._hidden = action, widths[1:-1]
+        self.identity = self._element([gs.eye(width) for width in self._hidden])
+
+    def random_point(self, n_points=1):
+        batch = () if n_points == 1 else (n_points,)
+        return self._element(
+            [gs.linalg.qr(gs.random.normal(size=(*batch, d, d)))[0] for d in self._hidden]
+        )
+
+    def inverse(self, group_elem):
+        return self._element([gs.moveaxis(g, -1, -2) for g in self._action.to_matrices(group_elem)])
+
+    def _element(self, matrices):
+        if len(self._action.group_elem_shape) == 3:
+            return gs.stack(matrices, axis=-3)
+        return gs.concatenate([gs.reshape(g, (*g.shape[:-2], -1)) for g in matrices], axis=-1)
+
+
+class ActionCase(GroupActionTestCase):
+    def __init__(self, widths, rank):
+        self.space = total_space(widths, rank)
+        self.group_action = self.space.group_action
+        self.group = OrthogonalGroups(self.group_action, widths)
+        self.data_generator = RandomDataGenerator(self.space)
+        self.group_data_generator = RandomDataGenerator(self.group)
+
+
+@pytest.mark.parametrize(("law", "arguments"), laws(ActionCase, exempt={}))
+@pytest.mark.parametrize(("widths", "rank"), NETWORKS[1:])
+def test_group_action(widths, rank, law, arguments):
+    check(ActionCase(widths, rank), law, arguments, ATOL)
+
+
+class QuotientComparisonCase(RiemannianMetricComparisonTestCase):
+    """geomstats' generic quotient metric of the bundle against the closed form."""
+
+    def __init__(self, widths, rank):
+        self.space = FixedRankMatrices(widths[-1], widths[0], rank=rank, equip=False)
+        self.space.equip_with_metric(QuotientMetric, total_space=total_space(widths, rank))
+        self.other_space = base_space(widths, rank)
+        self.data_generator = RandomDataGenerator(self.space)
+        self.point_transformer = IdentityPointTransformer()
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        "test_inner_product_random",
+        "test_norm_random",
+        "test_squared_norm_random",
+        "test_normalize_random",
+    ],
+)
+@pytest.mark.parametrize("n_points", [1, 3])
+@pytest.mark.parametrize(("widths", "rank"), NETWORKS)
+def test_quotient_metric_is_depth_metric(widths, rank, n_points, law):
+    check(QuotientComparisonCase(widths, rank), law, {"n_points": n_points}, ATOL)
+
+
+def test_depth_2_is_twice_bures_wasserstein():
+    spd = SPDMatrices(4, equip=False).equip_with_metric(SPDBuresWassersteinMetric)
+    space = FixedRankMatrices(4, 4).equip_with_metric(DepthMetric, depth=2)
+    gs.random.seed(0)
+    point = spd.random_point(5)
+    a, b = spd.random_tangent_vec(point), spd.random_tangent_vec(point)
+    ours = space.metric.inner_product(a, b, point)
+    assert gs.allclose(ours, 2 * spd.metric.inner_product(a, b, point), rtol=1e-10, atol=0)
