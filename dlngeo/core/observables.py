@@ -263,9 +263,10 @@ def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) ->
     THEORY 3.
     """
     rank = check_observable(matrix, 1, rank)
-    xp = namespace(matrix, vector)
     if rank == min(matrix.shape[-2:]):
-        return vector + xp.zeros_like(matrix)
+        # Everything is tangent; the sum broadcasts, and keeps the graph of derivatives.
+        return vector + 0 * matrix
+    xp = namespace(matrix, vector)
     # Projectors from the balanced layers of depth 2, which can be differentiated.
     right, left = _thin_layers(matrix, 2, rank)
     left_null = vector - left @ xp.linalg.solve(transpose(left) @ left, transpose(left) @ vector)

@@ -52,5 +52,6 @@ def check(test_case, name: str, arguments: dict[str, int], atol: float) -> None:
     test_case.setup_method()
     law = getattr(test_case, name)
     if "atol" in inspect.signature(law).parameters:
-        arguments = {**arguments, "atol": atol}
-    law(**arguments)
+        law(**arguments, atol=atol)
+    else:
+        law(**arguments)
