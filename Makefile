@@ -1,0 +1,45 @@
+# Each target builds the environment that it needs; nothing but Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q -n auto
+
+.PHONY: demo test test-all lint notebooks benchmark clean
+
+demo: $(VENV)/demo
+	$(BIN)/dlngeo complete --demo --output demo-output
+
+# The spaces run under each of the three backends of geomstats.
+test: $(VENV)/dev
+	GEOMSTATS_BACKEND=numpy $(PYTEST) tests
+	GEOMSTATS_BACKEND=autograd $(PYTEST) tests/manifolds tests/external
+	GEOMSTATS_BACKEND=pytorch $(PYTEST) tests/manifolds tests/external
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Execute every notebook and keep its figures in the file.
+notebooks: $(VENV)/dev
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+
+benchmark: $(VENV)/dev
+	$(BIN)/python benchmarks/kernels.py
+
+clean:
+	rm -rf $(VENV) build demo-output *.egg-info
+
+$(VENV)/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dlngeo needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+$(VENV)/demo: $(VENV)/pip pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/pip pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	touch $@ $(VENV)/demo
