@@ -144,76 +144,136 @@ def end_to_end(factors: Factors) -> Array:
     return product
 
 
-def partial_products(layers: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-    """Return ``W_{<p}`` and ``W_{>p}`` for ``p = 1, ..., N``; empty products are None."""
-    before: list = [None]
-    for layer in layers[:-1]:
-        before.append(layer if before[-1] is None else layer @ before[-1])
-    after: list = [None]
-    for layer in reversed(layers[1:]):
-        after.append(layer if after[-1] is None else after[-1] @ layer)
+Expansion = dict[frozenset[int], Any]
+"""Coefficients of a product of ``W_p + Σ_i t_i V_{i,p}``, by the set of the ``t_i``.
+
+The empty product is the coefficient None: the identity.
+"""
+
+
+def _times(left: Any, right: Any) -> Any:
+    """Return ``left @ right``, where None is the identity."""
+    if left is None or right is None:
+        return right if left is None else left
+    return left @ right
+
+
+def _extended(
+    product: Expansion, layer: Array, vectors: Sequence[Array], from_left: bool
+) -> Expansion:
+    """Multiply an expansion by the expansion of one more layer."""
+    extended: Expansion = {}
+    for taken, matrix in product.items():
+        terms = [(taken, layer)]
+        terms += [(taken | {i}, v) for i, v in enumerate(vectors) if i not in taken]
+        for subset, factor in terms:
+            term = _times(factor, matrix) if from_left else _times(matrix, factor)
+            extended[subset] = extended[subset] + term if subset in extended else term
+    return extended
+
+
+def partial_products(
+    layers: Sequence[Array], *vectors: Sequence[Array]
+) -> tuple[list[Expansion], list[Expansion]]:
+    """Return the expansions of ``W_{<p}`` and ``W_{>p}`` for ``p = 1, ..., N``."""
+    along = list(zip(*vectors, strict=True)) if vectors else [()] * len(layers)
+    steps = list(zip(layers, along, strict=True))
+    before: list[Expansion] = [{frozenset(): None}]
+    for layer, moves in steps[:-1]:
+        before.append(_extended(before[-1], layer, moves, from_left=True))
+    after: list[Expansion] = [{frozenset(): None}]
+    for layer, moves in reversed(steps[1:]):
+        after.append(_extended(after[-1], layer, moves, from_left=False))
     return before, after[::-1]
 
 
-def _between(after: Array | None, matrix: Array, before: Array | None) -> Array:
-    """Return ``after @ matrix @ before``, where None is the identity."""
-    if after is not None:
-        matrix = after @ matrix
-    return matrix if before is None else matrix @ before
+def differential(factors: Factors, *vectors: Factors) -> Array:
+    r"""Return the differential of the end-to-end map, of first or higher order.
 
-
-def differential(factors: Factors, vector: Factors) -> Array:
-    r"""Return the differential of the end-to-end map.
-
-    .. math:: dφ_W(V) = \sum_p W_{>p} V_p W_{<p}
+    .. math:: dφ_W(V) = \sum_p W_{>p} V_p W_{<p}, \quad
+              D^kφ_W(V_1, ..., V_k) = \left.\frac{∂^k}{∂t_1 \cdots ∂t_k}\right|_0
+              φ(W + t_1 V_1 + \cdots + t_k V_k)
 
     Parameters
     ----------
     factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-    vector : the same shapes
-        Velocity ``V`` of the factors.
+    vectors : the same shapes, one or more
+        Velocities ``V_i`` of the factors.
 
     Returns
     -------
     velocity : array-like, shape=[..., d_N, d_0]
 
+    Raises
+    ------
+    ValueError
+        If a vector does not have the shapes of the factors.
+
     References
     ----------
-    THEORY 1.
+    THEORY 1, 3.
     """
-    layers, vector = layers_of(factors), layers_of(vector)
-    check_same_shapes(layers, vector)
-    before, after = partial_products(layers)
-    return sum(_between(a, v, b) for a, v, b in zip(after, vector, before, strict=True))
+    layers = layers_of(factors)
+    directions = [layers_of(vector) for vector in vectors]
+    for direction in directions:
+        check_same_shapes(layers, direction)
+    product: Expansion = {frozenset(): None}
+    for layer, *moves in zip(layers, *directions, strict=True):
+        product = _extended(product, layer, moves, from_left=True)
+    everything = frozenset(range(len(directions)))
+    if everything not in product:  # more directions than layers: a polynomial of degree N
+        return 0 * end_to_end(layers)
+    return product[everything]
 
 
-def adjoint_differential(factors: Factors, covector: Array) -> Factors:
-    r"""Return the adjoint differential of the end-to-end map.
+def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -> Factors:
+    r"""Return the adjoint differential of the end-to-end map, or a derivative of it.
 
     .. math:: dφ_W^*(P)_p = W_{>p}^T P W_{<p}^T
 
-    With ``P = ∇E(X)`` it is the gradient of the loss ``L(W) = E(φ(W))``.
+    With ``P = ∇E(X)`` it is the gradient of the loss ``L(W) = E(φ(W))``. Further vectors
+    ``V_1, ..., V_k`` give its derivative along them at fixed ``P``: the gradient by ``V``
+    of ``⟨P, D^{k+1}φ(V, V_1, ..., V_k)⟩``.
 
     Parameters
     ----------
     factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
     covector : array-like, shape=[..., d_N, d_0]
         Matrix ``P``.
+    vectors : the same shapes as factors, any number
+        Velocities ``V_i`` of the factors.
 
     Returns
     -------
     gradient : like factors
 
+    Raises
+    ------
+    ValueError
+        If a vector does not have the shapes of the factors.
+
     References
     ----------
     THEORY 1.
     """
-    before, after = partial_products(layers_of(factors))
-    gradient = [
-        _between(None if a is None else transpose(a), covector, None if b is None else transpose(b))
-        for a, b in zip(after, before, strict=True)
-    ]
+    layers = layers_of(factors)
+    directions = [layers_of(vector) for vector in vectors]
+    for direction in directions:
+        check_same_shapes(layers, direction)
+    everything = frozenset(range(len(directions)))
+    gradient = []
+    for layer, before, after in zip(layers, *partial_products(layers, *directions), strict=True):
+        terms = [
+            _times(_transposed(after[everything - taken]), _times(covector, _transposed(matrix)))
+            for taken, matrix in before.items()
+            if everything - taken in after
+        ]
+        gradient.append(sum(terms, start=0 * layer))
     return in_kind(gradient, factors)
+
+
+def _transposed(matrix: Any) -> Any:
+    return None if matrix is None else transpose(matrix)
 
 
 def moment_map(factors: Factors) -> Factors:
@@ -491,14 +551,17 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
     down = _right_inverses(root)
     up = _right_inverses([transpose(layer) for layer in reversed(root)])
     before, after = partial_products(layers)
+    start: frozenset[int] = frozenset()
     frames: list = [None]
     for p in range(1, depth):
         frames.append(
-            polar_factor(before[p] @ down[p - 1] + transpose(after[p - 1]) @ up[depth - p - 1])
+            polar_factor(
+                before[p][start] @ down[p - 1] + transpose(after[p - 1][start]) @ up[depth - p - 1]
+            )
         )
     frames.append(None)
     balanced = [
-        _between(q, layer, None if q_before is None else transpose(q_before))
+        _times(_times(q, layer), _transposed(q_before))
         for q_before, layer, q in zip(frames[:-1], root, frames[1:], strict=True)
     ]
     return in_kind(balanced, factors)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from dlngeo.core.arrays import Array, is_traced, namespace, transpose
+from dlngeo.core.balanced import second_fundamental_form, tangent_projection, weingarten_map
 from dlngeo.core.frames import (
     BalancedFrames,
     Blocks,
@@ -20,15 +21,29 @@ from dlngeo.core.frames import (
 from dlngeo.core.jacobi import depth_kernel, jacobi_solve
 from dlngeo.core.network import (
     Factors,
+    adjoint_differential,
     check_same_shapes,
     check_widths,
     differential,
+    end_to_end,
     horizontal_lift_of,
     in_kind,
     infinitesimal_action,
     layers_of,
     widths_of,
 )
+from dlngeo.core.observables import flat
+from dlngeo.core.observables import tangent_projection as observable_projection
+
+
+class Vector(tuple):
+    """A velocity of the factors, layer by layer, with the arithmetic of a vector."""
+
+    def __add__(self, other: Sequence[Array]) -> "Vector":  # type: ignore[override]
+        return Vector(a + b for a, b in zip(self, other, strict=True))
+
+    def __sub__(self, other: Sequence[Array]) -> "Vector":
+        return Vector(a - b for a, b in zip(self, other, strict=True))
 
 
 def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) -> Factors:
@@ -179,6 +194,119 @@ def integrability_tensor(
     element = _skew_solve(balanced, y_vertical, layers)
     horizontal = horizontal_projection(layers, infinitesimal_action(element, x), rank)
     return in_kind([a + b for a, b in zip(vertical, horizontal, strict=True)], factors)
+
+
+def integrability_tensor_derivative(
+    factors: Factors,
+    horizontal_x: Factors,
+    horizontal_y: Factors,
+    nabla_x_y: Factors,
+    vector: Factors,
+    nabla_x_vector: Factors,
+    rank: int | None = None,
+) -> tuple[Factors, Factors]:
+    r"""Return ``∇_X (A_Y E)`` and ``A_Y E`` for fields ``X, Y`` (horizontal) and ``E``.
+
+    With the horizontal lift ``L = dφ^+``, ``z = A_{N,X}^{-1} dφ(E)`` and the vertical part
+    ``G`` of ``E``,
+
+    .. math:: A_Y E = P_v \, (dφ^*)'[Y](z) - L \, D^2φ(Y, G).
+
+    Each piece is differentiated along ``X``: ``dφ`` is a polynomial, a pseudo-inverse
+    moves by the formula of Golub and Pereyra, and the tangent projector by the second
+    fundamental form.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+        Balanced factors.
+    horizontal_x, horizontal_y : the same shapes
+        Horizontal vectors ``X`` and ``Y``.
+    nabla_x_y : the same shapes
+        Covariant derivative ``∇_X Y`` on the balanced manifold.
+    vector, nabla_x_vector : the same shapes
+        Tangent vector ``E``, and ``∇_X E``.
+    rank : int, optional
+        Rank of the factors, ``min(widths)`` by default.
+
+    Returns
+    -------
+    nabla_x_a_y_e : like factors
+    a_y_e : like factors
+
+    References
+    ----------
+    O'Neill 1966; Golub, Pereyra 1973; own derivation.
+    """
+    w, x, y, e = (layers_of(f) for f in (factors, horizontal_x, horizontal_y, vector))
+    _, rank = check_widths(widths_of(w), rank)
+    observable = end_to_end(w)
+
+    def lift(velocity: Array) -> Vector:
+        return Vector(layers_of(horizontal_lift(w, velocity, rank)))
+
+    def covector(velocity: Array) -> Array:
+        return flat(observable, velocity, len(w), rank)
+
+    def pull(matrix: Array, *along: Sequence[Array]) -> Vector:
+        return Vector(layers_of(adjoint_differential(w, matrix, *along)))
+
+    def push(*vectors: Sequence[Array]) -> Array:
+        return differential(w, *vectors)
+
+    def horizontal(v: Vector) -> Vector:
+        return lift(push(v))
+
+    def tangent(v: Vector) -> Vector:
+        return Vector(layers_of(tangent_projection(w, v, rank)))
+
+    def tangent_moved(v: Vector) -> Vector:
+        """Return ``P_T'[X] v``."""
+        inside = tangent(v)
+        bent = second_fundamental_form(w, x, inside, rank)
+        return Vector(layers_of(bent)) + Vector(weingarten_map(w, x, v - inside, rank))
+
+    def horizontal_moved(v: Vector) -> Vector:
+        """Return ``P_h'[X] v``."""
+        pulled = pull(covector(push(v)), x)
+        return pulled - horizontal(pulled) + lift(push(x, v - horizontal(v)))
+
+    def lift_moved(velocity: Array) -> Vector:
+        """Return ``L'[X] velocity``."""
+        pulled = pull(covector(velocity), x)
+        normal = velocity - observable_projection(observable, velocity, rank)
+        return (
+            pulled
+            - horizontal(pulled)
+            - lift(push(x, lift(velocity)))
+            + lift(covector(push(pull(normal, x))))
+        )
+
+    def ambient(nabla: Factors, v: Sequence[Array]) -> Vector:
+        bent = second_fundamental_form(w, x, v, rank)
+        return Vector(layers_of(nabla)) + Vector(layers_of(bent))
+
+    y_moved, e_moved = ambient(nabla_x_y, y), ambient(nabla_x_vector, e)
+    z = covector(push(e))
+    pulled = pull(z, y)
+    g = Vector(e) - horizontal(Vector(e))
+    pushed = push(y, g)
+    a_y_e = tangent(pulled) - horizontal(pulled) - lift(pushed)
+
+    # A part of z' between the null spaces only adds to horizontal entries of P_v's argument.
+    z_moved = covector(push(x, g) - push(pull(z, x)) + push(e_moved))
+    pulled_moved = pull(z, y_moved) + pull(z, x, y) + pull(z_moved, y)
+    g_moved = e_moved - horizontal(e_moved) - horizontal_moved(Vector(e))
+    pushed_moved = push(y_moved, g) + push(x, y, g) + push(y, g_moved)
+    derivative = (
+        tangent_moved(pulled)
+        - horizontal_moved(pulled)
+        + pulled_moved
+        - horizontal(pulled_moved)
+        - lift_moved(pushed)
+        - lift(pushed_moved)
+    )
+    return in_kind(tangent(derivative), factors), in_kind(a_y_e, factors)
 
 
 def align(

@@ -250,6 +250,44 @@ class OrbitBundle(FiberBundle):
         """
         return self._of_vectors(core.integrability_tensor, base_point, tangent_vec_a, tangent_vec_b)
 
+    def integrability_tensor_derivative(
+        self,
+        horizontal_vec_x: Array,
+        horizontal_vec_y: Array,
+        nabla_x_y: Array,
+        tangent_vec_e: Array,
+        nabla_x_e: Array,
+        base_point: Array,
+    ) -> tuple[Array, Array]:
+        """Return ``∇_X (A_Y E)`` and ``A_Y E``, for fields with the given derivatives.
+
+        Parameters
+        ----------
+        horizontal_vec_x, horizontal_vec_y : array-like, shape=[..., *point_shape]
+        nabla_x_y : array-like, shape=[..., *point_shape]
+        tangent_vec_e, nabla_x_e : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        nabla_x_a_y_e, a_y_e : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        O'Neill 1966; see `dlngeo.core.submersion`.
+        """
+        space = self._total_space
+        derivative, value = core.integrability_tensor_derivative(
+            space.to_factors(base_point),
+            space.to_factors(horizontal_vec_x),
+            space.to_factors(horizontal_vec_y),
+            space.to_factors(nabla_x_y),
+            space.to_factors(tangent_vec_e),
+            space.to_factors(nabla_x_e),
+            space.rank,
+        )
+        return space.from_factors(derivative), space.from_factors(value)
+
     def align(self, point: Array, base_point: Array) -> Array:
         """Return the point of the orbit that is nearest to a base point.
 
