@@ -66,11 +66,21 @@ def is_traced(*arrays: Array) -> bool:
     return False
 
 
-def check_finite(array: Array, name: str) -> None:
-    """Raise a ValueError if an array that has definite values holds NaN or infinity."""
+def check_array(array: Array, name: str) -> None:
+    """Check that an array with definite values is real and finite.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of a known library.
+    ValueError
+        If it is complex, or holds NaN or infinity.
+    """
+    xp = namespace(array)
     if is_traced(array):
         return
-    xp = namespace(array)
+    if "complex" in str(array.dtype):
+        raise ValueError(f"{name} is complex ({array.dtype}): dlngeo works on real arrays.")
     if not bool(xp.all(xp.isfinite(array))):
         raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
 

@@ -17,7 +17,7 @@ import array_api_compat
 from dlngeo.core.arrays import (
     Array,
     Primitive,
-    check_finite,
+    check_array,
     is_traced,
     namespace,
     transpose,
@@ -175,7 +175,7 @@ def balanced_frames(layers: Sequence[Array], rank: int | None = None) -> Balance
     if rank is None:
         rank = min(first.shape[-1], *[layer.shape[-2] for layer in layers])
     for p, layer in enumerate(layers, start=1):
-        check_finite(layer, f"factor {p}")
+        check_array(layer, f"factor {p}")
     left, lam, right = singular_frames(first, rank)
     check_positive(lam, rank)
     frames = [right, left]
@@ -183,8 +183,8 @@ def balanced_frames(layers: Sequence[Array], rank: int | None = None) -> Balance
     for layer in layers[1:]:
         images.append(layer @ frames[-1])
         frame, triangle = xp.linalg.qr(images[-1] / lam[..., None, :])
-        sign = xp.sign(xp.einsum("...ii->...i", triangle))
-        frames.append(frame * sign[..., None, :])
+        is_flipped = xp.einsum("...ii->...i", triangle)[..., None, :] < 0
+        frames.append(xp.where(is_flipped, -frame, frame))
     result = BalancedFrames(tuple(frames), lam)
     if not is_traced(*layers):
         _check_balanced(layers, images, result)

@@ -15,7 +15,7 @@ from typing import Any
 from dlngeo.core.arrays import (
     Array,
     Primitive,
-    check_finite,
+    check_array,
     eye,
     namespace,
     transpose,
@@ -37,7 +37,7 @@ def matrices_of(factors: Factors, name: str = "factor") -> tuple[Array, ...]:
     if isinstance(factors, (tuple, list)):
         matrices = tuple(factors)
     else:
-        namespace(factors)
+        namespace(factors)  # a TypeError for what is no array
         if factors.ndim < 3:
             raise ValueError(
                 f"{name}s as one array must have shape [..., N, d, d], got "
@@ -45,9 +45,9 @@ def matrices_of(factors: Factors, name: str = "factor") -> tuple[Array, ...]:
             )
         matrices = tuple(factors[..., p, :, :] for p in range(factors.shape[-3]))
     for p, matrix in enumerate(matrices, start=1):
+        check_array(matrix, f"{name} {p}")
         if matrix.ndim < 2:
             raise ValueError(f"{name} {p} must be a matrix, got shape {tuple(matrix.shape)}.")
-        check_finite(matrix, f"{name} {p}")
     return matrices
 
 
@@ -71,6 +71,15 @@ def layers_of(factors: Factors) -> tuple[Array, ...]:
                 f"data flow, W_1 first; got shapes {shapes}."
             )
     return layers
+
+
+def check_matrix(matrix: Array, rows: int, columns: int) -> None:
+    """Raise a ValueError if a tangent vector or covector does not fit ``rows × columns``."""
+    check_array(matrix, "the vector")
+    if tuple(matrix.shape[-2:]) != (rows, columns):
+        raise ValueError(
+            f"expected a vector of shape [..., {rows}, {columns}], got {tuple(matrix.shape)}."
+        )
 
 
 def check_same_shapes(layers: Sequence[Array], vector: Sequence[Array]) -> None:
@@ -108,16 +117,17 @@ def check_widths(widths: Sequence[int], rank: int | None = None) -> tuple[tuple[
         raise ValueError(f"widths must be at least two positive integers, got {widths}.")
     if rank is None:
         rank = min(widths)
-    if not 1 <= rank <= min(widths):
+    if not (1 <= rank <= min(widths) and float(rank).is_integer()):
         raise ValueError(
-            f"the rank must be between 1 and the smallest width {min(widths)}, got {rank}."
+            f"the rank must be an integer between 1 and the smallest width {min(widths)}, "
+            f"got {rank}."
         )
-    return widths, rank
+    return widths, int(rank)
 
 
 def default_widths(rows: int, columns: int, depth: float) -> tuple[int, ...]:
     """Return the widths of a network whose hidden layers are ``min(rows, columns)`` wide."""
-    if depth != int(depth) or depth < 1:
+    if not (depth >= 1 and float(depth).is_integer()):
         raise ValueError(f"the depth must be a positive integer, got {depth}.")
     return (columns, *[min(rows, columns)] * (int(depth) - 1), rows)
 
@@ -481,6 +491,7 @@ def network_shape(
     rank: int | None = None,
 ) -> tuple[tuple[int, ...], int]:
     """Return checked widths and rank of a network of the given depth over a matrix."""
+    check_array(matrix, "the matrix")
     if matrix.ndim < 2:
         raise ValueError(f"expected a matrix, got shape {tuple(matrix.shape)}.")
     rows, columns = matrix.shape[-2:]
@@ -491,7 +502,6 @@ def network_shape(
             f"a matrix of shape ({rows}, {columns}) and depth {depth} need {depth + 1} widths "
             f"from {columns} to {rows}, in the order in which data flow; got {widths}."
         )
-    check_finite(matrix, "the matrix")
     return widths, rank
 
 

@@ -16,6 +16,7 @@ import numpy
 from dlngeo.core.arrays import (
     Array,
     Primitive,
+    check_array,
     is_traced,
     namespace,
     symmetric_part,
@@ -33,6 +34,7 @@ from dlngeo.core.frames import (
 from dlngeo.core.jacobi import depth_kernel, log_mean_kernel
 from dlngeo.core.network import (
     adjoint_differential,
+    check_matrix,
     differential,
     factorize,
     inverse_gram,
@@ -182,6 +184,7 @@ def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None)
     [BRTW22]; [ACH18]; [CMV22] for infinite depth; THEORY 3.
     """
     rank = check_observable(matrix, depth, rank)
+    check_matrix(covector, *matrix.shape[-2:])
     if depth == 1:
         return tangent_projection(matrix, covector, rank)
     if depth == math.inf:
@@ -223,6 +226,7 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     [BRTW22]; THEORY 3.
     """
     rank = check_observable(matrix, depth, rank)
+    check_matrix(tangent_vec, *matrix.shape[-2:])
     if depth == 1:
         return tangent_projection(matrix, tangent_vec, rank)
     if depth == math.inf:
@@ -235,7 +239,9 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     check_positive(frames.sigma, rank)
     core, null = _kernels(frames, int(depth))
     blocks = split(tangent_vec, frames.left, frames.right)
-    return join(scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)
+    covector = join(scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)
+    check_array(covector, "the metric, out of floating-point range at this scale and depth,")
+    return covector
 
 
 def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) -> Array:
@@ -263,6 +269,7 @@ def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) ->
     THEORY 3.
     """
     rank = check_observable(matrix, 1, rank)
+    check_matrix(vector, *matrix.shape[-2:])
     if rank == min(matrix.shape[-2:]):
         # Everything is tangent; the sum broadcasts, and keeps the graph of derivatives.
         return vector + 0 * matrix

@@ -22,6 +22,7 @@ from dlngeo.core.jacobi import depth_kernel, jacobi_solve
 from dlngeo.core.network import (
     Factors,
     adjoint_differential,
+    check_matrix,
     check_same_shapes,
     check_widths,
     differential,
@@ -75,6 +76,7 @@ def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) 
     """
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
+    check_matrix(velocity, layers[-1].shape[-2], layers[0].shape[-1])
     if is_traced(*layers):
         return in_kind(horizontal_lift_of(layers, velocity, rank), factors)
     balanced = balanced_frames(layers, rank)
