@@ -22,7 +22,8 @@ lint: $(VENV)/dev
 
 # Execute every notebook and keep its figures in the file.
 notebooks: $(VENV)/dev
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/kernels.py
