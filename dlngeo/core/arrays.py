@@ -67,22 +67,35 @@ def is_traced(*arrays: Array) -> bool:
 
 
 def check_array(array: Array, name: str) -> None:
-    """Check that an array with definite values is real and finite.
+    """Check that an array is of a floating-point type and, if it has values, finite.
 
     Raises
     ------
     TypeError
         If it is no array of a known library.
     ValueError
-        If it is complex, or holds NaN or infinity.
+        If it holds integers or complex numbers, NaN or infinity.
     """
     xp = namespace(array)
+    if "float" not in str(array.dtype):
+        raise ValueError(
+            f"{name} is of type {array.dtype}, but real floating-point numbers are needed: "
+            "convert it, for example by array.astype(float)."
+        )
     if is_traced(array):
         return
-    if "complex" in str(array.dtype):
-        raise ValueError(f"{name} is complex ({array.dtype}): dlngeo works on real arrays.")
     if not bool(xp.all(xp.isfinite(array))):
         raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
+
+
+def check_range(array: Array) -> None:
+    """Raise a ValueError if a result with definite values has left the floating-point range."""
+    xp = namespace(array)
+    if not is_traced(array) and not bool(xp.all(xp.isfinite(array))):
+        raise ValueError(
+            "the depth metric overflows or underflows at this scale and depth: rescale the "
+            "matrix, or use double precision."
+        )
 
 
 def transpose(array: Array) -> Array:
@@ -113,8 +126,8 @@ class Primitive:
 
     A kernel that goes through a singular value decomposition must not be differentiated
     by the library: the rule of the decomposition divides by differences of singular
-    values. The rules given here divide by sums, and are themselves made of
-    differentiable kernels, so that derivatives of any order exist.
+    values. The rules given here divide by sums; a rule that is itself made of
+    differentiable kernels gives derivatives of any order.
 
     Parameters
     ----------
@@ -225,3 +238,18 @@ class Primitive:
             return result, self._jvp(arrays, result, tangents, **static)
 
         return function
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    """Serve as the rule of a kernel that has none, instead of a silent NaN.
+
+    Raises
+    ------
+    NotImplementedError
+        Always.
+    """
+    raise NotImplementedError(
+        "this derivative is not implemented: the second fundamental form, the Weingarten map, "
+        "the mean curvature and O'Neill's tensor are differentiable in no argument, the "
+        "tangent projector of the balanced manifold once."
+    )

@@ -9,17 +9,18 @@ the Jacobi matrices on the core, and a division by ``λ²`` on the blocks.
 import itertools
 from collections.abc import Sequence
 
-from dlngeo.core.arrays import Array, Primitive, eye, namespace, transpose
-from dlngeo.core.frames import BalancedFrames, Blocks, balanced_frames, join
-from dlngeo.core.jacobi import depth_kernel, jacobi_eigenpairs, jacobi_solve
-from dlngeo.core.network import (
+from dlngeo.core.arrays import Array, Primitive, eye, namespace, refuse, transpose
+from dlngeo.core.factors import (
     Factors,
     check_same_shapes,
     check_widths,
     in_kind,
-    infinitesimal_action,
     layers_of,
+    widths_of,
 )
+from dlngeo.core.frames import BalancedFrames, Blocks, balanced_frames, join
+from dlngeo.core.jacobi import jacobi_solve
+from dlngeo.core.network import infinitesimal_action
 
 
 def dimension(widths: Sequence[int], rank: int | None = None) -> int:
@@ -148,10 +149,6 @@ def _project(balanced: BalancedFrames, vector: Sequence[Array]) -> list[Array]:
     return balanced.join([Blocks(*block) for block in zip(cores, left, right, strict=True)])
 
 
-def _pack(layers: Sequence[Array], vector: Sequence[Array]) -> tuple[Array, ...]:
-    return (*layers, *vector)
-
-
 def _projection_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
     depth = len(arrays) // 2
     return tuple(_project(balanced_frames(arrays[:depth], rank), arrays[depth:]))
@@ -184,7 +181,7 @@ def _projection_vjp(arrays: tuple, result: tuple, cotangents: tuple, rank: int) 
             strict=True,
         )
     ]
-    return _pack(by_layers, pulled)
+    return (*by_layers, *pulled)
 
 
 def _difference(vector: Sequence[Array], other: Sequence[Array]) -> tuple[Array, ...]:
@@ -223,10 +220,8 @@ def tangent_projection(factors: Factors, vector: Factors, rank: int | None = Non
     ----------
     [MY25]; THEORY 2.
     """
-    layers, vector = layers_of(factors), layers_of(vector)
-    check_same_shapes(layers, vector)
-    _, rank = check_widths([layers[0].shape[-1], *[w.shape[-2] for w in layers]], rank)
-    return in_kind(_projection(*layers, *vector, rank=rank), factors)
+    arrays, rank = _checked(factors, vector, rank=rank)
+    return in_kind(_projection(*arrays, rank=rank), factors)
 
 
 def second_fundamental_form(
@@ -258,10 +253,15 @@ def second_fundamental_form(
     ----------
     [MY25]; THEORY 2 (own derivation).
     """
-    balanced = balanced_frames(layers_of(factors), rank)
-    a = _without_both_null(balanced.split(layers_of(vector)))
-    b = _without_both_null(balanced.split(layers_of(other)))
-    layers = layers_of(factors)
+    arrays, rank = _checked(factors, vector, other, rank=rank)
+    return in_kind(_second_form(*arrays, rank=rank), factors)
+
+
+def _second_form_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
+    layers, vector, other = _thirds(arrays)
+    balanced = balanced_frames(layers, rank)
+    a = _without_both_null(balanced.split(vector))
+    b = _without_both_null(balanced.split(other))
     normal = _normal_from_moments(balanced, layers, *_moments_or_none(balanced, a, b))
     inverse = 1 / balanced.lam[..., None, :]
     result = []
@@ -269,7 +269,29 @@ def second_fundamental_form(
         if va.left_null is not None and va.right_null is not None:
             n = n + va.left_null * inverse @ vb.right_null + vb.left_null * inverse @ va.right_null
         result.append(n)
-    return in_kind(result, factors)
+    return tuple(result)
+
+
+_second_form = Primitive(_second_form_value, refuse, refuse)
+
+
+def _checked(
+    factors: Factors, *vectors: Factors, rank: int | None
+) -> tuple[tuple[Array, ...], int]:
+    """Return the matrices of factors and vectors one after the other, and the rank."""
+    layers = layers_of(factors)
+    _, rank = check_widths(widths_of(layers), rank)
+    arrays = layers
+    for vector in vectors:
+        matrices = layers_of(vector)
+        check_same_shapes(layers, matrices)
+        arrays = arrays + matrices
+    return arrays, rank
+
+
+def _thirds(arrays: tuple[Array, ...]) -> tuple[tuple[Array, ...], ...]:
+    depth = len(arrays) // 3
+    return arrays[:depth], arrays[depth : 2 * depth], arrays[2 * depth :]
 
 
 def _moments_or_none(balanced: BalancedFrames, a: list, b: list) -> tuple:
@@ -315,10 +337,14 @@ def weingarten_map(
     ----------
     Own derivation, dual to the second fundamental form of THEORY 2.
     """
-    layers, velocity = layers_of(factors), layers_of(vector)
+    arrays, rank = _checked(factors, vector, normal, rank=rank)
+    return in_kind(_weingarten(*arrays, rank=rank), factors)
+
+
+def _weingarten_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
+    layers, velocity, normal = _thirds(arrays)
     balanced = balanced_frames(layers, rank)
-    n = balanced.split(layers_of(normal))
-    v = balanced.split(velocity)
+    n, v = balanced.split(normal), balanced.split(velocity)
     cores, nulls = _moments_or_none(balanced, balanced.split(layers), n)
     result = [namespace(layer).zeros_like(layer) for layer in layers]
     if cores is not None:
@@ -333,7 +359,10 @@ def weingarten_map(
                 inverse[..., :, None] * transpose(vp.left_null) @ np_.both_null,
             )
             result[p] = result[p] + join(block, balanced.frames[p + 1], balanced.frames[p])
-    return in_kind(_project(balanced, result), factors)
+    return tuple(_project(balanced, result))
+
+
+_weingarten = Primitive(_weingarten_value, refuse, refuse)
 
 
 def mean_curvature(factors: Factors, rank: int | None = None) -> Factors:
@@ -358,12 +387,16 @@ def mean_curvature(factors: Factors, rank: int | None = None) -> Factors:
     ----------
     THEORY 2, 4.
     """
-    layers = layers_of(factors)
+    arrays, rank = _checked(factors, rank=rank)
+    return in_kind(_mean_curvature(*arrays, rank=rank), factors)
+
+
+def _mean_curvature_value(*layers: Array, rank: int) -> tuple[Array, ...]:
     balanced = balanced_frames(layers, rank)
     depth, lam = balanced.depth, balanced.lam
     xp = namespace(lam)
     if depth == 1:
-        return in_kind([xp.zeros_like(layer) for layer in layers], factors)
+        return tuple(xp.zeros_like(layer) for layer in layers)
     columns, rows = _projector_diagonal(balanced)
     moments = []
     for p in range(1, depth):
@@ -378,7 +411,10 @@ def mean_curvature(factors: Factors, rank: int | None = None) -> Factors:
         frame = balanced.frames[p + 1]
         values = xp.einsum("...kk->...k", solved[..., p, :, :])
         symmetric.append(frame * values[..., None, :] @ transpose(frame))
-    return in_kind(infinitesimal_action(symmetric, layers), factors)
+    return tuple(infinitesimal_action(symmetric, layers))
+
+
+_mean_curvature = Primitive(_mean_curvature_value, refuse, refuse)
 
 
 def _null_share(balanced: BalancedFrames, layer: int) -> float:
@@ -423,135 +459,3 @@ def _projector_diagonal(balanced: BalancedFrames) -> tuple[list[Array], list[Arr
         columns.append(xp.sum(tangent, axis=-2))
         rows.append(xp.sum(tangent, axis=-1))
     return columns, rows
-
-
-def complement(frame: Array) -> Array:
-    """Return an orthonormal basis of the orthogonal complement, shape=[..., d, d - r]."""
-    xp = namespace(frame)
-    width, rank = frame.shape[-2:]
-    if width == rank:
-        return frame[..., :, :0]
-    return xp.linalg.qr(frame, mode="complete")[0][..., :, rank:]
-
-
-def tangent_basis(factors: Factors, rank: int | None = None) -> tuple[Factors, Factors]:
-    r"""Return the orthonormal basis of ``T_W M_r``, horizontal and vertical vectors apart.
-
-    In frames, with ``k, l ≤ r``:
-
-    - horizontal: ``V_p ∝ λ_k^{N-p} λ_l^{p-1} E_kl``, normalised over ``p``, and the null
-      vectors at ``p = 0, N``;
-    - vertical, for ``k < l`` and ``j = 1, ..., N-1``, with ``a_p = sin(πjp/N)``: the entry
-      ``(k, l)`` of ``V_p`` is ``a_p λ_l - λ_k a_{p-1}`` and ``(l, k)`` is
-      ``-a_p λ_k + λ_l a_{p-1}``, of squared norm
-      ``N (λ_k² + λ_l² - 2 λ_k λ_l cos(πj/N))``; and for every null vector ``i`` of a
-      hidden layer and ``k`` the entries ``1/√2`` at ``(i, k)`` of ``V_p`` and ``(k, i)``
-      of ``V_{p+1}``.
-
-    Parameters
-    ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-        Balanced factors.
-    rank : int, optional
-        Rank of the factors, ``min(widths)`` by default.
-
-    Returns
-    -------
-    horizontal : like factors, with a first axis of length ``r (d_0 + d_N - r)``
-    vertical : like factors, with a first axis for the rest of the dimension
-
-    References
-    ----------
-    [MY25] Thm 5; THEORY 2.
-    """
-    layers = layers_of(factors)
-    balanced = balanced_frames(layers, rank)
-    horizontal = _horizontal_coordinates(balanced) + _null_vectors(balanced, (0, balanced.depth))
-    vertical = _vertical_coordinates(balanced) + _null_vectors(balanced, range(1, balanced.depth))
-    return (
-        _stack_basis(horizontal, factors),
-        _stack_basis(vertical, factors),
-    )
-
-
-def _stack_basis(vectors: list[list[Array]], factors: Factors) -> Factors:
-    layers = layers_of(factors)
-    xp = namespace(*layers)
-    stacked = [
-        xp.stack([vector[p] for vector in vectors], 0)
-        if vectors
-        else xp.zeros_like(layer)[None][:0]
-        for p, layer in enumerate(layers)
-    ]
-    return in_kind(stacked, factors)
-
-
-def _outer(balanced: BalancedFrames, p: int, k: int, l: int, weight: Array) -> Array:  # noqa: E741
-    """Return ``weight · q_k q_lᵀ`` in layer ``p``."""
-    left, right = balanced.frames[p][..., :, k], balanced.frames[p - 1][..., :, l]
-    return weight[..., None, None] * left[..., :, None] * right[..., None, :]
-
-
-def _horizontal_coordinates(balanced: BalancedFrames) -> list[list[Array]]:
-    depth, lam = balanced.depth, balanced.lam
-    norm = depth_kernel(lam, lam, depth) ** 0.5
-    vectors = []
-    for k in range(lam.shape[-1]):
-        for l in range(lam.shape[-1]):  # noqa: E741
-            a, b = lam[..., k], lam[..., l]
-            weights = [a ** (depth - p) * b ** (p - 1) for p in range(1, depth + 1)]
-            vectors.append(
-                [
-                    _outer(balanced, p, k, l, weight / norm[..., k, l])
-                    for p, weight in enumerate(weights, start=1)
-                ]
-            )
-    return vectors
-
-
-def _vertical_coordinates(balanced: BalancedFrames) -> list[list[Array]]:
-    depth, lam = balanced.depth, balanced.lam
-    if depth == 1:
-        return []
-    values, modes = jacobi_eigenpairs(lam, lam, depth)
-    vectors = []
-    for j in range(depth - 1):
-        a = [0.0, *[float(mode) for mode in modes[j]], 0.0]
-        for k in range(lam.shape[-1]):
-            for l in range(k + 1, lam.shape[-1]):  # noqa: E741
-                norm = (2 * values[..., j, k, l]) ** 0.5
-                x, y = lam[..., k] / norm, lam[..., l] / norm
-                vectors.append(
-                    [
-                        _outer(balanced, p, k, l, a[p] * y - a[p - 1] * x)
-                        + _outer(balanced, p, l, k, a[p - 1] * y - a[p] * x)
-                        for p in range(1, depth + 1)
-                    ]
-                )
-    return vectors
-
-
-def _null_vectors(balanced: BalancedFrames, hidden: Sequence[int]) -> list[list[Array]]:
-    depth, lam = balanced.depth, balanced.lam
-    xp = namespace(lam)
-    zeros = [
-        xp.zeros_like(after @ transpose(before))
-        for before, after in zip(balanced.frames[:-1], balanced.frames[1:], strict=True)
-    ]
-    vectors = []
-    for p in hidden:
-        null = complement(balanced.frames[p])
-        share = 1.0 if p in (0, depth) else 0.5**0.5
-        for i in range(null.shape[-1]):
-            for k in range(lam.shape[-1]):
-                vector = list(zeros)
-                if p > 0:
-                    vector[p - 1] = share * (
-                        null[..., :, i, None] * balanced.frames[p - 1][..., None, :, k]
-                    )
-                if p < depth:
-                    vector[p] = share * (
-                        balanced.frames[p + 1][..., :, k, None] * null[..., None, :, i]
-                    )
-                vectors.append(vector)
-    return vectors

@@ -144,6 +144,27 @@ def log_mean_kernel(left: Array, right: Array) -> Array:
     return left * right * xp.where(gap == 0, xp.ones_like(gap), xp.sinh(safe) / safe)
 
 
+def log_mean_kernel_derivative(left: Array, right: Array) -> Array:
+    r"""Return the derivative of the logarithm of `log_mean_kernel` by ``log σ_k``.
+
+    It is ``1 + L(x)``, ``x = log(σ_k/τ_l)``, with Langevin's function
+    ``L(x) = coth x - 1/x``, by its series near zero.
+
+    Parameters and shapes as in `log_mean_kernel`.
+
+    References
+    ----------
+    Own derivation.
+    """
+    xp = namespace(left, right)
+    gap = xp.log(left)[..., :, None] - xp.log(right)[..., None, :]
+    is_small = xp.abs(gap) < 0.1
+    safe = xp.where(is_small, xp.ones_like(gap), gap)
+    square = gap**2
+    series = gap / 3 * (1 - square / 15 * (1 - square / 10.5 * (1 - square / 10)))
+    return 1 + xp.where(is_small, series, 1 / xp.tanh(safe) - 1 / safe)
+
+
 def jacobi_solve(left: Array, right: Array, right_hand_side: Array) -> Array:
     r"""Solve ``T_kl x = b`` for every pair ``(k, l)`` at once.
 

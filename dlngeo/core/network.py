@@ -1,135 +1,29 @@
 r"""The network: factors, end-to-end matrix, moment map, group action, balancing.
 
-A deep linear network of depth ``N`` and widths ``(d_0, ..., d_N)`` has factors ``W_p`` of
-shape ``(d_p, d_{p-1})`` and the end-to-end matrix ``X = φ(W) = W_N ... W_1``.
-
-Factors are kept in the order in which data flow, ``factors[0] = W_1``. Where all widths
-are equal they may be one array of shape ``[..., N, d, d]``; otherwise they are a tuple of
-arrays of shapes ``[..., d_p, d_{p-1}]``. Every function takes both and answers in kind.
+A deep linear network has factors ``W_p`` of shape ``(d_p, d_{p-1})``, ``p = 1, ..., N``, and
+the end-to-end matrix ``X = φ(W) = W_N ... W_1``. Its moment map is conserved by every
+gradient flow; the general linear groups of the hidden layers act on the factors and keep
+``X``.
 """
 
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from dlngeo.core.arrays import (
-    Array,
-    Primitive,
-    check_array,
-    eye,
-    namespace,
-    transpose,
+from dlngeo.core.arrays import Array, Primitive, eye, namespace, transpose
+from dlngeo.core.equations import kernel_solve, polar_factor
+from dlngeo.core.factors import (
+    Factors,
+    check_matrix,
+    check_same_shapes,
+    check_widths,
+    in_kind,
+    layers_of,
+    matrices_of,
+    network_shape,
+    widths_of,
 )
-from dlngeo.core.frames import check_positive, kernel_solve, polar_factor, singular_frames
-
-Factors = Any
-"""Factors of a network: an array ``[..., N, d, d]`` or a sequence of ``N`` matrices."""
-
-
-def matrices_of(factors: Factors, name: str = "factor") -> tuple[Array, ...]:
-    """Return a stack or a sequence of finite matrices as a tuple.
-
-    Raises
-    ------
-    ValueError
-        If they are not matrices, or an entry is NaN or infinite.
-    """
-    if isinstance(factors, (tuple, list)):
-        matrices = tuple(factors)
-    else:
-        namespace(factors)  # a TypeError for what is no array
-        if factors.ndim < 3:
-            raise ValueError(
-                f"{name}s as one array must have shape [..., N, d, d], got "
-                f"{tuple(factors.shape)}: give a tuple of matrices instead."
-            )
-        matrices = tuple(factors[..., p, :, :] for p in range(factors.shape[-3]))
-    for p, matrix in enumerate(matrices, start=1):
-        check_array(matrix, f"{name} {p}")
-        if matrix.ndim < 2:
-            raise ValueError(f"{name} {p} must be a matrix, got shape {tuple(matrix.shape)}.")
-    return matrices
-
-
-def layers_of(factors: Factors) -> tuple[Array, ...]:
-    """Return the factors as a tuple of matrices, one for each layer.
-
-    Raises
-    ------
-    ValueError
-        If the shapes are not those of a network, or an entry is NaN or infinite.
-    """
-    layers = matrices_of(factors)
-    if not layers:
-        raise ValueError("a network needs at least one factor, got none.")
-    shapes = [tuple(layer.shape) for layer in layers]
-    for p in range(1, len(shapes)):
-        if shapes[p][-1] != shapes[p - 1][-2]:
-            raise ValueError(
-                f"the widths do not chain: factor {p} has {shapes[p - 1][-2]} rows, but "
-                f"factor {p + 1} has {shapes[p][-1]} columns. Factors are ordered as "
-                f"data flow, W_1 first; got shapes {shapes}."
-            )
-    return layers
-
-
-def check_matrix(matrix: Array, rows: int, columns: int) -> None:
-    """Raise a ValueError if a tangent vector or covector does not fit ``rows × columns``."""
-    check_array(matrix, "the vector")
-    if tuple(matrix.shape[-2:]) != (rows, columns):
-        raise ValueError(
-            f"expected a vector of shape [..., {rows}, {columns}], got {tuple(matrix.shape)}."
-        )
-
-
-def check_same_shapes(layers: Sequence[Array], vector: Sequence[Array]) -> None:
-    """Raise a ValueError if a vector does not have the shapes of the factors."""
-    expected = [tuple(layer.shape[-2:]) for layer in layers]
-    came = [tuple(v.shape[-2:]) for v in vector]
-    if expected != came:
-        raise ValueError(f"expected matrices of shapes {expected}, one a layer, got {came}.")
-
-
-def in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
-    """Return layers as one array if the given factors are one, else as a tuple."""
-    if isinstance(factors, (tuple, list)):
-        return tuple(layers)
-    return namespace(*layers).stack(list(layers), -3)
-
-
-def widths_of(factors: Factors) -> tuple[int, ...]:
-    """Return the widths ``(d_0, ..., d_N)``."""
-    layers = layers_of(factors)
-    return (layers[0].shape[-1], *(layer.shape[-2] for layer in layers))
-
-
-def check_widths(widths: Sequence[int], rank: int | None = None) -> tuple[tuple[int, ...], int]:
-    """Return checked widths and rank; ``rank=None`` means full, ``min(widths)``.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two widths, one is not positive, or the rank is not
-        between one and the smallest width.
-    """
-    widths = tuple(int(width) for width in widths)
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths must be at least two positive integers, got {widths}.")
-    if rank is None:
-        rank = min(widths)
-    if not (1 <= rank <= min(widths) and float(rank).is_integer()):
-        raise ValueError(
-            f"the rank must be an integer between 1 and the smallest width {min(widths)}, "
-            f"got {rank}."
-        )
-    return widths, int(rank)
-
-
-def default_widths(rows: int, columns: int, depth: float) -> tuple[int, ...]:
-    """Return the widths of a network whose hidden layers are ``min(rows, columns)`` wide."""
-    if not (depth >= 1 and float(depth).is_integer()):
-        raise ValueError(f"the depth must be a positive integer, got {depth}.")
-    return (columns, *[min(rows, columns)] * (int(depth) - 1), rows)
+from dlngeo.core.frames import check_positive, frames_of_rank, singular_frames
 
 
 def end_to_end(factors: Factors) -> Array:
@@ -267,6 +161,7 @@ def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -
     THEORY 1.
     """
     layers = layers_of(factors)
+    check_matrix(covector, layers[-1].shape[-2], layers[0].shape[-1])
     directions = [layers_of(vector) for vector in vectors]
     for direction in directions:
         check_same_shapes(layers, direction)
@@ -392,11 +287,11 @@ def _hidden_matrices(matrices: Factors, layers: Sequence[Array], name: str) -> t
     return elements
 
 
-def _factorize_value(matrix: Array, widths: tuple, rank: int) -> tuple[Array, ...]:
+def _factorize_value(matrix: Array, widths: tuple, rank: int, truncate: bool) -> tuple[Array, ...]:
     depth = len(widths) - 1
     if depth == 1 and rank == min(widths):
         return (matrix,)
-    left, sigma, right = singular_frames(matrix, rank)
+    left, sigma, right = (singular_frames if truncate else frames_of_rank)(matrix, rank)
     root = sigma ** (1 / depth)
     ends = [right, *[eye(width, rank, matrix) for width in widths[1:-1]], left]
     return tuple(
@@ -404,11 +299,11 @@ def _factorize_value(matrix: Array, widths: tuple, rank: int) -> tuple[Array, ..
     )
 
 
-def _factorize_jvp(arrays: tuple, result: tuple, tangents: tuple, widths: tuple, rank: int):
+def _factorize_jvp(arrays: tuple, result: tuple, tangents: tuple, rank: int, **_: Any):
     return horizontal_lift_of(result, tangents[0], rank)
 
 
-def _factorize_vjp(arrays: tuple, result: tuple, cotangents: tuple, widths: tuple, rank: int):
+def _factorize_vjp(arrays: tuple, result: tuple, cotangents: tuple, rank: int, **_: Any):
     # The adjoint of Z -> dφ*(A⁻¹ Z) is V -> A⁻¹ dφ(V).
     return (inverse_gram(result, differential(result, cotangents), rank),)
 
@@ -431,6 +326,13 @@ def inverse_gram(layers: Sequence[Array], velocity: Array, rank: int) -> Array:
 def horizontal_lift_of(layers: Sequence[Array], velocity: Array, rank: int) -> tuple[Array, ...]:
     """Return ``dφ* (dφ dφ*)⁻¹ Z`` at balanced layers, by differentiable kernels."""
     return adjoint_differential(layers, inverse_gram(layers, velocity, rank))
+
+
+def thin_layers(matrix: Array, depth: int, rank: int) -> tuple[Array, ...]:
+    """Return balanced layers over a matrix of the given rank, as narrow as can be."""
+    rows, columns = matrix.shape[-2:]
+    widths = (columns, *[rank] * (depth - 1), rows)
+    return _factorize(matrix, widths=widths, rank=rank, truncate=False)
 
 
 def factorize(
@@ -471,38 +373,18 @@ def factorize(
     -----
     The derivative is the horizontal lift of the balanced manifold. It serves every
     function of the factors that does not depend on the choice of the section, also at
-    repeated singular values.
+    repeated singular values, to any order at full rank. At lower rank it is the first
+    derivative along matrices of that rank; of a matrix that is truncated it is none.
 
     References
     ----------
     [BRTW22]; THEORY 2.
     """
     widths, rank = network_shape(matrix, depth, widths, rank)
-    layers = _factorize(matrix, widths=widths, rank=rank)
+    layers = _factorize(matrix, widths=widths, rank=rank, truncate=True)
     if len(set(widths)) == 1:
         return namespace(matrix).stack(list(layers), -3)
     return layers
-
-
-def network_shape(
-    matrix: Array,
-    depth: float,
-    widths: Sequence[int] | None = None,
-    rank: int | None = None,
-) -> tuple[tuple[int, ...], int]:
-    """Return checked widths and rank of a network of the given depth over a matrix."""
-    check_array(matrix, "the matrix")
-    if matrix.ndim < 2:
-        raise ValueError(f"expected a matrix, got shape {tuple(matrix.shape)}.")
-    rows, columns = matrix.shape[-2:]
-    default = default_widths(rows, columns, depth)
-    widths, rank = check_widths(default if widths is None else widths, rank)
-    if (widths[0], widths[-1], len(widths)) != (columns, rows, len(default)):
-        raise ValueError(
-            f"a matrix of shape ({rows}, {columns}) and depth {depth} need {depth + 1} widths "
-            f"from {columns} to {rows}, in the order in which data flow; got {widths}."
-        )
-    return widths, rank
 
 
 def balance(factors: Factors, rank: int | None = None) -> Factors:
@@ -550,7 +432,7 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
         return in_kind(layers, factors)
     observable = end_to_end(layers)
     thin = (layers[0].shape[-1], *[rank] * (depth - 1), layers[-1].shape[-2])
-    root = _factorize(observable, widths=thin, rank=rank)
+    root = _factorize(observable, widths=thin, rank=rank, truncate=True)
     if depth == 1:
         check_positive(singular_frames(observable, rank).sigma, rank)
         return in_kind(root, factors)

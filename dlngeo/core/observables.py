@@ -16,31 +16,25 @@ import numpy
 from dlngeo.core.arrays import (
     Array,
     Primitive,
-    check_array,
+    check_range,
     is_traced,
     namespace,
     symmetric_part,
     transpose,
 )
+from dlngeo.core.factors import check_matrix, network_shape
 from dlngeo.core.frames import (
     Blocks,
     SingularFrames,
     check_positive,
+    frames_of_rank,
     join,
     scaled,
     singular_frames,
     split,
 )
-from dlngeo.core.jacobi import depth_kernel, log_mean_kernel
-from dlngeo.core.network import (
-    adjoint_differential,
-    check_matrix,
-    differential,
-    factorize,
-    inverse_gram,
-    layers_of,
-    network_shape,
-)
+from dlngeo.core.jacobi import depth_kernel, log_mean_kernel, log_mean_kernel_derivative
+from dlngeo.core.network import adjoint_differential, differential, inverse_gram, thin_layers
 from dlngeo.core.thermodynamics import entropy, log_orthogonal_volume
 
 
@@ -70,12 +64,6 @@ def _kernels(frames: SingularFrames, depth: int) -> tuple[Array, Array]:
     """Return ``r_kl`` and ``r_k0``, the weights of the core and of the null blocks."""
     lam = frames.sigma ** (1 / depth)
     return depth_kernel(lam, lam, depth), lam ** (2 * (depth - 1))
-
-
-def _thin_layers(matrix: Array, depth: int, rank: int) -> tuple[Array, ...]:
-    """Return balanced layers over a matrix whose hidden widths are the rank."""
-    rows, columns = matrix.shape[-2:]
-    return layers_of(factorize(matrix, depth, (columns, *[rank] * (depth - 1), rows), rank))
 
 
 # At infinite depth there are no layers to differentiate through. The kernel is
@@ -158,6 +146,31 @@ def _limit_vjp(arrays: tuple, result: Array, cotangent: Array, inverse: bool) ->
 _limit = Primitive(_limit_value, _limit_jvp, _limit_vjp)
 
 
+def _limit_volume_value(matrix: Array) -> Array:
+    sigma = singular_frames(matrix, matrix.shape[-1]).sigma
+    check_positive(sigma, matrix.shape[-1])
+    xp = namespace(matrix)
+    return -xp.sum(xp.log(log_mean_kernel(sigma, sigma)), axis=(-2, -1)) / 2
+
+
+def _limit_volume_gradient(matrix: Array) -> Array:
+    left, sigma, right = singular_frames(matrix, matrix.shape[-1])
+    slopes = namespace(matrix).sum(log_mean_kernel_derivative(sigma, sigma), axis=-1)
+    return -(left * (slopes / sigma)[..., None, :]) @ transpose(right)
+
+
+def _limit_volume_jvp(arrays: tuple, result: Array, tangents: tuple) -> Array:
+    gradient = _limit_volume_gradient(*arrays)
+    return namespace(gradient).sum(gradient * tangents[0], axis=(-2, -1))
+
+
+def _limit_volume_vjp(arrays: tuple, result: Array, cotangent: Array) -> tuple[Array]:
+    return (cotangent[..., None, None] * _limit_volume_gradient(*arrays),)
+
+
+_limit_volume = Primitive(_limit_volume_value, _limit_volume_jvp, _limit_volume_vjp)
+
+
 def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None) -> Array:
     r"""Raise an index with the depth metric: ``P^♯ = A_{N,X}(P)``.
 
@@ -190,9 +203,9 @@ def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None)
     if depth == math.inf:
         return _limit(matrix, covector, inverse=False)
     if is_traced(matrix):
-        layers = _thin_layers(matrix, int(depth), rank)
+        layers = thin_layers(matrix, int(depth), rank)
         return differential(layers, adjoint_differential(layers, covector))
-    frames = singular_frames(matrix, rank)
+    frames = frames_of_rank(matrix, rank)
     core, null = _kernels(frames, int(depth))
     blocks = split(covector, frames.left, frames.right)
     return join(scaled(blocks, core, null), frames.left, frames.right)
@@ -232,15 +245,16 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     if depth == math.inf:
         return _limit(matrix, tangent_vec, inverse=True)
     if is_traced(matrix):
-        covector = inverse_gram(_thin_layers(matrix, int(depth), rank), tangent_vec, rank)
-        # Nothing to project, but below full rank the null spaces move with X.
+        # Below full rank the null spaces move with X, and what is dropped with them.
+        tangent_vec = tangent_projection(matrix, tangent_vec, rank)
+        covector = inverse_gram(thin_layers(matrix, int(depth), rank), tangent_vec, rank)
         return tangent_projection(matrix, covector, rank)
-    frames = singular_frames(matrix, rank)
+    frames = frames_of_rank(matrix, rank)
     check_positive(frames.sigma, rank)
     core, null = _kernels(frames, int(depth))
     blocks = split(tangent_vec, frames.left, frames.right)
     covector = join(scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)
-    check_array(covector, "the metric, out of floating-point range at this scale and depth,")
+    check_range(covector)
     return covector
 
 
@@ -275,7 +289,7 @@ def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) ->
         return vector + 0 * matrix
     xp = namespace(matrix, vector)
     # Projectors from the balanced layers of depth 2, which can be differentiated.
-    right, left = _thin_layers(matrix, 2, rank)
+    right, left = thin_layers(matrix, 2, rank)
     left_null = vector - left @ xp.linalg.solve(transpose(left) @ left, transpose(left) @ vector)
     gram = right @ transpose(right)
     right_part = left_null @ transpose(right) @ xp.linalg.solve(gram, right)
@@ -315,9 +329,7 @@ def log_volume_density(matrix: Array, depth: float) -> Array:
         )
     xp = namespace(matrix)
     if depth == math.inf:
-        sigma = singular_frames(matrix, rank).sigma
-        check_positive(sigma, rank)
-        return -xp.sum(xp.log(log_mean_kernel(sigma, sigma)), axis=(-2, -1)) / 2
+        return _limit_volume(matrix)
     # ½ Σ_{k<l} log r_kl is the entropy without its constant.
     depth = int(depth)
     pairs = entropy(matrix, depth) - (depth - 1) * log_orthogonal_volume(rank)

@@ -6,32 +6,33 @@ The fibres are the orbits of ``O(d_1) × ... × O(d_{N-1})``; vertical vectors a
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
-from dlngeo.core.arrays import Array, is_traced, namespace, transpose
-from dlngeo.core.balanced import second_fundamental_form, tangent_projection, weingarten_map
-from dlngeo.core.frames import (
-    BalancedFrames,
-    Blocks,
-    balanced_frames,
-    polar_factor,
-    round_off,
-    split,
+from dlngeo.core.arrays import (
+    Array,
+    Primitive,
+    check_range,
+    is_traced,
+    namespace,
+    refuse,
+    transpose,
 )
+from dlngeo.core.balanced import second_fundamental_form, tangent_projection, weingarten_map
+from dlngeo.core.factors import (
+    Factors,
+    check_matrix,
+    check_widths,
+    in_kind,
+    layers_of,
+    widths_of,
+)
+from dlngeo.core.frames import Blocks, balanced_frames, split
 from dlngeo.core.jacobi import depth_kernel, jacobi_solve
 from dlngeo.core.network import (
-    Factors,
     adjoint_differential,
-    check_matrix,
-    check_same_shapes,
-    check_widths,
     differential,
     end_to_end,
     horizontal_lift_of,
-    in_kind,
     infinitesimal_action,
-    layers_of,
-    widths_of,
 )
 from dlngeo.core.observables import flat
 from dlngeo.core.observables import tangent_projection as observable_projection
@@ -78,11 +79,14 @@ def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) 
     _, rank = check_widths(widths_of(layers), rank)
     check_matrix(velocity, layers[-1].shape[-2], layers[0].shape[-1])
     if is_traced(*layers):
+        # Below full rank the null spaces move, and what is dropped with them.
+        velocity = observable_projection(end_to_end(layers), velocity, rank)
         return in_kind(horizontal_lift_of(layers, velocity, rank), factors)
     balanced = balanced_frames(layers, rank)
     depth, lam = balanced.depth, balanced.lam
     blocks = split(velocity, balanced.frames[-1], balanced.frames[0])
     core = blocks.core / depth_kernel(lam, lam, depth)
+    check_range(core)
     inverse = lam ** (1 - depth)
     lifted = []
     for p in range(1, depth + 1):
@@ -124,35 +128,33 @@ def vertical_projection(factors: Factors, vector: Factors, rank: int | None = No
     return in_kind([v - h for v, h in zip(layers_of(vector), horizontal, strict=True)], factors)
 
 
-def _skew_solve(balanced: BalancedFrames, a: Sequence[Array], b: Sequence[Array]) -> list[Array]:
+def _skew_solve_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
+    depth = len(arrays) // 3
+    layers, a, b = arrays[:depth], arrays[depth : 2 * depth], arrays[2 * depth :]
+    frames, lam = balanced_frames(layers, rank)
+    cores = []
+    for p, frame in enumerate(frames[1:-1]):
+        source = a[p] @ transpose(b[p]) + transpose(a[p + 1]) @ b[p + 1]
+        core = transpose(frame) @ source @ frame
+        cores.append((core - transpose(core)) / 2)
+    solved = jacobi_solve(lam, lam, namespace(*arrays).stack(cores, -3))
+    return tuple(
+        frame @ solved[..., p, :, :] @ transpose(frame) for p, frame in enumerate(frames[1:-1])
+    )
+
+
+_skew_solve_primitive = Primitive(_skew_solve_value, refuse, refuse)
+
+
+def _skew_solve(
+    layers: Sequence[Array], a: Sequence[Array], b: Sequence[Array], rank: int
+) -> tuple[Array, ...]:
     """Solve ``T x = skew(A_p B_pᵀ + A_{p+1}ᵀ B_{p+1})`` for skew ``x_p``, ``p = 1..N-1``.
 
-    Entries between the null spaces move nothing, and are zero.
+    On the cores alone: horizontal vectors have no null blocks at hidden layers, so that
+    O'Neill's tensor does not see the rest.
     """
-    xp = namespace(balanced.lam, *a, *b)
-    rank = balanced.lam.shape[-1]
-    sources = []
-    for p in range(balanced.depth - 1):
-        source = a[p] @ transpose(b[p]) + transpose(a[p + 1]) @ b[p + 1]
-        sources.append((source - transpose(source)) / 2)
-    cores = xp.stack(
-        [
-            transpose(frame) @ source @ frame
-            for frame, source in zip(balanced.frames[1:-1], sources, strict=True)
-        ],
-        -3,
-    )
-    solved = jacobi_solve(balanced.lam, balanced.lam, cores)
-    elements = []
-    for p, (frame, source) in enumerate(zip(balanced.frames[1:-1], sources, strict=True)):
-        element = frame @ solved[..., p, :, :] @ transpose(frame)
-        if frame.shape[-2] > rank:
-            columns = source @ frame
-            null = columns - frame @ (transpose(frame) @ columns)
-            strip = null / balanced.lam[..., None, :] ** 2 @ transpose(frame)
-            element = element + strip - transpose(strip)
-        elements.append(element)
-    return elements
+    return _skew_solve_primitive(*layers, *a, *b, rank=rank)
 
 
 def integrability_tensor(
@@ -183,17 +185,16 @@ def integrability_tensor(
     O'Neill, The fundamental equations of a submersion, 1966; THEORY 3.
     """
     layers = layers_of(factors)
-    balanced = balanced_frames(layers, rank)
-    rank = balanced.lam.shape[-1]
+    _, rank = check_widths(widths_of(layers), rank)
     x = layers_of(horizontal_projection(layers, layers_of(vector), rank))
     y = layers_of(other)
     y_horizontal = layers_of(horizontal_projection(layers, y, rank))
-    if balanced.depth == 1:
+    if len(layers) == 1:
         return in_kind([0 * (a + b) for a, b in zip(x, y, strict=True)], factors)
     y_vertical = [v - h for v, h in zip(y, y_horizontal, strict=True)]
-    vertical = infinitesimal_action(_skew_solve(balanced, x, y_horizontal), layers)
+    vertical = infinitesimal_action(_skew_solve(layers, x, y_horizontal, rank), layers)
     # ξ_u is recovered from its vertical vector by T u = skew of its products with W.
-    element = _skew_solve(balanced, y_vertical, layers)
+    element = _skew_solve(layers, y_vertical, layers, rank)
     horizontal = horizontal_projection(layers, infinitesimal_action(element, x), rank)
     return in_kind([a + b for a, b in zip(vertical, horizontal, strict=True)], factors)
 
@@ -309,86 +310,3 @@ def integrability_tensor_derivative(
         - lift(pushed_moved)
     )
     return in_kind(tangent(derivative), factors), in_kind(a_y_e, factors)
-
-
-def align(
-    factors: Factors, base_factors: Factors, rank: int | None = None, max_sweeps: int = 10_000
-) -> Factors:
-    r"""Return the point of an orbit that is nearest to a base point in parameter space.
-
-    .. math:: \min_R \sum_p \|R_p Λ R_{p-1}^T - B_p\|^2, \quad R_0 = Q_0, \; R_N = Q_N,
-
-    over the frames ``R_p`` of the hidden layers, by sweeps of Procrustes steps,
-    ``R_p = polar((B_p R_{p-1} + B_{p+1}ᵀ R_{p+1}) Λ)``, each the best one given its
-    neighbours. The sweeps start from the frames of both points, and the nearer end is
-    returned: a local minimum, at which ``A_p B_pᵀ + A_{p+1}ᵀ B_{p+1}`` is symmetric. The
-    distance is the chordal one of parameter space, not the geodesic one.
-
-    Parameters
-    ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-        Balanced factors to align.
-    base_factors : the same shapes
-        Balanced factors ``B``.
-    rank : int, optional
-        Rank of the factors, ``min(widths)`` by default.
-    max_sweeps : int
-        Bound on the number of sweeps.
-
-    Returns
-    -------
-    aligned : like factors
-
-    Raises
-    ------
-    ValueError
-        If one of the points is not balanced of this rank.
-    RuntimeError
-        If frames still move by more than ``ε^{3/4}`` in the last sweep.
-
-    References
-    ----------
-    THEORY 3.
-    """
-    layers, base = layers_of(factors), layers_of(base_factors)
-    check_same_shapes(layers, base)
-    source, target = balanced_frames(layers, rank), balanced_frames(base, rank)
-    xp = namespace(*layers, *base)
-    # One rotation of all frames of the base point brings its ends near those of the point.
-    overlap = sum(transpose(target.frames[p]) @ source.frames[p] for p in (0, source.depth))
-    rotation = polar_factor(target.lam[..., :, None] * overlap * source.lam[..., None, :])
-    ends = source.frames[0] + 0 * target.frames[0], source.frames[-1] + 0 * target.frames[-1]
-    starts = (
-        [near + 0 * far for near, far in zip(source.frames, target.frames, strict=True)],
-        [ends[0], *[frame @ rotation for frame in target.frames[1:-1]], ends[1]],
-    )
-    settled = [_settle(list(start), source.lam, base, max_sweeps) for start in starts]
-    overlaps = [_overlap(layers, base) for layers in settled]
-    nearer = (overlaps[1] > overlaps[0])[..., None, None]
-    return in_kind([xp.where(nearer, b, a) for a, b in zip(*settled, strict=True)], factors)
-
-
-def _settle(frames: list[Array], lam: Array, base: Sequence[Array], max_sweeps: int) -> list[Array]:
-    """Sweep Procrustes steps over the hidden frames until none moves."""
-    xp = namespace(*frames, *base)
-    tolerance = round_off(lam) ** 0.75
-    for _ in range(max_sweeps):
-        moved = 0.0
-        for p in range(1, len(base)):
-            pull = base[p - 1] @ frames[p - 1] + transpose(base[p]) @ frames[p + 1]
-            frame = polar_factor(pull * lam[..., None, :])
-            moved = max(moved, float(xp.max(xp.abs(frame - frames[p]))))
-            frames[p] = frame
-        if moved <= tolerance:
-            return [
-                after * lam[..., None, :] @ transpose(before) for before, after in pairwise(frames)
-            ]
-    raise RuntimeError(
-        f"alignment has not settled after {max_sweeps} sweeps (last move {moved:.1e}): the "
-        "nearest point of the orbit is hardly unique there. Allow more sweeps (max_sweeps)."
-    )
-
-
-def _overlap(layers: Sequence[Array], base: Sequence[Array]) -> Array:
-    xp = namespace(*layers, *base)
-    return sum(xp.sum(a * b, axis=(-2, -1)) for a, b in zip(layers, base, strict=True))

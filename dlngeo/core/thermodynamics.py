@@ -7,6 +7,9 @@ the end-to-end matrix ([MY25]). Natural logarithms throughout.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
 
 from dlngeo.core.arrays import (
     Array,
@@ -17,13 +20,21 @@ from dlngeo.core.arrays import (
     symmetric_part,
     transpose,
 )
-from dlngeo.core.frames import Blocks, check_positive, join, scaled, singular_frames, split
+from dlngeo.core.factors import network_shape
+from dlngeo.core.frames import (
+    Blocks,
+    check_positive,
+    frames_of_rank,
+    join,
+    scaled,
+    singular_frames,
+    split,
+)
 from dlngeo.core.jacobi import (
     log_depth_kernel,
     log_depth_kernel_curvature,
     log_depth_kernel_derivative,
 )
-from dlngeo.core.network import network_shape
 
 
 def log_stiefel_volume(width: int, rank: int) -> float:
@@ -140,7 +151,7 @@ def _spectral_entropy_hessian(singular_values: Array, widths: Sequence[int]) -> 
 
 
 def _gradient_value(matrix: Array, widths: tuple, rank: int) -> Array:
-    frames = singular_frames(matrix, rank)
+    frames = frames_of_rank(matrix, rank)
     check_positive(frames.sigma, rank)
     slopes = spectral_entropy_gradient(frames.sigma, widths)
     return frames.left * slopes[..., None, :] @ transpose(frames.right)
@@ -195,7 +206,7 @@ _gradient = Primitive(_gradient_value, _gradient_jvp, _gradient_vjp)
 
 
 def _entropy_value(matrix: Array, widths: tuple, rank: int) -> Array:
-    sigma = singular_frames(matrix, rank).sigma
+    sigma = frames_of_rank(matrix, rank).sigma
     check_positive(sigma, rank)
     return spectral_entropy(sigma, widths)
 
@@ -245,7 +256,11 @@ def entropy(
     Raises
     ------
     ValueError
-        If the matrix has a lower rank, or widths and depth do not fit it.
+        If the matrix has another rank, or widths and depth do not fit it.
+
+    Notes
+    -----
+    It can be differentiated twice, also where singular values meet.
 
     References
     ----------
@@ -282,7 +297,7 @@ def free_energy(
     energy: Callable[[Array], Array],
     matrix: Array,
     depth: int,
-    inverse_temperature: float,
+    inverse_temperature: Any,
     widths: Sequence[int] | None = None,
     rank: int | None = None,
 ) -> Array:
@@ -295,7 +310,7 @@ def free_energy(
     matrix : array-like, shape=[..., d_N, d_0]
     depth : int
         Depth ``N``.
-    inverse_temperature : float
+    inverse_temperature : float, or array-like, shape=[...]
         ``β > 0``; infinity gives the energy.
     widths, rank
         As in `entropy`.
@@ -313,6 +328,6 @@ def free_energy(
     ----------
     [MY25]; [Men24]; THEORY 4.
     """
-    if not inverse_temperature > 0:
-        raise ValueError(f"the inverse temperature must be positive, got {inverse_temperature}.")
+    if not numpy.all(numpy.asarray(inverse_temperature) > 0):
+        raise ValueError(f"inverse temperatures must be positive, got {inverse_temperature}.")
     return energy(matrix) - entropy(matrix, depth, widths, rank) / inverse_temperature

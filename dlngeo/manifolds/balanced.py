@@ -12,7 +12,9 @@ from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core import balanced as core
 from dlngeo.core.arrays import Array
-from dlngeo.core.network import act, balance, check_widths, factorize, moment_map
+from dlngeo.core.basis import tangent_basis
+from dlngeo.core.factors import check_widths
+from dlngeo.core.network import act, balance, factorize, moment_map
 
 
 class BalancedManifold(Manifold):
@@ -291,7 +293,7 @@ class BalancedManifold(Manifold):
         ----------
         [MY25] Thm 5; THEORY 2.
         """
-        horizontal, vertical = core.tangent_basis(self.to_factors(base_point), self.rank)
+        horizontal, vertical = tangent_basis(self.to_factors(base_point), self.rank)
         return gs.concatenate([self.from_factors(horizontal), self.from_factors(vertical)], axis=0)
 
     def second_fundamental_form(

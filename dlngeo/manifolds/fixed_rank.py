@@ -7,7 +7,7 @@ from geomstats.geometry.riemannian_metric import RiemannianMetric
 from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core.arrays import Array
-from dlngeo.core.network import check_widths
+from dlngeo.core.factors import check_widths
 from dlngeo.core.observables import tangent_projection
 
 

@@ -6,6 +6,7 @@ from geomstats.geometry.group_action import GroupAction
 from geomstats.geometry.manifold import register_quotient
 
 from dlngeo.core import submersion as core
+from dlngeo.core.alignment import align
 from dlngeo.core.arrays import Array
 from dlngeo.core.network import act, differential, end_to_end, factorize
 from dlngeo.manifolds.balanced import BalancedManifold, BalancedMetric
@@ -302,7 +303,7 @@ class OrbitBundle(FiberBundle):
         -------
         aligned_point : array-like, shape=[..., *point_shape]
         """
-        return self._of_vectors(core.align, point, base_point)
+        return self._of_vectors(align, point, base_point)
 
     def _of_vectors(self, kernel, *points: Array) -> Array:
         space = self._total_space
