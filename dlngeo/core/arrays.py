@@ -88,10 +88,10 @@ def check_array(array: Array, name: str) -> None:
         raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
 
 
-def check_range(array: Array) -> None:
-    """Raise a ValueError if a result with definite values has left the floating-point range."""
-    xp = namespace(array)
-    if not is_traced(array) and not bool(xp.all(xp.isfinite(array))):
+def check_range(kernel: Array) -> None:
+    """Raise a ValueError if a kernel to divide by has left the floating-point range."""
+    xp = namespace(kernel)
+    if not is_traced(kernel) and not bool(xp.all(xp.isfinite(kernel) & (kernel > 0))):
         raise ValueError(
             "the depth metric overflows or underflows at this scale and depth: rescale the "
             "matrix, or use double precision."

@@ -252,10 +252,9 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     frames = frames_of_rank(matrix, rank)
     check_positive(frames.sigma, rank)
     core, null = _kernels(frames, int(depth))
+    check_range(core)
     blocks = split(tangent_vec, frames.left, frames.right)
-    covector = join(scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)
-    check_range(covector)
-    return covector
+    return join(scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)
 
 
 def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) -> Array:

@@ -85,8 +85,9 @@ def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) 
     balanced = balanced_frames(layers, rank)
     depth, lam = balanced.depth, balanced.lam
     blocks = split(velocity, balanced.frames[-1], balanced.frames[0])
-    core = blocks.core / depth_kernel(lam, lam, depth)
-    check_range(core)
+    kernel = depth_kernel(lam, lam, depth)
+    check_range(kernel)
+    core = blocks.core / kernel
     inverse = lam ** (1 - depth)
     lifted = []
     for p in range(1, depth + 1):

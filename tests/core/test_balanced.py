@@ -2,6 +2,7 @@
 
 import itertools
 
+import autograd
 import numpy as np
 import pytest
 
@@ -419,3 +420,22 @@ def test_in_kind():
     assert isinstance(bm.tangent_projection(stack, stack), np.ndarray)
     assert isinstance(bm.mean_curvature(stack), np.ndarray)
     assert len(layers_of(bm.mean_curvature([FIRST, SECOND]))) == 2
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        lambda w, v: bm.second_fundamental_form(w, v, v),
+        lambda w, v: bm.weingarten_map(w, v, v),
+        lambda w, v: bm.mean_curvature(w),
+    ],
+)
+def test_derivatives_that_are_not_there_are_refused(kernel):
+    """Kernels without a rule raise instead of giving NaN."""
+    point = balance(np.stack([np.eye(3)] * 3))
+
+    def total(w):
+        return sum((layer**2).sum() for layer in layers_of(kernel(w, point)))
+
+    with pytest.raises(NotImplementedError, match="not implemented: the second fundamental"):
+        autograd.grad(total)(point)

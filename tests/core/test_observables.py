@@ -384,11 +384,17 @@ CASES = {
 }
 
 
+def case_arrays(name):
+    """Return a matrix of the rank that the case asks for, and another."""
+    rank = 2 if "rank 2" in name or name == "projection" else 3
+    return network((3, 3), rank).matrix, random_matrix((3, 3), 33)
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("library", ["torch", "jax"])
 def test_every_library_gives_the_same_values(name, library):
     """NumPy, PyTorch and JAX give the same values, and float32 stays float32."""
-    arrays = random_matrix((3, 3), 32), random_matrix((3, 3), 33)
+    arrays = case_arrays(name)
     expected = CASES[name](*arrays)
     assert_close(CASES[name](*map(ARRAYS[library], arrays)), expected, 1e-12)
     for make in (np.array, ARRAYS[library]):
@@ -407,9 +413,7 @@ def test_traced_values_are_the_plain_ones(name):
         values.append(result)
         return inner(result, result) if getattr(result, "ndim", 0) else result
 
-    arrays = random_matrix((3, 3), 32), random_matrix((3, 3), 33)
-    if "rank 2" in name or name == "projection":
-        arrays = (network((3, 3), 2).matrix, arrays[1])
+    arrays = case_arrays(name)
     autograd_derivative(watched, arrays, arrays)
     expected = CASES[name](*arrays)
     traced = getattr(values[0], "_value", values[0])
@@ -418,6 +422,16 @@ def test_traced_values_are_the_plain_ones(name):
 
 ONES, EYE = np.ones((3, 3)), np.eye(3)
 BAD_CALLS = {
+    "a higher rank": (lambda: ob.sharp(EYE, ONES, 3, 2), "expected a matrix of rank 2, but"),
+    "a higher rank, flat": (lambda: ob.flat(EYE, ONES, 3, 2), "singular value 3 is not zero"),
+    "a higher rank, traced": (
+        lambda: autograd_derivative(lambda x: ob.sharp(x, ONES, 3, 2).sum(), [EYE], [ONES]),
+        "singular value 3 is not zero",
+    ),
+    "out of range": (lambda: ob.flat(1e-300 * EYE, ONES, 3), "rescale the matrix"),
+    "another shape": (lambda: ob.flat(EYE, np.ones((2, 3)), 3), r"shape \[..., 3, 3\], got"),
+    "integers": (lambda: ob.sharp(np.eye(3, dtype=int), ONES, 3), "is of type int64"),
+    "complex numbers": (lambda: ob.sharp(EYE, 1j * ONES, 3), "is of type complex128"),
     "a vector": (lambda: ob.sharp(np.ones(3), ONES, 2), r"expected a matrix, got shape \(3,\)"),
     "depth zero": (lambda: ob.sharp(EYE, ONES, 0), "depth must be a positive integer.*0"),
     "depth not whole": (lambda: ob.flat(EYE, ONES, 1.5), "depth must be a positive integer.*1.5"),

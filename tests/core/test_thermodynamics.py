@@ -329,6 +329,8 @@ CASES = {
 def test_every_library_gives_the_same_values(name, library):
     """NumPy, PyTorch and JAX give the same values, and float32 stays float32."""
     matrix = np.random.default_rng(8).standard_normal((3, 4))
+    if "rank 2" in name:
+        matrix = matrix[:, :2] @ matrix[:2]
     expected = CASES[name](matrix)
     assert_close(CASES[name](ARRAYS[library](matrix)), expected, 1e-13)
     for make in (np.array, ARRAYS[library]):
@@ -340,6 +342,7 @@ def test_every_library_gives_the_same_values(name, library):
 ONES, EYE = np.ones((3, 3)), np.eye(3)
 BAD_DEPTHS: Any = [0, 1.5, math.inf, math.nan]
 BAD_CALLS = {
+    "a higher rank": (lambda: th.entropy(EYE, 3, rank=2), "expected a matrix of rank 2, but"),
     "rank-deficient": (lambda: th.entropy(ONES, 3), "expected rank 3, but singular value 3 is"),
     "gradient, rank-deficient": (lambda: th.entropy_gradient(ONES, 3), "pass a smaller rank"),
     "widths of another depth": (lambda: th.entropy(EYE, 3, (3, 3, 3)), "need 4 widths"),
@@ -351,11 +354,11 @@ BAD_CALLS = {
     "NaN": (lambda: th.entropy(EYE * np.nan, 2), "the matrix holds NaN"),
     "temperature": (
         lambda: th.free_energy(np.sum, EYE, 2, 0.0),
-        "inverse temperature must be positive, got 0.0",
+        "inverse temperatures must be positive, got 0.0",
     ),
     "NaN temperature": (
         lambda: th.free_energy(np.sum, EYE, 2, math.nan),
-        "inverse temperature must be positive, got nan",
+        "inverse temperatures must be positive, got nan",
     ),
 }
 
