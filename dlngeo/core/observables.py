@@ -232,7 +232,7 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     Raises
     ------
     ValueError
-        If the matrix has a lower rank.
+        If the matrix has another rank.
 
     References
     ----------

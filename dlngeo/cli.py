@@ -1,0 +1,351 @@
+"""The command line.
+
+Each command imports what it needs when it runs, so that ``dlngeo --help`` is quick.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlngeo.version import __version__
+
+if TYPE_CHECKING:
+    from dlngeo.completion import Completion
+    from dlngeo.core.arrays import Array
+    from dlngeo.matrix_files import MatrixFile
+
+REPORTS = ("report.png", "result.json")
+COMPARED_DEPTHS = (1, 2, 3)
+DEFAULT_RANK = 40
+HELD_OUT = 0.1
+DEMO_FILE, DEMO_SIZE, DEMO_OBSERVED, DEMO_OUTPUT = "china.jpg", (320, 213), 0.3, "demo-output"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dlngeo", description="Riemannian geometry of deep linear networks."
+    )
+    parser.add_argument("--version", action="version", version=f"dlngeo {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    complete = commands.add_parser(
+        "complete",
+        help="fill the missing entries of a matrix by a deep linear network",
+        description="Fill the missing entries of a matrix by the gradient flow of a deep linear "
+        "network, stopped early by the error on held-out entries, and compare depths.",
+        epilog="DIR gets the completed matrix in the format and under the name of INPUT, "
+        "report.png and result.json: all of them, or nothing.",
+    )
+    complete.add_argument(
+        "input",
+        nargs="?",
+        type=Path,
+        metavar="INPUT",
+        help="a CSV table (empty cells or NaN are missing), an NPY array (NaN is missing), or a "
+        "picture (transparent pixels are missing)",
+    )
+    complete.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for the results, made if need be"
+    )
+    complete.add_argument("--depth", type=int, default=3, help="number of layers (default: 3)")
+    complete.add_argument(
+        "--rank",
+        type=int,
+        help="width of the hidden layers, the largest rank that depths from 2 on can reach "
+        f"(default: {DEFAULT_RANK}, or the smaller side of the matrix)",
+    )
+    complete.add_argument(
+        "--observed",
+        type=float,
+        metavar="FRACTION",
+        help="keep this fraction of the known entries or pixels and hide the others, to measure "
+        "the error on them",
+    )
+    complete.add_argument(
+        "--seed", type=int, default=0, help="seed of what is hidden and held out (default: 0)"
+    )
+    complete.add_argument(
+        "--demo",
+        action="store_true",
+        help="complete a photograph that comes with scikit-learn, from "
+        f"{DEMO_OBSERVED:.0%} of its pixels, into {DEMO_OUTPUT}",
+    )
+    complete.set_defaults(run=_complete)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Returns
+    -------
+    code : int
+        0; 1 if the computation failed; 2 if the input does not serve; 130 if interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        return _fail(str(error), 2)
+    except RuntimeError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted: nothing was written.", 130)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"dlngeo: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _complete(options: argparse.Namespace) -> None:
+    import json
+    import tempfile
+
+    import numpy
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    from dlngeo.completion import Completion, complete
+
+    file, name = _input(options)
+    output = _output(options, name)
+    observed, held_out = _entries(file, options)
+    shorter = min(file.matrix.shape)
+    rank = min(DEFAULT_RANK, shorter) if options.rank is None else options.rank
+    hidden = numpy.isfinite(file.matrix) & ~observed
+    # Beside the output, so that moving it there is one step, and is refused before the work.
+    # One thread: in products with thin factors, threads wait for each other.
+    with (
+        tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch,
+        threadpool_limits(1),
+    ):
+        completions: list[Completion] = []
+        rows: list[dict[str, Any]] = []
+        for depth in sorted({*COMPARED_DEPTHS, options.depth}):
+            completion = complete(
+                file.matrix,
+                observed & ~held_out,
+                held_out,
+                depth=depth,
+                rank=rank,
+                progress=sys.stderr.isatty(),
+            )
+            row = _row(completion, file, hidden)
+            _print_row(row, is_first=not rows)
+            completions.append(completion)
+            rows.append(row)
+        results = Path(scratch) / "results"
+        results.mkdir()
+        answer = next(c for c in completions if c.depth == options.depth)
+        file.write(answer.matrix, observed, results / name)
+        _write_report(results / "report.png", name, file, observed, completions, rows)
+        record = _record(name, file, observed, held_out, rank, options) | {"depths": rows}
+        (results / "result.json").write_text(json.dumps(record, indent=2) + "\n")
+        _publish(results, output)
+    print(f"\nwritten to {output}: " + ", ".join((name, *REPORTS)))
+
+
+def _input(options: argparse.Namespace) -> tuple["MatrixFile", str]:
+    """Return the matrix and the name of the file that is to hold it when completed."""
+    from dlngeo.matrix_files import Picture, read_matrix
+
+    if not options.demo:
+        if options.input is None:
+            raise ValueError("there is no input: give a CSV or NPY file or a picture, or --demo.")
+        return read_matrix(options.input), options.input.name
+    if options.input is not None:
+        raise ValueError(f"--demo has its own picture: leave out {options.input}, or --demo.")
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    photograph = Image.fromarray(load_sample_image("china.jpg")).resize(DEMO_SIZE)
+    return Picture.of(photograph, "PNG"), "china.png"
+
+
+def _output(options: argparse.Namespace, name: str) -> Path:
+    """Return the folder to write to, if its files can be written there."""
+    output = options.output
+    if output is None and options.demo:
+        output = Path(DEMO_OUTPUT)
+    if output is None:
+        raise ValueError("there is no folder to write to: give --output DIR.")
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"the output {output} is a file: give a folder.")
+    if not output.parent.is_dir():
+        raise ValueError(f"there is no folder {output.parent} for the output: make it first.")
+    if name in REPORTS:
+        raise ValueError(f"the input has the name of a result, {name}: rename it.")
+    if options.input is not None and output.resolve() == options.input.resolve().parent:
+        raise ValueError(f"results in {output} would overwrite the input: give another folder.")
+    for taken in (output / file for file in (name, *REPORTS)):
+        if taken.is_dir():
+            raise ValueError(f"the output {taken} is a folder: remove it, or give another one.")
+    return output
+
+
+def _entries(file: "MatrixFile", options: argparse.Namespace) -> tuple["Array", "Array"]:
+    """Return the masks of the observed entries and of those held out among them."""
+    import numpy
+
+    known = numpy.isfinite(file.matrix)
+    if not known.any():
+        raise ValueError("all entries are missing: there is nothing to learn from.")
+    if options.observed is None and not options.demo and known.all():
+        raise ValueError(
+            "no entries are missing: give --observed FRACTION to hide some and measure the error."
+        )
+    fraction = options.observed
+    if fraction is None:
+        fraction = DEMO_OBSERVED if options.demo else 1.0
+    elif not 0 < fraction < 1:
+        raise ValueError(f"--observed must be between 0 and 1, got {fraction}.")
+    if options.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {options.seed}.")
+    random = numpy.random.default_rng(options.seed)
+
+    def drawn(units: Any, part: float) -> Any:
+        places = numpy.flatnonzero(units)
+        count = max(1, round(part * places.size))
+        chosen = numpy.zeros(units.size, dtype=bool)
+        chosen[random.choice(places, count, replace=False)] = True
+        return chosen.reshape(units.shape)
+
+    # All channels of a pixel are hidden together.
+    observed = drawn(known[:, :: file.channels], fraction)
+    held_out = drawn(observed, HELD_OUT)
+    if observed.sum() < 2:
+        raise ValueError("only one entry is observed: two are needed, to learn and to test.")
+    return (
+        numpy.repeat(observed, file.channels, axis=1),
+        numpy.repeat(held_out, file.channels, axis=1),
+    )
+
+
+def _row(completion: "Completion", file: "MatrixFile", hidden: "Array") -> dict[str, Any]:
+    """Return what is reported of one depth."""
+    import numpy
+
+    from dlngeo.matrix_files import Picture
+
+    row: dict[str, Any] = {
+        "depth": completion.depth,
+        "hidden_width": completion.rank if completion.depth > 1 else None,
+        "held_out_rmse": float(completion.held_out_error[completion.stop]),
+        "hidden_rmse": None,
+        "hidden_psnr_db": None,
+        "stopping_time": float(completion.times[completion.stop]),
+        "final_time": float(completion.times[-1]),
+        "evaluations": completion.n_evaluations,
+        "seconds": round(completion.seconds, 2),
+    }
+    if hidden.any():
+        errors = (file.fitted(completion.matrix) - file.matrix)[hidden]
+        row["hidden_rmse"] = rmse = float(numpy.sqrt(numpy.mean(errors**2)))
+        if isinstance(file, Picture) and rmse > 0:
+            row["hidden_psnr_db"] = float(20 * numpy.log10(255 / rmse))
+    return row
+
+
+COLUMNS = {
+    "depth": ("depth", "d"),
+    "hidden_width": ("width", "d"),
+    "held_out_rmse": ("held-out RMSE", ".4g"),
+    "hidden_rmse": ("hidden RMSE", ".4g"),
+    "hidden_psnr_db": ("PSNR/dB", ".2f"),
+    "seconds": ("seconds", ".1f"),
+}
+
+
+def _print_row(row: dict[str, Any], is_first: bool) -> None:
+    if is_first:
+        print("  ".join(title for title, _ in COLUMNS.values()))
+    cells = (
+        ("-" if row[key] is None else format(row[key], spec)).rjust(len(title))
+        for key, (title, spec) in COLUMNS.items()
+    )
+    print("  ".join(cells), flush=True)
+
+
+def _write_report(
+    path: Path,
+    name: str,
+    file: "MatrixFile",
+    observed: "Array",
+    completions: list["Completion"],
+    rows: list[dict[str, Any]],
+) -> None:
+    import numpy
+
+    from dlngeo.matrix_files import Picture
+    from dlngeo.plotting import completion_report
+
+    is_hidden = numpy.isfinite(file.matrix) & ~observed
+    captions = []
+    for row in rows:
+        which = "held_out" if row["hidden_rmse"] is None else "hidden"
+        caption = f"RMSE {row[which + '_rmse']:.3g} on {which.replace('_', '-')} entries"
+        if row["hidden_psnr_db"] is not None:
+            caption += f", PSNR {row['hidden_psnr_db']:.1f} dB"
+        captions.append(caption)
+    figure = completion_report(
+        numpy.where(observed, file.matrix, numpy.nan),
+        [numpy.where(observed, file.matrix, file.fitted(c.matrix)) for c in completions],
+        completions,
+        captions,
+        truth=file.matrix if is_hidden.any() else None,
+        channels=file.channels if isinstance(file, Picture) else None,
+        title=f"Completion of {name} by deep linear networks",
+    )
+    figure.savefig(path, dpi=150)
+
+
+def _record(
+    name: str,
+    file: "MatrixFile",
+    observed: "Array",
+    held_out: "Array",
+    rank: int,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Return what the result was made of."""
+    import platform
+    from importlib.metadata import version
+
+    import numpy
+
+    is_known = numpy.isfinite(file.matrix)
+    libraries = ("numpy", "scipy", "scikit-learn", "pillow", "matplotlib")
+    return {
+        "input": "demo" if options.demo else str(options.input),
+        "completed": name,
+        "shape": list(file.matrix.shape),
+        "entries": {
+            "known": int(is_known.sum()),
+            "observed": int(observed.sum()),
+            "held_out": int(held_out.sum()),
+            "hidden": int((is_known & ~observed).sum()),
+        },
+        "parameters": {
+            "depth": options.depth,
+            "rank": rank,
+            "observed": options.observed,
+            "seed": options.seed,
+            "held_out": HELD_OUT,
+        },
+        "versions": {
+            "dlngeo": __version__,
+            "python": platform.python_version(),
+            **{library: version(library) for library in libraries},
+        },
+    }
+
+
+def _publish(results: Path, output: Path) -> None:
+    """Move a folder of finished files to its place, or the files into the folder there."""
+    if not output.exists():
+        results.rename(output)
+        return
+    for file in results.iterdir():
+        file.replace(output / file.name)

@@ -1,0 +1,400 @@
+r"""Gradient flow of a deep linear network, upstairs on factors or downstairs on ``X``.
+
+Both flows descend the loss ``L(W) = E(φ(W))``, the first in parameter space, the second in
+the depth metric; from balanced factors the first projects to the second ([ACH18],
+[BRTW22]; THEORY 3).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import autograd
+import numpy
+import scipy.integrate
+from tqdm import tqdm
+
+from dlngeo.core.arrays import Array, transpose
+from dlngeo.core.factors import (
+    Factors,
+    check_widths,
+    default_widths,
+    in_kind,
+    layers_of,
+    widths_of,
+)
+from dlngeo.core.frames import round_off
+from dlngeo.core.network import adjoint_differential, end_to_end, moment_map
+from dlngeo.core.observables import check_observable, sharp
+from dlngeo.core.thermodynamics import spectral_entropy
+
+METHODS = ("DOP853", "RK45", "RK23", "LSODA")
+
+Layers = tuple[Array, ...]
+"""A state: the factors of a network, or the end-to-end matrix as a single one."""
+
+Velocity = Callable[[Layers, Array], Layers]
+"""From a state and the gradient ``∇E(X)`` there to the velocity of the state."""
+
+
+@dataclass(frozen=True, eq=False)
+class FlowResult:
+    """A learning flow, at the times that were saved.
+
+    Attributes
+    ----------
+    times : array, shape=[t]
+    states : factors or array, with a leading axis of length t
+        What was integrated: factors upstairs, end-to-end matrices downstairs.
+    loss : array, shape=[t], or None
+        ``E(X)``; None if only its gradient was given.
+    singular_values : array, shape=[t, r]
+        Singular values of the end-to-end matrix.
+    moment_map_norm : array, shape=[t], or None
+        ``‖μ(W)‖ / ‖W‖²``; None downstairs. Along the flow without weight decay ``μ`` is
+        conserved: its drift measures the error of the integration.
+    entropy : array, shape=[t], or None
+        Boltzmann entropy in nats; None where it is not defined: at infinite depth, and if
+        the matrix has a lower rank than asked for.
+    n_evaluations : int
+        Evaluations of the velocity.
+    success : bool
+        Whether the flow reached its final time.
+    interrupted : bool
+        Whether the keyboard stopped it.
+    status : str
+        How it ended, and what to do if it did not succeed.
+    """
+
+    times: Array
+    states: Factors
+    loss: Array | None
+    singular_values: Array
+    moment_map_norm: Array | None
+    entropy: Array | None
+    n_evaluations: int
+    success: bool
+    interrupted: bool
+    status: str
+
+    @property
+    def factors(self) -> Factors | None:
+        """Factors along the flow, shape=[t, N, d, d] or a tuple; None downstairs."""
+        return None if self.moment_map_norm is None else self.states
+
+    @property
+    def observables(self) -> Array:
+        """End-to-end matrices along the flow, shape=[t, m, n]; upstairs a new product."""
+        return self.states if self.factors is None else end_to_end(self.factors)
+
+
+def learning_flow(
+    loss: Callable[[Array], Any] | None,
+    initial: Factors,
+    *,
+    t_final: float,
+    gradient: Callable[[Array], Array] | None = None,
+    depth: float | None = None,
+    rank: int | None = None,
+    weight_decay: float = 0.0,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    method: str = "DOP853",
+    n_saved: int = 200,
+    progress: bool = False,
+) -> FlowResult:
+    r"""Integrate the gradient flow of a deep linear network.
+
+    From factors, the flow of ``L(W) + η‖W‖²/2`` upstairs,
+
+    .. math:: \dot W = -dφ_W^*(∇E(X)) - η W, \quad X = φ(W),
+
+    along which ``μ(t) = e^{-2ηt} μ(0)``. From a matrix, its projection downstairs,
+
+    .. math:: \dot X = -A_{N,X}(∇E(X)) - η N X.
+
+    At infinite depth time is scaled by ``N``, as the metric is:
+    ``Ẋ = -A_∞(∇E) - ηX``, the flow of ``E + η log|det X|``.
+
+    Parameters
+    ----------
+    loss : callable or None
+        ``E``, of matrices of shape=[m, n]. If it has a method ``gradient``, as the classes
+        of `dlngeo.solvers.losses` do, that is taken; any other function is differentiated
+        by autograd.
+    initial : array-like, shape=[N, d, d], or tuple of shape=[d_p, d_{p-1}], or shape=[m, n]
+        Factors, balanced or not, to flow upstairs; or a matrix to flow downstairs.
+    t_final : float
+        Final time, positive.
+    gradient : callable, optional
+        ``∇E``, if it is not to be found as above. Then the loss may be None.
+    depth : int or inf
+        Depth ``N``, for a matrix and only then.
+    rank : int, optional
+        Rank of ``X``, full by default (``min(widths)`` upstairs). The downstairs flow
+        stays on matrices of this rank; upstairs only the singular values and the entropy
+        of the result depend on it.
+    weight_decay : float
+        ``η``.
+    rtol, atol : float
+        Tolerances of the adaptive integrator.
+    method : str
+        One of SciPy's integrators: DOP853, RK45, RK23, or LSODA for small stiff problems.
+    n_saved : int
+        Number of equidistant times at which the flow is saved, at least two.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    result : FlowResult
+        If the step fails, values cease to be finite, or the keyboard interrupts, the flow
+        up to there, with a status that says so.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit, or loss or gradient are not finite at the start.
+
+    References
+    ----------
+    [ACH18]; [BRTW22]; [LM25] for weight decay; [CMV22] for infinite depth; THEORY 1, 3, 5.
+    """
+    for name, number in {"t_final": t_final, "rtol": rtol, "atol": atol}.items():
+        if not 0 < number < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {number}.")
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be at least zero and finite, got {weight_decay}.")
+    if n_saved < 2:
+        raise ValueError(f"n_saved must be at least 2, to save start and end, got {n_saved}.")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
+
+    slope = _gradient_of(loss, gradient)
+    initial = _as_float(initial)
+    is_upstairs = isinstance(initial, tuple) or initial.ndim == 3
+    widths: tuple[int, ...] | None
+    if is_upstairs:
+        if depth is not None:
+            raise ValueError(
+                f"the depth of factors is their number, {len(initial)}: leave out depth={depth}."
+            )
+        start = layers_of(initial)
+        widths, rank = check_widths(widths_of(start), rank)
+        velocity = _factor_velocity(weight_decay)
+    else:
+        if depth is None:
+            raise ValueError("the flow of a matrix needs the depth of the network: give depth=.")
+        start = (initial,)
+        rank = check_observable(initial, depth, rank)
+        widths = (
+            None if depth == math.inf else default_widths(initial.shape[0], initial.shape[1], depth)
+        )
+        velocity = _observable_velocity(weight_decay, depth, rank)
+    _check_start(end_to_end(start), loss, slope)
+
+    times = numpy.linspace(0.0, t_final, n_saved)
+    path = _integrate(velocity, slope, start, times, method, progress, rtol=rtol, atol=atol)
+    losses = None
+    if loss is not None:
+        losses = numpy.array([float(loss(end_to_end(state))) for state in path.states])
+        path, losses = _while_finite(path, losses)
+    layers = tuple(numpy.stack(layer) for layer in zip(*path.states, strict=True))
+    singular_values = _singular_values(layers, rank)
+    return FlowResult(
+        times=numpy.array(path.times),
+        states=in_kind(layers, initial) if is_upstairs else layers[0],
+        loss=losses,
+        singular_values=singular_values,
+        moment_map_norm=_moment_map_norm(path.states) if is_upstairs else None,
+        entropy=_entropy(singular_values, widths),
+        n_evaluations=path.n_evaluations,
+        success=path.success,
+        interrupted=path.interrupted,
+        status=path.status,
+    )
+
+
+def _gradient_of(loss: Any, gradient: Callable | None) -> Callable:
+    """Return the gradient that was given, the loss's own, or autograd's."""
+    if gradient is not None:
+        return gradient
+    if hasattr(loss, "gradient"):
+        return loss.gradient
+    if not callable(loss):
+        raise ValueError(f"give a loss or a gradient that can be called, got {loss!r}.")
+    return autograd.grad(loss)
+
+
+def _as_float(initial: Factors) -> Factors:
+    """Return a stack, a tuple of matrices or a matrix, of NumPy floats."""
+    if isinstance(initial, tuple | list):
+        layers = tuple(numpy.asarray(layer, dtype=float) for layer in initial)
+        if all(layer.ndim == 2 for layer in layers):
+            return layers
+        shape: Any = [layer.shape for layer in layers]
+    else:
+        initial = numpy.asarray(initial, dtype=float)
+        if initial.ndim in (2, 3):
+            return initial
+        shape = initial.shape
+    raise ValueError(
+        "initial must be factors, as one array [N, d, d] or a tuple of matrices, or a matrix "
+        f"[m, n]; got shape {shape}."
+    )
+
+
+def _check_start(matrix: Array, loss: Callable | None, slope: Callable) -> None:
+    covector = numpy.asarray(slope(matrix))
+    if covector.shape != matrix.shape:
+        raise ValueError(
+            f"the gradient must have the shape {matrix.shape} of the end-to-end matrix, got "
+            f"{covector.shape}."
+        )
+    is_finite = bool(numpy.isfinite(covector).all())
+    if not is_finite or (loss is not None and not math.isfinite(loss(matrix))):
+        raise ValueError(
+            "loss or gradient are not finite at the start: correct them, or start elsewhere."
+        )
+
+
+def _factor_velocity(weight_decay: float) -> Velocity:
+    def velocity(layers: Layers, covector: Array) -> Layers:
+        descent = adjoint_differential(layers, covector)
+        return tuple(-g - weight_decay * w for g, w in zip(descent, layers, strict=True))
+
+    return velocity
+
+
+def _observable_velocity(weight_decay: float, depth: float, rank: int) -> Velocity:
+    decay = weight_decay if depth == math.inf else weight_decay * depth
+
+    def velocity(layers: Layers, covector: Array) -> Layers:
+        (matrix,) = layers
+        return (-sharp(matrix, covector, depth, rank) - decay * matrix,)
+
+    return velocity
+
+
+class _Path(NamedTuple):
+    times: list[float]
+    states: list[Layers]
+    n_evaluations: int
+    success: bool
+    interrupted: bool
+    status: str
+
+
+def _integrate(
+    velocity: Velocity,
+    slope: Callable,
+    start: Layers,
+    times: Array,
+    method: str,
+    progress: bool,
+    **tolerances: float,
+) -> _Path:
+    """Step a solver through the given times and keep the state at each that it reaches."""
+    cuts = numpy.cumsum([layer.size for layer in start])[:-1]
+
+    def unpacked(vector: Array) -> Layers:
+        parts = numpy.split(vector, cuts)
+        return tuple(part.reshape(w.shape) for part, w in zip(parts, start, strict=True))
+
+    def packed_velocity(_: float, vector: Array) -> Array:
+        # A trial step may leave the domain. NaN tells the solver to take a shorter one.
+        nowhere = numpy.full_like(vector, math.nan)
+        if not numpy.isfinite(vector).all():
+            return nowhere
+        layers = unpacked(vector)
+        covector = numpy.asarray(slope(end_to_end(layers)))
+        if not numpy.isfinite(covector).all():
+            return nowhere
+        try:
+            return numpy.concatenate([part.ravel() for part in velocity(layers, covector)])
+        except ValueError:  # the core's: at infinite depth X must stay invertible
+            return nowhere
+
+    time, vector = 0.0, numpy.concatenate([layer.ravel() for layer in start])
+    kept = [(time, vector)]
+    interrupted = False
+    bar = tqdm(
+        desc="learning flow",
+        total=times[-1],
+        disable=not progress,
+        leave=False,
+        bar_format="{desc} |{bar}| t = {n:.3g} of {total:.3g}, {elapsed}",
+    )
+    with bar, numpy.errstate(over="ignore", invalid="ignore"):
+        solver_class = getattr(scipy.integrate, method)
+        solver = solver_class(packed_velocity, time, vector, times[-1], **tolerances)
+        try:
+            while solver.status == "running":
+                solver.step()
+                if not numpy.isfinite(solver.y).all():
+                    break
+                time, vector = solver.t, solver.y
+                due = times[len(kept) : numpy.searchsorted(times, time, side="right")]
+                if due.size:
+                    dense = solver.dense_output()
+                    kept.extend((float(t), dense(t)) for t in due)
+                bar.update(time - bar.n)
+        except KeyboardInterrupt:
+            interrupted = True
+    success = len(kept) == len(times)
+    if success:
+        status = f"reached t = {time:.6g}."
+    elif interrupted:
+        status = f"interrupted at t = {time:.6g}: start again from the last state to go on."
+    else:
+        status = (
+            f"the integrator found no step that it could take from t = {time:.6g}: the flow or "
+            "the loss ceases to be finite there, or the matrix loses rank. Stop before, or "
+            "correct the loss; if the flow is stiff, use method='LSODA'."
+        )
+    if time > kept[-1][0]:
+        kept.append((time, vector))
+    reached, vectors = zip(*kept, strict=True)
+    states = [unpacked(vector) for vector in vectors]
+    return _Path(list(reached), states, solver.nfev, success, interrupted, status)
+
+
+def _while_finite(path: _Path, losses: Array) -> tuple[_Path, Array]:
+    """Cut a path off where the loss is not finite."""
+    if numpy.isfinite(losses).all():
+        return path, losses
+    n = int(numpy.argmin(numpy.isfinite(losses)))
+    status = f"the loss is not finite at t = {path.times[n]:.6g}: correct it, or stop before."
+    path = path._replace(times=path.times[:n], states=path.states[:n], success=False, status=status)
+    return path, losses[:n]
+
+
+def _singular_values(layers: Layers, rank: int) -> Array:
+    """Return the largest singular values of the end-to-end matrices, shape=[..., r]."""
+    widths = widths_of(layers)
+    cut = int(numpy.argmin(widths[:-1]))
+    if cut == 0:
+        matrix = end_to_end(layers)
+    else:
+        # Cut X = A B at the narrowest layer and keep what QR leaves of A and Bᵀ.
+        left = numpy.linalg.qr(end_to_end(layers[cut:]), mode="r")
+        right = numpy.linalg.qr(transpose(end_to_end(layers[:cut])), mode="r")
+        matrix = left @ transpose(right)
+    return numpy.linalg.svd(matrix, compute_uv=False)[..., :rank]
+
+
+def _moment_map_norm(states: list[Layers]) -> Array:
+    def norm(layers: Layers) -> float:
+        squares = sum(float(numpy.sum(layer**2)) for layer in layers)
+        moments = math.hypot(*(numpy.linalg.norm(moment) for moment in moment_map(layers)))
+        return moments / squares if squares > 0 else 0.0
+
+    return numpy.array([norm(layers) for layers in states])
+
+
+def _entropy(singular_values: Array, widths: tuple[int, ...] | None) -> Array | None:
+    floor = round_off(singular_values) * singular_values[..., :1]
+    if widths is None or (singular_values <= floor).any():
+        return None
+    return spectral_entropy(singular_values, widths)

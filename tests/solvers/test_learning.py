@@ -1,0 +1,266 @@
+"""Learning flow: conserved quantities, projection, convergence, endings."""
+
+import itertools
+import math
+
+import autograd.numpy
+import numpy
+import pytest
+
+from dlngeo.core.network import factorize, moment_map
+from dlngeo.core.observables import sharp
+from dlngeo.core.thermodynamics import entropy
+from dlngeo.solvers import Factorization, LinearRegression, MatrixCompletion, learning_flow
+
+
+def normal(*shape, seed=0):
+    return numpy.random.default_rng(seed).normal(size=shape)
+
+
+def unbalanced(widths, seed=0):
+    rng = numpy.random.default_rng(seed)
+    shapes = zip(widths[1:], widths[:-1], strict=True)
+    return tuple(rng.normal(size=shape) / math.sqrt(shape[1]) for shape in shapes)
+
+
+def low_rank(rows, columns, rank):
+    return normal(rows, rank, seed=5) @ normal(rank, columns, seed=6) / rank
+
+
+@pytest.mark.parametrize("widths", [(3, 3, 3), (3, 3, 3, 3), (4, 2, 5, 3), (2, 6, 3)])
+def test_moment_map_is_conserved(widths):
+    factors = unbalanced(widths)
+    result = learning_flow(Factorization(normal(widths[-1], widths[0])), factors, t_final=3.0)
+    assert result.success
+    for moment in moment_map(result.factors):
+        numpy.testing.assert_allclose(moment, moment[:1].repeat(len(moment), 0), atol=1e-5)
+    size = sum(numpy.sum(w**2, axis=(-2, -1)) for w in result.factors)
+    norm = sum(numpy.sum(m**2, axis=(-2, -1)) for m in moment_map(result.factors)) ** 0.5
+    numpy.testing.assert_allclose(result.moment_map_norm, norm / size)
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth", "rank", "weight_decay"),
+    [
+        ((3, 3), 2, None, 0.0),
+        ((3, 3), 3, None, 0.1),
+        ((4, 3), 3, None, 0.0),
+        ((3, 4), 4, None, 0.1),
+        ((5, 4), 3, 2, 0.0),
+        ((5, 4), 2, 2, 0.1),
+        ((3, 2), 1, None, 0.1),
+    ],
+)
+def test_upstairs_projects_to_downstairs(shape, depth, rank, weight_decay):
+    rows, columns = shape
+    start = low_rank(rows, columns, rank or min(shape))
+    loss = Factorization(normal(rows, columns, seed=1))
+    rtol = 1e-9
+    options = {"t_final": 2.0, "rank": rank, "rtol": rtol, "atol": rtol / 1000, "n_saved": 20}
+    options["weight_decay"] = weight_decay
+    up = learning_flow(loss, factorize(start, depth, rank=rank), **options)
+    down = learning_flow(loss, start, depth=depth, **options)
+    for name in ("times", "observables", "loss", "singular_values", "entropy"):
+        numpy.testing.assert_allclose(
+            getattr(up, name), getattr(down, name), rtol=1e3 * rtol, atol=1e3 * rtol, err_msg=name
+        )
+    assert down.factors is None
+    assert down.moment_map_norm is None
+    assert up.moment_map_norm.max() < 1e3 * rtol
+
+
+def test_observations_are_those_of_the_states():
+    start = factorize(low_rank(5, 4, 2), 3, widths=(4, 3, 3, 5), rank=2)
+    result = learning_flow(Factorization(normal(5, 4)), start, t_final=1.0, rank=2, n_saved=5)
+    x = result.observables
+    numpy.testing.assert_allclose(result.loss, Factorization(normal(5, 4))(x))
+    numpy.testing.assert_allclose(
+        result.singular_values, numpy.linalg.svd(x, compute_uv=False)[:, :2]
+    )
+    expected = entropy(x, 3, widths=(4, 3, 3, 5), rank=2)
+    numpy.testing.assert_allclose(result.entropy, expected)
+
+
+def test_stack_stays_a_stack():
+    result = learning_flow(Factorization(normal(3, 3)), normal(2, 3, 3), t_final=0.5, n_saved=7)
+    assert result.factors.shape == (7, 2, 3, 3)
+    assert result.observables.shape == (7, 3, 3)
+    assert result.times[0] == 0
+    assert result.times[-1] == 0.5
+
+
+def test_weight_decay_shrinks_the_moment_map():
+    factors, rate = unbalanced((3, 4, 2)), 0.4
+    loss = LinearRegression(normal(9, 3), normal(9, 2))
+    result = learning_flow(loss, factors, t_final=2.0, weight_decay=rate, rtol=1e-9, atol=1e-12)
+    (moment,) = moment_map(result.factors)
+    decayed = numpy.exp(-2 * rate * result.times)[:, None, None] * moment[0]
+    numpy.testing.assert_allclose(moment, decayed, atol=1e-7)
+
+
+def test_loss_decreases_at_the_rate_of_the_metric():
+    loss = MatrixCompletion(normal(4, 3), normal(4, 3, seed=1) > -0.5)
+    result = learning_flow(
+        loss, normal(4, 3, seed=2), depth=3, t_final=0.5, rtol=1e-10, n_saved=201
+    )
+    assert (numpy.diff(result.loss) < 0).all()
+    gradient = loss.gradient(result.observables)
+    rate = -numpy.sum(gradient * sharp(result.observables, gradient, 3), axis=(-2, -1))
+    measured = (result.loss[2:] - result.loss[:-2]) / (result.times[2:] - result.times[:-2])
+    numpy.testing.assert_allclose(measured, rate[1:-1], rtol=5e-3, atol=1e-5)
+
+
+def test_flow_to_the_target_in_closed_form():
+    # Along a diagonal, depth 2: dσ/dt = 2σ(τ - σ), a logistic curve.
+    target, start = numpy.array([2.0, 0.5]), numpy.array([0.1, 0.3])
+    loss = Factorization(numpy.diag(target))
+    result = learning_flow(loss, numpy.diag(start), depth=2, t_final=3.0, rtol=1e-10, atol=1e-12)
+    growth = numpy.exp(2 * target * result.times[:, None])
+    expected = target * start * growth / (target + start * (growth - 1))
+    diagonal = numpy.einsum("tkk->tk", result.observables)
+    numpy.testing.assert_allclose(diagonal, expected, atol=1e-8)
+
+
+def test_error_falls_with_the_tolerance():
+    loss, start = Factorization(normal(3, 3)), factorize(normal(3, 3, seed=1), 3)
+    exact = learning_flow(loss, start, t_final=2.0, rtol=1e-12, atol=1e-14).observables
+    errors = [
+        abs(learning_flow(loss, start, t_final=2.0, rtol=r, atol=r).observables - exact).max()
+        for r in (1e-3, 1e-5, 1e-7, 1e-9)
+    ]
+    assert all(smaller < larger / 5 for larger, smaller in itertools.pairwise(errors))
+
+
+@pytest.mark.parametrize("method", ["DOP853", "RK45", "RK23", "LSODA"])
+def test_methods_agree(method):
+    loss, start = Factorization(normal(3, 2)), factorize(normal(3, 2, seed=1), 2)
+    reference = learning_flow(loss, start, t_final=1.0, rtol=1e-10, atol=1e-12)
+    result = learning_flow(loss, start, t_final=1.0, rtol=1e-7, atol=1e-9, method=method)
+    assert result.success
+    numpy.testing.assert_allclose(result.observables, reference.observables, atol=2e-5)
+
+
+def test_three_ways_to_give_a_loss():
+    target = normal(3, 2)
+    start = factorize(normal(3, 2, seed=1), 2)
+    loss = Factorization(target)
+    own = learning_flow(loss, start, t_final=1.0)
+    traced = learning_flow(lambda x: autograd.numpy.sum((x - target) ** 2) / 2, start, t_final=1.0)
+    bare = learning_flow(None, start, t_final=1.0, gradient=loss.gradient)
+    numpy.testing.assert_allclose(traced.observables, own.observables, atol=1e-10)
+    numpy.testing.assert_allclose(traced.loss, own.loss, atol=1e-10)
+    numpy.testing.assert_array_equal(bare.observables, own.observables)
+    assert bare.loss is None
+
+
+def test_infinite_depth_is_the_limit():
+    # Time is scaled by the depth.
+    loss, start = Factorization(normal(3, 3)), numpy.eye(3) + normal(3, 3, seed=1) / 5
+    limit = learning_flow(loss, start, depth=math.inf, t_final=1.0, weight_decay=0.2)
+    depth = 400
+    deep = learning_flow(loss, start, depth=depth, t_final=1.0 / depth, weight_decay=0.2)
+    assert limit.entropy is None
+    numpy.testing.assert_allclose(limit.observables, deep.observables, atol=0.02)
+
+
+def test_entropy_is_none_below_the_rank():
+    result = learning_flow(Factorization(normal(3, 3)), numpy.zeros((2, 3, 3)), t_final=1.0)
+    assert result.success
+    assert result.entropy is None
+    assert (result.moment_map_norm == 0).all()
+
+
+def test_interrupt_returns_what_was_reached():
+    loss = Factorization(normal(3, 3))
+    calls = []
+
+    def gradient(x):
+        calls.append(1)
+        if len(calls) > 60:
+            raise KeyboardInterrupt
+        return loss.gradient(x)
+
+    start = normal(2, 3, 3, seed=1)
+    result = learning_flow(loss, start, t_final=50.0, gradient=gradient)
+    assert result.interrupted
+    assert not result.success
+    assert "interrupted" in result.status
+    assert 0 < result.times[-1] < 50
+    assert len(result.times) == len(result.loss) == len(result.factors)
+    whole = learning_flow(loss, start, t_final=result.times[-1], n_saved=2)
+    numpy.testing.assert_allclose(result.factors[-1], whole.factors[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["DOP853", "LSODA"])
+def test_gradient_that_ceases_to_be_finite(method):
+    def gradient(x):
+        return numpy.where(x > 1.5, numpy.nan, x - 2.0)
+
+    result = learning_flow(
+        None, numpy.ones((1, 1)), depth=2, t_final=9.0, gradient=gradient, method=method
+    )
+    assert not result.success
+    assert "finite" in result.status
+    assert numpy.isfinite(result.observables).all()
+    assert result.times[-1] < 9.0
+
+
+def test_loss_that_ceases_to_be_finite():
+    result = learning_flow(
+        lambda x: math.nan if x[0, 0] > 1.5 else 0.0,
+        numpy.ones((1, 1)),
+        depth=2,
+        t_final=9.0,
+        gradient=lambda x: x - 2.0,
+    )
+    assert not result.success
+    assert "the loss is not finite" in result.status
+    assert numpy.isfinite(result.loss).all()
+    assert len(result.loss) == len(result.times) == len(result.observables)
+    assert result.observables.max() <= 1.5
+
+
+def test_blow_up_ends_with_a_status():
+    # dσ/dt = 2σ² reaches infinity at t = 1/2.
+    result = learning_flow(None, numpy.ones((1, 1)), depth=2, t_final=1.0, gradient=lambda x: -x)
+    assert not result.success
+    assert result.times[-1] == pytest.approx(0.5, abs=1e-3)
+    assert numpy.isfinite(result.observables).all()
+
+
+SQUARE = factorize(numpy.eye(3), 2)
+
+
+@pytest.mark.parametrize(
+    ("initial", "change", "message"),
+    [
+        (SQUARE, {"t_final": -1.0}, "t_final must be positive"),
+        (SQUARE, {"t_final": math.nan}, "t_final must be positive"),
+        (SQUARE, {"rtol": 0.0}, "rtol must be positive"),
+        (SQUARE, {"weight_decay": -0.1}, "weight_decay"),
+        (SQUARE, {"n_saved": 1}, "n_saved"),
+        (SQUARE, {"method": "Euler"}, "DOP853"),
+        (SQUARE, {"depth": 2}, "leave out depth"),
+        (SQUARE, {"rank": 4}, "rank"),
+        (SQUARE, {"loss": None}, "give a loss"),
+        (SQUARE, {"gradient": lambda x: x[:2]}, "gradient must have the shape"),
+        (SQUARE, {"gradient": lambda x: x * math.nan}, "not finite at the start"),
+        (SQUARE, {"loss": Factorization(numpy.eye(2))}, "shape"),
+        (SQUARE * math.nan, {}, "NaN"),
+        ((numpy.ones((2, 3)), numpy.ones((3, 3))), {}, "chain"),
+        ((numpy.ones((1, 2, 3)),), {}, "initial must be"),
+        (numpy.ones(3), {}, "initial must be"),
+        (numpy.eye(3), {}, "give depth="),
+        (numpy.eye(3), {"depth": 0}, "depth"),
+        (numpy.ones((3, 2)), {"depth": math.inf}, "infinite depth"),
+    ],
+)
+def test_refusals(initial, change, message):
+    arguments = {"loss": Factorization(numpy.eye(3)), "t_final": 1.0} | change
+    with pytest.raises(ValueError, match=message):
+        learning_flow(arguments.pop("loss"), initial, **arguments)
+
+
+def test_progress_bar(capsys):
+    learning_flow(Factorization(numpy.eye(3)), SQUARE, t_final=1.0, progress=True)
+    assert "learning flow" in capsys.readouterr().err

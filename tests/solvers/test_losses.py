@@ -1,0 +1,100 @@
+"""Losses: gradients, batches, libraries, refusals."""
+
+import autograd
+import numpy
+import pytest
+
+from dlngeo.solvers import Factorization, LinearRegression, MatrixCompletion, MatrixSensing
+
+M, N = 4, 3
+
+
+def losses():
+    rng = numpy.random.default_rng(0)
+    target, mask = rng.normal(size=(M, N)), rng.uniform(size=(M, N)) < 0.5
+    return {
+        "factorization": Factorization(target),
+        "completion": MatrixCompletion(numpy.where(mask, target, numpy.nan), mask),
+        "regression": LinearRegression(rng.normal(size=(7, N)), rng.normal(size=(7, M))),
+        "sensing": MatrixSensing(rng.normal(size=(5, M, N)), rng.normal(size=5)),
+    }
+
+
+@pytest.fixture(params=losses())
+def loss(request):
+    return losses()[request.param]
+
+
+def matrix(*batch):
+    return numpy.random.default_rng(1).normal(size=(*batch, M, N))
+
+
+def test_gradient_is_that_of_the_value(loss):
+    point, direction = matrix(2)
+    step = 1e-5
+    slope = (loss(point + step * direction) - loss(point - step * direction)) / (2 * step)
+    numpy.testing.assert_allclose(numpy.sum(loss.gradient(point) * direction), slope, rtol=1e-8)
+
+
+def test_gradient_is_that_of_autograd(loss):
+    point = matrix()
+    numpy.testing.assert_allclose(autograd.grad(loss)(point), loss.gradient(point), atol=1e-12)
+
+
+def test_batches_are_loops(loss):
+    points = matrix(2, 3)
+    values = [[loss(point) for point in row] for row in points]
+    gradients = [[loss.gradient(point) for point in row] for row in points]
+    numpy.testing.assert_allclose(loss(points), values)
+    numpy.testing.assert_allclose(loss.gradient(points), gradients)
+
+
+def test_refuses_other_shapes(loss):
+    with pytest.raises(ValueError, match="shape"):
+        loss(numpy.zeros((N, M + 1)))
+
+
+def test_values_by_hand():
+    x = numpy.array([[1.0, 2.0], [3.0, 4.0]])
+    assert Factorization(numpy.zeros((2, 2)))(x) == 15
+    assert MatrixCompletion(numpy.zeros((2, 2)), numpy.eye(2) > 0)(x) == 17 / 2
+    samples = numpy.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    assert LinearRegression(samples, samples @ x.T)(x) == 0
+    assert LinearRegression(samples, numpy.zeros((3, 2)))(x) == (10 + 20 + 58) / 6
+    assert MatrixSensing(numpy.eye(2)[None], numpy.array([1.0]))(x) == 8
+
+
+def test_entries_outside_the_mask_do_not_count():
+    mask = numpy.array([[True, False]])
+    for value in (7.0, numpy.nan, numpy.inf):
+        loss = MatrixCompletion(numpy.array([[1.0, value]]), mask)
+        assert loss(numpy.array([[3.0, 5.0]])) == 2
+        numpy.testing.assert_array_equal(loss.gradient(numpy.array([[3.0, 5.0]])), [[2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Factorization(numpy.zeros(3)), "axes"),
+        (lambda: Factorization(numpy.full((2, 2), numpy.nan)), "NaN"),
+        (lambda: MatrixCompletion(numpy.zeros((2, 2)), numpy.ones((2, 3)) > 0), "one shape"),
+        (lambda: MatrixCompletion(numpy.zeros((2, 2)), numpy.ones((2, 2))), "boolean"),
+        (lambda: MatrixCompletion(numpy.zeros((2, 2)), numpy.ones((2, 2)) < 0), "empty"),
+        (lambda: MatrixCompletion(numpy.full((1, 1), numpy.nan), numpy.ones((1, 1)) > 0), "NaN"),
+        (lambda: LinearRegression(numpy.zeros((3, 2)), numpy.zeros((4, 2))), "rows"),
+        (lambda: LinearRegression(numpy.zeros((0, 2)), numpy.zeros((0, 2))), "rows"),
+        (lambda: MatrixSensing(numpy.zeros((3, 2)), numpy.zeros(3)), "axes"),
+        (lambda: MatrixSensing(numpy.zeros((3, 2, 2)), numpy.zeros(4)), "one measurement"),
+    ],
+)
+def test_refuses_data_that_do_not_fit(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("library", ["torch", "jax.numpy"])
+def test_other_libraries(library):
+    xp = pytest.importorskip(library)
+    observed, mask = numpy.array([[1.0, numpy.nan]]), numpy.array([[True, False]])
+    loss = MatrixCompletion(xp.asarray(observed), xp.asarray(mask))
+    assert float(loss(xp.asarray(numpy.array([[3.0, 5.0]])))) == 2
