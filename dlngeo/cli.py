@@ -105,7 +105,7 @@ def _complete(options: argparse.Namespace) -> None:
     import tempfile
 
     import numpy
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     from dlngeo.completion import Completion, complete
 
