@@ -4,6 +4,7 @@ Each command imports what it needs when it runs, so that ``dlngeo --help`` is qu
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--demo",
         action="store_true",
         help="complete a photograph that comes with scikit-learn, from "
-        f"{DEMO_OBSERVED:.0%} of its pixels, into {DEMO_OUTPUT}",
+        f"{DEMO_OBSERVED:.0%}% of its pixels, into {DEMO_OUTPUT}",
     )
     complete.set_defaults(run=_complete)
     return parser
@@ -115,14 +116,10 @@ def _complete(options: argparse.Namespace) -> None:
     shorter = min(file.matrix.shape)
     rank = min(DEFAULT_RANK, shorter) if options.rank is None else options.rank
     hidden = numpy.isfinite(file.matrix) & ~observed
-    # Beside the output, so that moving it there is one step, and is refused before the work.
+    completions: list[Completion] = []
+    rows: list[dict[str, Any]] = []
     # One thread: in products with thin factors, threads wait for each other.
-    with (
-        tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch,
-        threadpool_limits(1),
-    ):
-        completions: list[Completion] = []
-        rows: list[dict[str, Any]] = []
+    with threadpool_limits(1):
         for depth in sorted({*COMPARED_DEPTHS, options.depth}):
             completion = complete(
                 file.matrix,
@@ -136,12 +133,14 @@ def _complete(options: argparse.Namespace) -> None:
             _print_row(row, is_first=not rows)
             completions.append(completion)
             rows.append(row)
+    answer = next(c for c in completions if c.depth == options.depth)
+    record = _record(name, file, observed, held_out, rank, options) | {"depths": rows}
+    # Beside the output, so that moving it there is one step.
+    with tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch:
         results = Path(scratch) / "results"
         results.mkdir()
-        answer = next(c for c in completions if c.depth == options.depth)
         file.write(answer.matrix, observed, results / name)
         _write_report(results / "report.png", name, file, observed, completions, rows)
-        record = _record(name, file, observed, held_out, rank, options) | {"depths": rows}
         (results / "result.json").write_text(json.dumps(record, indent=2) + "\n")
         _publish(results, output)
     print(f"\nwritten to {output}: " + ", ".join((name, *REPORTS)))
@@ -175,6 +174,8 @@ def _output(options: argparse.Namespace, name: str) -> Path:
         raise ValueError(f"the output {output} is a file: give a folder.")
     if not output.parent.is_dir():
         raise ValueError(f"there is no folder {output.parent} for the output: make it first.")
+    if not os.access(output.parent, os.W_OK):
+        raise ValueError(f"the folder {output.parent} cannot be written to: choose another one.")
     if name in REPORTS:
         raise ValueError(f"the input has the name of a result, {name}: rename it.")
     if options.input is not None and output.resolve() == options.input.resolve().parent:
@@ -285,7 +286,7 @@ def _write_report(
     captions = []
     for row in rows:
         which = "held_out" if row["hidden_rmse"] is None else "hidden"
-        caption = f"RMSE {row[which + '_rmse']:.3g} on {which.replace('_', '-')} entries"
+        caption = f"RMSE {row[which + '_rmse']:#.3g} on {which.replace('_', '-')} entries"
         if row["hidden_psnr_db"] is not None:
             caption += f", PSNR {row['hidden_psnr_db']:.1f} dB"
         captions.append(caption)

@@ -26,13 +26,16 @@ from dlngeo.solvers.losses import MatrixCompletion
 START = 0.01
 """Singular values of the start, in units of those of the data."""
 
-SAVED_PER_STAGE = 20
-MAX_STAGES = 10
+SAVED_PER_STAGE, MAX_STAGES = 20, 10
+
 RISE = 1.1
 """The flow ends when the held-out error has risen from its least value by this factor,"""
 
 FITTED = 1e-3
-"""or when the training error has fallen to this part of its first value."""
+"""or when the training error has fallen to this part of its first value,"""
+
+SETTLED = 1e-4
+"""or when doubling the time has lowered the loss by less than this part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +91,9 @@ def complete(
     them, zero elsewhere, has spectral norm one. The flow starts from the balanced factors
     of ``0.01 Y``, truncated to the rank, which is one short step of gradient descent from
     zero and the same matrix for every depth. It runs in stages, each as long as all before,
-    until one hardly lowers the error of the held-out entries, and the state at which that
-    is least is the answer.
+    until the error of the held-out entries has risen by a tenth from its least value, or
+    the training entries are fitted to a thousandth, or the flow has settled, or ten stages
+    are over. The state with the least held-out error is the answer.
 
     Parameters
     ----------
@@ -132,11 +136,11 @@ def complete(
     if not (training.any() and held_out.any()):
         raise ValueError("training and held-out entries are needed: one of the masks is empty.")
     began = time.perf_counter()
+    if numpy.ptp(observed[training]) == 0:
+        raise ValueError("the observed entries are all equal: there is nothing to learn.")
     mean = observed[training].mean()
     centred = numpy.where(training, observed - mean, 0.0)
     left, sigma, right = randomized_svd(centred, rank, random_state=0)
-    if not sigma[0] > 0:
-        raise ValueError("the observed entries are all equal: there is nothing to learn.")
     scale = sigma[0]
     loss = MatrixCompletion(centred / scale, training)
     start = list(layers_of(factorize(numpy.diag(START * sigma / scale), depth)))
@@ -166,7 +170,7 @@ def complete(
         # The first state is the last one of the stage before.
         new = slice(min(stage, 1), None)
         times.append(clock + flow.times[new])
-        losses.append(numpy.asarray(flow.loss)[new])
+        losses.append(flow.loss[new])
         errors.append(stage_errors[new])
         spectra.append(flow.singular_values[new])
         if flow.entropy is not None:
@@ -174,7 +178,10 @@ def complete(
         n_evaluations += flow.n_evaluations
         if stage_errors.min() < least:
             least, answer = stage_errors.min(), states[stage_errors.argmin()]
-        if stage_errors[-1] > RISE * least or losses[-1][-1] < FITTED**2 * losses[0][0]:
+        has_risen = stage_errors[-1] > RISE * least
+        is_fitted = flow.loss[-1] < FITTED**2 * losses[0][0]
+        is_settled = stage > 0 and flow.loss[-1] > (1 - SETTLED) * flow.loss[0]
+        if has_risen or is_fitted or is_settled:
             break
         state = states[-1]
         clock = duration = clock + duration

@@ -164,7 +164,7 @@ def _draw_histories(figure: SubFigure, completions: Sequence[Completion]) -> Non
         axes.set(title=title, ylabel=label, xscale="log", xlabel=TIME)
     for axes in all_axes[:2]:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     all_axes[0].set_xlim(left=FIRST_TIME)
     all_axes[0].legend(loc="lower left")

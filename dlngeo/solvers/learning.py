@@ -69,17 +69,17 @@ class FlowResult:
 
     times: Array
     states: Factors
-    loss: Array | None
+    loss: Array
     singular_values: Array
-    moment_map_norm: Array | None
-    entropy: Array | None
+    moment_map_norm: Array
+    entropy: Array
     n_evaluations: int
     success: bool
     interrupted: bool
     status: str
 
     @property
-    def factors(self) -> Factors | None:
+    def factors(self) -> Factors:
         """Factors along the flow, shape=[t, N, d, d] or a tuple; None downstairs."""
         return None if self.moment_map_norm is None else self.states
 
