@@ -83,8 +83,8 @@ def _settle(frames: list[Array], lam: Array, base: Sequence[Array], max_sweeps: 
                 after * lam[..., None, :] @ transpose(before) for before, after in pairwise(frames)
             ]
     raise RuntimeError(
-        f"alignment has not settled after {max_sweeps} sweeps (last move {moved:.1e}): the "
-        "nearest point of the orbit is hardly unique there. Allow more sweeps (max_sweeps)."
+        f"alignment has not converged after {max_sweeps} sweeps (last move {moved:.1e}): "
+        "allow more sweeps (max_sweeps); deep networks need many."
     )
 
 

@@ -53,7 +53,7 @@ def is_traced(*arrays: Array) -> bool:
             import torch
 
             if (
-                array.requires_grad
+                (array.requires_grad and torch.is_grad_enabled())
                 or torch._C._functorch.is_functorch_wrapped_tensor(array)
                 or torch.autograd.forward_ad.unpack_dual(array).tangent is not None
             ):
@@ -88,10 +88,14 @@ def check_array(array: Array, name: str) -> None:
         raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
 
 
-def check_range(kernel: Array) -> None:
-    """Raise a ValueError if a kernel to divide by has left the floating-point range."""
+def check_range(kernel: Array, *, divides: bool) -> None:
+    """Raise a ValueError if a kernel has left the floating-point range.
+
+    A kernel that divides must not vanish either.
+    """
     xp = namespace(kernel)
-    if not is_traced(kernel) and not bool(xp.all(xp.isfinite(kernel) & (kernel > 0))):
+    in_range = xp.isfinite(kernel) & (kernel > 0) if divides else xp.isfinite(kernel)
+    if not is_traced(kernel) and not bool(xp.all(in_range)):
         raise ValueError(
             "the depth metric overflows or underflows at this scale and depth: rescale the "
             "matrix, or use double precision."
@@ -249,7 +253,8 @@ def refuse(*_: Any, **__: Any) -> Any:
         Always.
     """
     raise NotImplementedError(
-        "this derivative is not implemented: the second fundamental form, the Weingarten map, "
-        "the mean curvature and O'Neill's tensor are differentiable in no argument, the "
-        "tangent projector of the balanced manifold once."
+        "this derivative is not implemented. Curvature kernels of the balanced manifold (second "
+        "fundamental form, Weingarten map, mean curvature, O'Neill's tensor) have none, its "
+        "tangent projector and the metric of infinite depth have first derivatives, the entropy "
+        "has second ones."
     )

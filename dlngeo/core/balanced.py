@@ -9,17 +9,26 @@ the Jacobi matrices on the core, and a division by ``λ²`` on the blocks.
 import itertools
 from collections.abc import Sequence
 
-from dlngeo.core.arrays import Array, Primitive, eye, namespace, refuse, transpose
+from dlngeo.core.arrays import (
+    Array,
+    Primitive,
+    check_range,
+    namespace,
+    refuse,
+    symmetric_part,
+    transpose,
+)
 from dlngeo.core.factors import (
     Factors,
     check_same_shapes,
     check_widths,
     in_kind,
+    in_parts,
     layers_of,
     widths_of,
 )
 from dlngeo.core.frames import BalancedFrames, Blocks, balanced_frames, join
-from dlngeo.core.jacobi import jacobi_solve
+from dlngeo.core.jacobi import depth_kernel, jacobi_solve
 from dlngeo.core.network import infinitesimal_action
 
 
@@ -81,6 +90,25 @@ def _gram(a: Blocks, b: Blocks) -> tuple[Array, Array | None]:
     return core, null / 2
 
 
+def _linear_moments(
+    balanced: BalancedFrames, vector: Sequence[Blocks]
+) -> tuple[Array, list[Array | None]]:
+    """Return ``dμ(V)_p / 2 = sym(W_{p+1}ᵀ V_{p+1} - W_p V_pᵀ)`` in frames.
+
+    `_moments_in_frames` with the factors themselves, which are ``Λ`` there.
+    """
+    lam = balanced.lam
+    cores, nulls = [], []
+    for before, after in itertools.pairwise(vector):
+        core = lam[..., :, None] * after.core - before.core * lam[..., None, :]
+        cores.append(symmetric_part(core))
+        null = None
+        if before.left_null is not None:
+            null = (transpose(after.right_null) - before.left_null) * lam[..., None, :] / 2
+        nulls.append(null)
+    return namespace(*cores).stack(cores, -3), nulls
+
+
 def _solve_moments(
     balanced: BalancedFrames, cores: Array, nulls: Sequence[Array | None]
 ) -> list[Array]:
@@ -98,27 +126,6 @@ def _solve_moments(
     return matrices
 
 
-def normal_field(symmetric: Factors, factors: Factors) -> Factors:
-    r"""Return the normal vector ``n_S = (W_p S_{p-1} - S_p W_p)_p``, ``S_0 = S_N = 0``.
-
-    Parameters
-    ----------
-    symmetric : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
-        Symmetric matrices ``S``.
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-
-    Returns
-    -------
-    normal : like factors
-
-    References
-    ----------
-    [MY25]; THEORY 2.
-    """
-    field = infinitesimal_action(symmetric, factors)
-    return in_kind([-layer for layer in layers_of(field)], factors)
-
-
 def _without_both_null(blocks: Sequence[Blocks]) -> list[Blocks]:
     return [Blocks(b.core, b.left_null, b.right_null) for b in blocks]
 
@@ -126,15 +133,10 @@ def _without_both_null(blocks: Sequence[Blocks]) -> list[Blocks]:
 def _project(balanced: BalancedFrames, vector: Sequence[Array]) -> list[Array]:
     lam, depth = balanced.lam, balanced.depth
     blocks = balanced.split(vector)
-    xp = namespace(*vector, lam)
     # Core: subtract Λ S_{p-1} - S_p Λ with T S = dμ(V) / 2.
     cores = [block.core for block in blocks]
     if depth > 1:
-        moments = []
-        for before, after in itertools.pairwise(cores):
-            change = lam[..., :, None] * after - before * lam[..., None, :]
-            moments.append((change + transpose(change)) / 2)
-        solved = jacobi_solve(lam, lam, xp.stack(moments, -3))
+        solved = jacobi_solve(lam, lam, _linear_moments(balanced, blocks)[0])
         for p in range(depth - 1):
             symmetric = solved[..., p, :, :]
             cores[p] = cores[p] + symmetric * lam[..., None, :]
@@ -150,16 +152,15 @@ def _project(balanced: BalancedFrames, vector: Sequence[Array]) -> list[Array]:
 
 
 def _projection_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    depth = len(arrays) // 2
-    return tuple(_project(balanced_frames(arrays[:depth], rank), arrays[depth:]))
+    layers, vector = in_parts(arrays, 2)
+    return tuple(_project(balanced_frames(layers, rank), vector))
 
 
 def _projection_jvp(arrays: tuple, result: tuple, tangents: tuple, rank: int) -> tuple:
     # dP[Ẇ] V = II(Ẇ, P V) + S_{V - PV}(Ẇ), with II the second fundamental form and S the
     # Weingarten map.
-    depth = len(arrays) // 2
-    layers, vector = arrays[:depth], arrays[depth:]
-    velocity, change = tangents[:depth], tangents[depth:]
+    layers, vector = in_parts(arrays, 2)
+    velocity, change = in_parts(tangents, 2)
     normal = _difference(vector, result)
     parts = (
         tangent_projection(layers, change, rank),
@@ -170,8 +171,7 @@ def _projection_jvp(arrays: tuple, result: tuple, tangents: tuple, rank: int) ->
 
 
 def _projection_vjp(arrays: tuple, result: tuple, cotangents: tuple, rank: int) -> tuple:
-    depth = len(arrays) // 2
-    layers, vector = arrays[:depth], arrays[depth:]
+    layers, vector = in_parts(arrays, 2)
     pulled = tangent_projection(layers, cotangents, rank)
     by_layers = [
         a + b
@@ -258,11 +258,15 @@ def second_fundamental_form(
 
 
 def _second_form_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    layers, vector, other = _thirds(arrays)
+    layers, vector, other = in_parts(arrays, 3)
     balanced = balanced_frames(layers, rank)
     a = _without_both_null(balanced.split(vector))
     b = _without_both_null(balanced.split(other))
-    normal = _normal_from_moments(balanced, layers, *_moments_or_none(balanced, a, b))
+    if balanced.depth == 1:
+        normal = [0 * layer for layer in layers]
+    else:
+        symmetric = _solve_moments(balanced, *_moments_in_frames(balanced, a, b))
+        normal = infinitesimal_action(symmetric, layers)
     inverse = 1 / balanced.lam[..., None, :]
     result = []
     for n, va, vb in zip(normal, a, b, strict=True):
@@ -287,26 +291,6 @@ def _checked(
         check_same_shapes(layers, matrices)
         arrays = arrays + matrices
     return arrays, rank
-
-
-def _thirds(arrays: tuple[Array, ...]) -> tuple[tuple[Array, ...], ...]:
-    depth = len(arrays) // 3
-    return arrays[:depth], arrays[depth : 2 * depth], arrays[2 * depth :]
-
-
-def _moments_or_none(balanced: BalancedFrames, a: list, b: list) -> tuple:
-    if balanced.depth == 1:
-        return None, []
-    return _moments_in_frames(balanced, a, b)
-
-
-def _normal_from_moments(
-    balanced: BalancedFrames, layers: Sequence[Array], cores: Array | None, nulls: Sequence
-) -> tuple[Array, ...]:
-    """Return ``-n_S`` with ``T S = c``."""
-    if cores is None:
-        return tuple(namespace(layer).zeros_like(layer) for layer in layers)
-    return infinitesimal_action(_solve_moments(balanced, cores, nulls), tuple(layers))
 
 
 def weingarten_map(
@@ -342,21 +326,21 @@ def weingarten_map(
 
 
 def _weingarten_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    layers, velocity, normal = _thirds(arrays)
+    layers, velocity, normal = in_parts(arrays, 3)
     balanced = balanced_frames(layers, rank)
     n, v = balanced.split(normal), balanced.split(velocity)
-    cores, nulls = _moments_or_none(balanced, balanced.split(layers), n)
-    result = [namespace(layer).zeros_like(layer) for layer in layers]
-    if cores is not None:
-        symmetric = _solve_moments(balanced, cores, nulls)
-        result = list(infinitesimal_action(symmetric, tuple(velocity)))
+    if balanced.depth == 1:
+        result = [0 * layer for layer in layers]
+    else:
+        symmetric = _solve_moments(balanced, *_linear_moments(balanced, n))
+        result = list(infinitesimal_action(symmetric, velocity))
     inverse = 1 / balanced.lam
-    for p, (np_, vp) in enumerate(zip(n, v, strict=True)):
-        if np_.both_null is not None:
+    for p, (block_n, block_v) in enumerate(zip(n, v, strict=True)):
+        if block_n.both_null is not None:
             block = Blocks(
-                np_.core * 0,
-                np_.both_null @ transpose(vp.right_null) * inverse[..., None, :],
-                inverse[..., :, None] * transpose(vp.left_null) @ np_.both_null,
+                block_n.core * 0,
+                block_n.both_null @ transpose(block_v.right_null) * inverse[..., None, :],
+                inverse[..., :, None] * transpose(block_v.left_null) @ block_n.both_null,
             )
             result[p] = result[p] + join(block, balanced.frames[p + 1], balanced.frames[p])
     return tuple(_project(balanced, result))
@@ -368,8 +352,14 @@ _weingarten = Primitive(_weingarten_value, refuse, refuse)
 def mean_curvature(factors: Factors, rank: int | None = None) -> Factors:
     r"""Return the mean curvature vector ``H = tr II`` of the balanced manifold.
 
-    ``H = -n_S`` with ``S`` diagonal in frames: ``T_kk S_k = m_k``, where ``m_p`` is the
-    sum over an orthonormal basis of the diagonals of ``V_{p+1}ᵀ V_{p+1} - V_p V_pᵀ``.
+    .. math:: H_p = Q_p \, \mathrm{diag}(λ_k (S_{p,k} - S_{p-1,k})) \, Q_{p-1}^T, \quad
+              T_{kk} S_k = m_k, \quad
+              m_{p,k} = \tfrac12 \sum_l \frac{λ_k^{2p} λ_l^{2(N-p-1)}
+              - λ_k^{2(N-p)} λ_l^{2(p-1)}}{r_{kl}} + \text{null shares},
+
+    where ``m_p`` sums the diagonals of ``V_{p+1}ᵀ V_{p+1} - V_p V_pᵀ`` over an orthonormal
+    basis: a tangent vector has the share ``½ (1 + λ_k^{2(N-p)} λ_l^{2(p-1)} / r_kl)`` in the
+    entry ``(p, k, l)``, and half a unit, or at the ends a whole one, for each null vector.
     It vanishes for ``N = 2`` and ``d_0 = d_2``.
 
     Parameters
@@ -395,23 +385,30 @@ def _mean_curvature_value(*layers: Array, rank: int) -> tuple[Array, ...]:
     balanced = balanced_frames(layers, rank)
     depth, lam = balanced.depth, balanced.lam
     xp = namespace(lam)
-    if depth == 1:
-        return tuple(xp.zeros_like(layer) for layer in layers)
-    columns, rows = _projector_diagonal(balanced)
-    moments = []
-    for p in range(1, depth):
-        # Columns of V_{p+1} and rows of V_p, with those of the null blocks: the pair at
-        # a hidden layer shares its unit norm between the two layers.
-        null = _null_share(balanced, p + 1) - _null_share(balanced, p - 1)
-        moments.append(columns[p] - rows[p - 1] + null)
-    diagonal = xp.stack(moments, -2)[..., :, :, None] * xp.ones_like(lam)[..., None, None, :]
-    solved = jacobi_solve(lam, lam, diagonal)
-    symmetric = []
-    for p in range(depth - 1):
-        frame = balanced.frames[p + 1]
-        values = xp.einsum("...kk->...k", solved[..., p, :, :])
-        symmetric.append(frame * values[..., None, :] @ transpose(frame))
-    return tuple(infinitesimal_action(symmetric, layers))
+    squares, kernel = lam**2, depth_kernel(lam, lam, depth)
+    check_range(kernel, divides=True)
+    shares = [
+        squares[..., :, None] ** (depth - p) * squares[..., None, :] ** (p - 1) / kernel
+        for p in range(1, depth + 1)
+    ]
+    moments = [
+        (xp.sum(shares[p], axis=-2) - xp.sum(shares[p - 1], axis=-1)) / 2
+        + (_null_share(balanced, p + 1) - _null_share(balanced, p - 1))
+        for p in range(1, depth)
+    ]
+    # T_kk is λ_k² times the second difference, of which Green's matrix is known.
+    symmetric = [
+        sum(min(p, q) * (depth - max(p, q)) / depth * moments[q - 1] for q in range(1, depth))
+        / squares
+        for p in range(1, depth)
+    ]
+    ends = [0 * lam, *symmetric, 0 * lam]
+    return tuple(
+        balanced.frames[p]
+        * (lam * (ends[p] - ends[p - 1]))[..., None, :]
+        @ transpose(balanced.frames[p - 1])
+        for p in range(1, depth + 1)
+    )
 
 
 _mean_curvature = Primitive(_mean_curvature_value, refuse, refuse)
@@ -421,41 +418,3 @@ def _null_share(balanced: BalancedFrames, layer: int) -> float:
     """Return the squared norm that the null vectors of a layer put in one column."""
     width, rank = balanced.frames[layer].shape[-2:]
     return (width - rank) * (1.0 if layer in (0, balanced.depth) else 0.5)
-
-
-def _projector_diagonal(balanced: BalancedFrames) -> tuple[list[Array], list[Array]]:
-    """Return column and row sums of the squares of an orthonormal basis, on the core.
-
-    The normal fields of the pair ``k ≠ l`` have the Gram matrix ``2 T_kl``, so the normal
-    projector at the entry ``(p, k, l)`` is
-    ``(λ_k² G_{p-1,p-1} - 2 λ_k λ_l G_{p-1,p} + λ_l² G_pp) / 2`` with ``G = T_kl^{-1}``;
-    the diagonal entries are moved by ``Λ̇`` alone, and have ``1/N``.
-    """
-    depth, lam = balanced.depth, balanced.lam
-    xp = namespace(lam)
-    rank = lam.shape[-1]
-    left, right = lam[..., :, None], lam[..., None, :]
-    ones = xp.ones_like(left * right)
-    zero = 0 * ones
-    green = []
-    for q in range(depth - 1):
-        unit = xp.stack([ones if p == q else zero for p in range(depth - 1)], -3)
-        green.append(jacobi_solve(lam, lam, unit))
-
-    def entry(p: int, q: int) -> Array:
-        if min(p, q) < 1 or max(p, q) > depth - 1:
-            return zero
-        return green[q - 1][..., p - 1, :, :]
-
-    off_diagonal = 1 - eye(rank, rank, lam)
-    columns, rows = [], []
-    for p in range(1, depth + 1):
-        normal = (
-            left**2 * entry(p - 1, p - 1)
-            - 2 * left * right * entry(p - 1, p)
-            + right**2 * entry(p, p)
-        ) / 2
-        tangent = (1 - normal) * off_diagonal + (1 - off_diagonal) / depth
-        columns.append(xp.sum(tangent, axis=-2))
-        rows.append(xp.sum(tangent, axis=-1))
-    return columns, rows

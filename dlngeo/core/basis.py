@@ -6,7 +6,7 @@ waves: the Jacobi matrices ``T_kl`` are diagonalised by the sine transform ([MY2
 
 from collections.abc import Sequence
 
-from dlngeo.core.arrays import Array, namespace, transpose
+from dlngeo.core.arrays import Array, check_range, namespace, transpose
 from dlngeo.core.factors import Factors, in_kind, layers_of
 from dlngeo.core.frames import BalancedFrames, balanced_frames
 from dlngeo.core.jacobi import depth_kernel, jacobi_eigenpairs
@@ -82,6 +82,7 @@ def _outer(balanced: BalancedFrames, p: int, k: int, l: int, weight: Array) -> A
 def _horizontal_coordinates(balanced: BalancedFrames) -> list[list[Array]]:
     depth, lam = balanced.depth, balanced.lam
     norm = depth_kernel(lam, lam, depth) ** 0.5
+    check_range(norm, divides=True)
     vectors = []
     for k in range(lam.shape[-1]):
         for l in range(lam.shape[-1]):  # noqa: E741

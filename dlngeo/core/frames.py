@@ -202,13 +202,17 @@ def _check_balanced(
 ) -> None:
     """Check ``W_p = Q_p Λ Q_{p-1}ᵀ``, given the images ``W_p Q_{p-1}``."""
     xp = namespace(*layers)
-    scale = xp.sum(balanced.lam**2, axis=-1)
+    # In units of the largest singular value, so that squares stay in range.
+    unit = balanced.lam[..., :1, None]
+    lam = balanced.lam[..., None, :] / unit
+    scale = xp.sum(lam**2, axis=(-2, -1))
     for p, (layer, image) in enumerate(zip(layers, images, strict=True), start=1):
-        within = image - balanced.frames[p] * balanced.lam[..., None, :]
+        layer, image = layer / unit, image / unit
+        within = image - balanced.frames[p] * lam
         outside = _squared_norm(layer) - _squared_norm(image)
         defect = (xp.abs(outside) + _squared_norm(within)) / scale
         worst = float(xp.max(defect)) ** 0.5 if 0 not in defect.shape else 0.0
-        if worst > round_off(layer) ** 0.4:
+        if not worst <= round_off(layer) ** 0.4:
             raise ValueError(
                 f"expected balanced factors of rank {balanced.lam.shape[-1]}, but factor {p} "
                 f"is off by {worst:.1e} of its norm: balance the factors first "

@@ -137,11 +137,27 @@ def log_mean_kernel(left: Array, right: Array) -> Array:
     [CMV22]; THEORY 3.
     """
     xp = namespace(left, right)
-    left, right = left[..., :, None], right[..., None, :]
-    gap = xp.log(left) - xp.log(right)
-    # sinh(x)/x has no cancellation where sinh has none; at zero it is one.
+    return xp.exp(log_log_mean_kernel(left, right))
+
+
+def log_log_mean_kernel(left: Array, right: Array) -> Array:
+    r"""Return the logarithm of `log_mean_kernel`, without overflow at any scale.
+
+    With ``x = log(σ_k/τ_l)`` it is ``log σ_k + log τ_l + log(sinh x / x)``.
+
+    Parameters and shapes as in `log_mean_kernel`.
+
+    References
+    ----------
+    THEORY 3.
+    """
+    xp = namespace(left, right)
+    left, right = xp.log(left)[..., :, None], xp.log(right)[..., None, :]
+    gap = xp.abs(left - right)
+    # sinh(x)/x = e^x (1 - e^{-2x}) / 2x has no cancellation, and is one at zero.
     safe = xp.where(gap == 0, xp.ones_like(gap), gap)
-    return left * right * xp.where(gap == 0, xp.ones_like(gap), xp.sinh(safe) / safe)
+    growth = safe + xp.log(-xp.expm1(-2 * safe) / (2 * safe))
+    return left + right + xp.where(gap == 0, xp.zeros_like(gap), growth)
 
 
 def log_mean_kernel_derivative(left: Array, right: Array) -> Array:
@@ -191,15 +207,17 @@ def jacobi_solve(left: Array, right: Array, right_hand_side: Array) -> Array:
     if size == 0:
         return right_hand_side
     left, right = left[..., :, None], right[..., None, :]
-    diagonal, off = left**2 + right**2, left * right
-    # Elimination from the top: pivot_{p+1} = diagonal - off² / pivot_p, written with
-    # the ratio of depth kernels r_{p+1} / r_p = λ² + μ² (μ²)^p / r_p, all terms positive.
+    larger = xp.where(left > right, left, right)
+    # In units of the larger of the two the diagonal is 1 + ρ² and the off-diagonal -ρ, and
+    # the pivots are ratios of the geometric sums Σ_{j<p} ρ^{2j}: no overflow at any scale.
+    off = (left / larger) * (right / larger)
+    right_hand_side = right_hand_side / larger[..., None, :, :] / larger[..., None, :, :]
     rows: list[Array] = []
     pivots: list[Array] = []
-    kernel = power = xp.ones_like(diagonal)
+    kernel = power = xp.ones_like(off)
     for p in range(size):
-        power = power * right**2
-        following = kernel * left**2 + power
+        power = power * off**2
+        following = kernel + power
         pivots.append(following / kernel)
         kernel = following
         row = right_hand_side[..., p, :, :]

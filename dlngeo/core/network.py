@@ -291,7 +291,11 @@ def _factorize_value(matrix: Array, widths: tuple, rank: int, truncate: bool) ->
     depth = len(widths) - 1
     if depth == 1 and rank == min(widths):
         return (matrix,)
-    left, sigma, right = (singular_frames if truncate else frames_of_rank)(matrix, rank)
+    if truncate:
+        left, sigma, right = singular_frames(matrix, rank)
+    else:
+        left, sigma, right = frames_of_rank(matrix, rank)
+        check_positive(sigma, rank)
     root = sigma ** (1 / depth)
     ends = [right, *[eye(width, rank, matrix) for width in widths[1:-1]], left]
     return tuple(
@@ -373,8 +377,9 @@ def factorize(
     -----
     The derivative is the horizontal lift of the balanced manifold. It serves every
     function of the factors that does not depend on the choice of the section, also at
-    repeated singular values, to any order at full rank. At lower rank it is the first
-    derivative along matrices of that rank; of a matrix that is truncated it is none.
+    repeated singular values, to any order along matrices of the rank. A second derivative
+    in two fixed directions that leave the rank is none, nor is one where the matrix is
+    truncated. A matrix of lower rank gives factors of lower rank.
 
     References
     ----------

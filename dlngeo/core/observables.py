@@ -19,6 +19,7 @@ from dlngeo.core.arrays import (
     check_range,
     is_traced,
     namespace,
+    refuse,
     symmetric_part,
     transpose,
 )
@@ -33,7 +34,12 @@ from dlngeo.core.frames import (
     singular_frames,
     split,
 )
-from dlngeo.core.jacobi import depth_kernel, log_mean_kernel, log_mean_kernel_derivative
+from dlngeo.core.jacobi import (
+    depth_kernel,
+    log_log_mean_kernel,
+    log_mean_kernel,
+    log_mean_kernel_derivative,
+)
 from dlngeo.core.network import adjoint_differential, differential, inverse_gram, thin_layers
 from dlngeo.core.thermodynamics import entropy, log_orthogonal_volume
 
@@ -88,11 +94,12 @@ def _limit_value(matrix: Array, vector: Array, inverse: bool) -> Array:
     frames = singular_frames(matrix, matrix.shape[-1])
     check_positive(frames.sigma, matrix.shape[-1])
     kernel = log_mean_kernel(frames.sigma, frames.sigma)
+    check_range(kernel, divides=inverse)
     core = split(vector, frames.left, frames.right).core
     return join(Blocks(core / kernel if inverse else core * kernel), frames.left, frames.right)
 
 
-def _limit_operator_jvp(matrix: Array, covector: Array, velocity: Array) -> Array:
+def _limit_change_value(matrix: Array, covector: Array, velocity: Array) -> Array:
     """Return the derivative of ``A_∞(P)`` along a velocity of ``X``, at fixed ``P``."""
     left, sigma, right = singular_frames(matrix, matrix.shape[-1])
     core = transpose(left) @ covector @ right
@@ -111,7 +118,7 @@ def _limit_operator_jvp(matrix: Array, covector: Array, velocity: Array) -> Arra
     return left @ change @ transpose(right)
 
 
-def _limit_operator_gradient(matrix: Array, covector: Array, cotangent: Array) -> Array:
+def _limit_slope_value(matrix: Array, covector: Array, cotangent: Array) -> Array:
     """Return the gradient by ``X`` of ``⟨C, A_∞(P)⟩``."""
     left, sigma, right = singular_frames(matrix, matrix.shape[-1])
     core = transpose(left) @ covector @ right
@@ -127,20 +134,24 @@ def _limit_operator_gradient(matrix: Array, covector: Array, cotangent: Array) -
     return left @ gradient @ transpose(right)
 
 
+_limit_change = Primitive(_limit_change_value, refuse, refuse)
+_limit_slope = Primitive(_limit_slope_value, refuse, refuse)
+
+
 def _limit_jvp(arrays: tuple, result: Array, tangents: tuple, inverse: bool) -> Array:
     (matrix, vector), (velocity, change) = arrays, tangents
     if inverse:
-        change = change - _limit_operator_jvp(matrix, result, velocity)
+        change = change - _limit_change(matrix, result, velocity)
         return _limit(matrix, change, inverse=True)
-    return _limit(matrix, change, inverse=False) + _limit_operator_jvp(matrix, vector, velocity)
+    return _limit(matrix, change, inverse=False) + _limit_change(matrix, vector, velocity)
 
 
 def _limit_vjp(arrays: tuple, result: Array, cotangent: Array, inverse: bool) -> tuple:
     matrix, vector = arrays
     pulled = _limit(matrix, cotangent, inverse=inverse)
     if inverse:
-        return -_limit_operator_gradient(matrix, result, pulled), pulled
-    return _limit_operator_gradient(matrix, vector, cotangent), pulled
+        return -_limit_slope(matrix, result, pulled), pulled
+    return _limit_slope(matrix, vector, cotangent), pulled
 
 
 _limit = Primitive(_limit_value, _limit_jvp, _limit_vjp)
@@ -150,13 +161,16 @@ def _limit_volume_value(matrix: Array) -> Array:
     sigma = singular_frames(matrix, matrix.shape[-1]).sigma
     check_positive(sigma, matrix.shape[-1])
     xp = namespace(matrix)
-    return -xp.sum(xp.log(log_mean_kernel(sigma, sigma)), axis=(-2, -1)) / 2
+    return -xp.sum(log_log_mean_kernel(sigma, sigma), axis=(-2, -1)) / 2
 
 
-def _limit_volume_gradient(matrix: Array) -> Array:
+def _limit_volume_gradient_value(matrix: Array) -> Array:
     left, sigma, right = singular_frames(matrix, matrix.shape[-1])
     slopes = namespace(matrix).sum(log_mean_kernel_derivative(sigma, sigma), axis=-1)
     return -(left * (slopes / sigma)[..., None, :]) @ transpose(right)
+
+
+_limit_volume_gradient = Primitive(_limit_volume_gradient_value, refuse, refuse)
 
 
 def _limit_volume_jvp(arrays: tuple, result: Array, tangents: tuple) -> Array:
@@ -207,6 +221,7 @@ def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None)
         return differential(layers, adjoint_differential(layers, covector))
     frames = frames_of_rank(matrix, rank)
     core, null = _kernels(frames, int(depth))
+    check_range(core, divides=False)
     blocks = split(covector, frames.left, frames.right)
     return join(scaled(blocks, core, null), frames.left, frames.right)
 
@@ -252,7 +267,7 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     frames = frames_of_rank(matrix, rank)
     check_positive(frames.sigma, rank)
     core, null = _kernels(frames, int(depth))
-    check_range(core)
+    check_range(core, divides=True)
     blocks = split(tangent_vec, frames.left, frames.right)
     return join(scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)
 

@@ -22,6 +22,7 @@ from dlngeo.core.factors import (
     check_matrix,
     check_widths,
     in_kind,
+    in_parts,
     layers_of,
     widths_of,
 )
@@ -86,7 +87,7 @@ def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) 
     depth, lam = balanced.depth, balanced.lam
     blocks = split(velocity, balanced.frames[-1], balanced.frames[0])
     kernel = depth_kernel(lam, lam, depth)
-    check_range(kernel)
+    check_range(kernel, divides=True)
     core = blocks.core / kernel
     inverse = lam ** (1 - depth)
     lifted = []
@@ -130,8 +131,7 @@ def vertical_projection(factors: Factors, vector: Factors, rank: int | None = No
 
 
 def _skew_solve_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    depth = len(arrays) // 3
-    layers, a, b = arrays[:depth], arrays[depth : 2 * depth], arrays[2 * depth :]
+    layers, a, b = in_parts(arrays, 3)
     frames, lam = balanced_frames(layers, rank)
     cores = []
     for p, frame in enumerate(frames[1:-1]):

@@ -17,6 +17,7 @@ from dlngeo.core.arrays import (
     diagonal_matrix,
     eye,
     namespace,
+    refuse,
     symmetric_part,
     transpose,
 )
@@ -26,6 +27,7 @@ from dlngeo.core.frames import (
     check_positive,
     frames_of_rank,
     join,
+    round_off,
     scaled,
     singular_frames,
     split,
@@ -157,10 +159,9 @@ def _gradient_value(matrix: Array, widths: tuple, rank: int) -> Array:
     return frames.left * slopes[..., None, :] @ transpose(frames.right)
 
 
-def _gradient_jvp(arrays: tuple, result: Array, tangents: tuple, widths: tuple, rank: int) -> Array:
+def _gradient_change_value(matrix: Array, tangent: Array, widths: tuple, rank: int) -> Array:
     # Daleckii–Krein for U diag(g(σ)) Vᵀ: the symmetric part of the core is multiplied by
     # divided differences of g, the skew part and the null blocks by those at -σ and 0.
-    matrix, tangent = arrays[0], tangents[0]
     xp = namespace(matrix, tangent)
     frames = singular_frames(matrix, rank)
     sigma = frames.sigma
@@ -180,8 +181,15 @@ def _gradient_jvp(arrays: tuple, result: Array, tangents: tuple, widths: tuple, 
     return join(null, frames.left, frames.right)
 
 
+_gradient_change = Primitive(_gradient_change_value, refuse, refuse)
+
+
+def _gradient_jvp(arrays: tuple, result: Array, tangents: tuple, **static: Any) -> Array:
+    return _gradient_change(arrays[0], tangents[0], **static)
+
+
 def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:
-    """Return ``(g_k - g_l) / (σ_k - σ_l)``, to ten digits also where ``σ_k ≈ σ_l``.
+    """Return ``(g_k - g_l) / (σ_k - σ_l)``, to ``ε^{2/3}`` also where ``σ_k ≈ σ_l``.
 
     Near coincidence it is the mean of ``∂_k g_k - ∂_l g_k`` and its mirror image, which
     is right to second order in the gap.
@@ -190,16 +198,14 @@ def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:
     gap = sigma[..., :, None] - sigma[..., None, :]
     own = xp.einsum("...kk->...k", hessian)
     mean = (own[..., :, None] + own[..., None, :]) / 2 - symmetric_part(hessian)
-    is_near = xp.abs(gap) <= 1e-5 * sigma[..., :, None]
+    is_near = xp.abs(gap) <= round_off(sigma) ** (1 / 3) * sigma[..., :, None]
     quotient = (slopes[..., :, None] - slopes[..., None, :]) / xp.where(is_near, 1.0, gap)
     return xp.where(is_near, mean, quotient)
 
 
-def _gradient_vjp(
-    arrays: tuple, result: Array, cotangent: Array, widths: tuple, rank: int
-) -> tuple[Array]:
+def _gradient_vjp(arrays: tuple, result: Array, cotangent: Array, **static: Any) -> tuple[Array]:
     # A Hessian: the derivative of the gradient is symmetric.
-    return (_gradient_jvp(arrays, result, (cotangent,), widths, rank),)
+    return (_gradient_change(arrays[0], cotangent, **static),)
 
 
 _gradient = Primitive(_gradient_value, _gradient_jvp, _gradient_vjp)

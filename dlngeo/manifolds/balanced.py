@@ -15,6 +15,7 @@ from dlngeo.core.arrays import Array
 from dlngeo.core.basis import tangent_basis
 from dlngeo.core.factors import check_widths
 from dlngeo.core.network import act, balance, factorize, moment_map
+from dlngeo.manifolds.validation import finite_points, is_small
 
 
 class BalancedManifold(Manifold):
@@ -150,24 +151,27 @@ class BalancedManifold(Manifold):
         ----------
         point : array-like, shape=[..., *point_shape]
         atol : float
-            Bound on the entries of the moment map, and on the singular values of the
-            factors beyond the rank; those within the rank must exceed it.
+            Bound on the entries of the moment map and on the singular values of the factors
+            beyond the rank, relative to the factors where these exceed one; singular values
+            within the rank must be larger.
 
         Returns
         -------
         belongs : array-like, shape=[...]
         """
-        batch_shape = tuple(point.shape[: -self.point_ndim])
-        if tuple(point.shape[-self.point_ndim :]) != self.shape or gs.any(gs.isnan(point)):
-            return gs.zeros(batch_shape, dtype=bool)
+        if tuple(point.shape[-self.point_ndim :]) != self.shape:
+            return gs.zeros(tuple(point.shape[: -self.point_ndim]), dtype=bool)
+        belongs, point = finite_points(point, self.point_ndim)
         factors = self.to_factors(point)
         singular_values = gs.linalg.svd(factors[0], compute_uv=False)
-        belongs = singular_values[..., self.rank - 1] > atol
+        largest = singular_values[..., 0]
+        scale = gs.where(largest > 1, largest, gs.ones_like(largest))
+        belongs = gs.logical_and(belongs, singular_values[..., self.rank - 1] > atol)
         if singular_values.shape[-1] > self.rank:
-            belongs = gs.logical_and(belongs, singular_values[..., self.rank] <= atol)
+            belongs = gs.logical_and(belongs, singular_values[..., self.rank] <= atol * scale)
         for moment in moment_map(factors):
-            is_balanced = gs.all(gs.abs(moment) <= atol, axis=(-2, -1))
-            belongs = gs.logical_and(belongs, is_balanced)
+            bound = atol * scale[..., None, None] ** 2
+            belongs = gs.logical_and(belongs, gs.all(abs(moment) <= bound, axis=(-2, -1)))
         return belongs
 
     def is_tangent(self, vector: Array, base_point: Array, atol: float = gs.atol) -> Array:
@@ -178,7 +182,7 @@ class BalancedManifold(Manifold):
         vector : array-like, shape=[..., *point_shape]
         base_point : array-like, shape=[..., *point_shape]
         atol : float
-            Bound on the entries of the normal part.
+            Bound on the entries of the normal part, relative to the vector where it exceeds one.
 
         Returns
         -------
@@ -187,8 +191,7 @@ class BalancedManifold(Manifold):
         batch_shape = get_batch_shape(self.point_ndim, base_point, vector)
         if tuple(vector.shape[-self.point_ndim :]) != self.shape:
             return gs.zeros(batch_shape, dtype=bool)
-        normal = gs.abs(vector - self.to_tangent(vector, base_point))
-        return gs.all(normal <= atol, axis=tuple(range(-self.point_ndim, 0)))
+        return is_small(vector - self.to_tangent(vector, base_point), vector, atol, self.point_ndim)
 
     def to_tangent(self, vector: Array, base_point: Array) -> Array:
         """Project a velocity of the factors orthogonally on the tangent space.

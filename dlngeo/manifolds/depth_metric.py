@@ -6,6 +6,7 @@ from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from dlngeo.core import observables as core
 from dlngeo.core.arrays import Array
+from dlngeo.manifolds.fixed_rank import FixedRankMatrices
 
 
 class DepthMetric(RiemannianMetric):
@@ -26,7 +27,8 @@ class DepthMetric(RiemannianMetric):
     Raises
     ------
     ValueError
-        If the depth is no positive integer, or infinite where the metric does not exist.
+        If the space is another one, the depth is no positive integer, or infinite where the
+        metric does not exist.
 
     References
     ----------
@@ -34,6 +36,11 @@ class DepthMetric(RiemannianMetric):
     """
 
     def __init__(self, space: Manifold, depth: float):
+        if not isinstance(space, FixedRankMatrices):
+            raise ValueError(
+                "the depth metric lives on FixedRankMatrices(m, n, rank), got "
+                f"{type(space).__name__}."
+            )
         core.check_observable(gs.eye(*space.shape), depth, space.rank)
         super().__init__(space=space)
         self.depth = depth

@@ -9,6 +9,7 @@ from geomstats.vectorization import get_batch_shape
 from dlngeo.core.arrays import Array
 from dlngeo.core.factors import check_widths
 from dlngeo.core.observables import tangent_projection
+from dlngeo.manifolds.validation import finite_points, is_small
 
 
 class FixedRankMatrices(Manifold):
@@ -56,18 +57,22 @@ class FixedRankMatrices(Manifold):
         ----------
         point : array-like, shape=[..., m, n]
         atol : float
-            Singular values up to it count as zero.
+            Singular values up to it count as zero, relative to the first where that exceeds
+            one.
 
         Returns
         -------
         belongs : array-like, shape=[...]
         """
-        if tuple(point.shape[-2:]) != self.shape or gs.any(gs.isnan(point)):
+        if tuple(point.shape[-2:]) != self.shape:
             return gs.zeros(tuple(point.shape[:-2]), dtype=bool)
+        belongs, point = finite_points(point, 2)
         singular_values = gs.linalg.svd(point, compute_uv=False)
-        belongs = singular_values[..., self.rank - 1] > atol
+        largest = singular_values[..., 0]
+        scale = gs.where(largest > 1, largest, gs.ones_like(largest))
+        belongs = gs.logical_and(belongs, singular_values[..., self.rank - 1] > atol)
         if self.rank < min(self.shape):
-            belongs = gs.logical_and(belongs, singular_values[..., self.rank] <= atol)
+            belongs = gs.logical_and(belongs, singular_values[..., self.rank] <= atol * scale)
         return belongs
 
     def is_tangent(self, vector: Array, base_point: Array, atol: float = gs.atol) -> Array:
@@ -78,7 +83,7 @@ class FixedRankMatrices(Manifold):
         vector : array-like, shape=[..., m, n]
         base_point : array-like, shape=[..., m, n]
         atol : float
-            Bound on the entries of the normal part.
+            Bound on the entries of the normal part, relative to the vector where it exceeds one.
 
         Returns
         -------
@@ -86,8 +91,7 @@ class FixedRankMatrices(Manifold):
         """
         if tuple(vector.shape[-2:]) != self.shape:
             return gs.zeros(get_batch_shape(2, base_point, vector), dtype=bool)
-        normal = gs.abs(vector - self.to_tangent(vector, base_point))
-        return gs.all(normal <= atol, axis=(-2, -1))
+        return is_small(vector - self.to_tangent(vector, base_point), vector, atol, 2)
 
     def to_tangent(self, vector: Array, base_point: Array) -> Array:
         """Project a matrix on the tangent space, orthogonally for every depth.

@@ -10,12 +10,13 @@ from dlngeo.core.alignment import align
 from dlngeo.core.arrays import Array
 from dlngeo.core.network import act, differential, end_to_end, factorize
 from dlngeo.manifolds.balanced import BalancedManifold, BalancedMetric
+from dlngeo.manifolds.validation import is_small
 
 
 class OrbitAction(GroupAction):
     r"""Action of ``O(d_1) × ... × O(d_{N-1})`` on balanced factors.
 
-    .. math:: (g · W)_p = g_p W_p g_{p-1}^T, \quad g_0 = g_N = I
+    .. math:: (g · W)_p = g_p W_p g_{p-1}^{-1}, \quad g_0 = g_N = I
 
     A group element is an array ``(N-1, d, d)`` if all widths are equal, otherwise the
     flat vector of the ``g_p`` one after the other.
@@ -64,6 +65,11 @@ class OrbitAction(GroupAction):
         -------
         matrices : list of array-like, shape=[..., d_p, d_p]
         """
+        if tuple(group_elem.shape[-len(self.group_elem_shape) :]) != self.group_elem_shape:
+            raise ValueError(
+                f"expected a group element of shape [..., *{self.group_elem_shape}], got "
+                f"{tuple(group_elem.shape)}."
+            )
         if self._space.point_ndim == 3:
             return [group_elem[..., p, :, :] for p in range(group_elem.shape[-3])]
         elements, start = [], 0
@@ -211,8 +217,7 @@ class OrbitBundle(FiberBundle):
         is_horizontal : array-like, shape=[...]
         """
         vertical = self.vertical_projection(tangent_vec, base_point)
-        axes = tuple(range(-self._total_space.point_ndim, 0))
-        return gs.all(gs.abs(vertical) <= atol, axis=axes)
+        return is_small(vertical, tangent_vec, atol, self._total_space.point_ndim)
 
     def is_vertical(self, tangent_vec: Array, base_point: Array, atol: float = gs.atol) -> Array:
         """Evaluate if a tangent vector is vertical.
@@ -292,7 +297,8 @@ class OrbitBundle(FiberBundle):
     def align(self, point: Array, base_point: Array) -> Array:
         """Return the point of the orbit that is nearest to a base point.
 
-        Nearest in parameter space: see `dlngeo.core.submersion.align`.
+        Nearest in the Frobenius distance of parameter space, not in the geodesic distance of
+        the balanced manifold: to first order the same. See `dlngeo.core.alignment`.
 
         Parameters
         ----------

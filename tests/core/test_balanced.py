@@ -9,7 +9,7 @@ import pytest
 from dlngeo.core import balanced as bm
 from dlngeo.core import basis
 from dlngeo.core.factors import layers_of
-from dlngeo.core.network import balance
+from dlngeo.core.network import balance, infinitesimal_action
 from tests.core.brute import (
     NETWORKS,
     Network,
@@ -102,7 +102,7 @@ def test_normal_fields_are_normal(net):
     rng = np.random.default_rng(2)
     matrices = tuple(rng.standard_normal((w, w)) for w in net.widths[1:-1])
     symmetric = tuple(m + m.T for m in matrices)
-    field = flatten(bm.normal_field(symmetric, net.factors))
+    field = -flatten(infinitesimal_action(symmetric, net.factors))
     expected = [np.zeros(0)]
     ends = [np.zeros((net.widths[0],) * 2), *symmetric, np.zeros((net.widths[-1],) * 2)]
     for p, factor in enumerate(net.factors):
@@ -437,5 +437,18 @@ def test_derivatives_that_are_not_there_are_refused(kernel):
     def total(w):
         return sum((layer**2).sum() for layer in layers_of(kernel(w, point)))
 
-    with pytest.raises(NotImplementedError, match="not implemented: the second fundamental"):
+    with pytest.raises(NotImplementedError, match="derivative is not implemented"):
         autograd.grad(total)(point)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-6, 1e6, 1e150])
+@pytest.mark.parametrize("depth", [2, 10])
+def test_projection_does_not_see_the_scale(scale, depth):
+    """Tangent spaces are those of the scaled point, also where squares overflow."""
+    point = balance(random_factors((3,) * (depth + 1), np.random.default_rng(5)))
+    vector = random_factors((3,) * (depth + 1), np.random.default_rng(6))
+    expected = bm.tangent_projection(point, vector)
+    for found, wanted in zip(
+        bm.tangent_projection([scale * w for w in point], vector), expected, strict=True
+    ):
+        assert_close(found, wanted, 1e-12)

@@ -174,3 +174,26 @@ def test_every_library_gives_the_same_values(name, library):
         single = KERNELS[name](make(left.astype(np.float32)), make(right.astype(np.float32)))
         assert "float32" in str(single.dtype)
         assert_close(single, expected, 1e-6)
+
+
+def test_log_mean_at_every_scale():
+    """The logarithm of the logarithmic mean does not overflow, and equals its integral."""
+    left, right = np.array([1e-200, 1.0, 1e200]), np.array([1e-180, 1.0])
+    found = jacobi.log_log_mean_kernel(left, right)
+    assert np.isfinite(found).all()
+    # Far apart the mean of x² and y² tends to max² / (2 log(max/min)).
+    expected = 2 * np.log(1e200) - np.log(2 * np.log(1e380))
+    assert found[2, 0] == pytest.approx(expected, rel=1e-12)
+    assert found[1, 1] == 0.0
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-12, 1e-3, 0.0999, 0.1001, 1.0, 20.0])
+def test_derivative_of_the_log_mean(gap):
+    """The slope is that of the logarithm of the kernel, across the switch to the series."""
+    right = np.array([1.3])
+
+    def logarithm(t):
+        return jacobi.log_log_mean_kernel(1.3 * np.exp(np.array([gap + t])), right)
+
+    found = jacobi.log_mean_kernel_derivative(1.3 * np.exp(np.array([gap])), right)
+    assert_close(found, derivative(logarithm, 1e-2), 1e-10)

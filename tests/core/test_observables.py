@@ -2,6 +2,7 @@
 
 import math
 
+import autograd
 import numpy as np
 import pytest
 from scipy import linalg
@@ -470,3 +471,14 @@ def test_errors(call, message):
     """Wrong arguments raise a ValueError that says what came and what to do."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("kernel", [ob.sharp, ob.flat])
+def test_second_derivative_at_infinite_depth_is_refused(kernel):
+    """The metric of infinite depth has first derivatives only."""
+
+    def first(x):
+        return inner(autograd.grad(lambda y: inner(kernel(y, ONES, INF), ONES))(x), ONES)
+
+    with pytest.raises(NotImplementedError, match="derivative is not implemented"):
+        autograd.grad(first)(EYE)

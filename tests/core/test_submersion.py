@@ -361,10 +361,10 @@ def test_errors(call, message):
         call()
 
 
-def test_align_says_when_it_has_not_settled():
+def test_align_says_when_it_has_not_converged():
     """Too few sweeps raise."""
     one, two = network((3, 3, 3), 3, seed=1), network((3, 3, 3), 3, seed=2)
-    with pytest.raises(RuntimeError, match="not settled after 1 sweeps"):
+    with pytest.raises(RuntimeError, match="not converged after 1 sweeps"):
         alignment.align(one.factors, two.factors, max_sweeps=1)
 
 

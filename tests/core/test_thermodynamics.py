@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import autograd
 import numpy as np
 import pytest
 
@@ -375,3 +376,16 @@ def test_depths_must_be_positive_integers(depth):
     """A depth that is no positive integer is refused, and named."""
     with pytest.raises(ValueError, match=f"depth must be a positive integer, got {depth}"):
         th.entropy(EYE, depth)
+
+
+def test_third_derivative_is_refused():
+    """The entropy can be differentiated twice; a third time it raises instead of giving NaN."""
+
+    def first(x):
+        return inner(autograd.grad(lambda y: th.entropy(y, 3))(x), EYE)
+
+    def second(x):
+        return inner(autograd.grad(first)(x), EYE)
+
+    with pytest.raises(NotImplementedError, match="derivative is not implemented"):
+        autograd.grad(second)(np.eye(3))

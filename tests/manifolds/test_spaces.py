@@ -118,6 +118,27 @@ def test_belongs_knows_strangers():
     assert not matrices.belongs(math.nan * matrix)
 
 
+@pytest.mark.parametrize(
+    "space", [BalancedManifold(depth=2, width=3, rank=2), FixedRankMatrices(3, 4, rank=2)]
+)
+def test_points_are_judged_one_by_one(space):
+    points = gs.stack([space.random_point(), math.nan * space.random_point(), space.random_point()])
+    assert [bool(value) for value in space.belongs(points, atol=1e-9)] == [True, False, True]
+    assert not space.belongs(math.inf * points[0])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+@pytest.mark.parametrize(
+    "space", [BalancedManifold(widths=(4, 3, 5, 4), rank=2), FixedRankMatrices(4, 5, rank=2)]
+)
+def test_tolerances_grow_with_the_numbers(space, scale):
+    point = space.random_point(3, bound=scale)
+    vector = space.to_tangent(scale * gs.random.normal(size=point.shape), point)
+    assert gs.all(space.belongs(point, atol=1e-12))
+    assert gs.all(space.is_tangent(vector, point, atol=1e-12))
+    assert gs.all(space.belongs(space.projection(point), atol=1e-12))
+
+
 def test_normal_vectors_are_not_tangent():
     space = FixedRankMatrices(3, 4, rank=2)
     point, vector = space.random_point(), gs.random.normal(size=(3, 4))
@@ -279,6 +300,11 @@ def test_align_recovers_a_point_of_the_same_orbit():
         (lambda: FixedRankMatrices(3, 4, rank=4), "between 1 and the smallest width 3"),
         (lambda: FixedRankMatrices(3, 4).equip_with_metric(DepthMetric, depth=0), "got 0"),
         (lambda: FixedRankMatrices(3, 4).equip_with_metric(DepthMetric, depth=1.5), "got 1.5"),
+        (lambda: SPDMatrices(3).equip_with_metric(DepthMetric, depth=2), "FixedRankMatrices"),
+        (
+            lambda: OrbitAction(BalancedManifold(depth=2, width=2))(gs.eye(2), gs.ones((2, 2, 2))),
+            "expected a group element of shape",
+        ),
         (
             lambda: FixedRankMatrices(3, 4).equip_with_metric(DepthMetric, depth=math.inf),
             "square matrices of full rank",
