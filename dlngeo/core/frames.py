@@ -7,7 +7,15 @@ towards the null spaces are kept in ambient coordinates, so that no null basis i
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dlngeo.core.arrays import Array, check_array, is_traced, namespace, transpose
+from dlngeo.core.arrays import (
+    Array,
+    check_array,
+    diagonal_matrix,
+    eye,
+    is_traced,
+    namespace,
+    transpose,
+)
 
 
 class Blocks(NamedTuple):
@@ -167,8 +175,8 @@ def balanced_frames(layers: Sequence[Array], rank: int | None = None) -> Balance
     """Return the frames of balanced factors, consistent also at repeated values.
 
     One singular value decomposition of ``W_1`` is carried through the layers by
-    ``Q_p = W_p Q_{p-1} Λ^{-1}``. A QR decomposition removes from each column what
-    round-off put there along those of larger singular values.
+    ``Q_p = W_p Q_{p-1} Λ^{-1}``. Gram and Schmidt remove from each column what round-off
+    put there along those of larger singular values.
 
     Raises
     ------
@@ -177,36 +185,48 @@ def balanced_frames(layers: Sequence[Array], rank: int | None = None) -> Balance
         ``Q_p Λ Q_{p-1}ᵀ`` by more than ``ε^{0.4}`` of their norm.
     """
     first = layers[0]
-    xp = namespace(*layers)
     if rank is None:
         rank = min(first.shape[-1], *[layer.shape[-2] for layer in layers])
     for p, layer in enumerate(layers, start=1):
         check_array(layer, f"factor {p}")
-    left, lam, right = singular_frames(first, rank)
+    left, lam, right = frames_of_rank(first, rank)
     check_positive(lam, rank)
     frames = [right, left]
-    images = [left * lam[..., None, :]]
+    images = []
     for layer in layers[1:]:
         images.append(layer @ frames[-1])
-        frame, triangle = xp.linalg.qr(images[-1] / lam[..., None, :])
-        is_flipped = xp.einsum("...ii->...i", triangle)[..., None, :] < 0
-        frames.append(xp.where(is_flipped, -frame, frame))
+        frames.append(_orthonormal(images[-1] / lam[..., None, :]))
     result = BalancedFrames(tuple(frames), lam)
     if not is_traced(*layers):
         _check_balanced(layers, images, result)
     return result
 
 
+def _orthonormal(columns: Array) -> Array:
+    """Return what Gram and Schmidt make of nearly orthonormal columns."""
+    xp = namespace(columns)
+    rank = columns.shape[-1]
+    defect = transpose(columns) @ columns - eye(rank, rank, columns)
+    if is_traced(columns) or bool(xp.any(xp.abs(defect) > round_off(columns) ** 0.5)):
+        frame, triangle = xp.linalg.qr(columns)
+        is_flipped = xp.einsum("...ii->...i", triangle)[..., None, :] < 0
+        return xp.where(is_flipped, -frame, frame)
+    # To first order the triangular factor is I + triu(defect), with half the diagonal; what
+    # it leaves out is round-off.
+    own = diagonal_matrix(xp.einsum("...ii->...i", defect)) / 2
+    return columns - columns @ (xp.triu(defect) - own)
+
+
 def _check_balanced(
     layers: Sequence[Array], images: Sequence[Array], balanced: BalancedFrames
 ) -> None:
-    """Check ``W_p = Q_p Λ Q_{p-1}ᵀ``, given the images ``W_p Q_{p-1}``."""
+    """Check ``W_p = Q_p Λ Q_{p-1}ᵀ`` from ``p = 2`` on, given the images ``W_p Q_{p-1}``."""
     xp = namespace(*layers)
     # In units of the largest singular value, so that squares stay in range.
     unit = balanced.lam[..., :1, None]
     lam = balanced.lam[..., None, :] / unit
     scale = xp.sum(lam**2, axis=(-2, -1))
-    for p, (layer, image) in enumerate(zip(layers, images, strict=True), start=1):
+    for p, (layer, image) in enumerate(zip(layers[1:], images, strict=True), start=2):
         layer, image = layer / unit, image / unit
         within = image - balanced.frames[p] * lam
         outside = _squared_norm(layer) - _squared_norm(image)

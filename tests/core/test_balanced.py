@@ -382,7 +382,7 @@ BAD_CALLS = {
     "unbalanced, basis": (lambda: basis.tangent_basis((2 * FIRST, SECOND)), "balance the factors"),
     "wrong rank": (
         lambda: bm.second_fundamental_form((FIRST, SECOND), (FIRST,) * 2, (FIRST,) * 2, 2),
-        "or pass the right rank",
+        "pass the right rank",
     ),
     "rank-deficient": (
         lambda: bm.mean_curvature(network((3, 3, 3), 2).factors),

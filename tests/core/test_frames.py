@@ -129,7 +129,7 @@ def test_balanced_frames_refuse_unbalanced_factors():
     with pytest.raises(ValueError, match=r"factor 2 is off by .*e-0[56] of its norm"):
         frames.balanced_frames(nearly)
     frames.balanced_frames((first * (1 + 1e-9), second / (1 + 1e-9)))
-    with pytest.raises(ValueError, match="expected balanced factors of rank 2"):
+    with pytest.raises(ValueError, match="expected a matrix of rank 2"):
         frames.balanced_frames(net.factors, 2)
     low = network((3, 3, 3), 2)
     with pytest.raises(ValueError, match="expected rank 3, but singular value 3 is zero"):
