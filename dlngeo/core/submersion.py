@@ -5,7 +5,7 @@ The fibres are the orbits of ``O(d_1) × ... × O(d_{N-1})``; vertical vectors a
 ``dφ*(P)``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dlngeo.core.arrays import (
     Array,
@@ -79,29 +79,37 @@ def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) 
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
     check_matrix(velocity, layers[-1].shape[-2], layers[0].shape[-1])
+    return in_kind(_lifter(layers, rank)(velocity), factors)
+
+
+def _lifter(layers: Sequence[Array], rank: int) -> Callable[[Array], Sequence[Array]]:
+    """Return the horizontal lift at a point, whose frames are found once."""
     if is_traced(*layers):
+        observable = end_to_end(layers)
         # Below full rank the null spaces move, and what is dropped with them.
-        velocity = observable_projection(end_to_end(layers), velocity, rank)
-        return in_kind(horizontal_lift_of(layers, velocity, rank), factors)
+        return lambda velocity: horizontal_lift_of(
+            layers, observable_projection(observable, velocity, rank), rank
+        )
     balanced = balanced_frames(layers, rank)
     depth, lam = balanced.depth, balanced.lam
-    blocks = split(velocity, balanced.frames[-1], balanced.frames[0])
     kernel = depth_kernel(lam, lam, depth)
     check_range(kernel, divides=True)
-    core = blocks.core / kernel
-    inverse = lam ** (1 - depth)
-    lifted = []
-    for p in range(1, depth + 1):
-        left_null = blocks.left_null if p == depth else None
-        right_null = blocks.right_null if p == 1 else None
-        lifted.append(
-            Blocks(
-                lam[..., :, None] ** (depth - p) * core * lam[..., None, :] ** (p - 1),
-                None if left_null is None else left_null * inverse[..., None, :],
-                None if right_null is None else inverse[..., :, None] * right_null,
-            )
-        )
-    return in_kind(balanced.join(lifted), factors)
+
+    def lift(velocity: Array) -> list[Array]:
+        blocks = split(velocity, balanced.frames[-1], balanced.frames[0])
+        core, inverse = blocks.core / kernel, lam ** (1 - depth)
+        left_null, right_null = blocks.left_null, blocks.right_null
+        lifted = [
+            Blocks(lam[..., :, None] ** (depth - p) * core * lam[..., None, :] ** (p - 1))
+            for p in range(1, depth + 1)
+        ]
+        if left_null is not None:
+            lifted[-1] = lifted[-1]._replace(left_null=left_null * inverse[..., None, :])
+        if right_null is not None:
+            lifted[0] = lifted[0]._replace(right_null=inverse[..., :, None] * right_null)
+        return balanced.join(lifted)
+
+    return lift
 
 
 def horizontal_projection(factors: Factors, vector: Factors, rank: int | None = None) -> Factors:
@@ -187,16 +195,16 @@ def integrability_tensor(
     """
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
-    x = layers_of(horizontal_projection(layers, layers_of(vector), rank))
-    y = layers_of(other)
-    y_horizontal = layers_of(horizontal_projection(layers, y, rank))
+    lift = _lifter(layers, rank)
+    x, y = lift(differential(layers, vector)), layers_of(other)
+    y_horizontal = lift(differential(layers, y))
     if len(layers) == 1:
         return in_kind([0 * (a + b) for a, b in zip(x, y, strict=True)], factors)
     y_vertical = [v - h for v, h in zip(y, y_horizontal, strict=True)]
     vertical = infinitesimal_action(_skew_solve(layers, x, y_horizontal, rank), layers)
     # ξ_u is recovered from its vertical vector by T u = skew of its products with W.
     element = _skew_solve(layers, y_vertical, layers, rank)
-    horizontal = horizontal_projection(layers, infinitesimal_action(element, x), rank)
+    horizontal = lift(differential(layers, infinitesimal_action(element, tuple(x))))
     return in_kind([a + b for a, b in zip(vertical, horizontal, strict=True)], factors)
 
 
@@ -246,8 +254,10 @@ def integrability_tensor_derivative(
     _, rank = check_widths(widths_of(w), rank)
     observable = end_to_end(w)
 
+    lift_layers = _lifter(w, rank)
+
     def lift(velocity: Array) -> Vector:
-        return Vector(layers_of(horizontal_lift(w, velocity, rank)))
+        return Vector(lift_layers(velocity))
 
     def covector(velocity: Array) -> Array:
         return flat(observable, velocity, len(w), rank)

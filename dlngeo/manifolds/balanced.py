@@ -15,7 +15,7 @@ from dlngeo.core.arrays import Array
 from dlngeo.core.basis import tangent_basis
 from dlngeo.core.factors import check_widths
 from dlngeo.core.network import act, balance, factorize, moment_map
-from dlngeo.manifolds.validation import finite_points, is_small
+from dlngeo.manifolds.arrays import finite_points, is_small, unflatten
 
 
 class BalancedManifold(Manifold):
@@ -113,12 +113,7 @@ class BalancedManifold(Manifold):
             )
         if self.point_ndim == 3:
             return tuple(point[..., p, :, :] for p in range(self.depth))
-        factors, start = [], 0
-        for before, after in zip(self.widths[:-1], self.widths[1:], strict=True):
-            piece = point[..., start : start + before * after]
-            factors.append(gs.reshape(piece, (*piece.shape[:-1], after, before)))
-            start += before * after
-        return tuple(factors)
+        return tuple(unflatten(point, [factor.shape for factor in self.embedding_space.factors]))
 
     def from_factors(self, factors: Any) -> Array:
         """Return the point or vector with the given factors.

@@ -9,7 +9,7 @@ from geomstats.vectorization import get_batch_shape
 from dlngeo.core.arrays import Array
 from dlngeo.core.factors import check_widths
 from dlngeo.core.observables import tangent_projection
-from dlngeo.manifolds.validation import finite_points, is_small
+from dlngeo.manifolds.arrays import finite_points, is_small
 
 
 class FixedRankMatrices(Manifold):

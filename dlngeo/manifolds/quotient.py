@@ -9,8 +9,8 @@ from dlngeo.core import submersion as core
 from dlngeo.core.alignment import align
 from dlngeo.core.arrays import Array
 from dlngeo.core.network import act, differential, end_to_end, factorize
+from dlngeo.manifolds.arrays import is_small, unflatten
 from dlngeo.manifolds.balanced import BalancedManifold, BalancedMetric
-from dlngeo.manifolds.validation import is_small
 
 
 class OrbitAction(GroupAction):
@@ -72,12 +72,7 @@ class OrbitAction(GroupAction):
             )
         if self._space.point_ndim == 3:
             return [group_elem[..., p, :, :] for p in range(group_elem.shape[-3])]
-        elements, start = [], 0
-        for width in self._space.widths[1:-1]:
-            piece = group_elem[..., start : start + width**2]
-            elements.append(gs.reshape(piece, (*piece.shape[:-1], width, width)))
-            start += width**2
-        return elements
+        return unflatten(group_elem, [(width, width) for width in self._space.widths[1:-1]])
 
 
 class OrbitBundle(FiberBundle):
