@@ -24,7 +24,7 @@ from dlngeo.core.factors import (
     layers_of,
     widths_of,
 )
-from dlngeo.core.frames import round_off
+from dlngeo.core.frames import round_off, singular_frames
 from dlngeo.core.network import adjoint_differential, end_to_end, moment_map
 from dlngeo.core.observables import check_observable, sharp
 from dlngeo.core.thermodynamics import spectral_entropy
@@ -196,6 +196,8 @@ def learning_flow(
 
     times = numpy.linspace(0.0, t_final, n_saved)
     path = _integrate(velocity, slope, start, times, method, progress, rtol=rtol, atol=atol)
+    if not is_upstairs:
+        path = path._replace(states=[(_of_rank(matrix, rank),) for (matrix,) in path.states])
     losses = None
     if loss is not None:
         losses = numpy.array([float(loss(end_to_end(state))) for state in path.states])
@@ -271,10 +273,18 @@ def _observable_velocity(weight_decay: float, depth: float, rank: int) -> Veloci
     decay = weight_decay if depth == math.inf else weight_decay * depth
 
     def velocity(layers: Layers, covector: Array) -> Layers:
-        (matrix,) = layers
+        matrix = _of_rank(layers[0], rank)
         return (-sharp(matrix, covector, depth, rank) - decay * matrix,)
 
     return velocity
+
+
+def _of_rank(matrix: Array, rank: int) -> Array:
+    """Return the nearest matrices of a rank, from which a flow drifts by its tolerance."""
+    if rank == min(matrix.shape[-2:]):
+        return matrix
+    left, sigma, right = singular_frames(matrix, rank)
+    return left * sigma[..., None, :] @ transpose(right)
 
 
 class _Path(NamedTuple):
@@ -338,7 +348,10 @@ def _integrate(
                 due = times[len(kept) : numpy.searchsorted(times, time, side="right")]
                 if due.size:
                     dense = solver.dense_output()
-                    kept.extend((float(t), dense(t)) for t in due)
+                    reached = [(float(t), dense(t)) for t in due]
+                    if not all(numpy.isfinite(state).all() for _, state in reached):
+                        break
+                    kept.extend(reached)
                 bar.update(time - bar.n)
         except KeyboardInterrupt:
             interrupted = True
@@ -355,9 +368,9 @@ def _integrate(
         )
     if time > kept[-1][0]:
         kept.append((time, vector))
-    reached, vectors = zip(*kept, strict=True)
+    moments, vectors = zip(*kept, strict=True)
     states = [unpacked(vector) for vector in vectors]
-    return _Path(list(reached), states, solver.nfev, success, interrupted, status)
+    return _Path(list(moments), states, solver.nfev, success, interrupted, status)
 
 
 def _while_finite(path: _Path, losses: Array) -> tuple[_Path, Array]:

@@ -264,3 +264,17 @@ def test_refusals(initial, change, message):
 def test_progress_bar(capsys):
     learning_flow(Factorization(numpy.eye(3)), SQUARE, t_final=1.0, progress=True)
     assert "learning flow" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rtol", [1e-2, 1e-6])
+def test_flow_of_lower_rank_keeps_the_rank_at_any_tolerance(rtol):
+    """The step errors that leave the rank neither stop the flow nor stay in its matrices."""
+    rng = numpy.random.default_rng(0)
+    start = rng.standard_normal((5, 2)) @ rng.standard_normal((2, 4))
+    loss = Factorization(rng.standard_normal((5, 4)))
+    flow = learning_flow(loss, start, depth=3, rank=2, t_final=20.0, rtol=rtol, atol=rtol / 1e3)
+    assert flow.success
+    singular_values = numpy.linalg.svd(flow.observables, compute_uv=False)
+    assert (singular_values[:, 2] <= 1e-14 * singular_values[:, 0]).all()
+    best = numpy.linalg.svd(loss.target, compute_uv=False)[:2]
+    numpy.testing.assert_allclose(flow.singular_values[-1], best, rtol=rtol)
