@@ -73,7 +73,7 @@ def _stack_basis(vectors: list[list[Array]], factors: Factors) -> Factors:
     return in_kind(stacked, factors)
 
 
-def _outer(balanced: BalancedFrames, p: int, k: int, l: int, weight: Array) -> Array:  # noqa: E741
+def _outer(balanced: BalancedFrames, p: int, k: int, l: int, weight: Array) -> Array:
     """Return ``weight · q_k q_lᵀ`` in layer ``p``."""
     left, right = balanced.frames[p][..., :, k], balanced.frames[p - 1][..., :, l]
     return weight[..., None, None] * left[..., :, None] * right[..., None, :]
@@ -85,7 +85,7 @@ def _horizontal_coordinates(balanced: BalancedFrames) -> list[list[Array]]:
     check_range(norm, divides=True)
     vectors = []
     for k in range(lam.shape[-1]):
-        for l in range(lam.shape[-1]):  # noqa: E741
+        for l in range(lam.shape[-1]):
             a, b = lam[..., k], lam[..., l]
             weights = [a ** (depth - p) * b ** (p - 1) for p in range(1, depth + 1)]
             vectors.append(
@@ -106,7 +106,7 @@ def _vertical_coordinates(balanced: BalancedFrames) -> list[list[Array]]:
     for j in range(depth - 1):
         a = [0.0, *[float(mode) for mode in modes[j]], 0.0]
         for k in range(lam.shape[-1]):
-            for l in range(k + 1, lam.shape[-1]):  # noqa: E741
+            for l in range(k + 1, lam.shape[-1]):
                 norm = (2 * values[..., j, k, l]) ** 0.5
                 x, y = lam[..., k] / norm, lam[..., l] / norm
                 vectors.append(

@@ -40,7 +40,10 @@ from dlngeo.core.observables import tangent_projection as observable_projection
 
 
 class Vector(tuple):
-    """A velocity of the factors, layer by layer, with the arithmetic of a vector."""
+    """A velocity of the factors, layer by layer, that is added like a vector.
+
+    Its sum is not the concatenation of tuples, which is why the types disagree.
+    """
 
     def __add__(self, other: Sequence[Array]) -> "Vector":  # type: ignore[override]
         return Vector(a + b for a, b in zip(self, other, strict=True))

@@ -225,7 +225,7 @@ def skew_basis(widths: Sequence[int]) -> list[tuple[np.ndarray, ...]]:
     basis = []
     for p, width in enumerate(widths):
         for k in range(width):
-            for l in range(k):  # noqa: E741
+            for l in range(k):
                 element = [np.zeros((d, d)) for d in widths]
                 element[p][k, l], element[p][l, k] = 1.0, -1.0
                 basis.append(tuple(element))

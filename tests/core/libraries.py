@@ -71,7 +71,10 @@ def first_derivatives(function: Function, point: Arrays, direction: Arrays) -> d
 def second_derivatives(function: Function, point: Arrays, one: Arrays, other: Arrays) -> dict:
     """Return a mixed second derivative by every library."""
     routes = {}
-    slope = lambda *arrays: autograd_derivative(function, arrays, one)  # noqa: E731
+
+    def slope(*arrays):
+        return autograd_derivative(function, arrays, one)
+
     routes["autograd"] = autograd_derivative(slope, point, other)
     argnums = tuple(range(len(point)))
     for name, module, make in (("torch", torch.func, torch.tensor), ("jax", jax, jnp.asarray)):
