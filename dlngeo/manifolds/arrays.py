@@ -9,11 +9,14 @@ from dlngeo.core.arrays import Array, namespace
 
 
 def finite_points(points: Array, point_ndim: int) -> tuple[Array, Array]:
-    """Tell which points of a batch are finite, and replace the others by zeros."""
+    """Tell which points of a batch are finite, and replace the others by zeros.
+
+    Integers become floats.
+    """
     axes = tuple(range(-point_ndim, 0))
     is_finite = gs.all(namespace(points).isfinite(points), axis=axes)
     kept = is_finite[(..., *[None] * point_ndim)]
-    return is_finite, gs.where(kept, points, gs.zeros_like(points))
+    return is_finite, gs.where(kept, 1.0 * points, gs.zeros_like(1.0 * points))
 
 
 def is_small(part: Array, vector: Array, atol: float, point_ndim: int) -> Array:

@@ -64,12 +64,12 @@ class BalancedManifold(Manifold):
         equip: bool = True,
     ):
         if widths is None:
-            if depth is None or width is None or depth < 1:
+            if depth is None or width is None or not (depth >= 1 and float(depth).is_integer()):
                 raise ValueError(
-                    "give either depth and width, or widths=(d_0, ..., d_N); got "
+                    "give either an integer depth and a width, or widths=(d_0, ..., d_N); got "
                     f"depth={depth}, width={width}."
                 )
-            widths = (width,) * (depth + 1)
+            widths = (width,) * (int(depth) + 1)
         elif width is not None or (depth is not None and depth != len(widths) - 1):
             raise ValueError(
                 f"widths={tuple(widths)} say everything: leave out depth={depth} and width={width}."

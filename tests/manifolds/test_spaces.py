@@ -110,6 +110,8 @@ def test_belongs_knows_strangers():
     assert not space.belongs(BalancedManifold(depth=2, width=3, rank=1).random_point(), atol=1e-10)
     assert not space.belongs(math.nan * point)
     assert not space.belongs(gs.ones((2, 2, 2)))
+    assert not space.belongs(gs.array([[[1, 0, 0], [0, 1, 0], [0, 0, 1]]] * 2))
+    assert BalancedManifold(depth=2, width=2).belongs(gs.array([[[1, 0], [0, 2]]] * 2))
     matrices = FixedRankMatrices(3, 4, rank=2)
     matrix = matrices.random_point()
     assert matrices.belongs(matrix, atol=1e-10)
@@ -292,8 +294,9 @@ def test_align_recovers_a_point_of_the_same_orbit():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: BalancedManifold(depth=2), "either depth and width, or widths"),
+        (lambda: BalancedManifold(depth=2), "either an integer depth and a width"),
         (lambda: BalancedManifold(depth=0, width=2), "depth=0"),
+        (lambda: BalancedManifold(depth=2.5, width=2), "depth=2.5"),
         (lambda: BalancedManifold(depth=3, widths=(2, 2)), "leave out depth=3"),
         (lambda: BalancedManifold(widths=(3, 2), rank=3), "between 1 and the smallest width 2"),
         (lambda: BalancedManifold(widths=(3, 0)), "positive integers"),
