@@ -37,7 +37,14 @@ def namespace(*arrays: Array) -> ModuleType:
         import autograd.numpy
 
         return autograd.numpy
-    return array_api_compat.array_namespace(*arrays)
+    try:
+        return array_api_compat.array_namespace(*arrays)
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(array).__name__ for array in arrays}))
+        raise TypeError(
+            f"expected arrays of one library (NumPy, PyTorch or JAX), got {kinds}: convert lists "
+            "by numpy.asarray."
+        ) from error
 
 
 def is_traced(*arrays: Array) -> bool:

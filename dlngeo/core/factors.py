@@ -31,7 +31,8 @@ def matrices_of(factors: Factors, name: str = "factor") -> tuple[Array, ...]:
         if factors.ndim < 3:
             raise ValueError(
                 f"{name}s as one array must have shape [..., N, d, d], got "
-                f"{tuple(factors.shape)}: give a tuple of matrices instead."
+                f"{tuple(factors.shape)}: give a tuple of matrices instead "
+                "(of a flat point, BalancedManifold.to_factors)."
             )
         matrices = tuple(factors[..., p, :, :] for p in range(factors.shape[-3]))
     for p, matrix in enumerate(matrices, start=1):

@@ -5,7 +5,32 @@ from collections.abc import Sequence
 
 import geomstats.backend as gs
 
-from dlngeo.core.arrays import Array, namespace
+from dlngeo.core.arrays import Array, check_array, namespace
+
+
+def check_shape(array: Array, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError if points or vectors have another shape, or are not finite."""
+    check_array(array, "the point")
+    if tuple(array.shape[-len(shape) :]) != tuple(shape):
+        raise ValueError(
+            f"expected an array of shape [..., {', '.join(map(str, shape))}], "
+            f"got {tuple(array.shape)}."
+        )
+
+
+def judge_rank(matrix: Array, rank: int, atol: float) -> tuple[Array, Array]:
+    """Tell whether matrices have a rank, and the scale by which tolerances grow.
+
+    The scale is the largest singular value where that exceeds one; a further singular value
+    may reach ``atol`` times it.
+    """
+    singular_values = gs.linalg.svd(matrix, compute_uv=False)
+    largest = singular_values[..., 0]
+    scale = gs.where(largest > 1, largest, gs.ones_like(largest))
+    is_of_rank = singular_values[..., rank - 1] > atol
+    if rank < singular_values.shape[-1]:
+        is_of_rank = gs.logical_and(is_of_rank, singular_values[..., rank] <= atol * scale)
+    return is_of_rank, scale
 
 
 def finite_points(points: Array, point_ndim: int) -> tuple[Array, Array]:

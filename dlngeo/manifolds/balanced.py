@@ -15,7 +15,7 @@ from dlngeo.core.arrays import Array
 from dlngeo.core.basis import tangent_basis
 from dlngeo.core.factors import check_widths
 from dlngeo.core.network import act, balance, factorize, moment_map
-from dlngeo.manifolds.arrays import finite_points, is_small, unflatten
+from dlngeo.manifolds.arrays import check_shape, finite_points, is_small, judge_rank, unflatten
 
 
 class BalancedManifold(Manifold):
@@ -106,11 +106,7 @@ class BalancedManifold(Manifold):
         -------
         factors : tuple of array-like, shape=[..., d_p, d_{p-1}]
         """
-        if tuple(point.shape[-self.point_ndim :]) != self.shape:
-            raise ValueError(
-                f"expected an array of shape [..., {', '.join(map(str, self.shape))}], "
-                f"got {tuple(point.shape)}."
-            )
+        check_shape(point, self.shape)
         if self.point_ndim == 3:
             return tuple(point[..., p, :, :] for p in range(self.depth))
         return tuple(unflatten(point, [factor.shape for factor in self.embedding_space.factors]))
@@ -158,12 +154,8 @@ class BalancedManifold(Manifold):
             return gs.zeros(tuple(point.shape[: -self.point_ndim]), dtype=bool)
         belongs, point = finite_points(point, self.point_ndim)
         factors = self.to_factors(point)
-        singular_values = gs.linalg.svd(factors[0], compute_uv=False)
-        largest = singular_values[..., 0]
-        scale = gs.where(largest > 1, largest, gs.ones_like(largest))
-        belongs = gs.logical_and(belongs, singular_values[..., self.rank - 1] > atol)
-        if singular_values.shape[-1] > self.rank:
-            belongs = gs.logical_and(belongs, singular_values[..., self.rank] <= atol * scale)
+        is_of_rank, scale = judge_rank(factors[0], self.rank, atol)
+        belongs = gs.logical_and(belongs, is_of_rank)
         for moment in moment_map(factors):
             bound = atol * scale[..., None, None] ** 2
             belongs = gs.logical_and(belongs, gs.all(abs(moment) <= bound, axis=(-2, -1)))

@@ -6,6 +6,7 @@ from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from dlngeo.core import observables as core
 from dlngeo.core.arrays import Array
+from dlngeo.manifolds.arrays import check_shape
 from dlngeo.manifolds.fixed_rank import FixedRankMatrices
 
 
@@ -62,6 +63,7 @@ class DepthMetric(RiemannianMetric):
         ValueError
             If the base point has a lower rank.
         """
+        check_shape(base_point, self._space.shape)
         covector = core.flat(base_point, tangent_vec_b, self.depth, self._space.rank)
         return gs.sum(tangent_vec_a * covector, axis=(-2, -1))
 
@@ -101,6 +103,7 @@ class DepthMetric(RiemannianMetric):
         ----------
         [BRTW22]; THEORY 3.
         """
+        check_shape(base_point, self._space.shape)
         return core.sharp(base_point, euclidean_gradient, self.depth, self._space.rank)
 
     def metric_matrix(self, base_point: Array) -> Array:

@@ -9,7 +9,7 @@ from geomstats.vectorization import get_batch_shape
 from dlngeo.core.arrays import Array
 from dlngeo.core.factors import check_widths
 from dlngeo.core.observables import tangent_projection
-from dlngeo.manifolds.arrays import finite_points, is_small
+from dlngeo.manifolds.arrays import check_shape, finite_points, is_small, judge_rank
 
 
 class FixedRankMatrices(Manifold):
@@ -67,13 +67,7 @@ class FixedRankMatrices(Manifold):
         if tuple(point.shape[-2:]) != self.shape:
             return gs.zeros(tuple(point.shape[:-2]), dtype=bool)
         belongs, point = finite_points(point, 2)
-        singular_values = gs.linalg.svd(point, compute_uv=False)
-        largest = singular_values[..., 0]
-        scale = gs.where(largest > 1, largest, gs.ones_like(largest))
-        belongs = gs.logical_and(belongs, singular_values[..., self.rank - 1] > atol)
-        if self.rank < min(self.shape):
-            belongs = gs.logical_and(belongs, singular_values[..., self.rank] <= atol * scale)
-        return belongs
+        return gs.logical_and(belongs, judge_rank(point, self.rank, atol)[0])
 
     def is_tangent(self, vector: Array, base_point: Array, atol: float = gs.atol) -> Array:
         """Evaluate if a matrix is tangent: zero between the null spaces of the point.
@@ -109,6 +103,7 @@ class FixedRankMatrices(Manifold):
         ----------
         THEORY 3.
         """
+        check_shape(base_point, self.shape)
         return tangent_projection(base_point, vector, self.rank)
 
     def projection(self, point: Array) -> Array:
@@ -125,6 +120,7 @@ class FixedRankMatrices(Manifold):
         -------
         point : array-like, shape=[..., m, n]
         """
+        check_shape(point, self.shape)
         left, singular_values, right = gs.linalg.svd(point, full_matrices=False)
         kept = singular_values[..., : self.rank]
         kept = gs.where(kept > gs.atol, kept, 2 * gs.atol * gs.ones_like(kept))

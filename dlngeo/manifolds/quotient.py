@@ -8,6 +8,7 @@ from geomstats.geometry.manifold import register_quotient
 from dlngeo.core import submersion as core
 from dlngeo.core.alignment import align
 from dlngeo.core.arrays import Array
+from dlngeo.core.frames import check_positive, frames_of_rank
 from dlngeo.core.network import act, differential, end_to_end, factorize
 from dlngeo.manifolds.arrays import is_small, unflatten
 from dlngeo.manifolds.balanced import BalancedManifold, BalancedMetric
@@ -116,8 +117,14 @@ class OrbitBundle(FiberBundle):
         Returns
         -------
         lift : array-like, shape=[..., *point_shape]
+
+        Raises
+        ------
+        ValueError
+            If the matrix has another rank.
         """
         space = self._total_space
+        check_positive(frames_of_rank(point, space.rank).sigma, space.rank)
         return space.from_factors(factorize(point, space.depth, space.widths, space.rank))
 
     def tangent_riemannian_submersion(self, tangent_vec: Array, base_point: Array) -> Array:
@@ -205,7 +212,8 @@ class OrbitBundle(FiberBundle):
         tangent_vec : array-like, shape=[..., *point_shape]
         base_point : array-like, shape=[..., *point_shape]
         atol : float
-            Bound on the entries of the vertical part.
+            Bound on the entries of the vertical part, relative to the vector where it exceeds
+            one.
 
         Returns
         -------
@@ -222,14 +230,15 @@ class OrbitBundle(FiberBundle):
         tangent_vec : array-like, shape=[..., *point_shape]
         base_point : array-like, shape=[..., *point_shape]
         atol : float
-            Bound on the entries of the velocity of the end-to-end matrix.
+            Bound on the entries of the horizontal part, relative to the vector where it
+            exceeds one.
 
         Returns
         -------
         is_vertical : array-like, shape=[...]
         """
-        velocity = self.tangent_riemannian_submersion(tangent_vec, base_point)
-        return gs.all(gs.abs(velocity) <= atol, axis=(-2, -1))
+        horizontal = self.horizontal_projection(tangent_vec, base_point)
+        return is_small(horizontal, tangent_vec, atol, self._total_space.point_ndim)
 
     def integrability_tensor(
         self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array

@@ -6,7 +6,7 @@ the depth metric; from balanced factors the first projects to the second ([ACH18
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from dlngeo.core.factors import (
     layers_of,
     widths_of,
 )
-from dlngeo.core.frames import round_off, singular_frames
+from dlngeo.core.frames import frames_of_rank, round_off, singular_frames
 from dlngeo.core.network import adjoint_differential, end_to_end, moment_map
 from dlngeo.core.observables import check_observable, sharp
 from dlngeo.core.thermodynamics import spectral_entropy
@@ -157,6 +157,12 @@ def learning_flow(
     ValueError
         If an argument does not fit, or loss or gradient are not finite at the start.
 
+    Notes
+    -----
+    From balanced factors of depth 2 or more the exact flow keeps the rank, and of a square
+    matrix the sign of the determinant. Where the minimum lies beyond, it ends at a saddle of
+    lower rank, which round-off leaves after a while; the status tells.
+
     References
     ----------
     [ACH18]; [BRTW22]; [LM25] for weight decay; [CMV22] for infinite depth; THEORY 1, 3, 5.
@@ -188,6 +194,7 @@ def learning_flow(
             raise ValueError("the flow of a matrix needs the depth of the network: give depth=.")
         start = (initial,)
         rank = check_observable(initial, depth, rank)
+        frames_of_rank(initial, rank)
         widths = (
             None if depth == math.inf else default_widths(initial.shape[0], initial.shape[1], depth)
         )
@@ -204,17 +211,23 @@ def learning_flow(
         path, losses = _while_finite(path, losses)
     layers = tuple(numpy.stack(layer) for layer in zip(*path.states, strict=True))
     singular_values = _singular_values(layers, rank)
+    moments = _moment_map_norm(layers) if is_upstairs else None
+    is_balanced = moments is None or moments[0] < math.sqrt(round_off(moments))
+    is_deep = len(layers) > 1 or (depth is not None and depth > 1)
+    status = path.status
+    if is_deep and is_balanced and layers[0].shape[-1] == layers[-1].shape[-2] == rank:
+        status += _crossing(layers, path.times)
     return FlowResult(
         times=numpy.array(path.times),
         states=in_kind(layers, initial) if is_upstairs else layers[0],
         loss=losses,
         singular_values=singular_values,
-        moment_map_norm=_moment_map_norm(path.states) if is_upstairs else None,
+        moment_map_norm=moments,
         entropy=_entropy(singular_values, widths),
         n_evaluations=path.n_evaluations,
         success=path.success,
         interrupted=path.interrupted,
-        status=path.status,
+        status=status,
     )
 
 
@@ -226,7 +239,18 @@ def _gradient_of(loss: Any, gradient: Callable | None) -> Callable:
         return loss.gradient
     if not callable(loss):
         raise ValueError(f"give a loss or a gradient that can be called, got {loss!r}.")
-    return autograd.grad(loss)
+    differentiated = autograd.grad(loss)
+
+    def slope(matrix: Array) -> Array:
+        try:
+            return differentiated(matrix)
+        except TypeError as error:
+            raise ValueError(
+                "autograd could not differentiate the loss: it must return one number, and be "
+                f"written with autograd.numpy; or give its gradient (gradient=). ({error})"
+            ) from error
+
+    return slope
 
 
 def _as_float(initial: Factors) -> Factors:
@@ -397,13 +421,23 @@ def _singular_values(layers: Layers, rank: int) -> Array:
     return numpy.linalg.svd(matrix, compute_uv=False)[..., :rank]
 
 
-def _moment_map_norm(states: list[Layers]) -> Array:
-    def norm(layers: Layers) -> float:
-        squares = sum(float(numpy.sum(layer**2)) for layer in layers)
-        moments = math.hypot(*(numpy.linalg.norm(moment) for moment in moment_map(layers)))
-        return moments / squares if squares > 0 else 0.0
+def _moment_map_norm(layers: Layers) -> Array:
+    squares = sum(numpy.sum(layer**2, axis=(-2, -1)) for layer in layers)
+    moments = sum(numpy.sum(moment**2, axis=(-2, -1)) for moment in moment_map(layers))
+    return numpy.sqrt(moments) / numpy.where(squares > 0, squares, 1.0)
 
-    return numpy.array([norm(layers) for layers in states])
+
+def _crossing(layers: Layers, times: Sequence[float]) -> str:
+    """Tell if the sign of ``det X`` changes, which the exact flow of balanced factors keeps."""
+    signs = numpy.sign(numpy.linalg.det(end_to_end(layers)))
+    changed = numpy.flatnonzero(signs != signs[0])
+    if changed.size == 0:
+        return ""
+    return (
+        f" But det X changed its sign before t = {times[changed[0]]:.6g}, which the exact flow "
+        "cannot: it ends where X loses rank, an unstable end that round-off stepped over. Use the "
+        "result up to there, or start in the component of the minimum."
+    )
 
 
 def _entropy(singular_values: Array, widths: tuple[int, ...] | None) -> Array | None:

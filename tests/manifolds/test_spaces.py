@@ -333,6 +333,48 @@ def test_errors_say_what_came_and_what_to_do(make, message):
         make()
 
 
+def test_vertical_and_horizontal_vectors_of_any_size():
+    space = BalancedManifold(widths=(4, 3, 5, 4), rank=2)
+    space.equip_with_group_action(OrbitAction(space))
+    space.equip_with_quotient()
+    bundle, point = space.fiber_bundle, space.random_point()
+    vector = space.random_tangent_vec(point)
+    vertical = bundle.vertical_projection(vector, point)
+    for scale in (1e-3, 1.0, 1e4):
+        assert bundle.is_vertical(scale * vertical, point, atol=1e-11)
+        assert bundle.is_horizontal(scale * (vector - vertical), point, atol=1e-11)
+    assert not bundle.is_vertical(vector, point, atol=1e-11)
+    assert not bundle.is_horizontal(vector, point, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda s, x: s.metric.inner_product(x, x, gs.ones((4, 3))),
+            r"\[..., 3, 4\], got \(4, 3\)",
+        ),
+        (lambda s, x: s.projection(gs.ones((4, 3))), r"\[..., 3, 4\], got \(4, 3\)"),
+        (lambda s, x: s.projection(math.nan * x), "the point holds NaN"),
+        (lambda s, x: s.to_tangent(x, gs.ones((4, 3))), r"\[..., 3, 4\], got \(4, 3\)"),
+    ],
+)
+def test_fixed_rank_matrices_know_their_shape(call, message):
+    space = FixedRankMatrices(3, 4, rank=2)
+    with pytest.raises(ValueError, match=message):
+        call(space, space.random_point())
+
+
+def test_lift_refuses_another_rank():
+    space = BalancedManifold(depth=2, width=3, rank=2)
+    space.equip_with_group_action(OrbitAction(space))
+    space.equip_with_quotient()
+    with pytest.raises(ValueError, match="expected a matrix of rank 2"):
+        space.fiber_bundle.lift(gs.eye(3))
+    with pytest.raises(ValueError, match="expected rank 2"):
+        space.fiber_bundle.lift(gs.ones((3, 3)))
+
+
 def test_quotient_needs_the_action_first():
     with pytest.raises(ValueError, match="group_action"):
         BalancedManifold(depth=2, width=2).equip_with_quotient()

@@ -278,3 +278,30 @@ def test_flow_of_lower_rank_keeps_the_rank_at_any_tolerance(rtol):
     assert (singular_values[:, 2] <= 1e-14 * singular_values[:, 0]).all()
     best = numpy.linalg.svd(loss.target, compute_uv=False)[:2]
     numpy.testing.assert_allclose(flow.singular_values[-1], best, rtol=rtol)
+
+
+@pytest.mark.parametrize("upstairs", [True, False])
+def test_status_tells_when_round_off_steps_over_the_boundary(upstairs):
+    """The exact flow keeps the sign of ``det X``; a flow that does not says so."""
+    start = numpy.array([[1.0, 0.3], [0.1, 0.8]])
+    loss = Factorization(numpy.diag([1.0, -1.0]))
+    if upstairs:
+        flow = learning_flow(loss, factorize(start, 2), t_final=60.0)
+    else:
+        flow = learning_flow(loss, start, depth=2, t_final=60.0)
+    assert "det X changed its sign" in flow.status
+    same_sign = Factorization(numpy.diag([1.0, 0.5]))
+    assert learning_flow(same_sign, start, depth=2, t_final=5.0).status == "reached t = 5."
+
+
+def test_a_start_of_higher_rank_is_refused():
+    """A matrix downstairs must have the rank of the flow."""
+    with pytest.raises(ValueError, match="expected a matrix of rank 1, but singular value 2"):
+        learning_flow(Factorization(numpy.eye(2)), numpy.eye(2), depth=2, rank=1, t_final=1.0)
+
+
+@pytest.mark.parametrize("loss", [lambda x: x**2, lambda x: float(x.sum())])
+def test_a_loss_that_autograd_cannot_differentiate_is_refused(loss):
+    """The error names the ways out."""
+    with pytest.raises(ValueError, match=r"autograd.numpy; or give its gradient"):
+        learning_flow(loss, numpy.eye(2), depth=2, t_final=1.0)
