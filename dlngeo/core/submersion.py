@@ -266,7 +266,7 @@ def integrability_tensor_derivative(
         return flat(observable, velocity, len(w), rank)
 
     def pull(matrix: Array, *along: Sequence[Array]) -> Vector:
-        return Vector(layers_of(adjoint_differential(w, matrix, *along)))
+        return Vector(adjoint_differential(w, matrix, *along))
 
     def push(*vectors: Sequence[Array]) -> Array:
         return differential(w, *vectors)
@@ -275,13 +275,13 @@ def integrability_tensor_derivative(
         return lift(push(v))
 
     def tangent(v: Vector) -> Vector:
-        return Vector(layers_of(tangent_projection(w, v, rank)))
+        return Vector(tangent_projection(w, v, rank))
 
     def tangent_moved(v: Vector) -> Vector:
         """Return ``P_T'[X] v``."""
         inside = tangent(v)
         bent = second_fundamental_form(w, x, inside, rank)
-        return Vector(layers_of(bent)) + Vector(weingarten_map(w, x, v - inside, rank))
+        return Vector(bent) + Vector(weingarten_map(w, x, v - inside, rank))
 
     def horizontal_moved(v: Vector) -> Vector:
         """Return ``P_h'[X] v``."""
@@ -301,7 +301,7 @@ def integrability_tensor_derivative(
 
     def ambient(nabla: Factors, v: Sequence[Array]) -> Vector:
         bent = second_fundamental_form(w, x, v, rank)
-        return Vector(layers_of(nabla)) + Vector(layers_of(bent))
+        return Vector(layers_of(nabla)) + Vector(bent)
 
     y_moved, e_moved = ambient(nabla_x_y, y), ambient(nabla_x_vector, e)
     z = covector(push(e))

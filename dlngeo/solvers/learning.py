@@ -195,9 +195,8 @@ def learning_flow(
         start = (initial,)
         rank = check_observable(initial, depth, rank)
         frames_of_rank(initial, rank)
-        widths = (
-            None if depth == math.inf else default_widths(initial.shape[0], initial.shape[1], depth)
-        )
+        rows, columns = initial.shape
+        widths = None if depth == math.inf else default_widths(rows, columns, depth)
         velocity = _observable_velocity(weight_decay, depth, rank)
     _check_start(end_to_end(start), loss, slope)
 
