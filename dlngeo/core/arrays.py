@@ -73,26 +73,25 @@ def is_traced(*arrays: Array) -> bool:
     return False
 
 
-def check_array(array: Array, name: str) -> None:
-    """Check that an array is of a floating-point type and, if it has values, finite.
+def real_array(array: Array, name: str) -> Array:
+    """Return an array after the checks that every argument passes; integers become floats.
 
     Raises
     ------
     TypeError
         If it is no array of a known library.
     ValueError
-        If it holds integers or complex numbers, NaN or infinity.
+        If it is complex, or has definite values of which one is NaN or infinite.
     """
     xp = namespace(array)
-    if "float" not in str(array.dtype):
-        raise ValueError(
-            f"{name} is of type {array.dtype}, but real floating-point numbers are needed: "
-            "convert it, for example by array.astype(float)."
-        )
-    if is_traced(array):
-        return
-    if not bool(xp.all(xp.isfinite(array))):
+    kind = str(array.dtype)
+    if "complex" in kind:
+        raise ValueError(f"{name} is of type {kind}: dlngeo works on real numbers.")
+    if "float" not in kind:
+        array = 1.0 * array
+    if not is_traced(array) and not bool(xp.all(xp.isfinite(array))):
         raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
+    return array
 
 
 def check_range(kernel: Array, *, divides: bool) -> None:

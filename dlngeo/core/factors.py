@@ -10,7 +10,7 @@ kind.
 from collections.abc import Sequence
 from typing import Any
 
-from dlngeo.core.arrays import Array, check_array, namespace
+from dlngeo.core.arrays import Array, namespace, real_array
 
 Factors = Any
 """Factors of a network: an array ``[..., N, d, d]`` or a sequence of ``N`` matrices."""
@@ -35,8 +35,8 @@ def matrices_of(factors: Factors, name: str = "factor") -> tuple[Array, ...]:
                 "(of a flat point, BalancedManifold.to_factors)."
             )
         matrices = tuple(factors[..., p, :, :] for p in range(factors.shape[-3]))
+    matrices = tuple(real_array(m, f"{name} {p}") for p, m in enumerate(matrices, start=1))
     for p, matrix in enumerate(matrices, start=1):
-        check_array(matrix, f"{name} {p}")
         if matrix.ndim < 2:
             raise ValueError(f"{name} {p} must be a matrix, got shape {tuple(matrix.shape)}.")
     return matrices
@@ -64,13 +64,14 @@ def layers_of(factors: Factors) -> tuple[Array, ...]:
     return layers
 
 
-def check_matrix(matrix: Array, rows: int, columns: int) -> None:
-    """Raise a ValueError if a tangent vector or covector does not fit ``rows × columns``."""
-    check_array(matrix, "the vector")
+def checked_matrix(matrix: Array, rows: int, columns: int) -> Array:
+    """Return a tangent vector or covector, or raise if it does not fit ``rows × columns``."""
+    matrix = real_array(matrix, "the vector")
     if tuple(matrix.shape[-2:]) != (rows, columns):
         raise ValueError(
             f"expected a vector of shape [..., {rows}, {columns}], got {tuple(matrix.shape)}."
         )
+    return matrix
 
 
 def check_same_shapes(layers: Sequence[Array], vector: Sequence[Array]) -> None:
@@ -137,7 +138,6 @@ def network_shape(
     rank: int | None = None,
 ) -> tuple[tuple[int, ...], int]:
     """Return checked widths and rank of a network of the given depth over a matrix."""
-    check_array(matrix, "the matrix")
     if matrix.ndim < 2:
         raise ValueError(f"expected a matrix, got shape {tuple(matrix.shape)}.")
     rows, columns = matrix.shape[-2:]

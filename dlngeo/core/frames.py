@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from dlngeo.core.arrays import (
     Array,
-    check_array,
     diagonal_matrix,
     eye,
     is_traced,
     namespace,
+    real_array,
     transpose,
 )
 
@@ -188,7 +188,7 @@ def balanced_frames(layers: Sequence[Array], rank: int | None = None) -> Balance
     if rank is None:
         rank = min(first.shape[-1], *[layer.shape[-2] for layer in layers])
     for p, layer in enumerate(layers, start=1):
-        check_array(layer, f"factor {p}")
+        real_array(layer, f"factor {p}")
     left, lam, right = frames_of_rank(first, rank)
     check_positive(lam, rank)
     frames = [right, left]

@@ -10,13 +10,13 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from dlngeo.core.arrays import Array, Primitive, eye, namespace, transpose
+from dlngeo.core.arrays import Array, Primitive, eye, namespace, real_array, transpose
 from dlngeo.core.equations import kernel_solve, polar_factor
 from dlngeo.core.factors import (
     Factors,
-    check_matrix,
     check_same_shapes,
     check_widths,
+    checked_matrix,
     in_kind,
     layers_of,
     matrices_of,
@@ -161,7 +161,7 @@ def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -
     THEORY 1.
     """
     layers = layers_of(factors)
-    check_matrix(covector, layers[-1].shape[-2], layers[0].shape[-1])
+    covector = checked_matrix(covector, layers[-1].shape[-2], layers[0].shape[-1])
     directions = [layers_of(vector) for vector in vectors]
     for direction in directions:
         check_same_shapes(layers, direction)
@@ -385,6 +385,7 @@ def factorize(
     ----------
     [BRTW22]; THEORY 2.
     """
+    matrix = real_array(matrix, "the matrix")
     widths, rank = network_shape(matrix, depth, widths, rank)
     layers = _factorize(matrix, widths=widths, rank=rank, truncate=True)
     if len(set(widths)) == 1:

@@ -19,11 +19,12 @@ from dlngeo.core.arrays import (
     check_range,
     is_traced,
     namespace,
+    real_array,
     refuse,
     symmetric_part,
     transpose,
 )
-from dlngeo.core.factors import check_matrix, network_shape
+from dlngeo.core.factors import checked_matrix, network_shape
 from dlngeo.core.frames import (
     Blocks,
     SingularFrames,
@@ -210,8 +211,9 @@ def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None)
     ----------
     [BRTW22]; [ACH18]; [CMV22] for infinite depth; THEORY 3.
     """
+    matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth, rank)
-    check_matrix(covector, *matrix.shape[-2:])
+    covector = checked_matrix(covector, *matrix.shape[-2:])
     if depth == 1:
         return tangent_projection(matrix, covector, rank)
     if depth == math.inf:
@@ -253,8 +255,9 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     ----------
     [BRTW22]; THEORY 3.
     """
+    matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth, rank)
-    check_matrix(tangent_vec, *matrix.shape[-2:])
+    tangent_vec = checked_matrix(tangent_vec, *matrix.shape[-2:])
     if depth == 1:
         return tangent_projection(matrix, tangent_vec, rank)
     if depth == math.inf:
@@ -296,8 +299,9 @@ def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) ->
     ----------
     THEORY 3.
     """
+    matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, 1, rank)
-    check_matrix(vector, *matrix.shape[-2:])
+    vector = checked_matrix(vector, *matrix.shape[-2:])
     if rank == min(matrix.shape[-2:]):
         # Everything is tangent; the sum broadcasts, and keeps the graph of derivatives.
         return vector + 0 * matrix
@@ -335,6 +339,7 @@ def log_volume_density(matrix: Array, depth: float) -> Array:
     ----------
     [MY25]; THEORY 3.
     """
+    matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth)
     if matrix.shape[-2] != matrix.shape[-1]:
         raise ValueError(

@@ -19,8 +19,8 @@ from dlngeo.core.arrays import (
 from dlngeo.core.balanced import second_fundamental_form, tangent_projection, weingarten_map
 from dlngeo.core.factors import (
     Factors,
-    check_matrix,
     check_widths,
+    checked_matrix,
     in_kind,
     in_parts,
     layers_of,
@@ -81,7 +81,7 @@ def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) 
     """
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
-    check_matrix(velocity, layers[-1].shape[-2], layers[0].shape[-1])
+    velocity = checked_matrix(velocity, layers[-1].shape[-2], layers[0].shape[-1])
     return in_kind(_lifter(layers, rank)(velocity), factors)
 
 

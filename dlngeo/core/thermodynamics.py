@@ -17,6 +17,7 @@ from dlngeo.core.arrays import (
     diagonal_matrix,
     eye,
     namespace,
+    real_array,
     refuse,
     symmetric_part,
     transpose,
@@ -272,6 +273,7 @@ def entropy(
     ----------
     [MY25] Thm 1; THEORY 4.
     """
+    matrix = real_array(matrix, "the matrix")
     widths, rank = network_shape(matrix, depth, widths, rank)
     return _entropy(matrix, widths=widths, rank=rank)
 
@@ -295,6 +297,7 @@ def entropy_gradient(
     ----------
     [MY25]; THEORY 4.
     """
+    matrix = real_array(matrix, "the matrix")
     widths, rank = network_shape(matrix, depth, widths, rank)
     return _gradient(matrix, widths=widths, rank=rank)
 

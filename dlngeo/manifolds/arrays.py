@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import geomstats.backend as gs
 
-from dlngeo.core.arrays import Array, check_array, namespace
+from dlngeo.core.arrays import Array, namespace, real_array
 
 
 def check_shape(array: Array, shape: tuple[int, ...]) -> None:
     """Raise a ValueError if points or vectors have another shape, or are not finite."""
-    check_array(array, "the point")
+    real_array(array, "the point")
     if tuple(array.shape[-len(shape) :]) != tuple(shape):
         raise ValueError(
             f"expected an array of shape [..., {', '.join(map(str, shape))}], "

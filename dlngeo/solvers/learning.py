@@ -15,7 +15,7 @@ import numpy
 import scipy.integrate
 from tqdm import tqdm
 
-from dlngeo.core.arrays import Array, transpose
+from dlngeo.core.arrays import Array, real_array, transpose
 from dlngeo.core.factors import (
     Factors,
     check_widths,
@@ -194,7 +194,7 @@ def learning_flow(
             raise ValueError("the flow of a matrix needs the depth of the network: give depth=.")
         start = (initial,)
         rank = check_observable(initial, depth, rank)
-        frames_of_rank(initial, rank)
+        frames_of_rank(real_array(initial, "the matrix"), rank)
         rows, columns = initial.shape
         widths = None if depth == math.inf else default_widths(rows, columns, depth)
         velocity = _observable_velocity(weight_decay, depth, rank)

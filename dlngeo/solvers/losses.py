@@ -8,11 +8,11 @@ JAX arrays all serve, if data and argument are of one library.
 
 from dataclasses import dataclass
 
-from dlngeo.core.arrays import Array, check_array, namespace, transpose
+from dlngeo.core.arrays import Array, namespace, real_array, transpose
 
 
 def _check_matrix(array: Array, name: str, ndim: int = 2) -> None:
-    check_array(array, name)
+    real_array(array, name)
     if array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} axes, got shape {tuple(array.shape)}.")
 
@@ -95,7 +95,7 @@ class MatrixCompletion:
         if not bool(xp.any(self.mask)):
             raise ValueError("the mask is empty: at least one entry must be observed.")
         observed = xp.where(self.mask, self.observed, xp.zeros_like(self.observed))
-        check_array(observed, "the observed matrix, inside the mask,")
+        real_array(observed, "the observed matrix, inside the mask,")
         object.__setattr__(self, "observed", observed)
 
     def __call__(self, matrix: Array) -> Array:

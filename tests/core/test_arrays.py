@@ -86,17 +86,17 @@ def test_traced_arrays_are_recognised():
 
 @pytest.mark.parametrize("library", ARRAYS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_check_array_refuses(library, bad):
+def test_real_array_refuses(library, bad):
     """NaN and infinite entries are refused by name."""
     with pytest.raises(ValueError, match="the thing holds NaN or infinite entries"):
-        arrays.check_array(ARRAYS[library]([1.0, bad]), "the thing")
+        arrays.real_array(ARRAYS[library]([1.0, bad]), "the thing")
 
 
-def test_check_array_lets_finite_and_traced_arrays_pass():
+def test_real_array_lets_finite_and_traced_arrays_pass():
     """Finite arrays pass, and traced ones, which have no definite values."""
-    arrays.check_array(MATRIX, "matrix")
-    arrays.check_array(np.zeros((0, 2, 2)), "empty batch")
-    jax_seen(lambda array: arrays.check_array(array, "matrix"))
+    arrays.real_array(MATRIX, "matrix")
+    arrays.real_array(np.zeros((0, 2, 2)), "empty batch")
+    jax_seen(lambda array: arrays.real_array(array, "matrix"))
 
 
 @pytest.mark.parametrize("library", ARRAYS)

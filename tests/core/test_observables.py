@@ -8,6 +8,8 @@ import pytest
 from scipy import linalg
 
 from dlngeo.core import observables as ob
+from dlngeo.core.network import balance
+from dlngeo.core.thermodynamics import entropy
 from tests.core.brute import (
     NETWORKS,
     Network,
@@ -431,7 +433,6 @@ BAD_CALLS = {
     ),
     "out of range": (lambda: ob.flat(1e-300 * EYE, ONES, 3), "rescale the matrix"),
     "another shape": (lambda: ob.flat(EYE, np.ones((2, 3)), 3), r"shape \[..., 3, 3\], got"),
-    "integers": (lambda: ob.sharp(np.eye(3, dtype=int), ONES, 3), "is of type int64"),
     "complex numbers": (lambda: ob.sharp(EYE, 1j * ONES, 3), "is of type complex128"),
     "a vector": (lambda: ob.sharp(np.ones(3), ONES, 2), r"expected a matrix, got shape \(3,\)"),
     "depth zero": (lambda: ob.sharp(EYE, ONES, 0), "depth must be a positive integer.*0"),
@@ -482,3 +483,12 @@ def test_second_derivative_at_infinite_depth_is_refused(kernel):
 
     with pytest.raises(NotImplementedError, match="derivative is not implemented"):
         autograd.grad(first)(EYE)
+
+
+def test_integers_serve_as_floats():
+    """Whole numbers, as in ``np.diag([3, 2, 1])``, give what the same floats give."""
+    whole = np.diag([3, 2, 1])
+    for kernel in (ob.sharp, ob.flat):
+        assert_close(kernel(whole, whole, 3), kernel(1.0 * whole, 1.0 * whole, 3), 0)
+    assert entropy(whole, 3) == entropy(1.0 * whole, 3)
+    assert_close(balance((whole, whole)), balance((1.0 * whole, 1.0 * whole)), 0)
