@@ -250,6 +250,26 @@ class Primitive:
         return function
 
 
+def scalar_primitive(value: Callable, gradient: Callable) -> Primitive:
+    """Return a primitive for a number that depends on a matrix, by its gradient.
+
+    Parameters
+    ----------
+    value, gradient : callable
+        ``value(matrix, **static)``, shape=[...], and ``gradient(matrix, **static)``,
+        shape=[..., m, n].
+    """
+
+    def jvp(arrays: tuple, result: Array, tangents: tuple, **static: Any) -> Array:
+        slope = gradient(*arrays, **static)
+        return namespace(slope, *tangents).sum(slope * tangents[0], axis=(-2, -1))
+
+    def vjp(arrays: tuple, result: Array, cotangent: Array, **static: Any) -> tuple[Array]:
+        return (cotangent[..., None, None] * gradient(*arrays, **static),)
+
+    return Primitive(value, jvp, vjp)
+
+
 def refuse(*_: Any, **__: Any) -> Any:
     """Serve as the rule of a kernel that has none, instead of a silent NaN.
 

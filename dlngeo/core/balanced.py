@@ -80,7 +80,7 @@ def _gram(a: Blocks, b: Blocks) -> tuple[Array, Array | None]:
     core = a.core @ transpose(b.core)
     if a.right_null is not None:
         core = core + a.right_null @ transpose(b.right_null)
-    core = (core + transpose(core)) / 2
+    core = symmetric_part(core)
     if a.left_null is None:
         return core, None
     null = a.left_null @ transpose(b.core) + b.left_null @ transpose(a.core)

@@ -94,6 +94,10 @@ class SingularFrames(NamedTuple):
     sigma: Array
     right: Array
 
+    def with_values(self, values: Array) -> Array:
+        """Return the matrix ``left · diag(values) · rightᵀ``."""
+        return self.left * values[..., None, :] @ transpose(self.right)
+
 
 def singular_frames(matrix: Array, rank: int) -> SingularFrames:
     """Return the singular frames of the best approximation of the given rank."""

@@ -315,7 +315,7 @@ def _factorize_vjp(arrays: tuple, result: tuple, cotangents: tuple, rank: int, *
 # Any right inverse of dφ on the tangent space is the derivative of some local section
 # of the bundle of factors; the horizontal lift is the one without differences of singular
 # values in a denominator. Functions that do not depend on the section, the only ones in
-# use, are differentiated rightly by it at every rank, to every order.
+# use, are differentiated rightly by it along matrices of the rank, to every order.
 _factorize = Primitive(_factorize_value, _factorize_jvp, _factorize_vjp)
 
 
@@ -332,11 +332,16 @@ def horizontal_lift_of(layers: Sequence[Array], velocity: Array, rank: int) -> t
     return adjoint_differential(layers, inverse_gram(layers, velocity, rank))
 
 
-def thin_layers(matrix: Array, depth: int, rank: int) -> tuple[Array, ...]:
-    """Return balanced layers over a matrix of the given rank, as narrow as can be."""
+def thin_layers(
+    matrix: Array, depth: int, rank: int, *, truncate: bool = False
+) -> tuple[Array, ...]:
+    """Return balanced layers, as narrow as can be, over a matrix of the given rank.
+
+    A matrix of another rank is refused, or one of a higher rank truncated.
+    """
     rows, columns = matrix.shape[-2:]
     widths = (columns, *[rank] * (depth - 1), rows)
-    return _factorize(matrix, widths=widths, rank=rank, truncate=False)
+    return _factorize(matrix, widths=widths, rank=rank, truncate=truncate)
 
 
 def factorize(
@@ -437,8 +442,7 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
     if depth == 1 and rank == min(layers[0].shape[-2:]):
         return in_kind(layers, factors)
     observable = end_to_end(layers)
-    thin = (layers[0].shape[-1], *[rank] * (depth - 1), layers[-1].shape[-2])
-    root = _factorize(observable, widths=thin, rank=rank, truncate=True)
+    root = thin_layers(observable, depth, rank, truncate=True)
     if depth == 1:
         check_positive(singular_frames(observable, rank).sigma, rank)
         return in_kind(root, factors)

@@ -21,6 +21,7 @@ from dlngeo.core.arrays import (
     namespace,
     real_array,
     refuse,
+    scalar_primitive,
     symmetric_part,
     transpose,
 )
@@ -52,8 +53,7 @@ def check_observable(matrix: Array, depth: float, rank: int | None = None) -> in
     ------
     ValueError
         If the depth is not a positive integer or infinity, the rank does not fit the
-        shape, an entry is NaN or infinite, or the depth is infinite and the matrix not
-        square of full rank.
+        shape, or the depth is infinite and the matrix not square of full rank.
     """
     if depth != math.inf:
         return network_shape(matrix, depth, None, rank)[1]
@@ -166,24 +166,15 @@ def _limit_volume_value(matrix: Array) -> Array:
 
 
 def _limit_volume_gradient_value(matrix: Array) -> Array:
-    left, sigma, right = singular_frames(matrix, matrix.shape[-1])
-    slopes = namespace(matrix).sum(log_mean_kernel_derivative(sigma, sigma), axis=-1)
-    return -(left * (slopes / sigma)[..., None, :]) @ transpose(right)
+    frames = singular_frames(matrix, matrix.shape[-1])
+    derivative = log_mean_kernel_derivative(frames.sigma, frames.sigma)
+    return frames.with_values(-namespace(matrix).sum(derivative, axis=-1) / frames.sigma)
 
 
 _limit_volume_gradient = Primitive(_limit_volume_gradient_value, refuse, refuse)
 
 
-def _limit_volume_jvp(arrays: tuple, result: Array, tangents: tuple) -> Array:
-    gradient = _limit_volume_gradient(*arrays)
-    return namespace(gradient).sum(gradient * tangents[0], axis=(-2, -1))
-
-
-def _limit_volume_vjp(arrays: tuple, result: Array, cotangent: Array) -> tuple[Array]:
-    return (cotangent[..., None, None] * _limit_volume_gradient(*arrays),)
-
-
-_limit_volume = Primitive(_limit_volume_value, _limit_volume_jvp, _limit_volume_vjp)
+_limit_volume = scalar_primitive(_limit_volume_value, _limit_volume_gradient)
 
 
 def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None) -> Array:

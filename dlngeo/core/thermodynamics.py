@@ -19,8 +19,8 @@ from dlngeo.core.arrays import (
     namespace,
     real_array,
     refuse,
+    scalar_primitive,
     symmetric_part,
-    transpose,
 )
 from dlngeo.core.factors import network_shape
 from dlngeo.core.frames import (
@@ -157,7 +157,7 @@ def _gradient_value(matrix: Array, widths: tuple, rank: int) -> Array:
     frames = frames_of_rank(matrix, rank)
     check_positive(frames.sigma, rank)
     slopes = spectral_entropy_gradient(frames.sigma, widths)
-    return frames.left * slopes[..., None, :] @ transpose(frames.right)
+    return frames.with_values(slopes)
 
 
 def _gradient_change_value(matrix: Array, tangent: Array, widths: tuple, rank: int) -> Array:
@@ -218,19 +218,7 @@ def _entropy_value(matrix: Array, widths: tuple, rank: int) -> Array:
     return spectral_entropy(sigma, widths)
 
 
-def _entropy_jvp(arrays: tuple, result: Array, tangents: tuple, widths: tuple, rank: int) -> Array:
-    xp = namespace(*arrays, *tangents)
-    gradient = _gradient(arrays[0], widths=widths, rank=rank)
-    return xp.sum(gradient * tangents[0], axis=(-2, -1))
-
-
-def _entropy_vjp(
-    arrays: tuple, result: Array, cotangent: Array, widths: tuple, rank: int
-) -> tuple[Array]:
-    return (cotangent[..., None, None] * _gradient(arrays[0], widths=widths, rank=rank),)
-
-
-_entropy = Primitive(_entropy_value, _entropy_jvp, _entropy_vjp)
+_entropy = scalar_primitive(_entropy_value, _gradient)
 
 
 def entropy(

@@ -306,8 +306,8 @@ def _of_rank(matrix: Array, rank: int) -> Array:
     """Return the nearest matrices of a rank, from which a flow drifts by its tolerance."""
     if rank == min(matrix.shape[-2:]):
         return matrix
-    left, sigma, right = singular_frames(matrix, rank)
-    return left * sigma[..., None, :] @ transpose(right)
+    frames = singular_frames(matrix, rank)
+    return frames.with_values(frames.sigma)
 
 
 class _Path(NamedTuple):
@@ -391,9 +391,9 @@ def _integrate(
         )
     if time > kept[-1][0]:
         kept.append((time, vector))
-    moments, vectors = zip(*kept, strict=True)
+    instants, vectors = zip(*kept, strict=True)
     states = [unpacked(vector) for vector in vectors]
-    return _Path(list(moments), states, solver.nfev, success, interrupted, status)
+    return _Path(list(instants), states, solver.nfev, success, interrupted, status)
 
 
 def _while_finite(path: _Path, losses: Array) -> tuple[_Path, Array]:
