@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import array_api_compat
+import numpy
 
 Array = Any
 """An array of one of the namespaces; their types share no common base."""
@@ -106,6 +107,23 @@ def check_range(kernel: Array, *, divides: bool) -> None:
             "the depth metric overflows or underflows at this scale and depth: rescale the "
             "matrix, or use double precision."
         )
+
+
+def to_numpy(array: Array) -> numpy.ndarray:
+    """Return an array of any library on the host, in double precision."""
+    if array_api_compat.is_torch_array(array):
+        array = array.detach().cpu().numpy()
+    return numpy.asarray(array, dtype=float)
+
+
+def from_numpy(array: numpy.ndarray, like: Array) -> Array:
+    """Return a NumPy array in the library, on the device and of the type of another array.
+
+    Integers stand for floats.
+    """
+    xp = namespace(like)
+    dtype = like.dtype if "float" in str(like.dtype) else xp.asarray(0.0).dtype
+    return xp.asarray(array, dtype=dtype, device=array_api_compat.device(like))
 
 
 def transpose(array: Array) -> Array:

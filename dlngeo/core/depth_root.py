@@ -1,0 +1,271 @@
+r"""Depth-root coordinates: the chart in which geodesics of the depth metric are integrated.
+
+A matrix of rank ``r`` is written ``X = Q S^N Oᵀ`` with frames ``Q, O`` and a symmetric
+``S > 0``: the balanced network ``W_p = Q_p S Q_{p-1}ᵀ`` without its hidden frames. Along a
+curve let ``Q̇ = Q A + ...`` and ``Ȯ = -O A + ...`` with the same skew ``A``; then ``S`` moves by
+the symmetric part of the velocity alone. With the conjugate momenta ``p`` (symmetric, of
+``S``), ``c`` (skew, of ``A``) and ``m_L, m_R`` (of the null spaces), in the eigenframe
+``λ`` of ``S``, ``σ = λ^N``,
+
+.. math:: H = \tfrac12 \sum_{kl} \left( α_{kl} p_{kl}^2
+              + \frac{c_{kl}^2}{α_{kl} (λ_k + λ_l)^2} \right)
+              + \tfrac12 \| m_L S^{-1} \|^2 + \tfrac12 \| m_R S^{-1} \|^2,
+          \quad α_{kl} = \frac{g_{kl}}{h_{kl}}, \;
+          g_{kl} = \frac{σ_k + σ_l}{λ_k + λ_l}, \;
+          h_{kl} = \sum_{i+j=N-1} λ_k^i λ_l^j.
+
+Since ``1/N ≤ α ≤ 1`` the metric stays near the flat one, also where ``λ → 0``: a geodesic
+runs smoothly through ``det = 0``, where an eigenvalue of ``S`` changes sign.
+"""
+
+from typing import NamedTuple
+
+import numpy
+
+from dlngeo.core.arrays import symmetric_part, transpose
+from dlngeo.core.frames import Blocks, SingularFrames, join, split
+
+try:
+    from dlngeo.core.compiled import depth_root_velocity as compiled_velocity
+except ImportError:
+    compiled_velocity = None
+
+COMPILED_UP_TO = 10
+"""Largest rank for which compiled loops beat the calls of LAPACK and BLAS."""
+
+
+class State(NamedTuple):
+    """State of a geodesic of ``m × n`` matrices of rank ``r``.
+
+    Attributes
+    ----------
+    stretch : array, shape=[..., r, r]
+        ``S``.
+    momentum : array, shape=[..., r, r]
+        ``p``, symmetric.
+    spin : array, shape=[..., r, r]
+        ``c``, skew.
+    left, right : array, shape=[..., m, r], shape=[..., n, r]
+        Frames ``Q`` and ``O``.
+    left_null, right_null : array, shape=[..., m, r], shape=[..., n, r]
+        Momenta ``m_L, m_R`` towards the null spaces; no rows where there are none.
+    """
+
+    stretch: numpy.ndarray
+    momentum: numpy.ndarray
+    spin: numpy.ndarray
+    left: numpy.ndarray
+    right: numpy.ndarray
+    left_null: numpy.ndarray
+    right_null: numpy.ndarray
+
+    def pack(self) -> numpy.ndarray:
+        """Return the state as one vector, shape=[..., n_state]."""
+        batch = self.stretch.shape[:-2]
+        return numpy.concatenate([part.reshape(*batch, -1) for part in self], axis=-1)
+
+
+def unpack(packed: numpy.ndarray, rows: int, columns: int, rank: int) -> State:
+    """Return the state of which `State.pack` gives the vector."""
+    ends = (rows if rows > rank else 0, columns if columns > rank else 0)
+    parts, start = [], 0
+    for count in (rank, rank, rank, rows, columns, *ends):
+        piece = packed[..., start : start + count * rank]
+        parts.append(piece.reshape(*packed.shape[:-1], count, rank))
+        start += count * rank
+    return State(*parts)
+
+
+def kernels(lam: numpy.ndarray, depth: int) -> tuple[numpy.ndarray, ...]:
+    """Return ``λ_k + λ_l``, ``g_kl`` and ``h_kl``."""
+    powers = lam[..., :, None] ** numpy.arange(depth + 1)
+    sums = lam[..., :, None] + lam[..., None, :]
+    sigma = powers[..., depth]
+    g = (sigma[..., :, None] + sigma[..., None, :]) / sums
+    h = powers[..., :depth] @ transpose(powers[..., depth - 1 :: -1])
+    return sums, g, h
+
+
+def _signs(depth: int) -> numpy.ndarray:
+    """Return the sign of ``i + j - (N - 1)``, shape=[N, N]."""
+    index = numpy.arange(depth)
+    return numpy.sign(index[:, None] + index - (depth - 1))
+
+
+def force(lam: numpy.ndarray, a: numpy.ndarray, b: numpy.ndarray, depth: int) -> numpy.ndarray:
+    r"""Return ``Σ_m B_klm (a_km a_lm - b_km b_lm)``.
+
+    .. math:: B_{klm} = \frac{g_{km} h_{lm} - g_{lm} h_{km}}{λ_k - λ_l}
+              = \frac{2}{(λ_k + λ_m)(λ_l + λ_m)}
+                \sum_{i,j<N} \mathrm{sign}(i + j - N + 1) \,
+                λ_k^i λ_l^j λ_m^{2N-1-i-j},
+
+    a quotient of differences in closed form (own derivation): the derivative of ``H`` by
+    ``S`` with the kernel of the symmetric part, or minus that of the skew part.
+
+    Parameters
+    ----------
+    lam : array, shape=[..., r]
+    a, b : array, shape=[..., r, r]
+        Symmetric part and skew part of ``Uᵀ A_{N,X}^{-1}(Ẋ) V``.
+    depth : int
+
+    Returns
+    -------
+    force : array, shape=[..., r, r]
+    """
+    powers = lam[..., :, None] ** numpy.arange(depth + 1)
+    columns = transpose(powers)
+    sums = lam[..., :, None] + lam[..., None, :]
+    # Σ_j sign_ij λ_l^j λ_m^{N-1-j} and 2 λ_k^i λ_m^{N-i}, for every i.
+    signed = _signs(depth)[:, :, None] * columns[..., None, depth - 1 :: -1, :]
+    right = powers[..., None, :, :depth] @ signed
+    left = 2 * columns[..., :depth, :, None] * columns[..., depth:0:-1, None, :]
+    a, b = (a / sums)[..., None, :, :], (b / sums)[..., None, :, :]
+    terms = (left * a) @ transpose(right * a) - (left * b) @ transpose(right * b)
+    return terms.sum(axis=-3)
+
+
+class DepthRootChart(NamedTuple):
+    """Depth-root coordinates of ``m × n`` matrices of a rank, for a finite depth.
+
+    Attributes
+    ----------
+    rows, columns, rank, depth : int
+    """
+
+    rows: int
+    columns: int
+    rank: int
+    depth: int
+
+    def velocity(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        r"""Return the velocity of the geodesic flow, and the least eigenvalue of ``S``.
+
+        In the eigenframe of ``S``, with ``K_kl = c_kl/(λ_k + λ_l)``, ``a = p/h``,
+        ``b = K/g`` and ``A_kl = h_kl b_kl/(λ_k + λ_l)``,
+
+        .. math:: \dot S = α ∘ p, \quad
+                  \dot p = -F(a, b) - (AK + KA) + \tfrac12 \{S, Γ_L + Γ_R\}, \quad
+                  \dot c = [A, [S, p]] + \tfrac12 [Γ_R - Γ_L, S^2],
+
+        with `force` ``F`` and the Gram matrices ``Γ`` of ``m_L S^{-2}`` and ``m_R S^{-2}``,
+        by which the frames turn towards the null spaces.
+
+        Parameters
+        ----------
+        packed : array, shape=[b, n_state]
+
+        Returns
+        -------
+        velocity : array, shape=[b, n_state]
+        gap : array, shape=[b]
+
+        References
+        ----------
+        Own derivation; THEORY 3.
+        """
+        if compiled_velocity is not None and self.rank <= COMPILED_UP_TO:
+            return compiled_velocity(packed, *self)
+        state = unpack(packed, self.rows, self.columns, self.rank)
+        lam, frame = eigh(state.stretch)
+        back = transpose(frame)
+        p, c = back @ state.momentum @ frame, back @ state.spin @ frame
+        sums, g, h = kernels(lam, self.depth)
+        a, k = p / h, c / sums
+        b = k / g
+        turn = h * b / sums
+        middle = turn @ k
+        p_dot = -force(lam, a, b, self.depth) - middle - transpose(middle)
+        commutator = (lam[..., :, None] - lam[..., None, :]) * p
+        twist = turn @ commutator
+        sides = []
+        for sign, end, null in (
+            (1, state.left, state.left_null),
+            (-1, state.right, state.right_null),
+        ):
+            end, null = end @ frame, null @ frame
+            end_dot, null_dot = sign * end @ turn, null
+            if null.shape[-2]:
+                drift = null / lam[..., None, :] ** 2
+                gram = transpose(null) @ drift
+                p_dot = p_dot + sums / 2 * (transpose(drift) @ drift)
+                twist = twist - sign / 2 * gram
+                end_dot = end_dot + drift
+                spin = commutator - sign * c
+                null_dot = sign * null @ turn + drift @ spin - end @ transpose(gram)
+            sides.append((end_dot @ back, null_dot @ back))
+        (left, left_null), (right, right_null) = sides
+        core = (g / h * p, p_dot, twist - transpose(twist))
+        moved = State(
+            *[frame @ part @ back for part in core], left, right, left_null, right_null
+        )
+        return moved.pack(), lam[..., 0]
+
+    def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
+        """Return the packed state with the given frames of ``X``, and ``Ẋ`` split in them."""
+        lam = frames.sigma ** (1 / self.depth)
+        sums, g, h = kernels(lam, self.depth)
+        core = tangent.core
+        # The momenta towards the null spaces are Ẋ Λ^{1-N} S.
+        weight = (lam ** (2 - self.depth))[..., None, :]
+
+        def null(block: numpy.ndarray | None) -> numpy.ndarray:
+            return core[..., :0, :] if block is None else block * weight
+
+        right_null = None if tangent.right_null is None else transpose(tangent.right_null)
+        state = State(
+            lam[..., :, None] * numpy.eye(self.rank) + 0 * core,
+            symmetric_part(core) / g,
+            (core - transpose(core)) / (2 * h) * sums,
+            frames.left + 0 * core[..., :1, :],
+            frames.right + 0 * core[..., :1, :],
+            null(tangent.left_null),
+            null(right_null),
+        )
+        return state.pack()
+
+    def leave(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return the matrix ``X`` and the velocity ``Ẋ`` of a packed state."""
+        state = unpack(packed, self.rows, self.columns, self.rank)
+        lam, frame = eigh(state.stretch)
+        back = transpose(frame)
+        left, right = state.left @ frame, state.right @ frame
+        sums, g, h = kernels(lam, self.depth)
+        core = g * (back @ state.momentum @ frame) + h * (back @ state.spin @ frame) / sums
+        weight = (lam ** (self.depth - 2.0))[..., None, :]
+        nulls = [
+            null @ frame * weight if null.shape[-2] else None
+            for null in (state.left_null, state.right_null)
+        ]
+        tangent = Blocks(core, nulls[0], None if nulls[1] is None else transpose(nulls[1]))
+        matrix = left * lam[..., None, :] ** self.depth @ transpose(right)
+        return matrix, join(tangent, left, right)
+
+    def speed(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
+        """Return the norm of a velocity in the depth metric."""
+        lam = frames.sigma ** (1 / self.depth)
+        _, g, h = kernels(lam, self.depth)
+        total = numpy.sum(tangent.core**2 / (g * h), axis=(-2, -1))
+        inverse = lam ** (2 - 2 * self.depth)
+        if tangent.left_null is not None:
+            total = total + numpy.sum(tangent.left_null**2 * inverse[..., None, :], axis=(-2, -1))
+        if tangent.right_null is not None:
+            total = total + numpy.sum(tangent.right_null**2 * inverse[..., :, None], axis=(-2, -1))
+        return numpy.sqrt(total)
+
+    def displacement(self, packed: numpy.ndarray, frames: SingularFrames) -> Blocks:
+        """Return ``Y - Y_1`` in the frames of another matrix, ``Y = Q S Oᵀ``."""
+        state = unpack(packed, self.rows, self.columns, self.rank)
+        root = state.left @ state.stretch @ transpose(state.right)
+        target = frames.with_values(frames.sigma ** (1 / self.depth))
+        return split(root - target, frames.left, frames.right)
+
+
+def eigh(symmetric: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return eigenvalues and eigenvectors; NaN where a trial step went out of all bounds."""
+    is_wild = ~numpy.isfinite(symmetric).all(axis=(-2, -1))
+    if is_wild.any():
+        symmetric = numpy.where(is_wild[..., None, None], 0.0, symmetric)
+    lam, frame = numpy.linalg.eigh(symmetric)
+    return numpy.where(is_wild[..., None], numpy.nan, lam), frame

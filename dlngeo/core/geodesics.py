@@ -1,0 +1,295 @@
+r"""Geodesics of the depth metric: exponential, paths, transport and Jacobi fields.
+
+Geodesics run in a chart in which the metric is tame up to the boundary: depth-root
+coordinates for a finite depth, logarithmic ones for infinite depth. A batch is integrated
+together, each element with its own steps, on the host and in double precision, whatever
+library and type the arguments have.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from dlngeo.core.arrays import Array, from_numpy, namespace, real_array, to_numpy, transpose
+from dlngeo.core.depth_root import DepthRootChart
+from dlngeo.core.factors import checked_matrix
+from dlngeo.core.frames import Blocks, SingularFrames, check_positive, frames_of_rank, split
+from dlngeo.core.infinite_depth import LogarithmicChart
+from dlngeo.core.integration import Status, integrate
+from dlngeo.core.observables import check_observable
+
+TOLERANCE = 1e-12
+"""Local error of a step in the chart, relative to the largest singular value."""
+
+Chart = DepthRootChart | LogarithmicChart
+
+
+def chart_of(rows: int, columns: int, rank: int, depth: float) -> Chart:
+    """Return the chart in which geodesics of these matrices are integrated."""
+    if depth == numpy.inf:
+        return LogarithmicChart(rows)
+    return DepthRootChart(rows, columns, rank, int(depth))
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Positions on geodesics, and how the integration went.
+
+    Attributes
+    ----------
+    point, velocity : array-like, shape=[..., m, n]
+        NaN where the geodesic has ended before.
+    status : array of int, shape=[...]
+        `Status.ARRIVED`, or why the geodesic has ended.
+    end : array, shape=[...]
+        Time that was reached.
+    error : array, shape=[...]
+        Estimate of the error, relative to the largest singular value of the factors.
+    """
+
+    point: Array
+    velocity: Array
+    status: numpy.ndarray
+    end: numpy.ndarray
+    error: numpy.ndarray
+
+
+@dataclass(frozen=True)
+class Geodesic:
+    """Geodesics with given initial points and velocities, evaluated at any time.
+
+    Made by `geodesic`. Every time is reached by an integration of its own from the initial
+    point, at full accuracy, all times in one batch.
+    """
+
+    _chart: Chart
+    _start: numpy.ndarray
+    _reversed: numpy.ndarray
+    _speed: numpy.ndarray
+    _unit: numpy.ndarray
+    _bases: tuple[numpy.ndarray | None, numpy.ndarray | None]
+    _like: Array
+    _on_boundary: str
+
+    def __call__(self, t: Any) -> Array:
+        """Return the points at times ``t``; see `point`."""
+        return self.point(t)
+
+    def point(self, t: Any) -> Array:
+        """Return the points at times ``t``.
+
+        Parameters
+        ----------
+        t : float or array-like, shape=[n_times]
+            Times, of any sign.
+
+        Returns
+        -------
+        point : array-like, shape=[..., m, n] or [..., n_times, m, n]
+
+        Raises
+        ------
+        ValueError
+            If a geodesic reaches the boundary of the space before; the message tells when.
+        """
+        return self._checked(t).point
+
+    def velocity(self, t: Any) -> Array:
+        """Return the velocities at times ``t``; arguments and errors as in `point`."""
+        return self._checked(t).velocity
+
+    def _checked(self, t: Any) -> Positions:
+        positions = self.at(t)
+        if self._on_boundary == "raise":
+            check_arrival(positions.status, positions.end)
+        return positions
+
+    def at(self, t: Any) -> Positions:
+        """Return points, velocities and status at times ``t``, without raising."""
+        times = numpy.asarray(to_numpy(t), dtype=float)
+        if times.ndim > 1 or not numpy.isfinite(times).all():
+            raise ValueError(f"times must be one finite number or a list of them, got {t}.")
+        batch = self._start.shape[:-1]
+        flat = times.reshape(-1)
+        shape = (*batch, len(flat))
+        start = numpy.where(
+            (flat >= 0)[:, None], self._start[..., None, :], self._reversed[..., None, :]
+        )
+        length = self._speed[..., None] * abs(flat)
+        trajectory = integrate(
+            self._chart.velocity,
+            start.reshape(-1, start.shape[-1]),
+            length.reshape(-1),
+            TOLERANCE,
+        )
+        point, velocity = self._chart.leave(trajectory.state)
+        is_lost = (trajectory.status != Status.ARRIVED)[:, None, None]
+        # On a geodesic run backwards the velocity is the opposite one.
+        direction = numpy.where(flat >= 0, 1.0, -1.0) * self._speed[..., None]
+        unit = self._unit[..., None, None, None]
+        results = []
+        for matrix, scale in ((point, unit), (velocity, unit * direction[..., None, None])):
+            matrix = numpy.where(is_lost, numpy.nan, matrix)
+            matrix = scale * matrix.reshape(*shape, *matrix.shape[-2:])
+            results.append(from_numpy(self._restored(matrix, times.ndim), self._like))
+        reached = trajectory.time.reshape(shape) / numpy.where(self._speed == 0, 1, self._speed)[
+            ..., None
+        ]
+        is_arrived = trajectory.status.reshape(shape) == Status.ARRIVED
+        end = numpy.where(is_arrived, flat, numpy.sign(flat) * reached)
+        info = [trajectory.status.reshape(shape), end, trajectory.error.reshape(shape)]
+        if times.ndim == 0:
+            info = [array[..., 0] for array in info]
+        return Positions(*results, *info)
+
+    def _restored(self, matrix: numpy.ndarray, time_ndim: int) -> numpy.ndarray:
+        """Undo the compression to the subspaces in which the geodesics stay."""
+        left, right = self._bases
+        if left is not None:
+            matrix = left[..., None, :, :] @ matrix
+        if right is not None:
+            matrix = matrix @ transpose(right)[..., None, :, :]
+        return matrix if time_ndim else matrix[..., 0, :, :]
+
+
+def check_arrival(status: numpy.ndarray, end: numpy.ndarray) -> None:
+    """Raise a ValueError if a geodesic has ended before its time."""
+    lost = numpy.flatnonzero(status != Status.ARRIVED)
+    if len(lost):
+        first = lost[0]
+        many = f" ({len(lost)} of {status.size} geodesics end so)" if status.size > 1 else ""
+        raise ValueError(
+            f"the geodesic ends at time {end.flat[first]:.6g}: it "
+            f"{Status(status.flat[first]).remedy}{many}"
+        )
+
+
+def geodesic(
+    matrix: Array,
+    velocity: Array,
+    depth: float,
+    rank: int | None = None,
+    *,
+    on_boundary: str = "raise",
+) -> Geodesic:
+    r"""Return the geodesics of ``g^N`` with initial points ``X`` and velocities ``Z``.
+
+    They are the solutions of ``Ẍ = D²φ(V, V)`` with the horizontal lift ``V`` of ``Ẋ``,
+    integrated in depth-root coordinates (`dlngeo.core.depth_root`).
+
+    Parameters
+    ----------
+    matrix : array-like, shape=[..., m, n]
+        Initial point ``X`` of the given rank.
+    velocity : array-like, shape=[..., m, n]
+        Tangent vector ``Z``; a part between the null spaces is dropped.
+    depth : int or inf
+        Depth ``N``.
+    rank : int, optional
+        Rank of ``X``, full by default.
+    on_boundary : str
+        What happens when a time is asked for at which a geodesic has reached the boundary,
+        where a singular value vanishes: "raise" an error that names the time, or "nan".
+
+    Returns
+    -------
+    geodesic : Geodesic
+
+    Raises
+    ------
+    ValueError
+        If shapes, rank or depth do not fit, or an entry is NaN or infinite.
+
+    References
+    ----------
+    [Che25]; THEORY 3.
+    """
+    if on_boundary not in ("raise", "nan"):
+        raise ValueError(f'on_boundary is "raise" or "nan", got {on_boundary!r}.')
+    like = matrix
+    x, z, rank = checked_problem(matrix, velocity, depth, rank)
+    frames = frames_of_rank(x, rank)
+    check_positive(frames.sigma, rank)
+    unit = frames.sigma[..., 0]
+    frames = frames._replace(sigma=frames.sigma / unit[..., None])
+    tangent = split(z / unit[..., None, None], frames.left, frames.right)
+    frames, tangent, bases = _compressed(frames, tangent._replace(both_null=None))
+    rows, columns = frames.left.shape[-2], frames.right.shape[-2]
+    chart = chart_of(rows, columns, rank, depth)
+    speed = chart.speed(frames, tangent)
+    # In units of arc length; a vanishing velocity stays what it is.
+    pace = numpy.where(speed == 0, 1, speed)[..., None, None]
+    tangent = _scaled(tangent, 1 / pace)
+    start = chart.enter(frames, tangent)
+    backwards = chart.enter(frames, _scaled(tangent, -1.0))
+    unit = numpy.broadcast_to(unit, start.shape[:-1])
+    return Geodesic(chart, start, backwards, speed, unit, bases, like, on_boundary)
+
+
+def _scaled(tangent: Blocks, factor: Any) -> Blocks:
+    return Blocks(*[None if block is None else factor * block for block in tangent])
+
+
+def checked_problem(
+    matrix: Array, vector: Array, depth: float, rank: int | None
+) -> tuple[numpy.ndarray, numpy.ndarray, int]:
+    """Return point and vector on the host, in double precision, and the checked rank."""
+    matrix = real_array(matrix, "the matrix")
+    rank = check_observable(matrix, depth, rank)
+    vector = checked_matrix(vector, *matrix.shape[-2:])
+    namespace(matrix, vector)
+    return to_numpy(matrix), to_numpy(vector), rank
+
+
+def _compressed(
+    frames: SingularFrames, tangent: Blocks
+) -> tuple[SingularFrames, Blocks, tuple[numpy.ndarray | None, numpy.ndarray | None]]:
+    """Restrict rows and columns to the subspaces in which a geodesic stays.
+
+    They are spanned by the frames and the velocity, of dimension ``2 r``: reflections at
+    them are isometries that keep the initial data.
+    """
+    left_null = tangent.left_null
+    right_null = None if tangent.right_null is None else transpose(tangent.right_null)
+    left, left_null, left_basis = _restricted(frames.left, left_null)
+    right, right_null, right_basis = _restricted(frames.right, right_null)
+    tangent = Blocks(
+        tangent.core, left_null, None if right_null is None else transpose(right_null)
+    )
+    return SingularFrames(left, frames.sigma, right), tangent, (left_basis, right_basis)
+
+
+def _restricted(
+    frame: numpy.ndarray, null: numpy.ndarray | None
+) -> tuple[numpy.ndarray, numpy.ndarray | None, numpy.ndarray | None]:
+    rows, rank = frame.shape[-2:]
+    if null is None or rows <= 2 * rank:
+        return frame, null, None
+    both = numpy.concatenate([frame + 0 * null, null], axis=-1)
+    basis = numpy.linalg.qr(both)[0]
+    return transpose(basis) @ frame, transpose(basis) @ null, basis
+
+
+def exp(
+    matrix: Array,
+    velocity: Array,
+    depth: float,
+    rank: int | None = None,
+    *,
+    on_boundary: str = "raise",
+) -> Array:
+    """Return the exponential of ``g^N``: the geodesic at time one.
+
+    Parameters and errors as in `geodesic`.
+
+    Returns
+    -------
+    point : array-like, shape=[..., m, n]
+
+    References
+    ----------
+    [Che25]; THEORY 3.
+    """
+    return geodesic(matrix, velocity, depth, rank, on_boundary=on_boundary).point(1.0)

@@ -1,0 +1,188 @@
+r"""Initial value problems in batches, each element at its own pace.
+
+SciPy's solvers take one problem at a time, or make a whole batch wait for its slowest
+element. Here the embedded Runge–Kutta method of Dormand and Prince of order 8, with SciPy's
+coefficients, steps a batch of autonomous systems at once: every element has its own step
+size and its own end, and leaves the batch when it has arrived.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy
+from scipy.integrate import DOP853
+
+_A, _B = DOP853.A, DOP853.B
+_E3, _E5 = DOP853.E3, DOP853.E5
+_STAGES = DOP853.n_stages
+_EXPONENT = -1 / 8
+_MOST_STEPS = 10_000
+
+Field = Callable[[numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
+"""Velocities, shape=[b, n], and gaps to the boundary, shape=[b], at states, shape=[b, n]."""
+
+
+class Status(enum.IntEnum):
+    """How the integration of one element ended."""
+
+    ARRIVED = 0
+    BOUNDARY = 1
+    STALLED = 2
+
+    @property
+    def remedy(self) -> str:
+        """What it means, and what to do about it."""
+        return {
+            Status.ARRIVED: "arrived at the end.",
+            Status.BOUNDARY: "reached the boundary of the space, where a singular value "
+            "vanishes: the metric is incomplete; shorten the velocity.",
+            Status.STALLED: "the step size fell to round-off: the path passes too near to the "
+            "boundary of the space; shorten the velocity or raise the tolerance.",
+        }[self]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """End states of a batch of initial value problems, and how they were reached.
+
+    Attributes
+    ----------
+    state : array, shape=[b, n]
+        State at ``time``.
+    time : array, shape=[b]
+        The end that was asked for, or the time at which the boundary was reached.
+    status : array of int, shape=[b]
+        A `Status` for each element.
+    error : array, shape=[b]
+        Sum of the estimates of the local errors, relative to the size of the state.
+    n_steps : array of int, shape=[b]
+        Number of accepted steps.
+    """
+
+    state: numpy.ndarray
+    time: numpy.ndarray
+    status: numpy.ndarray
+    error: numpy.ndarray
+    n_steps: numpy.ndarray
+
+
+def integrate(
+    field: Field, state: numpy.ndarray, end: numpy.ndarray, tolerance: float
+) -> Trajectory:
+    """Integrate a batch of autonomous systems from time zero to an end for each.
+
+    Parameters
+    ----------
+    field : callable
+        States ``[b, n]`` to velocities ``[b, n]`` and gaps ``[b]``; an element whose gap
+        falls to zero has reached the boundary. States just beyond it must be defined.
+    state : array, shape=[b, n]
+        Initial states, of size about one.
+    end : array, shape=[b]
+        End times, not negative.
+    tolerance : float
+        Bound on the local error of a step, root mean square over the entries, relative to
+        the size of the state where that exceeds one.
+
+    Returns
+    -------
+    trajectory : Trajectory
+    """
+    state, end = state.copy(), numpy.asarray(end, dtype=state.dtype)
+    size = len(state)
+    time, error = numpy.zeros(size), numpy.zeros(size)
+    status = numpy.zeros(size, dtype=int)
+    n_steps = numpy.zeros(size, dtype=int)
+    active = numpy.flatnonzero(end > 0)
+    y, t, stop = state[active], time[active], end[active]
+    f = field(y)[0] if len(active) else y
+    h = _first_step(y, f, stop, tolerance)
+    n_trials = 0
+    while len(active):
+        is_last = t + h >= stop
+        h = numpy.where(is_last, stop - t, h)
+        with numpy.errstate(all="ignore"):  # a trial step may go wild; it is rejected
+            y_new, f_new, gap, estimate = _step(field, y, f, h)
+        scale = tolerance * numpy.maximum(1, _root_mean_square(y))
+        # A NaN counts as an error beyond all bounds.
+        ratio = numpy.nan_to_num(estimate / scale, nan=numpy.inf)
+        is_small = ratio <= 1
+        has_crossed = is_small & ~(gap > 0)
+        is_accepted = is_small & ~has_crossed
+        with numpy.errstate(divide="ignore"):
+            factor = numpy.clip(0.9 * ratio**_EXPONENT, 0.2, 10.0)
+        if has_crossed.any():
+            where = numpy.flatnonzero(has_crossed)
+            landing = _locate_boundary(field, y[where], f[where], h[where])
+            status[active[where]] = Status.BOUNDARY
+            time[active[where]] = t[where] + landing[0]
+            state[active[where]] = landing[1]
+        t = numpy.where(is_accepted, numpy.where(is_last, stop, t + h), t)
+        y = numpy.where(is_accepted[:, None], y_new, y)
+        f = numpy.where(is_accepted[:, None], f_new, f)
+        h = h * factor
+        accepted = active[is_accepted]
+        error[accepted] += (estimate * tolerance / scale)[is_accepted]
+        n_steps[accepted] += 1
+        n_trials += 1
+        has_stalled = ~is_accepted & ~has_crossed & (h <= 1e-14 * numpy.maximum(1, t))
+        has_stalled |= ~has_crossed & (n_trials >= _MOST_STEPS)
+        has_arrived = is_accepted & is_last
+        is_done = has_arrived | has_stalled
+        if is_done.any() or has_crossed.any():
+            done = active[is_done]
+            state[done], time[done] = y[is_done], t[is_done]
+            status[active[has_stalled]] = Status.STALLED
+            kept = ~(is_done | has_crossed)
+            active, y, f, t, h, stop = (
+                array[kept] for array in (active, y, f, t, h, stop)
+            )
+    return Trajectory(state, time, status, error, n_steps)
+
+
+def _root_mean_square(states: numpy.ndarray) -> numpy.ndarray:
+    return numpy.sqrt(numpy.einsum("bi,bi->b", states, states) / states.shape[1])
+
+
+def _first_step(
+    y: numpy.ndarray, f: numpy.ndarray, stop: numpy.ndarray, tolerance: float
+) -> numpy.ndarray:
+    """Return first steps from the size of the velocity, as if it changed in its own time."""
+    speed = _root_mean_square(f) / numpy.maximum(1, _root_mean_square(y))
+    return numpy.minimum(stop, 4 * tolerance ** (1 / 8) / numpy.maximum(speed, 1e-8))
+
+
+def _step(
+    field: Field, y: numpy.ndarray, f: numpy.ndarray, h: numpy.ndarray
+) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """Take one step; return state, velocity, the least gap on the way, and the error."""
+    size, n = y.shape
+    slopes = numpy.empty((_STAGES + 1, size, n))
+    flat = slopes.reshape(_STAGES + 1, size * n)
+    slopes[0] = f
+    gap = numpy.full(size, numpy.inf)
+    step = h[:, None]
+    for stage in range(1, _STAGES):
+        increment = (_A[stage, :stage] @ flat[:stage]).reshape(size, n)
+        slopes[stage], here = field(y + step * increment)
+        gap = numpy.fmin(gap, here)
+    y_new = y + step * (_B @ flat[:_STAGES]).reshape(size, n)
+    slopes[_STAGES], here = field(y_new)
+    gap = numpy.fmin(gap, here)
+    fifth = ((_E5 @ flat) ** 2).reshape(size, n).sum(axis=1)
+    third = ((_E3 @ flat) ** 2).reshape(size, n).sum(axis=1)
+    blend = numpy.sqrt(numpy.maximum(fifth + 0.01 * third, 1e-300) * n)
+    return y_new, slopes[_STAGES], gap, h * fifth / blend
+
+
+def _locate_boundary(
+    field: Field, y: numpy.ndarray, f: numpy.ndarray, h: numpy.ndarray
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return the step to the boundary, and the state there, by bisection of one step."""
+    low, high = numpy.zeros_like(h), h
+    for _ in range(48):
+        middle = (low + high) / 2
+        is_inside = _step(field, y, f, middle)[2] > 0
+        low, high = numpy.where(is_inside, middle, low), numpy.where(is_inside, high, middle)
+    return low, _step(field, y, f, low)[0]
