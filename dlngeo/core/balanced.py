@@ -8,6 +8,7 @@ the Jacobi matrices on the core, and a division by ``λ²`` on the blocks.
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dlngeo.core.arrays import (
     Array,
@@ -220,7 +221,7 @@ def tangent_projection(factors: Factors, vector: Factors, rank: int | None = Non
     ----------
     [MY25]; THEORY 2.
     """
-    arrays, rank = _checked(factors, vector, rank=rank)
+    arrays, rank = checked_arrays(factors, vector, rank=rank)
     return in_kind(_projection(*arrays, rank=rank), factors)
 
 
@@ -253,33 +254,62 @@ def second_fundamental_form(
     ----------
     [MY25]; THEORY 2 (own derivation).
     """
-    arrays, rank = _checked(factors, vector, other, rank=rank)
+    arrays, rank = checked_arrays(factors, vector, other, rank=rank)
     return in_kind(_second_form(*arrays, rank=rank), factors)
 
 
 def _second_form_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
     layers, vector, other = in_parts(arrays, 3)
     balanced = balanced_frames(layers, rank)
-    a = _without_both_null(balanced.split(vector))
-    b = _without_both_null(balanced.split(other))
-    if balanced.depth == 1:
-        normal = [0 * layer for layer in layers]
-    else:
+    pair = [balanced.split(v) for v in (vector, other)]
+    return tuple(normal_vector(layers, second_form_in_frames(balanced, *pair)))
+
+
+class Normal(NamedTuple):
+    """A normal vector of the balanced manifold, ``-n_S`` and blocks between null spaces.
+
+    Attributes
+    ----------
+    symmetric : list of array-like, shape=[..., d_p, d_p]
+        ``S_p``, ``p = 1, ..., N-1``.
+    both_null : list of array-like, shape=[..., d_p, d_{p-1}], or None
+        Blocks ``(⊥, ⊥)`` of the layers, in ambient coordinates.
+    """
+
+    symmetric: list[Array]
+    both_null: list[Array | None]
+
+
+def second_form_in_frames(
+    balanced: BalancedFrames, vector: Sequence[Blocks], other: Sequence[Blocks]
+) -> Normal:
+    """Return the second fundamental form of tangent vectors that are split in frames."""
+    a, b = (_without_both_null(blocks) for blocks in (vector, other))
+    symmetric = []
+    if balanced.depth > 1:
         symmetric = _solve_moments(balanced, *_moments_in_frames(balanced, a, b))
-        normal = infinitesimal_action(symmetric, layers)
     inverse = 1 / balanced.lam[..., None, :]
-    result = []
-    for n, va, vb in zip(normal, a, b, strict=True):
-        if va.left_null is not None and va.right_null is not None:
-            n = n + va.left_null * inverse @ vb.right_null + vb.left_null * inverse @ va.right_null
-        result.append(n)
-    return tuple(result)
+    both_null = [
+        None
+        if va.left_null is None or va.right_null is None
+        else va.left_null * inverse @ vb.right_null + vb.left_null * inverse @ va.right_null
+        for va, vb in zip(a, b, strict=True)
+    ]
+    return Normal(symmetric, both_null)
+
+
+def normal_vector(layers: Sequence[Array], normal: Normal) -> list[Array]:
+    """Return a normal vector, layer by layer."""
+    result = infinitesimal_action(normal.symmetric, layers)
+    return [
+        n if null is None else n + null for n, null in zip(result, normal.both_null, strict=True)
+    ]
 
 
 _second_form = Primitive(_second_form_value, refuse, refuse)
 
 
-def _checked(
+def checked_arrays(
     factors: Factors, *vectors: Factors, rank: int | None
 ) -> tuple[tuple[Array, ...], int]:
     """Return the matrices of factors and vectors one after the other, and the rank."""
@@ -321,29 +351,38 @@ def weingarten_map(
     ----------
     Own derivation, dual to the second fundamental form of THEORY 2.
     """
-    arrays, rank = _checked(factors, vector, normal, rank=rank)
+    arrays, rank = checked_arrays(factors, vector, normal, rank=rank)
     return in_kind(_weingarten(*arrays, rank=rank), factors)
 
 
 def _weingarten_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
     layers, velocity, normal = in_parts(arrays, 3)
     balanced = balanced_frames(layers, rank)
-    n, v = balanced.split(normal), balanced.split(velocity)
-    if balanced.depth == 1:
-        result = [0 * layer for layer in layers]
-    else:
-        symmetric = _solve_moments(balanced, *_linear_moments(balanced, n))
-        result = list(infinitesimal_action(symmetric, velocity))
+    n = balanced.split(normal)
+    symmetric = []
+    if balanced.depth > 1:
+        # dμ(-n_S) / 2 = -T S.
+        solved = _solve_moments(balanced, *_linear_moments(balanced, n))
+        symmetric = [-matrix for matrix in solved]
+    parts = Normal(symmetric, [block.both_null for block in n])
+    return tuple(weingarten_in_frames(balanced, velocity, balanced.split(velocity), parts))
+
+
+def weingarten_in_frames(
+    balanced: BalancedFrames, velocity: Sequence[Array], blocks: Sequence[Blocks], normal: Normal
+) -> list[Array]:
+    """Return the Weingarten map of a tangent vector, given with its blocks in frames."""
+    result = [-v for v in infinitesimal_action(normal.symmetric, tuple(velocity))]
     inverse = 1 / balanced.lam
-    for p, (block_n, block_v) in enumerate(zip(n, v, strict=True)):
-        if block_n.both_null is not None:
+    for p, (null, block_v) in enumerate(zip(normal.both_null, blocks, strict=True)):
+        if null is not None:
             block = Blocks(
-                block_n.core * 0,
-                block_n.both_null @ transpose(block_v.right_null) * inverse[..., None, :],
-                inverse[..., :, None] * transpose(block_v.left_null) @ block_n.both_null,
+                block_v.core * 0,
+                null @ transpose(block_v.right_null) * inverse[..., None, :],
+                inverse[..., :, None] * transpose(block_v.left_null) @ null,
             )
             result[p] = result[p] + join(block, balanced.frames[p + 1], balanced.frames[p])
-    return tuple(_project(balanced, result))
+    return _project(balanced, result)
 
 
 _weingarten = Primitive(_weingarten_value, refuse, refuse)
@@ -377,12 +416,17 @@ def mean_curvature(factors: Factors, rank: int | None = None) -> Factors:
     ----------
     THEORY 2, 4.
     """
-    arrays, rank = _checked(factors, rank=rank)
+    arrays, rank = checked_arrays(factors, rank=rank)
     return in_kind(_mean_curvature(*arrays, rank=rank), factors)
 
 
 def _mean_curvature_value(*layers: Array, rank: int) -> tuple[Array, ...]:
     balanced = balanced_frames(layers, rank)
+    return tuple(normal_vector(layers, mean_curvature_in_frames(balanced)))
+
+
+def mean_curvature_in_frames(balanced: BalancedFrames) -> Normal:
+    """Return the mean curvature vector of the balanced manifold."""
     depth, lam = balanced.depth, balanced.lam
     xp = namespace(lam)
     squares, kernel = lam**2, depth_kernel(lam, lam, depth)
@@ -402,12 +446,13 @@ def _mean_curvature_value(*layers: Array, rank: int) -> tuple[Array, ...]:
         / squares
         for p in range(1, depth)
     ]
-    ends = [0 * lam, *symmetric, 0 * lam]
-    return tuple(
-        balanced.frames[p]
-        * (lam * (ends[p] - ends[p - 1]))[..., None, :]
-        @ transpose(balanced.frames[p - 1])
-        for p in range(1, depth + 1)
+    frames = balanced.frames[1:-1]
+    return Normal(
+        [
+            frame * values[..., None, :] @ transpose(frame)
+            for frame, values in zip(frames, symmetric, strict=True)
+        ],
+        [None] * depth,
     )
 
 

@@ -261,6 +261,23 @@ class DepthRootChart(NamedTuple):
         target = frames.with_values(frames.sigma ** (1 / self.depth))
         return split(root - target, frames.left, frames.right)
 
+    def pull_back(
+        self, displacement: Blocks, source: SingularFrames, target: SingularFrames
+    ) -> Blocks:
+        """Return the velocity at ``X`` of the straight line in ``Y`` by a displacement."""
+        moved = join(displacement, target.left, target.right)
+        tangent = split(moved, source.left, source.right)
+        lam = source.sigma ** (1 / self.depth)
+        _, g, h = kernels(lam, self.depth)
+        core, weight = tangent.core, lam ** (self.depth - 1)
+        core = h * symmetric_part(core) + g * (core - transpose(core)) / 2
+        left, right = tangent.left_null, tangent.right_null
+        return Blocks(
+            core,
+            None if left is None else left * weight[..., None, :],
+            None if right is None else weight[..., :, None] * right,
+        )
+
 
 def eigh(symmetric: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return eigenvalues and eigenvectors; NaN where a trial step went out of all bounds."""

@@ -175,3 +175,12 @@ class LogarithmicChart(NamedTuple):
         root = numpy.sqrt(frames.sigma)
         core = core / root[..., :, None] / root[..., None, :]
         return Blocks(core - numpy.eye(self.size))
+
+    def pull_back(
+        self, displacement: Blocks, source: SingularFrames, target: SingularFrames
+    ) -> Blocks:
+        """Return the velocity at ``X`` of the straight line by a displacement."""
+        root = numpy.sqrt(target.sigma)
+        moved = root[..., :, None] * displacement.core * root[..., None, :]
+        moved = target.left @ moved @ transpose(target.right)
+        return Blocks(transpose(source.left) @ moved @ source.right)

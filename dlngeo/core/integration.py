@@ -17,7 +17,6 @@ _A, _B = DOP853.A, DOP853.B
 _E3, _E5 = DOP853.E3, DOP853.E5
 _STAGES = DOP853.n_stages
 _EXPONENT = -1 / 8
-_MOST_STEPS = 10_000
 
 Field = Callable[[numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
 """Velocities, shape=[b, n], and gaps to the boundary, shape=[b], at states, shape=[b, n]."""
@@ -68,7 +67,11 @@ class Trajectory:
 
 
 def integrate(
-    field: Field, state: numpy.ndarray, end: numpy.ndarray, tolerance: float
+    field: Field,
+    state: numpy.ndarray,
+    end: numpy.ndarray,
+    tolerance: float | numpy.ndarray,
+    most_steps: int = 10_000,
 ) -> Trajectory:
     """Integrate a batch of autonomous systems from time zero to an end for each.
 
@@ -81,9 +84,11 @@ def integrate(
         Initial states, of size about one.
     end : array, shape=[b]
         End times, not negative.
-    tolerance : float
+    tolerance : float or array, shape=[b]
         Bound on the local error of a step, root mean square over the entries, relative to
         the size of the state where that exceeds one.
+    most_steps : int
+        Number of trial steps after which an element counts as stalled.
 
     Returns
     -------
@@ -96,17 +101,18 @@ def integrate(
     n_steps = numpy.zeros(size, dtype=int)
     active = numpy.flatnonzero(end > 0)
     y, t, stop = state[active], time[active], end[active]
+    bound = numpy.broadcast_to(tolerance, (size,))[active]
     f = field(y)[0] if len(active) else y
-    h = _first_step(y, f, stop, tolerance)
+    h = _first_step(y, f, stop, bound)
     n_trials = 0
     while len(active):
         is_last = t + h >= stop
         h = numpy.where(is_last, stop - t, h)
         with numpy.errstate(all="ignore"):  # a trial step may go wild; it is rejected
             y_new, f_new, gap, estimate = _step(field, y, f, h)
-        scale = tolerance * numpy.maximum(1, _root_mean_square(y))
+        size_of_state = numpy.maximum(1, _root_mean_square(y))
         # A NaN counts as an error beyond all bounds.
-        ratio = numpy.nan_to_num(estimate / scale, nan=numpy.inf)
+        ratio = numpy.nan_to_num(estimate / (bound * size_of_state), nan=numpy.inf)
         is_small = ratio <= 1
         has_crossed = is_small & ~(gap > 0)
         is_accepted = is_small & ~has_crossed
@@ -123,11 +129,11 @@ def integrate(
         f = numpy.where(is_accepted[:, None], f_new, f)
         h = h * factor
         accepted = active[is_accepted]
-        error[accepted] += (estimate * tolerance / scale)[is_accepted]
+        error[accepted] += (estimate / size_of_state)[is_accepted]
         n_steps[accepted] += 1
         n_trials += 1
         has_stalled = ~is_accepted & ~has_crossed & (h <= 1e-14 * numpy.maximum(1, t))
-        has_stalled |= ~has_crossed & (n_trials >= _MOST_STEPS)
+        has_stalled |= ~has_crossed & (n_trials >= most_steps)
         has_arrived = is_accepted & is_last
         is_done = has_arrived | has_stalled
         if is_done.any() or has_crossed.any():
@@ -135,8 +141,8 @@ def integrate(
             state[done], time[done] = y[is_done], t[is_done]
             status[active[has_stalled]] = Status.STALLED
             kept = ~(is_done | has_crossed)
-            active, y, f, t, h, stop = (
-                array[kept] for array in (active, y, f, t, h, stop)
+            active, y, f, t, h, stop, bound = (
+                array[kept] for array in (active, y, f, t, h, stop, bound)
             )
     return Trajectory(state, time, status, error, n_steps)
 
@@ -146,7 +152,7 @@ def _root_mean_square(states: numpy.ndarray) -> numpy.ndarray:
 
 
 def _first_step(
-    y: numpy.ndarray, f: numpy.ndarray, stop: numpy.ndarray, tolerance: float
+    y: numpy.ndarray, f: numpy.ndarray, stop: numpy.ndarray, tolerance: numpy.ndarray
 ) -> numpy.ndarray:
     """Return first steps from the size of the velocity, as if it changed in its own time."""
     speed = _root_mean_square(f) / numpy.maximum(1, _root_mean_square(y))

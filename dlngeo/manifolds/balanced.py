@@ -11,6 +11,7 @@ from geomstats.geometry.riemannian_metric import RiemannianMetric
 from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core import balanced as core
+from dlngeo.core import curvature
 from dlngeo.core.arrays import Array
 from dlngeo.core.basis import tangent_basis
 from dlngeo.core.factors import check_widths
@@ -415,3 +416,110 @@ class BalancedMetric(RiemannianMetric):
         gradient : array-like, shape=[..., *point_shape]
         """
         return self._space.to_tangent(euclidean_gradient, base_point)
+
+    def curvature(
+        self,
+        tangent_vec_a: Array,
+        tangent_vec_b: Array,
+        tangent_vec_c: Array,
+        base_point: Array,
+    ) -> Array:
+        """Return the curvature tensor ``R(a, b)c = ∇_a ∇_b c - ∇_b ∇_a c - ∇_[a,b] c``.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b, tangent_vec_c : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        curvature : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 2 (equation of Gauss).
+        """
+        space = self._space
+        vectors = (tangent_vec_a, tangent_vec_b, tangent_vec_c)
+        factors, a, b, c = map(space.to_factors, (base_point, *vectors))
+        return space.from_factors(curvature.balanced_curvature(factors, a, b, c, space.rank))
+
+    def sectional_curvature(
+        self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array
+    ) -> Array:
+        """Return the sectional curvature of a plane, zero for linearly dependent vectors.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        sectional_curvature : array-like, shape=[...]
+
+        References
+        ----------
+        THEORY 2 (equation of Gauss).
+        """
+        space = self._space
+        factors, a, b = map(space.to_factors, (base_point, tangent_vec_a, tangent_vec_b))
+        return curvature.balanced_sectional_curvature(factors, a, b, space.rank)
+
+    def ricci(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the Ricci operator, ``⟨Ric(a), c⟩ = Ric(a, c)``.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        ricci : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 2 (equation of Gauss).
+        """
+        space = self._space
+        factors, vector = map(space.to_factors, (base_point, tangent_vec))
+        return space.from_factors(curvature.balanced_ricci(factors, vector, space.rank))
+
+    def ricci_tensor(self, base_point: Array) -> Array:
+        """Return the matrix of the Ricci tensor, in flattened coordinates of parameter space.
+
+        It is zero on the normal space.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        ricci_tensor : array-like, shape=[..., n_parameters, n_parameters]
+        """
+        space = self._space
+        size = space.embedding_space.dim
+        point = base_point[(..., None, *[slice(None)] * space.point_ndim)]
+        basis = space.to_tangent(gs.reshape(gs.eye(size), (size, *space.shape)), point)
+        batch_shape = get_batch_shape(space.point_ndim, base_point)
+        return gs.reshape(self.ricci(basis, point), (*batch_shape, size, size))
+
+    def scalar_curvature(self, base_point: Array) -> Array:
+        """Return the scalar curvature, the trace of the Ricci operator.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        scalar_curvature : array-like, shape=[...]
+
+        References
+        ----------
+        THEORY 2 (equation of Gauss).
+        """
+        space = self._space
+        return curvature.balanced_scalar_curvature(space.to_factors(base_point), space.rank)

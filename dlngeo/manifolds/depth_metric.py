@@ -4,6 +4,7 @@ import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
+from dlngeo.core import curvature
 from dlngeo.core import observables as core
 from dlngeo.core.arrays import Array
 from dlngeo.manifolds.arrays import check_shape
@@ -163,3 +164,110 @@ class DepthMetric(RiemannianMetric):
         [MY25]; THEORY 3.
         """
         return core.log_volume_density(base_point, self.depth)
+
+    def curvature(
+        self,
+        tangent_vec_a: Array,
+        tangent_vec_b: Array,
+        tangent_vec_c: Array,
+        base_point: Array,
+    ) -> Array:
+        """Return the curvature tensor ``R(a, b)c = ∇_a ∇_b c - ∇_b ∇_a c - ∇_[a,b] c``.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b, tangent_vec_c : array-like, shape=[..., m, n]
+        base_point : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        curvature : array-like, shape=[..., m, n]
+
+        References
+        ----------
+        THEORY 3.
+        """
+        check_shape(base_point, self._space.shape)
+        return curvature.curvature(
+            base_point, tangent_vec_a, tangent_vec_b, tangent_vec_c, self.depth, self._space.rank
+        )
+
+    def sectional_curvature(
+        self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array
+    ) -> Array:
+        """Return the sectional curvature of a plane, zero for linearly dependent vectors.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b : array-like, shape=[..., m, n]
+        base_point : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        sectional_curvature : array-like, shape=[...]
+
+        References
+        ----------
+        THEORY 3.
+        """
+        check_shape(base_point, self._space.shape)
+        return curvature.sectional_curvature(
+            base_point, tangent_vec_a, tangent_vec_b, self.depth, self._space.rank
+        )
+
+    def ricci(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the Ricci operator, ``⟨Ric(a), c⟩ = Ric(a, c)``.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., m, n]
+        base_point : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        ricci : array-like, shape=[..., m, n]
+
+        References
+        ----------
+        THEORY 3.
+        """
+        check_shape(base_point, self._space.shape)
+        return curvature.ricci(base_point, tangent_vec, self.depth, self._space.rank)
+
+    def ricci_tensor(self, base_point: Array) -> Array:
+        """Return the matrix of the Ricci tensor in flattened coordinates, row by row.
+
+        Below full rank it is zero on the normal space, as `metric_matrix`.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        ricci_tensor : array-like, shape=[..., m n, m n]
+        """
+
+        def lowered(point: Array, basis: Array, depth: float, rank: int) -> Array:
+            return core.flat(point, curvature.ricci(point, basis, depth, rank), depth, rank)
+
+        check_shape(base_point, self._space.shape)
+        return self._matrix_of(lowered, base_point)
+
+    def scalar_curvature(self, base_point: Array) -> Array:
+        """Return the scalar curvature, the trace of the Ricci operator.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        scalar_curvature : array-like, shape=[...]
+
+        References
+        ----------
+        THEORY 3.
+        """
+        check_shape(base_point, self._space.shape)
+        return curvature.scalar_curvature(base_point, self.depth, self._space.rank)
