@@ -1,18 +1,20 @@
-r"""Compiled loops for the geodesic flow of small matrices; needs Numba (extra ``fast``).
+r"""Compiled loops for geodesics of small matrices; needs Numba (extra ``fast``).
 
-The same equations as `dlngeo.core.depth_root.velocity`, tested against it. At rank three a
-call of LAPACK costs more than all of the arithmetic. Here a batch is cut into chunks whose
-working set stays in the first cache, the innermost index runs over the elements of a chunk,
-and the eigenframes come from Jacobi's rotations, so that the compiler vectorises everything.
+The same equations as `dlngeo.core.depth_root`, by the same method as
+`dlngeo.core.integration`, and tested against both. At rank three a call of LAPACK costs more
+than all of the arithmetic. Here some lanes, one problem in each, advance side by side: the
+innermost index of every array is the lane, the eigenframes come from Jacobi's rotations, and
+the compiler vectorises everything. A lane that has arrived takes the next problem.
 """
 
 import numpy
 from numba import njit
 
+from dlngeo.core.integration import FIFTH_ORDER, FIRST_STEP, SAFETY, THIRD_ORDER, WEIGHTS, Status
+
 _options = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "reassoc"}}
 
-CHUNK = 400
-"""Matrix entries of one kind that a chunk holds."""
+_ARRIVED, _BOUNDARY, _STALLED = map(int, Status)
 
 
 @njit(**_options)
@@ -52,35 +54,9 @@ def _product_transposed(a, b, out, lanes):
 
 
 @njit(**_options)
-def _load(packed, first, start, lanes, out):
-    """Copy a matrix of every element of a chunk, and return where the next one starts."""
-    rows, columns = out.shape[0], out.shape[1]
-    for e in range(lanes):
-        for i in range(rows):
-            for j in range(columns):
-                out[i, j, e] = packed[first + e, start + i * columns + j]
-    return start + rows * columns
-
-
-@njit(**_options)
-def _store(packed, first, start, lanes, matrix):
-    """Copy the matrices of a chunk back, and return where the next ones start."""
-    rows, columns = matrix.shape[0], matrix.shape[1]
-    for e in range(lanes):
-        for i in range(rows):
-            for j in range(columns):
-                packed[first + e, start + i * columns + j] = matrix[i, j, e]
-    return start + rows * columns
-
-
-@njit(**_options)
 def _diagonalise(s, v, lanes):
     """Turn symmetric ``s`` to diagonal form by cyclic Jacobi rotations, gathered in ``v``."""
     rank = s.shape[0]
-    for i in range(rank):
-        for j in range(rank):
-            for e in range(lanes):
-                v[i, j, e] = 1.0 if i == j else 0.0
     for _ in range(30):
         worst = 0.0
         for e in range(lanes):
@@ -121,152 +97,332 @@ def _diagonalise(s, v, lanes):
 
 
 @njit(**_options)
-def depth_root_velocity(packed, rows, columns, rank, depth):
-    """Return what `dlngeo.core.depth_root.velocity` returns."""
-    size = packed.shape[0]
-    out, gap = numpy.empty_like(packed), numpy.empty(size)
-    width = max(1, min(size, CHUNK // (rank * rank)))
-    square = (rank, rank, width)
-    s, p, c, v = numpy.empty(square), numpy.empty(square), numpy.empty(square), numpy.empty(square)
+def _views(y, rows, columns, rank):
+    """Return ``S, p, c, Q, O, m_L, m_R`` of states, shape=[n_state, lanes]."""
+    lanes = y.shape[1]
+    square, left, right = rank * rank, rows * rank, columns * rank
+    heights = (rows if rows > rank else 0, columns if columns > rank else 0)
+    ends = 3 * square + left + right
+    nulls = ends + heights[0] * rank
+    return (
+        y[:square].reshape((rank, rank, lanes)),
+        y[square : 2 * square].reshape((rank, rank, lanes)),
+        y[2 * square : 3 * square].reshape((rank, rank, lanes)),
+        y[3 * square : 3 * square + left].reshape((rows, rank, lanes)),
+        y[3 * square + left : ends].reshape((columns, rank, lanes)),
+        y[ends:nulls].reshape((heights[0], rank, lanes)),
+        y[nulls:].reshape((heights[1], rank, lanes)),
+    )
+
+
+@njit(**_options)
+def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, end_dot, null_dot):
+    """Set the velocities of a frame and of its momentum, and add what the latter exerts."""
+    height, rank, lanes = end.shape
+    _product(end, rotation, end_dot, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                end_dot[i, k, e] *= sign
+    if null.shape[0] == 0:
+        return
+    tall, square = (height, rank, lanes), (rank, rank, lanes)
+    frame, image, drift = numpy.empty(tall), numpy.empty(tall), numpy.empty(tall)
+    gram, spin = numpy.empty(square), numpy.empty(square)
+    # In the eigenframe of S: the momentum, and the drift m S^{-2} of the frame.
+    _product(null, v, frame, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                drift[i, k, e] = frame[i, k, e] / s[k, k, e] ** 2
+    _product_transposed(drift, v, image, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                end_dot[i, k, e] += image[i, k, e]
+    _transposed_product(drift, drift, gram, lanes)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                p_dot[k, l, e] += sums[k, l, e] / 2 * gram[k, l, e]
+                spin[k, l, e] = commutator[k, l, e] - sign * c[k, l, e]
+    _transposed_product(frame, drift, gram, lanes)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                twist[k, l, e] -= sign / 2 * gram[k, l, e]
+    _product(drift, spin, image, lanes)
+    _product(end, v, frame, lanes)
+    _product_transposed(frame, gram, drift, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                image[i, k, e] -= drift[i, k, e]
+    _product_transposed(image, v, null_dot, lanes)
+    _product(null, rotation, image, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                null_dot[i, k, e] += sign * image[i, k, e]
+
+
+@njit(**_options)
+def _velocity(y, out, gap, v, rows, columns, rank, depth):
+    """Set velocities and gaps as `dlngeo.core.depth_root.DepthRootChart.velocity` does.
+
+    The eigenframes ``v`` of the last call are where the rotations start.
+    """
+    stretch, momentum, skew, left, right, left_null, right_null = _views(y, rows, columns, rank)
+    s_out, p_out, c_out, left_out, right_out, left_null_out, right_null_out = _views(
+        out, rows, columns, rank
+    )
+    lanes = y.shape[1]
+    square = (rank, rank, lanes)
+    s, p, c = numpy.empty(square), numpy.empty(square), numpy.empty(square)
     sums, turn, spin = numpy.empty(square), numpy.empty(square), numpy.empty(square)
     a, b, s_dot = numpy.empty(square), numpy.empty(square), numpy.empty(square)
-    p_dot, twist, work = numpy.empty(square), numpy.empty(square), numpy.empty(square)
-    powers = numpy.empty((depth + 1, rank, width))
-    weights = numpy.empty((depth, *square))
-    ends = (rows, columns)
-    for first in range(0, size, width):
-        lanes = min(width, size - first)
-        start = _load(packed, first, 0, lanes, s)
-        _diagonalise(s, v, lanes)
-        start = _load(packed, first, start, lanes, p)
-        _product(p, v, work, lanes)
-        _transposed_product(v, work, p, lanes)
-        start = _load(packed, first, start, lanes, c)
-        _product(c, v, work, lanes)
-        _transposed_product(v, work, c, lanes)
-        for k in range(rank):
-            for e in range(lanes):
-                powers[0, k, e] = 1.0
-            for i in range(depth):
-                for e in range(lanes):
-                    powers[i + 1, k, e] = powers[i, k, e] * s[k, k, e]
-        for k in range(rank):
-            for l in range(rank):
-                for e in range(lanes):
-                    h = 0.0
-                    for i in range(depth):
-                        h += powers[i, k, e] * powers[depth - 1 - i, l, e]
-                    both = s[k, k, e] + s[l, l, e]
-                    g = (powers[depth, k, e] + powers[depth, l, e]) / both
-                    sums[k, l, e] = both
-                    spin[k, l, e] = c[k, l, e] / both
-                    a[k, l, e] = p[k, l, e] / (h * both)
-                    b[k, l, e] = spin[k, l, e] / (g * both)
-                    turn[k, l, e] = h * b[k, l, e]
-                    s_dot[k, l, e] = g / h * p[k, l, e]
+    p_dot, twist, product = numpy.empty(square), numpy.empty(square), numpy.empty(square)
+    powers = numpy.empty((depth + 1, rank, lanes))
+    weights = numpy.empty((depth, rank, rank, lanes))
+    _product(stretch, v, product, lanes)
+    _transposed_product(v, product, s, lanes)
+    _diagonalise(s, v, lanes)
+    # The momenta p and c, symmetric and skew, turn together.
+    for k in range(rank):
         for l in range(rank):
+            for e in range(lanes):
+                a[k, l, e] = momentum[k, l, e] + skew[k, l, e]
+    _product(a, v, product, lanes)
+    _transposed_product(v, product, a, lanes)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                p[k, l, e] = (a[k, l, e] + a[l, k, e]) / 2
+                c[k, l, e] = (a[k, l, e] - a[l, k, e]) / 2
+    for k in range(rank):
+        for e in range(lanes):
+            powers[0, k, e] = 1.0
+            gap[e] = s[k, k, e] if k == 0 else min(gap[e], s[k, k, e])
+        for i in range(depth):
+            for e in range(lanes):
+                powers[i + 1, k, e] = powers[i, k, e] * s[k, k, e]
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                h = 0.0
+                for i in range(depth):
+                    h += powers[i, k, e] * powers[depth - 1 - i, l, e]
+                both = s[k, k, e] + s[l, l, e]
+                g = (powers[depth, k, e] + powers[depth, l, e]) / both
+                sums[k, l, e] = both
+                spin[k, l, e] = c[k, l, e] / both
+                a[k, l, e] = p[k, l, e] / (h * both)
+                b[k, l, e] = spin[k, l, e] / (g * both)
+                turn[k, l, e] = h * b[k, l, e]
+                s_dot[k, l, e] = g / h * p[k, l, e]
+    for l in range(rank):
+        for m in range(rank):
+            for e in range(lanes):
+                total = 0.0
+                for j in range(depth - 1):
+                    total -= powers[j, l, e] * powers[depth - 1 - j, m, e]
+                weights[0, l, m, e] = total
+            for i in range(depth - 1):
+                for e in range(lanes):
+                    weights[i + 1, l, m, e] = (
+                        weights[i, l, m, e]
+                        + powers[depth - 1 - i, l, e] * powers[i, m, e]
+                        + powers[depth - 2 - i, l, e] * powers[i + 1, m, e]
+                    )
+    _product(turn, spin, product, lanes)
+    for k in range(rank):
+        for l in range(k, rank):
+            for e in range(lanes):
+                p_dot[k, l, e] = -product[k, l, e] - product[l, k, e]
             for m in range(rank):
                 for e in range(lanes):
-                    total = 0.0
-                    for j in range(depth - 1):
-                        total -= powers[j, l, e] * powers[depth - 1 - j, m, e]
-                    weights[0, l, m, e] = total
-                for i in range(depth - 1):
-                    for e in range(lanes):
-                        weights[i + 1, l, m, e] = (
-                            weights[i, l, m, e]
-                            + powers[depth - 1 - i, l, e] * powers[i, m, e]
-                            + powers[depth - 2 - i, l, e] * powers[i + 1, m, e]
-                        )
-        _product(turn, spin, work, lanes)
-        for k in range(rank):
-            for l in range(k, rank):
-                for e in range(lanes):
-                    p_dot[k, l, e] = -work[k, l, e] - work[l, k, e]
-                for m in range(rank):
-                    for e in range(lanes):
-                        kernel = 0.0
-                        for i in range(depth):
-                            kernel += (
-                                powers[i, k, e] * powers[depth - i, m, e] * weights[i, l, m, e]
-                            )
-                        pair = a[k, m, e] * a[l, m, e] - b[k, m, e] * b[l, m, e]
-                        p_dot[k, l, e] -= 2 * kernel * pair
-                for e in range(lanes):
-                    p_dot[l, k, e] = p_dot[k, l, e]
-        for k in range(rank):
-            for l in range(rank):
-                for e in range(lanes):
-                    # From here on p is the commutator [S, p].
-                    p[k, l, e] *= s[k, k, e] - s[l, l, e]
-        _product(turn, p, twist, lanes)
-        # The frames Q and O, and the momenta m_L and m_R towards the null spaces.
-        frames_start = start
-        null_start = start + (rows + columns) * rank
-        for side in range(2):
-            height = ends[side]
-            sign = 1.0 if side == 0 else -1.0
-            tall = (height, rank, width)
-            frame, frame_dot, raw = numpy.empty(tall), numpy.empty(tall), numpy.empty(tall)
-            _load(packed, first, frames_start, lanes, raw)
-            _product(raw, v, frame, lanes)
-            _product(frame, turn, frame_dot, lanes)
-            for i in range(height):
-                for k in range(rank):
-                    for e in range(lanes):
-                        frame_dot[i, k, e] *= sign
-            if height > rank:
-                null, drift = numpy.empty(tall), numpy.empty(tall)
-                null_dot, image = numpy.empty(tall), numpy.empty(tall)
-                gram = numpy.empty(square)
-                _load(packed, first, null_start, lanes, raw)
-                _product(raw, v, null, lanes)
-                for i in range(height):
-                    for k in range(rank):
-                        for e in range(lanes):
-                            drift[i, k, e] = null[i, k, e] / s[k, k, e] ** 2
-                            frame_dot[i, k, e] += drift[i, k, e]
-                _transposed_product(drift, drift, gram, lanes)
-                for k in range(rank):
-                    for l in range(rank):
-                        for e in range(lanes):
-                            p_dot[k, l, e] += sums[k, l, e] / 2 * gram[k, l, e]
-                            work[k, l, e] = p[k, l, e] - sign * c[k, l, e]
-                _product(drift, work, null_dot, lanes)
-                _product(null, turn, image, lanes)
-                for i in range(height):
-                    for k in range(rank):
-                        for e in range(lanes):
-                            null_dot[i, k, e] += sign * image[i, k, e]
-                _transposed_product(null, drift, gram, lanes)
-                _product_transposed(frame, gram, image, lanes)
-                for i in range(height):
-                    for k in range(rank):
-                        for e in range(lanes):
-                            null_dot[i, k, e] -= image[i, k, e]
-                for k in range(rank):
-                    for l in range(rank):
-                        for e in range(lanes):
-                            twist[k, l, e] -= sign / 2 * gram[k, l, e]
-                _product_transposed(null_dot, v, image, lanes)
-                null_start = _store(out, first, null_start, lanes, image)
-            _product_transposed(frame_dot, v, raw, lanes)
-            frames_start = _store(out, first, frames_start, lanes, raw)
-        for k in range(rank):
-            for l in range(k):
-                for e in range(lanes):
-                    skew = twist[k, l, e] - twist[l, k, e]
-                    twist[k, l, e], twist[l, k, e] = skew, -skew
+                    kernel = 0.0
+                    for i in range(depth):
+                        kernel += powers[i, k, e] * powers[depth - i, m, e] * weights[i, l, m, e]
+                    pair = a[k, m, e] * a[l, m, e] - b[k, m, e] * b[l, m, e]
+                    p_dot[k, l, e] -= 2 * kernel * pair
             for e in range(lanes):
-                twist[k, k, e] = 0.0
-        start = 0
-        for matrix in (s_dot, p_dot, twist):
-            _product(v, matrix, work, lanes)
-            _product_transposed(work, v, a, lanes)
-            start = _store(out, first, start, lanes, a)
+                p_dot[l, k, e] = p_dot[k, l, e]
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                # From here on p is the commutator [S, p].
+                p[k, l, e] *= s[k, k, e] - s[l, l, e]
+    _product(turn, p, twist, lanes)
+    _product(v, turn, product, lanes)
+    _product_transposed(product, v, a, lanes)
+    _side(1.0, left, left_null, v, s, c, sums, a, p, p_dot, twist, left_out, left_null_out)
+    _side(-1.0, right, right_null, v, s, c, sums, a, p, p_dot, twist, right_out, right_null_out)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                b[k, l, e] = p_dot[k, l, e] + twist[k, l, e] - twist[l, k, e]
+    _product(v, s_dot, product, lanes)
+    _product_transposed(product, v, s_out, lanes)
+    _product(v, b, product, lanes)
+    _product_transposed(product, v, b, lanes)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                p_out[k, l, e] = (b[k, l, e] + b[l, k, e]) / 2
+                c_out[k, l, e] = (b[k, l, e] - b[l, k, e]) / 2
+
+
+@njit(**_options)
+def _size(y, e):
+    """Return the root mean square of the state of a lane, at least one."""
+    total = 0.0
+    for i in range(y.shape[0]):
+        total += y[i, e] ** 2
+    return max(1.0, numpy.sqrt(total / y.shape[0]))
+
+
+@njit(**_options)
+def _combine(weights, slopes, out):
+    """Set ``out = Σ_j w_j slopes_j``."""
+    flat, terms = out.reshape(-1), slopes.reshape((slopes.shape[0], -1))
+    for x in range(flat.shape[0]):
+        flat[x] = weights[0] * terms[0, x]
+    for j in range(1, weights.shape[0]):
+        weight = weights[j]
+        if weight != 0:
+            for x in range(flat.shape[0]):
+                flat[x] += weight * terms[j, x]
+
+
+@njit(**_options)
+def _integrate(start, end, tolerance, most_steps, shape, tableau):
+    rows, columns, rank, depth = shape
+    weights, third_order, fifth_order = tableau
+    stages = len(weights)
+    count, n = start.shape
+    state, time, status = start.copy(), numpy.zeros(count), numpy.zeros(count, numpy.int64)
+    error, n_steps = numpy.zeros(count), numpy.zeros(count, numpy.int64)
+    lanes = max(1, min(count, 32 if rank <= 3 else 16))
+    slopes = numpy.empty((stages + 1, n, lanes))
+    y, trial = numpy.empty((n, lanes)), numpy.empty((n, lanes))
+    gap, least = numpy.empty(lanes), numpy.empty(lanes)
+    by_fifth, by_third = numpy.empty((n, lanes)), numpy.empty((n, lanes))
+    fifth, third, scale = numpy.empty(lanes), numpy.empty(lanes), numpy.empty(lanes)
+    t, h = numpy.zeros(lanes), numpy.zeros(lanes)
+    problem, n_trials = numpy.full(lanes, -1), numpy.zeros(lanes, numpy.int64)
+    has_crossed = numpy.zeros(lanes, numpy.bool_)
+    v = numpy.zeros((rank, rank, lanes))
+    for k in range(rank):
+        v[k, k] = 1.0
+    # The first slopes of all problems, so that a lane can take any of them up.
+    first_slopes = numpy.empty_like(start)
+    for first in range(0, count, lanes):
         for e in range(lanes):
-            least = s[0, 0, e]
-            for k in range(1, rank):
-                least = min(least, s[k, k, e])
-            gap[first + e] = least
-    return out, gap
+            for i in range(n):
+                y[i, e] = start[min(first + e, count - 1), i]
+        _velocity(y, slopes[0], gap, v, rows, columns, rank, depth)
+        for e in range(min(lanes, count - first)):
+            for i in range(n):
+                first_slopes[first + e, i] = slopes[0, i, e]
+    upcoming = 0
+    is_free = numpy.ones(lanes, numpy.bool_)
+    while True:
+        busy = 0
+        for e in range(lanes):
+            if is_free[e]:
+                while upcoming < count and not end[upcoming] > 0:
+                    upcoming += 1
+                problem[e] = upcoming if upcoming < count else -1
+                if problem[e] >= 0:
+                    for i in range(n):
+                        y[i, e] = start[upcoming, i]
+                        slopes[0, i, e] = first_slopes[upcoming, i]
+                    for k in range(rank):
+                        for l in range(rank):
+                            v[k, l, e] = 1.0 if k == l else 0.0
+                    t[e], n_trials[e], has_crossed[e], is_free[e] = 0.0, 0, False, False
+                    scale[e] = _size(y, e)
+                    speed = _size(slopes[0], e) / scale[e]
+                    h[e] = FIRST_STEP * tolerance[upcoming] ** 0.125 / speed
+                    upcoming += 1
+            busy += problem[e] >= 0
+        if not busy:
+            return state, time, status, error, n_steps
+        for e in range(lanes):
+            if problem[e] >= 0:
+                left = end[problem[e]] - t[e]
+                h[e] = min(h[e], left)
+            least[e] = numpy.inf
+        for stage in range(1, stages + 1):
+            _combine(weights[stage - 1, :stage], slopes, trial)
+            for i in range(n):
+                for e in range(lanes):
+                    trial[i, e] = y[i, e] + h[e] * trial[i, e]
+            _velocity(trial, slopes[stage], gap, v, rows, columns, rank, depth)
+            for e in range(lanes):
+                # NaN counts as a crossing as well; the error sees it first.
+                least[e] = min(least[e], gap[e])
+        for e in range(lanes):
+            fifth[e], third[e] = 0.0, 0.0
+        _combine(fifth_order, slopes, by_fifth)
+        _combine(third_order, slopes, by_third)
+        for i in range(n):
+            for e in range(lanes):
+                fifth[e] += by_fifth[i, e] ** 2
+                third[e] += by_third[i, e] ** 2
+        for e in range(lanes):
+            here = problem[e]
+            if here < 0:
+                continue
+            blend = numpy.sqrt(max(fifth[e] + 0.01 * third[e], 1e-300) * n)
+            estimate = h[e] * fifth[e] / blend / scale[e]
+            ratio = estimate / tolerance[here]
+            n_trials[e] += 1
+            arrived = False
+            if not ratio <= 1:
+                h[e] *= max(0.2, SAFETY * ratio**-0.125) if ratio < numpy.inf else 0.2
+            elif not least[e] > 0:
+                # Bisection: from here on the steps only shrink.
+                has_crossed[e] = True
+                h[e] *= 0.5
+            else:
+                error[here] += estimate
+                n_steps[here] += 1
+                arrived = h[e] >= end[here] - t[e]
+                t[e] = end[here] if arrived else t[e] + h[e]
+                for i in range(n):
+                    y[i, e] = trial[i, e]
+                    slopes[0, i, e] = slopes[stages, i, e]
+                scale[e] = _size(y, e)
+                if has_crossed[e]:
+                    h[e] *= 0.5
+                else:
+                    h[e] *= min(10.0, SAFETY * max(ratio, 1e-20) ** -0.125)
+            is_lost = h[e] <= 1e-14 * max(1.0, t[e]) or n_trials[e] >= most_steps
+            if arrived or is_lost:
+                status[here] = _ARRIVED if arrived else _BOUNDARY if has_crossed[e] else _STALLED
+                time[here] = t[e]
+                for i in range(n):
+                    state[here, i] = y[i, e]
+                is_free[e] = True
+
+
+def integrate_depth_root(
+    start: numpy.ndarray,
+    end: numpy.ndarray,
+    tolerance: numpy.ndarray,
+    most_steps: int,
+    shape: tuple,
+) -> tuple[numpy.ndarray, ...]:
+    """Return state, time, status, error and number of steps, as `integrate` does.
+
+    Parameters
+    ----------
+    start : array, shape=[b, n_state]
+    end, tolerance : array, shape=[b]
+    most_steps : int
+    shape : tuple of int
+        Rows, columns, rank and depth.
+    """
+    return _integrate(start, end, tolerance, most_steps, shape, (WEIGHTS, THIRD_ORDER, FIFTH_ORDER))

@@ -24,11 +24,12 @@ import numpy
 
 from dlngeo.core.arrays import symmetric_part, transpose
 from dlngeo.core.frames import Blocks, SingularFrames, join, split
+from dlngeo.core.integration import Trajectory, integrate
 
 try:
-    from dlngeo.core.compiled import depth_root_velocity as compiled_velocity
-except ImportError:
-    compiled_velocity = None
+    from dlngeo.core.compiled import integrate_depth_root
+except ImportError:  # Numba is an optional extra
+    integrate_depth_root = None
 
 COMPILED_UP_TO = 10
 """Largest rank for which compiled loops beat the calls of LAPACK and BLAS."""
@@ -165,8 +166,6 @@ class DepthRootChart(NamedTuple):
         ----------
         Own derivation; THEORY 3.
         """
-        if compiled_velocity is not None and self.rank <= COMPILED_UP_TO:
-            return compiled_velocity(packed, *self)
         state = unpack(packed, self.rows, self.columns, self.rank)
         lam, frame = eigh(state.stretch)
         back = transpose(frame)
@@ -179,28 +178,41 @@ class DepthRootChart(NamedTuple):
         p_dot = -force(lam, a, b, self.depth) - middle - transpose(middle)
         commutator = (lam[..., :, None] - lam[..., None, :]) * p
         twist = turn @ commutator
+        rotation = frame @ turn @ back
         sides = []
         for sign, end, null in (
             (1, state.left, state.left_null),
             (-1, state.right, state.right_null),
         ):
-            end, null = end @ frame, null @ frame
-            end_dot, null_dot = sign * end @ turn, null
+            end_dot, null_dot = sign * end @ rotation, sign * null @ rotation
             if null.shape[-2]:
-                drift = null / lam[..., None, :] ** 2
-                gram = transpose(null) @ drift
+                momentum = null @ frame
+                drift = momentum / lam[..., None, :] ** 2
+                gram = transpose(momentum) @ drift
                 p_dot = p_dot + sums / 2 * (transpose(drift) @ drift)
                 twist = twist - sign / 2 * gram
-                end_dot = end_dot + drift
                 spin = commutator - sign * c
-                null_dot = sign * null @ turn + drift @ spin - end @ transpose(gram)
-            sides.append((end_dot @ back, null_dot @ back))
+                end_dot = end_dot + drift @ back
+                change = drift @ spin - end @ frame @ transpose(gram)
+                null_dot = null_dot + change @ back
+            sides.append((end_dot, null_dot))
         (left, left_null), (right, right_null) = sides
         core = (g / h * p, p_dot, twist - transpose(twist))
-        moved = State(
-            *[frame @ part @ back for part in core], left, right, left_null, right_null
-        )
+        moved = State(*[frame @ part @ back for part in core], left, right, left_null, right_null)
         return moved.pack(), lam[..., 0]
+
+    def flow(
+        self,
+        start: numpy.ndarray,
+        end: numpy.ndarray,
+        tolerance: float | numpy.ndarray,
+        most_steps: int = 10_000,
+    ) -> Trajectory:
+        """Follow the geodesic flow; see `dlngeo.core.integration.integrate`."""
+        if integrate_depth_root is None or self.rank > COMPILED_UP_TO:
+            return integrate(self.velocity, start, end, tolerance, most_steps)
+        tolerance = numpy.broadcast_to(tolerance, end.shape)
+        return Trajectory(*integrate_depth_root(start, end, tolerance, most_steps, tuple(self)))
 
     def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
         """Return the packed state with the given frames of ``X``, and ``Ẋ`` split in them."""
@@ -227,6 +239,15 @@ class DepthRootChart(NamedTuple):
 
     def leave(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return the matrix ``X`` and the velocity ``Ẋ`` of a packed state."""
+        frames, tangent = self.opened(packed)
+        return frames.with_values(frames.sigma), join(tangent, frames.left, frames.right)
+
+    def opened(self, packed: numpy.ndarray) -> tuple[SingularFrames, Blocks]:
+        """Return frames of ``X``, and ``Ẋ`` split in them: the inverse of `enter`.
+
+        The values are in no order. Beyond the boundary, where one would be negative, its
+        left vector has turned instead.
+        """
         state = unpack(packed, self.rows, self.columns, self.rank)
         lam, frame = eigh(state.stretch)
         back = transpose(frame)
@@ -238,9 +259,11 @@ class DepthRootChart(NamedTuple):
             null @ frame * weight if null.shape[-2] else None
             for null in (state.left_null, state.right_null)
         ]
-        tangent = Blocks(core, nulls[0], None if nulls[1] is None else transpose(nulls[1]))
-        matrix = left * lam[..., None, :] ** self.depth @ transpose(right)
-        return matrix, join(tangent, left, right)
+        sigma = lam**self.depth
+        signs = numpy.where(sigma < 0, -1.0, 1.0)
+        right_null = None if nulls[1] is None else signs[..., :, None] * transpose(nulls[1])
+        tangent = Blocks(signs[..., :, None] * core, nulls[0], right_null)
+        return SingularFrames(left * signs[..., None, :], signs * sigma, right), tangent
 
     def speed(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
         """Return the norm of a velocity in the depth metric."""

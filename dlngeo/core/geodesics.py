@@ -6,7 +6,6 @@ together, each element with its own steps, on the host and in double precision, 
 library and type the arguments have.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +16,10 @@ from dlngeo.core.depth_root import DepthRootChart
 from dlngeo.core.factors import checked_matrix
 from dlngeo.core.frames import Blocks, SingularFrames, check_positive, frames_of_rank, split
 from dlngeo.core.infinite_depth import LogarithmicChart
-from dlngeo.core.integration import Status, integrate
+from dlngeo.core.integration import Status
 from dlngeo.core.observables import check_observable
 
-TOLERANCE = 1e-12
+TOLERANCE = 5e-11
 """Local error of a step in the chart, relative to the largest singular value."""
 
 Chart = DepthRootChart | LogarithmicChart
@@ -118,11 +117,8 @@ class Geodesic:
             (flat >= 0)[:, None], self._start[..., None, :], self._reversed[..., None, :]
         )
         length = self._speed[..., None] * abs(flat)
-        trajectory = integrate(
-            self._chart.velocity,
-            start.reshape(-1, start.shape[-1]),
-            length.reshape(-1),
-            TOLERANCE,
+        trajectory = self._chart.flow(
+            start.reshape(-1, start.shape[-1]), length.reshape(-1), TOLERANCE
         )
         point, velocity = self._chart.leave(trajectory.state)
         is_lost = (trajectory.status != Status.ARRIVED)[:, None, None]
@@ -134,9 +130,10 @@ class Geodesic:
             matrix = numpy.where(is_lost, numpy.nan, matrix)
             matrix = scale * matrix.reshape(*shape, *matrix.shape[-2:])
             results.append(from_numpy(self._restored(matrix, times.ndim), self._like))
-        reached = trajectory.time.reshape(shape) / numpy.where(self._speed == 0, 1, self._speed)[
-            ..., None
-        ]
+        reached = (
+            trajectory.time.reshape(shape)
+            / numpy.where(self._speed == 0, 1, self._speed)[..., None]
+        )
         is_arrived = trajectory.status.reshape(shape) == Status.ARRIVED
         end = numpy.where(is_arrived, flat, numpy.sign(flat) * reached)
         info = [trajectory.status.reshape(shape), end, trajectory.error.reshape(shape)]
@@ -255,9 +252,7 @@ def _compressed(
     right_null = None if tangent.right_null is None else transpose(tangent.right_null)
     left, left_null, left_basis = _restricted(frames.left, left_null)
     right, right_null, right_basis = _restricted(frames.right, right_null)
-    tangent = Blocks(
-        tangent.core, left_null, None if right_null is None else transpose(right_null)
-    )
+    tangent = Blocks(tangent.core, left_null, None if right_null is None else transpose(right_null))
     return SingularFrames(left, frames.sigma, right), tangent, (left_basis, right_basis)
 
 

@@ -15,7 +15,8 @@ import numpy
 
 from dlngeo.core.arrays import symmetric_part, transpose
 from dlngeo.core.depth_root import State, eigh, unpack
-from dlngeo.core.frames import Blocks, SingularFrames
+from dlngeo.core.frames import Blocks, SingularFrames, join
+from dlngeo.core.integration import Trajectory, integrate
 
 _NODES, _WEIGHTS = numpy.polynomial.legendre.leggauss(10)
 _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
@@ -120,6 +121,16 @@ class LogarithmicChart(NamedTuple):
         )
         return moved.pack(), numpy.ones(len(packed))
 
+    def flow(
+        self,
+        start: numpy.ndarray,
+        end: numpy.ndarray,
+        tolerance: float | numpy.ndarray,
+        most_steps: int = 10_000,
+    ) -> Trajectory:
+        """Follow the geodesic flow; see `dlngeo.core.integration.integrate`."""
+        return integrate(self.velocity, start, end, tolerance, most_steps)
+
     def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
         """Return the packed state with the given frames of ``X``, and ``Ẋ`` split in them."""
         psi, x, core = self._scaled(frames, tangent)
@@ -148,10 +159,14 @@ class LogarithmicChart(NamedTuple):
 
     def leave(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return the matrix ``X`` and the velocity ``Ẋ`` of a packed state."""
+        frames, tangent = self.opened(packed)
+        return frames.with_values(frames.sigma), join(tangent, frames.left, frames.right)
+
+    def opened(self, packed: numpy.ndarray) -> tuple[SingularFrames, Blocks]:
+        """Return frames of ``X``, and ``Ẋ`` split in them: the inverse of `enter`."""
         state = unpack(packed, self.size, self.size, self.size)
         psi, frame = eigh(state.stretch)
         back = transpose(frame)
-        left, right = state.left @ frame, transpose(state.right @ frame)
         x = psi[..., :, None] - psi[..., None, :]
         safe = numpy.where(x == 0, 1.0, x)
         stretched = numpy.where(x == 0, 1.0, 2 * numpy.sinh(safe / 2) / safe)
@@ -159,7 +174,7 @@ class LogarithmicChart(NamedTuple):
         core = core + 2 * numpy.cosh(x / 2) * _gamma(x) * (back @ state.spin @ frame)
         root = numpy.exp(psi / 2)
         core = root[..., :, None] * core * root[..., None, :]
-        return left * numpy.exp(psi)[..., None, :] @ right, left @ core @ right
+        return SingularFrames(state.left @ frame, root**2, state.right @ frame), Blocks(core)
 
     def speed(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
         """Return the norm of a velocity in the depth metric, scaled by the depth."""

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy
 from scipy.integrate import DOP853
 
-_A, _B = DOP853.A, DOP853.B
-_E3, _E5 = DOP853.E3, DOP853.E5
-_STAGES = DOP853.n_stages
-_EXPONENT = -1 / 8
+WEIGHTS = numpy.vstack([DOP853.A[1:], DOP853.B])
+THIRD_ORDER, FIFTH_ORDER = DOP853.E3, DOP853.E5
+FIRST_STEP = 1.0
+"""First step, in units of ``tolerance^{1/8}`` times the time in which the state changes."""
+SAFETY = 0.93
+"""Factor by which a step stays below the one that the error estimate allows."""
 
 Field = Callable[[numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
 """Velocities, shape=[b, n], and gaps to the boundary, shape=[b], at states, shape=[b, n]."""
@@ -104,26 +106,24 @@ def integrate(
     bound = numpy.broadcast_to(tolerance, (size,))[active]
     f = field(y)[0] if len(active) else y
     h = _first_step(y, f, stop, bound)
+    has_crossed = numpy.zeros(len(active), dtype=bool)
     n_trials = 0
     while len(active):
         is_last = t + h >= stop
         h = numpy.where(is_last, stop - t, h)
         with numpy.errstate(all="ignore"):  # a trial step may go wild; it is rejected
             y_new, f_new, gap, estimate = _step(field, y, f, h)
-        size_of_state = numpy.maximum(1, _root_mean_square(y))
+        size_of_state = _size(y)
         # A NaN counts as an error beyond all bounds.
         ratio = numpy.nan_to_num(estimate / (bound * size_of_state), nan=numpy.inf)
         is_small = ratio <= 1
-        has_crossed = is_small & ~(gap > 0)
-        is_accepted = is_small & ~has_crossed
+        # Beyond the boundary: the step is halved, and from then on steps only shrink.
+        is_beyond = is_small & ~(gap > 0)
+        has_crossed |= is_beyond
+        is_accepted = is_small & ~is_beyond
         with numpy.errstate(divide="ignore"):
-            factor = numpy.clip(0.9 * ratio**_EXPONENT, 0.2, 10.0)
-        if has_crossed.any():
-            where = numpy.flatnonzero(has_crossed)
-            landing = _locate_boundary(field, y[where], f[where], h[where])
-            status[active[where]] = Status.BOUNDARY
-            time[active[where]] = t[where] + landing[0]
-            state[active[where]] = landing[1]
+            factor = numpy.clip(SAFETY * ratio**-0.125, 0.2, 10.0)
+        factor = numpy.where(has_crossed & is_small, 0.5, factor)
         t = numpy.where(is_accepted, numpy.where(is_last, stop, t + h), t)
         y = numpy.where(is_accepted[:, None], y_new, y)
         f = numpy.where(is_accepted[:, None], f_new, f)
@@ -132,31 +132,32 @@ def integrate(
         error[accepted] += (estimate / size_of_state)[is_accepted]
         n_steps[accepted] += 1
         n_trials += 1
-        has_stalled = ~is_accepted & ~has_crossed & (h <= 1e-14 * numpy.maximum(1, t))
-        has_stalled |= ~has_crossed & (n_trials >= most_steps)
         has_arrived = is_accepted & is_last
-        is_done = has_arrived | has_stalled
-        if is_done.any() or has_crossed.any():
+        is_lost = (h <= 1e-14 * numpy.maximum(1, t)) | (n_trials >= most_steps)
+        is_done = has_arrived | is_lost
+        if is_done.any():
             done = active[is_done]
             state[done], time[done] = y[is_done], t[is_done]
-            status[active[has_stalled]] = Status.STALLED
-            kept = ~(is_done | has_crossed)
-            active, y, f, t, h, stop, bound = (
-                array[kept] for array in (active, y, f, t, h, stop, bound)
+            why = numpy.where(has_crossed, Status.BOUNDARY, Status.STALLED)
+            status[done] = numpy.where(has_arrived, Status.ARRIVED, why)[is_done]
+            active, y, f, t, h, stop, bound, has_crossed = (
+                array[~is_done] for array in (active, y, f, t, h, stop, bound, has_crossed)
             )
     return Trajectory(state, time, status, error, n_steps)
 
 
-def _root_mean_square(states: numpy.ndarray) -> numpy.ndarray:
-    return numpy.sqrt(numpy.einsum("bi,bi->b", states, states) / states.shape[1])
+def _size(states: numpy.ndarray) -> numpy.ndarray:
+    """Return root mean squares, at least one."""
+    mean = numpy.einsum("bi,bi->b", states, states) / states.shape[1]
+    return numpy.maximum(1, numpy.sqrt(mean))
 
 
 def _first_step(
     y: numpy.ndarray, f: numpy.ndarray, stop: numpy.ndarray, tolerance: numpy.ndarray
 ) -> numpy.ndarray:
     """Return first steps from the size of the velocity, as if it changed in its own time."""
-    speed = _root_mean_square(f) / numpy.maximum(1, _root_mean_square(y))
-    return numpy.minimum(stop, 4 * tolerance ** (1 / 8) / numpy.maximum(speed, 1e-8))
+    pace = _size(y) / _size(f)
+    return numpy.minimum(stop, FIRST_STEP * tolerance ** (1 / 8) * pace)
 
 
 def _step(
@@ -164,31 +165,15 @@ def _step(
 ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     """Take one step; return state, velocity, the least gap on the way, and the error."""
     size, n = y.shape
-    slopes = numpy.empty((_STAGES + 1, size, n))
-    flat = slopes.reshape(_STAGES + 1, size * n)
+    slopes = numpy.empty((len(WEIGHTS) + 1, size, n))
+    flat = slopes.reshape(len(WEIGHTS) + 1, size * n)
     slopes[0] = f
     gap = numpy.full(size, numpy.inf)
-    step = h[:, None]
-    for stage in range(1, _STAGES):
-        increment = (_A[stage, :stage] @ flat[:stage]).reshape(size, n)
-        slopes[stage], here = field(y + step * increment)
-        gap = numpy.fmin(gap, here)
-    y_new = y + step * (_B @ flat[:_STAGES]).reshape(size, n)
-    slopes[_STAGES], here = field(y_new)
-    gap = numpy.fmin(gap, here)
-    fifth = ((_E5 @ flat) ** 2).reshape(size, n).sum(axis=1)
-    third = ((_E3 @ flat) ** 2).reshape(size, n).sum(axis=1)
+    for stage, weights in enumerate(WEIGHTS, start=1):
+        y_new = y + h[:, None] * (weights[:stage] @ flat[:stage]).reshape(size, n)
+        slopes[stage], here = field(y_new)
+        gap = numpy.minimum(gap, here)
+    fifth = ((FIFTH_ORDER @ flat) ** 2).reshape(size, n).sum(axis=1)
+    third = ((THIRD_ORDER @ flat) ** 2).reshape(size, n).sum(axis=1)
     blend = numpy.sqrt(numpy.maximum(fifth + 0.01 * third, 1e-300) * n)
-    return y_new, slopes[_STAGES], gap, h * fifth / blend
-
-
-def _locate_boundary(
-    field: Field, y: numpy.ndarray, f: numpy.ndarray, h: numpy.ndarray
-) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Return the step to the boundary, and the state there, by bisection of one step."""
-    low, high = numpy.zeros_like(h), h
-    for _ in range(48):
-        middle = (low + high) / 2
-        is_inside = _step(field, y, f, middle)[2] > 0
-        low, high = numpy.where(is_inside, middle, low), numpy.where(is_inside, high, middle)
-    return low, _step(field, y, f, low)[0]
+    return y_new, slopes[-1], gap, h * fifth / blend

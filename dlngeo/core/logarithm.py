@@ -7,26 +7,31 @@ batch; of the geodesics that are found the shortest one is the answer.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.arrays import Array, from_numpy, to_numpy, transpose
-from dlngeo.core.depth_root import DepthRootChart
+from dlngeo.core.arrays import Array, from_numpy, transpose
 from dlngeo.core.equations import polar_factor
-from dlngeo.core.factors import checked_matrix
-from dlngeo.core.frames import Blocks, SingularFrames, check_positive, frames_of_rank
-from dlngeo.core.geodesics import TOLERANCE, Chart, chart_of, checked_problem
-from dlngeo.core.integration import Status, integrate
+from dlngeo.core.frames import (
+    Blocks,
+    SingularFrames,
+    check_positive,
+    frames_of_rank,
+    join,
+    singular_frames,
+    split,
+)
+from dlngeo.core.geodesics import Chart, chart_of, checked_problem
+from dlngeo.core.integration import Status
 from dlngeo.core.jacobi import depth_kernel, log_mean_kernel
+from dlngeo.core.network import differential, end_to_end
+from dlngeo.core.shooting import CONVERGED, Miss, norms, shoot
 
-CONVERGED = 1e-10
-"""Largest distance of an accepted geodesic's end from the point, in the chart."""
-
-_GOAL = 1e-12
-_MOST_ITERATIONS = 40
 _MOST_STEPS = 100
 _SWEEPS = 30
+_STAGES = 12
 # The first guess at infinite depth is that of a deep network.
 _DEEP = 8
 
@@ -66,11 +71,11 @@ class _Pairs(NamedTuple):
     source_nulls: tuple[numpy.ndarray, numpy.ndarray]
     target_nulls: tuple[numpy.ndarray, numpy.ndarray]
 
-    def map(self, function) -> "_Pairs":
-        """Apply a function to every array."""
+    def take(self, index: Any) -> "_Pairs":
+        """Index every array by pairs."""
         groups = (self.source, self.target, self.source_nulls, self.target_nulls)
-        source, target, *nulls = [tuple(map(function, group)) for group in groups]
-        weights = (function(self.core_weight), function(self.null_weight))
+        source, target, *nulls = [tuple(array[index] for array in group) for group in groups]
+        weights = (self.core_weight[index], self.null_weight[index])
         return _Pairs(SingularFrames(*source), SingularFrames(*target), *weights, *nulls)
 
     def tangent(self, u: numpy.ndarray) -> Blocks:
@@ -97,9 +102,7 @@ class _Pairs(NamedTuple):
         return _flattened(Blocks(core / self.core_weight, left, right), self.source_nulls)
 
 
-def _flattened(
-    blocks: Blocks, nulls: tuple[numpy.ndarray, numpy.ndarray]
-) -> numpy.ndarray:
+def _flattened(blocks: Blocks, nulls: tuple[numpy.ndarray, numpy.ndarray]) -> numpy.ndarray:
     """Return the entries of blocks in bases of the null spaces as one vector."""
     parts = [blocks.core]
     if blocks.left_null is not None:
@@ -110,18 +113,14 @@ def _flattened(
     return numpy.concatenate([part.reshape(*batch, -1) for part in parts], axis=-1)
 
 
-def _pairs(
-    source: SingularFrames, target: SingularFrames, depth: float
-) -> _Pairs:
+def _pairs(source: SingularFrames, target: SingularFrames, depth: float) -> _Pairs:
     if depth == numpy.inf:
         weights = (log_mean_kernel(source.sigma, source.sigma), source.sigma**2)
     else:
         lam = source.sigma ** (1 / depth)
         weights = (depth_kernel(lam, lam, int(depth)), lam ** (2 * depth - 2))
     core_weight, null_weight = map(numpy.sqrt, weights)
-    nulls = [
-        (_null_basis(frames.left), _null_basis(frames.right)) for frames in (source, target)
-    ]
+    nulls = [(_null_basis(frames.left), _null_basis(frames.right)) for frames in (source, target)]
     return _Pairs(source, target, core_weight, null_weight, *nulls)
 
 
@@ -132,161 +131,105 @@ def _null_basis(frame: numpy.ndarray) -> numpy.ndarray:
     return numpy.linalg.qr(frame, mode="complete")[0][..., rank:]
 
 
-def _miss(
-    chart: Chart, pairs: _Pairs, u: numpy.ndarray, tolerance: numpy.ndarray
-) -> numpy.ndarray:
-    """Return where the geodesics end, as a displacement from the second points.
+def _miss(chart: Chart, pairs: _Pairs) -> Miss:
+    """Return where geodesics end, as a displacement from the second points in the chart."""
 
-    Infinite where a geodesic does not arrive.
+    def miss(index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> numpy.ndarray:
+        chosen = pairs.take(index)
+        length = norms(u)
+        pace = numpy.where(length == 0, 1, length)
+        start = chart.enter(chosen.source, chosen.tangent(u / pace[:, None]))
+        trajectory = chart.flow(start, length, tolerance, _MOST_STEPS)
+        ends = chart.displacement(trajectory.state, chosen.target)
+        is_arrived = (trajectory.status == Status.ARRIVED)[:, None]
+        return numpy.where(is_arrived, _flattened(ends, chosen.target_nulls), numpy.inf)
+
+    return miss
+
+
+def _thin_factors(frames: SingularFrames, hidden: list, depth: int) -> list[numpy.ndarray]:
+    """Return the balanced factors with given hidden frames, as narrow as can be."""
+    lam = frames.sigma ** (1 / depth)
+    ends = [frames.right, *hidden, frames.left]
+    return [after * lam[..., None, :] @ transpose(before) for before, after in pairwise(ends)]
+
+
+def _aligned_factors(
+    source: SingularFrames, target: SingularFrames, depth: int
+) -> list[list[numpy.ndarray]]:
+    r"""Return balanced factors of the second points near those of the first ones.
+
+    The factors of the first point have hidden frames ``I``. Those of the second one are
+    free, and settle by sweeps of Procrustes steps, ``R_p = polar(Λ (R_{p-1} + R_{p+1}) Λ_1)``
+    with the ends ``Q_0ᵀ R_0, Q_Nᵀ R_N``, from either end or from between.
     """
-    length = _norm(u)
-    pace = numpy.where(length == 0, 1, length)
-    start = chart.enter(pairs.source, pairs.tangent(u / pace[:, None]))
-    trajectory = integrate(chart.velocity, start, length, tolerance, most_steps=_MOST_STEPS)
-    ends = _flattened(chart.displacement(trajectory.state, pairs.target), pairs.target_nulls)
-    return numpy.where((trajectory.status == Status.ARRIVED)[:, None], ends, numpy.inf)
-
-
-def _norm(vectors: numpy.ndarray) -> numpy.ndarray:
-    return numpy.sqrt(numpy.einsum("...i,...i->...", vectors, vectors))
-
-
-def _first_guesses(source: SingularFrames, target: SingularFrames, depth: int) -> list[Blocks]:
-    r"""Return velocities of chords between aligned balanced factors.
-
-    In the frames of the first point its factors are ``Λ``, and those of the second one
-    ``R_p Λ_1 R_{p-1}ᵀ`` with given ends ``R_0, R_N`` and free hidden frames ``R_p``. Sweeps
-    of Procrustes steps start from the frames of either end and from a path between them.
-    """
+    if depth == 1:
+        return [_thin_factors(target, [], depth)]
     lam, lam_target = source.sigma ** (1 / depth), target.sigma ** (1 / depth)
+    weight = lam[..., :, None] * lam_target[..., None, :]
     first, last = transpose(source.right) @ target.right, transpose(source.left) @ target.left
-    ends = polar_factor(first), polar_factor(last)
-    rank = lam.shape[-1]
-    mixtures = [(1.0,) * depth, (0.0,) * depth, [1 - p / depth for p in range(depth)]]
-    guesses = []
-    for shares in mixtures[: 1 if depth <= 2 else 3]:
-        hidden = [polar_factor(s * ends[0] + (1 - s) * ends[1]) for s in shares[1:]]
+    near, far = polar_factor(first), polar_factor(last)
+    starts = [numpy.linspace(1, 0, depth + 1), numpy.ones(depth + 1), numpy.zeros(depth + 1)]
+    settled = []
+    for shares in starts[: 1 if depth == 2 else 3]:
+        hidden = [polar_factor(share * near + (1 - share) * far) for share in shares[1:-1]]
         frames = [first, *hidden, last]
-        for _ in range(1 if depth == 2 else _SWEEPS):
+        for _ in range(_SWEEPS):
             moved = 0.0
             for p in range(1, depth):
-                pull = frames[p - 1] + frames[p + 1]
-                frame = polar_factor(lam[..., :, None] * pull * lam_target[..., None, :])
+                frame = polar_factor(weight * (frames[p - 1] + frames[p + 1]))
                 moved = max(moved, float(abs(frame - frames[p]).max(initial=0)))
                 frames[p] = frame
-            if moved < 1e-3:
+            if moved < 1e-3 or depth == 2:
                 break
-        core: numpy.ndarray | float = 0.0
-        for p in range(1, depth + 1):
-            factor = frames[p] * lam_target[..., None, :] @ transpose(frames[p - 1])
-            chord = factor - lam[..., :, None] * numpy.eye(rank)
-            core = core + lam[..., :, None] ** (depth - p) * chord * lam[..., None, :] ** (p - 1)
-        weight = lam_target[..., :, None] * transpose(frames[depth - 1])
-        weight = weight * (lam ** (depth - 1))[..., None, :]
-        left_null = (target.left - source.left @ last) @ weight
-        weight = lam_target[..., :, None] * transpose(frames[1])
-        weight = weight * (lam ** (depth - 1))[..., None, :]
-        right_null = transpose((target.right - source.right @ first) @ weight)
-        guesses.append(
-            Blocks(
-                core,
-                left_null if left_null.shape[-2] > rank else None,
-                right_null if right_null.shape[-1] > rank else None,
-            )
-        )
-    return guesses
+        settled.append(_thin_factors(target, frames[1:-1], depth))
+    return settled
 
 
-def _jacobian_of_chart(chart: Chart, pairs: _Pairs, dimension: int) -> numpy.ndarray:
+def _inverse_jacobian_of_chart(chart: Chart, pairs: _Pairs) -> numpy.ndarray:
     """Return the inverse Jacobian of a short geodesic's end, a straight line in the chart."""
-    columns = pairs.map(lambda array: array[:, None])
+    columns = pairs.take((slice(None), None))
     rank = pairs.core_weight.shape[-1]
-    basis = numpy.eye(dimension)[None]
-    ends = columns._replace(source=columns.target, source_nulls=columns.target_nulls)
-    ends = ends._replace(
-        core_weight=numpy.ones((rank, rank)), null_weight=numpy.ones(rank)
+    flat = columns._replace(
+        source_nulls=columns.target_nulls,
+        core_weight=numpy.ones((rank, rank)),
+        null_weight=numpy.ones(rank),
     )
-    tangents = chart.pull_back(ends.tangent(basis), columns.source, columns.target)
+    n = rank * (rank + sum(basis.shape[-1] for basis in pairs.source_nulls))
+    ends = flat.tangent(numpy.eye(n)[None])
+    tangents = chart.pull_back(ends, columns.source, columns.target)
     return transpose(columns.coordinates(tangents))
 
 
-def _jacobian_by_differences(
-    chart: Chart, pairs: _Pairs, u: numpy.ndarray, miss: numpy.ndarray, tolerance: numpy.ndarray
-) -> numpy.ndarray:
-    """Return the inverse Jacobian of the ends by the initial velocities."""
-    size, dimension = u.shape
-    step = 1e-6 * numpy.maximum(1e-2, _norm(u))[:, None, None]
-    moved = (u[:, None, :] + step * numpy.eye(dimension)).reshape(-1, dimension)
-    every = pairs.map(lambda array: numpy.repeat(array, dimension, axis=0))
-    ends = _miss(chart, every, moved, numpy.repeat(tolerance, dimension))
-    jacobian = transpose((ends.reshape(size, dimension, dimension) - miss[:, None, :]) / step)
-    jacobian = numpy.where(numpy.isfinite(jacobian), jacobian, 0.0)
-    return numpy.linalg.pinv(jacobian, rcond=1e-13)
-
-
-def _solve(
-    chart: Chart, pairs: _Pairs, u: numpy.ndarray
+def _by_continuation(
+    chart: Chart,
+    pairs: _Pairs,
+    factors: list[numpy.ndarray],
+    chord: list[numpy.ndarray],
+    depth: float,
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Return the initial velocities of geodesics to the second points, and what they miss.
-
-    Broyden's method. The first Jacobian is that of the chart; where it does not contract,
-    one by differences takes its place, and where that does not, the step is shortened.
-    """
-    size, dimension = u.shape
-    u = u.copy()
-    tolerance = numpy.full(size, 1e-8)
-    miss = _miss(chart, pairs, u, tolerance)
-    for _ in range(12):  # a guess that runs into the boundary is shortened
-        lost = numpy.flatnonzero(~numpy.isfinite(miss).all(axis=1))
-        if not len(lost):
-            break
-        u[lost] *= 0.7
-        miss[lost] = _miss(chart, pairs.map(lambda a: a[lost]), u[lost], tolerance[lost])
-    defect = _norm(miss)
-    inverse = _jacobian_of_chart(chart, pairs, dimension)
-    is_exact = numpy.zeros(size, dtype=bool)
-    share = numpy.ones(size)
-    for _ in range(_MOST_ITERATIONS):
-        active = numpy.flatnonzero((defect > _GOAL) & numpy.isfinite(defect) & (share > 1e-4))
-        if not len(active):
-            break
-        chosen = pairs.map(lambda a: a[active])
-        step = -share[active, None] * (inverse[active] @ miss[active, :, None])[..., 0]
-        # A long step leaves the range of the linear model.
-        bound = 0.5 * _norm(u[active]) + 1e-3 * (_norm(u[active]) == 0) + defect[active]
-        step *= numpy.minimum(1, bound / numpy.maximum(_norm(step), 1e-300))[:, None]
-        tolerance = numpy.clip(1e-5 * defect[active], TOLERANCE, 1e-8)
-        new = _miss(chart, chosen, u[active] + step, tolerance)
-        new_defect = _norm(new)
-        is_better = new_defect < defect[active]
-        is_good = new_defect < 0.3 * defect[active]
-        change = numpy.where(is_better[:, None], new - miss[active], 0.0)
-        image = (inverse[active] @ change[..., None])[..., 0]
-        bottom = numpy.einsum("bi,bi->b", step, image)
-        safe = numpy.where(is_better & (abs(bottom) > 1e-300), bottom, numpy.inf)
-        row = numpy.einsum("bi,bij->bj", step, inverse[active])
-        inverse[active] += (step - image)[:, :, None] * (row / safe[:, None])[:, None, :]
-        u[active] += numpy.where(is_better[:, None], step, 0.0)
-        miss[active] = numpy.where(is_better[:, None], new, miss[active])
-        defect[active] = numpy.where(is_better, new_defect, defect[active])
-        # Round-off: no better, but as good as can be.
-        is_round_off = ~is_better & (defect[active] < CONVERGED / 10)
-        share[active] = numpy.where(
-            is_round_off, 0.0, numpy.where(is_better, 1.0, numpy.where(
-                is_exact[active], share[active] / 3, share[active]))
-        )
-        is_exact[active[is_better]] = False
-        stale = active[~is_good & ~is_exact[active] & (share[active] > 0)]
-        if len(stale):
-            chosen = pairs.map(lambda a: a[stale])
-            tolerance = numpy.clip(1e-5 * defect[stale], TOLERANCE, 1e-10)
-            miss[stale] = _miss(chart, chosen, u[stale], tolerance)
-            defect[stale] = _norm(miss[stale])
-            inverse[stale] = _jacobian_by_differences(
-                chart, chosen, u[stale], miss[stale], tolerance
-            )
-            is_exact[stale] = True
+    """Follow the geodesics to points that move along chords of factors to the second ones."""
+    rank = pairs.core_weight.shape[-1]
+    u: numpy.ndarray | None = None
+    for stage in range(1, _STAGES + 1):
+        share = stage / _STAGES
+        moved = [w + share * v for w, v in zip(factors, chord, strict=True)]
+        target = singular_frames(end_to_end(moved), rank)
+        here = _pairs(pairs.source, target, depth)
+        if u is None:
+            start = share * pairs.coordinates(_velocity(pairs.source, factors, chord))
+        else:
+            start = u * stage / (stage - 1)
+        u, defect = shoot(_miss(chart, here), start, _inverse_jacobian_of_chart(chart, here))
     return u, defect
+
+
+def _velocity(
+    source: SingularFrames, factors: list[numpy.ndarray], chord: list[numpy.ndarray]
+) -> Blocks:
+    """Return the velocity of the end-to-end matrix along a chord, in blocks."""
+    velocity = split(differential(factors, chord), source.left, source.right)
+    return velocity._replace(both_null=None)
 
 
 def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Connection:
@@ -332,29 +275,42 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     target = target._replace(sigma=target.sigma / unit)
     chart = chart_of(rows, columns, rank, depth)
     pairs = _pairs(source, target, depth)
-    guesses = _first_guesses(source, target, _DEEP if depth == numpy.inf else int(depth))
-    starts = [pairs.coordinates(guess) for guess in guesses]
+    layers = _DEEP if depth == numpy.inf else int(depth)
+    eye = numpy.broadcast_to(numpy.eye(rank), (len(x), rank, rank))
+    factors = _thin_factors(source, [eye] * (layers - 1), layers)
+    chords = [
+        [after - before for before, after in zip(factors, aligned, strict=True)]
+        for aligned in _aligned_factors(source, target, layers)
+    ]
+    starts = [pairs.coordinates(_velocity(source, factors, chord)) for chord in chords]
     best = numpy.full(len(x), numpy.inf)
-    velocity = numpy.full((len(x), starts[0].shape[-1]), numpy.nan)
     residual = numpy.full(len(x), numpy.inf)
+    velocity = numpy.full(starts[0].shape, numpy.nan)
+
+    def keep(tried: numpy.ndarray, u: numpy.ndarray, defect: numpy.ndarray) -> None:
+        residual[tried] = numpy.minimum(residual[tried], defect)
+        length = numpy.where(defect <= CONVERGED, norms(u), numpy.inf)
+        is_shorter = length < best[tried]
+        best[tried[is_shorter]] = length[is_shorter]
+        velocity[tried[is_shorter]] = u[is_shorter]
+
     for count, start in enumerate(starts):
         # A guess that was tried before leads where it led.
         is_new = numpy.ones(len(x), dtype=bool)
         for other in starts[:count]:
-            is_new &= _norm(start - other) > 0.05 * _norm(other)
+            is_new &= norms(start - other) > 0.05 * norms(other)
         tried = numpy.flatnonzero(is_new)
-        if not len(tried):
-            continue
-        u, defect = _solve(chart, pairs.map(lambda a, k=tried: a[k]), start[tried])
-        length = numpy.where(defect <= CONVERGED, _norm(u), numpy.inf)
-        residual[tried] = numpy.minimum(residual[tried], defect)
-        is_shorter = length < best[tried]
-        best[tried[is_shorter]] = length[is_shorter]
-        velocity[tried[is_shorter]] = u[is_shorter]
+        if len(tried):
+            chosen = pairs.take(tried)
+            inverse = _inverse_jacobian_of_chart(chart, chosen)
+            keep(tried, *shoot(_miss(chart, chosen), start[tried], inverse))
+    for chord in chords:
+        tried = numpy.flatnonzero(~numpy.isfinite(best))
+        if len(tried):
+            some = [[w[tried] for w in layers] for layers in (factors, chord)]
+            keep(tried, *_by_continuation(chart, pairs.take(tried), *some, depth))
     is_found = numpy.isfinite(best)
     tangent = pairs.tangent(velocity)
-    from dlngeo.core.frames import join
-
     result = unit[:, :, None] * join(tangent, source.left, source.right)
     scale = 1.0 if depth == numpy.inf else unit[:, 0] ** (1 / depth)
     length = numpy.where(is_found, best * scale, numpy.nan)
