@@ -30,7 +30,7 @@ from dlngeo.core.factors import (
 )
 from dlngeo.core.frames import BalancedFrames, Blocks, balanced_frames, join
 from dlngeo.core.jacobi import depth_kernel, jacobi_solve
-from dlngeo.core.network import infinitesimal_action
+from dlngeo.core.network import action_on_layers
 
 
 def dimension(widths: Sequence[int], rank: int | None = None) -> int:
@@ -300,7 +300,7 @@ def second_form_in_frames(
 
 def normal_vector(layers: Sequence[Array], normal: Normal) -> list[Array]:
     """Return a normal vector, layer by layer."""
-    result = infinitesimal_action(normal.symmetric, layers)
+    result = action_on_layers(normal.symmetric, layers)
     return [
         n if null is None else n + null for n, null in zip(result, normal.both_null, strict=True)
     ]
@@ -372,7 +372,7 @@ def weingarten_in_frames(
     balanced: BalancedFrames, velocity: Sequence[Array], blocks: Sequence[Blocks], normal: Normal
 ) -> list[Array]:
     """Return the Weingarten map of a tangent vector, given with its blocks in frames."""
-    result = [-v for v in infinitesimal_action(normal.symmetric, tuple(velocity))]
+    result = [-v for v in action_on_layers(normal.symmetric, velocity)]
     inverse = 1 / balanced.lam
     for p, (null, block_v) in enumerate(zip(normal.both_null, blocks, strict=True)):
         if null is not None:

@@ -135,6 +135,13 @@ def _point(matrix: Array, depth: float, rank: int) -> _Point:
     """Return the singular frames of a matrix and what depends on its singular values."""
     frames = frames_of_rank(matrix, rank)
     check_positive(frames.sigma, rank)
+    point = point_at(frames, depth)
+    check_range(point.root, divides=True)
+    return point
+
+
+def point_at(frames: SingularFrames, depth: float) -> _Point:
+    """Return what curvature asks of the point with these singular frames, ``N ≥ 2``."""
     if depth == math.inf:
         return _limit_point(frames)
     depth = int(depth)
@@ -146,7 +153,6 @@ def _point(matrix: Array, depth: float, rank: int) -> _Point:
     root = (weights**2).sum(axis=-3) ** 0.5
     weights = weights / root[..., None, :, :]
     root = unit[..., None] ** (depth - 1) * root
-    check_range(root, divides=True)
     return _Point(
         frames,
         root,
@@ -162,7 +168,6 @@ def _limit_point(frames: SingularFrames) -> _Point:
     log = xp.log(frames.sigma)
     log_kernel = log_log_mean_kernel(frames.sigma, frames.sigma)
     root = xp.exp(log_kernel / 2)
-    check_range(root, divides=True)
     nodes, modes, masses = (_constant(array, log) for array in _limit_modes())
     s = nodes[:, None, None]
     along = (1 - s) * log[..., None, :, None] + s * log[..., None, None, :]
@@ -275,14 +280,18 @@ def _checked(
 
 def _curvature_value(matrix: Array, a: Array, b: Array, c: Array, depth: float, rank: int) -> Array:
     point = _point(matrix, depth, rank)
-    x, y, z = (point.coordinates(vector) for vector in (a, b, c))
+    return point.vector(curvature_in_frames(point, *map(point.coordinates, (a, b, c))))
+
+
+def curvature_in_frames(point: _Point, x: Blocks, y: Blocks, z: Blocks) -> Blocks:
+    """Return the curvature tensor ``R(x, y)z`` in orthonormal coordinates."""
     s_yz, s_xz, s_xy = (point.solve(point.source(*pair)) for pair in ((y, z), (x, z), (x, y)))
     parts = [
         point.pull(x, s_yz),
         point.pull(y, s_xz),
         point.pull(z, s_xy - transpose(s_xy)),
     ]
-    return point.vector(Blocks(*_each(lambda one, two, three: one - two - three, *parts)))
+    return Blocks(*_each(lambda one, two, three: one - two - three, *parts))
 
 
 _curvature = Primitive(_curvature_value, refuse, refuse)

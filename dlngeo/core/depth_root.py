@@ -63,7 +63,9 @@ class State(NamedTuple):
     def pack(self) -> numpy.ndarray:
         """Return the state as one vector, shape=[..., n_state]."""
         batch = self.stretch.shape[:-2]
-        return numpy.concatenate([part.reshape(*batch, -1) for part in self], axis=-1)
+        sizes = [part.shape[-2] * part.shape[-1] for part in self]
+        parts = [part.reshape(*batch, size) for part, size in zip(self, sizes, strict=True)]
+        return numpy.concatenate(parts, axis=-1)
 
 
 def unpack(packed: numpy.ndarray, rows: int, columns: int, rank: int) -> State:

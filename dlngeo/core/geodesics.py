@@ -14,6 +14,7 @@ import numpy
 from dlngeo.core.arrays import Array, from_numpy, namespace, real_array, to_numpy, transpose
 from dlngeo.core.depth_root import DepthRootChart
 from dlngeo.core.factors import checked_matrix
+from dlngeo.core.flat import FlatChart
 from dlngeo.core.frames import Blocks, SingularFrames, check_positive, frames_of_rank, split
 from dlngeo.core.infinite_depth import LogarithmicChart
 from dlngeo.core.integration import Status
@@ -22,13 +23,15 @@ from dlngeo.core.observables import check_observable
 TOLERANCE = 5e-11
 """Local error of a step in the chart, relative to the largest singular value."""
 
-Chart = DepthRootChart | LogarithmicChart
+Chart = DepthRootChart | LogarithmicChart | FlatChart
 
 
 def chart_of(rows: int, columns: int, rank: int, depth: float) -> Chart:
     """Return the chart in which geodesics of these matrices are integrated."""
     if depth == numpy.inf:
         return LogarithmicChart(rows)
+    if depth == 1 and rank == min(rows, columns):
+        return FlatChart(rows, columns)
     return DepthRootChart(rows, columns, rank, int(depth))
 
 

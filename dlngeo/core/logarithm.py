@@ -87,7 +87,7 @@ class _Pairs(NamedTuple):
         ]
         for basis, flip in zip(self.source_nulls, (False, True), strict=True):
             size = basis.shape[-1] * rank
-            part = u[..., start : start + size].reshape(*batch, -1, rank)
+            part = u[..., start : start + size].reshape(*batch, basis.shape[-1], rank)
             block = basis @ part * self.null_weight[..., None, :]
             blocks.append(None if not size else transpose(block) if flip else block)
             start += size
@@ -109,8 +109,8 @@ def _flattened(blocks: Blocks, nulls: tuple[numpy.ndarray, numpy.ndarray]) -> nu
         parts.append(transpose(nulls[0]) @ blocks.left_null)
     if blocks.right_null is not None:
         parts.append(transpose(blocks.right_null @ nulls[1]))
-    batch = blocks.core.shape[:-2]
-    return numpy.concatenate([part.reshape(*batch, -1) for part in parts], axis=-1)
+    flat = [part.reshape(*part.shape[:-2], part.shape[-2] * part.shape[-1]) for part in parts]
+    return numpy.concatenate(flat, axis=-1)
 
 
 def _pairs(source: SingularFrames, target: SingularFrames, depth: float) -> _Pairs:

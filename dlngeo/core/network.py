@@ -261,6 +261,11 @@ def infinitesimal_action(algebra_element: Factors, factors: Factors) -> Factors:
     """
     layers = layers_of(factors)
     elements = _hidden_matrices(algebra_element, layers, "algebra element")
+    return in_kind(action_on_layers(elements, layers), factors)
+
+
+def action_on_layers(elements: Sequence[Array], layers: Sequence[Array]) -> list[Array]:
+    """Return what `infinitesimal_action` does, without its checks."""
     velocity = []
     for p, layer in enumerate(layers):
         v = namespace(layer).zeros_like(layer) if len(layers) == 1 else 0
@@ -269,7 +274,7 @@ def infinitesimal_action(algebra_element: Factors, factors: Factors) -> Factors:
         if p > 0:
             v = v - layer @ elements[p - 1]
         velocity.append(v)
-    return in_kind(velocity, factors)
+    return velocity
 
 
 def _hidden_matrices(matrices: Factors, layers: Sequence[Array], name: str) -> tuple[Array, ...]:
