@@ -110,7 +110,18 @@ def check_range(kernel: Array, *, divides: bool) -> None:
 
 
 def to_numpy(array: Array) -> numpy.ndarray:
-    """Return an array of any library on the host, in double precision."""
+    """Return an array of any library on the host, in double precision.
+
+    Raises
+    ------
+    NotImplementedError
+        If it has no definite values, or what differentiates it would lose track.
+    """
+    if is_traced(array):
+        raise NotImplementedError(
+            "this kernel runs on the host, on definite values: it cannot be traced by jax.jit, "
+            "torch.func or vmap, and has no derivative here."
+        )
     if array_api_compat.is_torch_array(array):
         array = array.detach().cpu().numpy()
     return numpy.asarray(array, dtype=float)

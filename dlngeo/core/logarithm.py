@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.arrays import Array, from_numpy, transpose
+from dlngeo.core.arrays import Array, Primitive, from_numpy, namespace, refuse, transpose
 from dlngeo.core.equations import polar_factor
 from dlngeo.core.frames import (
     Blocks,
@@ -27,6 +27,7 @@ from dlngeo.core.geodesics import Chart, chart_of, checked_problem
 from dlngeo.core.integration import Status
 from dlngeo.core.jacobi import depth_kernel, log_mean_kernel
 from dlngeo.core.network import differential, end_to_end
+from dlngeo.core.observables import flat
 from dlngeo.core.shooting import CONVERGED, Miss, norms, shoot
 
 _MOST_STEPS = 100
@@ -377,3 +378,59 @@ def dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> 
     THEORY 3.
     """
     return _found(connect(matrix, point, depth, rank)).length
+
+
+def squared_dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Array:
+    r"""Return the squared length of the shortest geodesic found from ``X`` to ``X_1``.
+
+    It can be differentiated, once: by either point the gradient is ``-2`` times the covector
+    of the logarithm to the other one, ``-2 A_{N,X}^{-1}(\log_X X_1)``.
+
+    Parameters and errors as in `log`.
+
+    Returns
+    -------
+    squared_dist : array-like, shape=[...]
+
+    References
+    ----------
+    THEORY 3.
+    """
+    matrix, point = matrix + 0 * point, point + 0 * matrix
+    return _squared_dist(matrix, point, depth=depth, rank=rank)
+
+
+def _squared_dist_value(matrix: Array, point: Array, depth: float, rank: int | None) -> Array:
+    return dist(matrix, point, depth, rank) ** 2
+
+
+def _gradients(arrays: tuple, depth: float, rank: int | None) -> tuple[Array, Array]:
+    return _squared_dist_gradients(*arrays, depth=depth, rank=rank)
+
+
+def _gradients_value(matrix: Array, point: Array, depth: float, rank: int | None) -> tuple:
+    here, there = (
+        flat(one, log(one, other, depth, rank), depth, rank)
+        for one, other in ((matrix, point), (point, matrix))
+    )
+    return -2 * here, -2 * there
+
+
+def _squared_dist_jvp(
+    arrays: tuple, result: Array, tangents: tuple, depth: float, rank: int | None
+) -> Array:
+    gradients = _gradients(arrays, depth, rank)
+    terms = [g * t for g, t in zip(gradients, tangents, strict=True)]
+    return namespace(*terms).sum(terms[0] + terms[1], axis=(-2, -1))
+
+
+def _squared_dist_vjp(
+    arrays: tuple, result: Array, cotangent: Array, depth: float, rank: int | None
+) -> tuple[Array, ...]:
+    gradients = _gradients(arrays, depth, rank)
+    return tuple(cotangent[..., None, None] * gradient for gradient in gradients)
+
+
+_squared_dist_gradients = Primitive(_gradients_value, refuse, refuse)
+
+_squared_dist = Primitive(_squared_dist_value, _squared_dist_jvp, _squared_dist_vjp)

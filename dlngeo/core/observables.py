@@ -135,24 +135,24 @@ def _limit_slope_value(matrix: Array, covector: Array, cotangent: Array) -> Arra
     return left @ gradient @ transpose(right)
 
 
-_limit_change = Primitive(_limit_change_value, refuse, refuse)
-_limit_slope = Primitive(_limit_slope_value, refuse, refuse)
+limit_change = Primitive(_limit_change_value, refuse, refuse)
+limit_slope = Primitive(_limit_slope_value, refuse, refuse)
 
 
 def _limit_jvp(arrays: tuple, result: Array, tangents: tuple, inverse: bool) -> Array:
     (matrix, vector), (velocity, change) = arrays, tangents
     if inverse:
-        change = change - _limit_change(matrix, result, velocity)
+        change = change - limit_change(matrix, result, velocity)
         return _limit(matrix, change, inverse=True)
-    return _limit(matrix, change, inverse=False) + _limit_change(matrix, vector, velocity)
+    return _limit(matrix, change, inverse=False) + limit_change(matrix, vector, velocity)
 
 
 def _limit_vjp(arrays: tuple, result: Array, cotangent: Array, inverse: bool) -> tuple:
     matrix, vector = arrays
     pulled = _limit(matrix, cotangent, inverse=inverse)
     if inverse:
-        return -_limit_slope(matrix, result, pulled), pulled
-    return _limit_slope(matrix, vector, cotangent), pulled
+        return -limit_slope(matrix, result, pulled), pulled
+    return limit_slope(matrix, vector, cotangent), pulled
 
 
 _limit = Primitive(_limit_value, _limit_jvp, _limit_vjp)

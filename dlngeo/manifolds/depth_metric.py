@@ -1,10 +1,12 @@
 """The depth metric ``g^N`` on matrices of fixed rank, as a geomstats metric."""
 
+from collections.abc import Callable
+
 import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
-from dlngeo.core import curvature
+from dlngeo.core import curvature, geodesics, logarithm, transport
 from dlngeo.core import observables as core
 from dlngeo.core.arrays import Array
 from dlngeo.manifolds.arrays import check_shape
@@ -164,6 +166,169 @@ class DepthMetric(RiemannianMetric):
         [MY25]; THEORY 3.
         """
         return core.log_volume_density(base_point, self.depth)
+
+    def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str = "raise") -> Array:
+        """Return the exponential: the geodesic at time one.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., m, n]
+        base_point : array-like, shape=[..., m, n]
+        on_boundary : str
+            What happens if a geodesic reaches the boundary, where a singular value vanishes:
+            "raise" a ValueError that names the time, or "nan".
+
+        Returns
+        -------
+        point : array-like, shape=[..., m, n]
+
+        References
+        ----------
+        [Che25]; THEORY 3; see `dlngeo.core.geodesics`.
+        """
+        check_shape(base_point, self._space.shape)
+        return geodesics.exp(
+            base_point, tangent_vec, self.depth, self._space.rank, on_boundary=on_boundary
+        )
+
+    def log(self, point: Array, base_point: Array) -> Array:
+        """Return the logarithm: the velocity of the shortest geodesic found to a point.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., m, n]
+        base_point : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        tangent_vec : array-like, shape=[..., m, n]
+
+        Raises
+        ------
+        ValueError
+            If no path joins the points: determinants of opposite signs.
+        RuntimeError
+            If no geodesic was found; see `dlngeo.core.logarithm.connect`.
+
+        References
+        ----------
+        THEORY 3; see `dlngeo.core.logarithm`.
+        """
+        check_shape(base_point, self._space.shape)
+        return logarithm.log(base_point, point, self.depth, self._space.rank)
+
+    def dist(self, point_a: Array, point_b: Array) -> Array:
+        """Return the length of the shortest geodesic found between two points.
+
+        Parameters
+        ----------
+        point_a, point_b : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        dist : array-like, shape=[...]
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            As `log`.
+        """
+        check_shape(point_a, self._space.shape)
+        return logarithm.dist(point_a, point_b, self.depth, self._space.rank)
+
+    def squared_dist(self, point_a: Array, point_b: Array) -> Array:
+        """Return the square of `dist`.
+
+        Parameters
+        ----------
+        point_a, point_b : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        squared_dist : array-like, shape=[...]
+        """
+        check_shape(point_a, self._space.shape)
+        return logarithm.squared_dist(point_a, point_b, self.depth, self._space.rank)
+
+    def geodesic(
+        self,
+        initial_point: Array,
+        end_point: Array | None = None,
+        initial_tangent_vec: Array | None = None,
+        on_boundary: str = "raise",
+    ) -> Callable[[Array], Array]:
+        """Return a geodesic, given by its velocity or by its end at time one.
+
+        Parameters
+        ----------
+        initial_point : array-like, shape=[..., m, n]
+        end_point : array-like, shape=[..., m, n], optional
+        initial_tangent_vec : array-like, shape=[..., m, n], optional
+        on_boundary : str
+            As in `exp`.
+
+        Returns
+        -------
+        path : callable
+            Times, shape=[n_times], to points, shape=[..., n_times, m, n].
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of end point and tangent vector is given.
+        """
+        if (end_point is None) == (initial_tangent_vec is None):
+            raise ValueError("give either an end_point or an initial_tangent_vec.")
+        check_shape(initial_point, self._space.shape)
+        if initial_tangent_vec is None:
+            initial_tangent_vec = self.log(end_point, initial_point)
+        curve = geodesics.geodesic(
+            initial_point,
+            initial_tangent_vec,
+            self.depth,
+            self._space.rank,
+            on_boundary=on_boundary,
+        )
+        return lambda t: curve.point(gs.to_ndarray(gs.array(t), to_ndim=1))
+
+    def parallel_transport(
+        self,
+        tangent_vec: Array,
+        base_point: Array,
+        direction: Array | None = None,
+        end_point: Array | None = None,
+    ) -> Array:
+        """Transport a tangent vector along a geodesic, from time zero to one.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., m, n]
+            Axes that it has more than the points count vectors along the same geodesics.
+        base_point : array-like, shape=[..., m, n]
+        direction : array-like, shape=[..., m, n], optional
+            Initial velocity of the geodesic.
+        end_point : array-like, shape=[..., m, n], optional
+            End of the geodesic.
+
+        Returns
+        -------
+        transported : array-like, shape=[..., m, n]
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of direction and end point is given.
+
+        References
+        ----------
+        THEORY 3; see `dlngeo.core.transport`.
+        """
+        if (direction is None) == (end_point is None):
+            raise ValueError("give either a direction or an end_point.")
+        check_shape(base_point, self._space.shape)
+        if direction is None:
+            direction = self.log(end_point, base_point)
+        return transport.transport(base_point, direction, tangent_vec, self.depth, self._space.rank)
 
     def curvature(
         self,
