@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import array_api_compat
+import array_api_compat.numpy
 import numpy
 
 Array = Any
@@ -34,6 +35,8 @@ def namespace(*arrays: Array) -> ModuleType:
     TypeError
         If the arguments are not arrays, or belong to different libraries.
     """
+    if all(type(array) is numpy.ndarray for array in arrays):
+        return array_api_compat.numpy  # the usual case, without the search
     if any(_is_autograd_box(array) for array in arrays):
         import autograd.numpy
 
@@ -55,6 +58,8 @@ def is_traced(*arrays: Array) -> bool:
     has a fast form in singular frames, they take the form that can be differentiated.
     """
     for array in arrays:
+        if type(array) is numpy.ndarray:
+            continue
         if _is_autograd_box(array):
             return True
         if array_api_compat.is_torch_array(array):

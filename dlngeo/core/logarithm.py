@@ -157,34 +157,34 @@ def _thin_factors(frames: SingularFrames, hidden: list, depth: int) -> list[nump
 
 def _aligned_factors(
     source: SingularFrames, target: SingularFrames, depth: int
-) -> list[list[numpy.ndarray]]:
+) -> list[numpy.ndarray]:
     r"""Return balanced factors of the second points near those of the first ones.
 
     The factors of the first point have hidden frames ``I``. Those of the second one are
     free, and settle by sweeps of Procrustes steps, ``R_p = polar(Λ (R_{p-1} + R_{p+1}) Λ_1)``
-    with the ends ``Q_0ᵀ R_0, Q_Nᵀ R_N``, from either end or from between.
+    with the ends ``Q_0ᵀ R_0, Q_Nᵀ R_N``. One more axis in front counts the starts: on the
+    way from one end to the other, at one end, and at the other.
     """
-    if depth == 1:
-        return [_thin_factors(target, [], depth)]
     lam, lam_target = source.sigma ** (1 / depth), target.sigma ** (1 / depth)
     weight = lam[..., :, None] * lam_target[..., None, :]
     first, last = transpose(source.right) @ target.right, transpose(source.left) @ target.left
     near, far = polar_factor(first), polar_factor(last)
-    starts = [numpy.linspace(1, 0, depth + 1), numpy.ones(depth + 1), numpy.zeros(depth + 1)]
-    settled = []
-    for shares in starts[: 1 if depth == 2 else 3]:
-        hidden = [polar_factor(share * near + (1 - share) * far) for share in shares[1:-1]]
-        frames = [first, *hidden, last]
-        for _ in range(_SWEEPS):
-            moved = 0.0
-            for p in range(1, depth):
-                frame = polar_factor(weight * (frames[p - 1] + frames[p + 1]))
-                moved = max(moved, float(abs(frame - frames[p]).max(initial=0)))
-                frames[p] = frame
-            if moved < 1e-3 or depth == 2:
-                break
-        settled.append(_thin_factors(target, frames[1:-1], depth))
-    return settled
+    frames = [first[None]]
+    for p in range(1, depth):
+        shares = numpy.array([1 - p / depth, 1.0, 0.0])[: 1 if depth == 2 else 3]
+        shares = shares[:, None, None, None]
+        frames.append(polar_factor(shares * near + (1 - shares) * far))
+    frames.append(last[None])
+    for _ in range(_SWEEPS if depth > 2 else depth - 1):
+        moved = 0.0
+        for p in range(1, depth):
+            frame = polar_factor(weight * (frames[p - 1] + frames[p + 1]))
+            moved = max(moved, float(abs(frame - frames[p]).max(initial=0)))
+            frames[p] = frame
+        if moved < 1e-3:
+            break
+    factors = _thin_factors(target, frames[1:-1], depth)
+    return factors if depth > 1 else [factors[0][None]]
 
 
 def _inverse_jacobian_of_chart(chart: Chart, pairs: _Pairs) -> numpy.ndarray:
@@ -279,14 +279,14 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     layers = _DEEP if depth == numpy.inf else int(depth)
     eye = numpy.broadcast_to(numpy.eye(rank), (len(x), rank, rank))
     factors = _thin_factors(source, [eye] * (layers - 1), layers)
-    chords = [
-        [after - before for before, after in zip(factors, aligned, strict=True)]
-        for aligned in _aligned_factors(source, target, layers)
+    chord = [
+        after - before
+        for before, after in zip(factors, _aligned_factors(source, target, layers), strict=True)
     ]
-    starts = [pairs.coordinates(_velocity(source, factors, chord)) for chord in chords]
+    starts = pairs.coordinates(_velocity(source, factors, chord))
     best = numpy.full(len(x), numpy.inf)
     residual = numpy.full(len(x), numpy.inf)
-    velocity = numpy.full(starts[0].shape, numpy.nan)
+    velocity = numpy.full(starts.shape[1:], numpy.nan)
 
     def keep(tried: numpy.ndarray, u: numpy.ndarray, defect: numpy.ndarray) -> None:
         residual[tried] = numpy.minimum(residual[tried], defect)
@@ -305,11 +305,11 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
             chosen = pairs.take(tried)
             inverse = _inverse_jacobian_of_chart(chart, chosen)
             keep(tried, *shoot(_miss(chart, chosen), start[tried], inverse))
-    for chord in chords:
+    for count in range(len(starts)):
         tried = numpy.flatnonzero(~numpy.isfinite(best))
         if len(tried):
-            some = [[w[tried] for w in layers] for layers in (factors, chord)]
-            keep(tried, *_by_continuation(chart, pairs.take(tried), *some, depth))
+            here, there = [w[tried] for w in factors], [v[count][tried] for v in chord]
+            keep(tried, *_by_continuation(chart, pairs.take(tried), here, there, depth))
     is_found = numpy.isfinite(best)
     tangent = pairs.tangent(velocity)
     result = unit[:, :, None] * join(tangent, source.left, source.right)
