@@ -37,7 +37,7 @@ from dlngeo.core.transport import by_geodesic, check_on_boundary, field_axes
 Layers = Sequence[numpy.ndarray]
 
 
-class _State(NamedTuple):
+class FlowState(NamedTuple):
     """State of a geodesic, and of fields along it.
 
     Attributes
@@ -68,12 +68,12 @@ class _State(NamedTuple):
         return BalancedFrames(tuple(q @ frame for q in self.frames), lam), frame
 
 
-def _layers(balanced: BalancedFrames) -> list[numpy.ndarray]:
+def layers_from_frames(balanced: BalancedFrames) -> list[numpy.ndarray]:
     lam = balanced.lam[..., None, :]
     return [after * lam @ transpose(before) for before, after in pairwise(balanced.frames)]
 
 
-class _Flow(NamedTuple):
+class BalancedFlow(NamedTuple):
     """The geodesic flow of networks of given widths, with fields.
 
     Attributes
@@ -86,8 +86,8 @@ class _Flow(NamedTuple):
     rank: int
     n_fields: int
 
-    def unpack(self, packed: numpy.ndarray) -> _State:
-        """Return the state of which `_State.pack` gives the vector."""
+    def unpack(self, packed: numpy.ndarray) -> FlowState:
+        """Return the state of which `FlowState.pack` gives the vector."""
         layers = [(after, before) for before, after in pairwise(self.widths)]
         groups: list[list[tuple[int, ...]]] = [
             [(self.rank, self.rank)],
@@ -104,13 +104,13 @@ class _Flow(NamedTuple):
                 group.append(piece.reshape(len(packed), *shape))
                 position += math.prod(shape)
             parts.append(group)
-        return _State(parts[0][0], *parts[1:])
+        return FlowState(parts[0][0], *parts[1:])
 
     def rates(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return the velocity of a state, and the least eigenvalue of ``S``."""
         state = self.unpack(packed)
         balanced, frame = state.balanced()
-        layers = _layers(balanced)
+        layers = layers_from_frames(balanced)
         stretched, moved, tangent = _motion(balanced, balanced.split(state.velocity))
         bent = second_form_in_frames(balanced, tangent, tangent)
         acceleration = normal_vector(layers, bent)
@@ -122,7 +122,9 @@ class _Flow(NamedTuple):
         # A single layer is flat at full rank, whatever the number of fields.
         fields = [c + 0 * field for c, field in zip(changes, state.fields, strict=True)]
         back = transpose(frame)
-        change = _State(frame @ stretched @ back, [q @ back for q in moved], acceleration, fields)
+        change = FlowState(
+            frame @ stretched @ back, [q @ back for q in moved], acceleration, fields
+        )
         return change.pack(), balanced.lam[:, 0]
 
 
@@ -168,8 +170,8 @@ class _Problem(NamedTuple):
 
     Attributes
     ----------
-    flow : _Flow
-    start : _State
+    flow : BalancedFlow
+    start : FlowState
     unit, pace : array, shape=[b]
         Largest singular value, and units of arc length in time one, at least one.
     extra, batch : tuple of int
@@ -178,8 +180,8 @@ class _Problem(NamedTuple):
         Norms of the fields.
     """
 
-    flow: _Flow
-    start: _State
+    flow: BalancedFlow
+    start: FlowState
     unit: numpy.ndarray
     pace: numpy.ndarray
     extra: tuple[int, ...]
@@ -210,14 +212,16 @@ def _problem(
     ]
     size = numpy.sqrt(sum(numpy.sum(v**2, axis=(-2, -1)) for v in spread[0]))
     scale = numpy.where(size == 0, 1.0, size)[..., None, None]
-    start = _State(
+    start = FlowState(
         (balanced.lam / unit[:, None])[:, None, :] * numpy.eye(rank),
         list(balanced.frames),
         [v / pace[:, None, None] for v in velocities],
         [v / scale for v in spread[0]],
     )
     widths = tuple(frame.shape[-2] for frame in balanced.frames)
-    return _Problem(_Flow(widths, rank, size.shape[1]), start, unit, pace, extra, batch, size)
+    return _Problem(
+        BalancedFlow(widths, rank, size.shape[1]), start, unit, pace, extra, batch, size
+    )
 
 
 def _in_library(
@@ -288,7 +292,7 @@ class BalancedGeodesic:
         if self._on_boundary == "raise":
             check_arrival(trajectory.status, trajectory.time / pace)
         state = flow.unpack(trajectory.state)
-        point = [unit[:, None, None] * layer for layer in _layers(state.balanced()[0])]
+        point = [unit[:, None, None] * layer for layer in layers_from_frames(state.balanced()[0])]
         velocity = [(unit * pace)[:, None, None] * v for v in state.velocity]
         is_lost = trajectory.status != Status.ARRIVED
         shape = (*batch, *times.shape)

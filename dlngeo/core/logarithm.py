@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from dlngeo.core.arrays import Array, Primitive, from_numpy, namespace, refuse, transpose
+from dlngeo.core.basis import complement
 from dlngeo.core.equations import polar_factor
 from dlngeo.core.frames import (
     Blocks,
@@ -121,15 +122,8 @@ def _pairs(source: SingularFrames, target: SingularFrames, depth: float) -> _Pai
         lam = source.sigma ** (1 / depth)
         weights = (depth_kernel(lam, lam, int(depth)), lam ** (2 * depth - 2))
     core_weight, null_weight = map(numpy.sqrt, weights)
-    nulls = [(_null_basis(frames.left), _null_basis(frames.right)) for frames in (source, target)]
+    nulls = [(complement(frames.left), complement(frames.right)) for frames in (source, target)]
     return _Pairs(source, target, core_weight, null_weight, *nulls)
-
-
-def _null_basis(frame: numpy.ndarray) -> numpy.ndarray:
-    rank = frame.shape[-1]
-    if frame.shape[-2] == rank:
-        return frame[..., :0]
-    return numpy.linalg.qr(frame, mode="complete")[0][..., rank:]
 
 
 def _miss(chart: Chart, pairs: _Pairs) -> Miss:
@@ -333,7 +327,8 @@ def _check_components(x: numpy.ndarray, y: numpy.ndarray) -> None:
         )
 
 
-def _found(connection: Connection) -> Connection:
+def check_found(connection: Connection) -> Connection:
+    """Return a connection, or raise a RuntimeError where no geodesic was found."""
     missing = int((~connection.is_found).sum())
     if missing:
         raise RuntimeError(
@@ -361,7 +356,7 @@ def log(matrix: Array, point: Array, depth: float, rank: int | None = None) -> A
     ----------
     THEORY 3.
     """
-    return _found(connect(matrix, point, depth, rank)).velocity
+    return check_found(connect(matrix, point, depth, rank)).velocity
 
 
 def dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Array:
@@ -377,7 +372,7 @@ def dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> 
     ----------
     THEORY 3.
     """
-    return _found(connect(matrix, point, depth, rank)).length
+    return check_found(connect(matrix, point, depth, rank)).length
 
 
 def squared_dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Array:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import geomstats.backend as gs
+from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from dlngeo.core.arrays import Array, namespace, real_array
 
@@ -16,6 +17,17 @@ def check_shape(array: Array, shape: tuple[int, ...]) -> None:
             f"expected an array of shape [..., {', '.join(map(str, shape))}], "
             f"got {tuple(array.shape)}."
         )
+
+
+def velocity_of(
+    metric: RiemannianMetric, point: Array, end_point: Array | None, velocity: Array | None
+) -> Array:
+    """Return the initial velocity of a geodesic that is given by it, or by an end point."""
+    if (end_point is None) == (velocity is None):
+        raise ValueError(
+            "a geodesic is given either by its end point or by its initial velocity: give one."
+        )
+    return metric.log(end_point, point) if velocity is None else velocity
 
 
 def judge_rank(matrix: Array, rank: int, atol: float) -> tuple[Array, Array]:

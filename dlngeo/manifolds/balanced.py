@@ -1,6 +1,6 @@
 """The balanced manifold of a deep linear network, as a geomstats manifold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import geomstats.backend as gs
@@ -13,10 +13,19 @@ from geomstats.vectorization import get_batch_shape
 from dlngeo.core import balanced as core
 from dlngeo.core import curvature
 from dlngeo.core.arrays import Array
+from dlngeo.core.balanced_geodesics import balanced_exp, balanced_geodesic, balanced_transport
+from dlngeo.core.balanced_logarithm import balanced_dist, balanced_log
 from dlngeo.core.basis import tangent_basis
 from dlngeo.core.factors import check_widths
 from dlngeo.core.network import act, balance, factorize, moment_map
-from dlngeo.manifolds.arrays import check_shape, finite_points, is_small, judge_rank, unflatten
+from dlngeo.manifolds.arrays import (
+    check_shape,
+    finite_points,
+    is_small,
+    judge_rank,
+    unflatten,
+    velocity_of,
+)
 
 
 class BalancedManifold(Manifold):
@@ -416,6 +425,156 @@ class BalancedMetric(RiemannianMetric):
         gradient : array-like, shape=[..., *point_shape]
         """
         return self._space.to_tangent(euclidean_gradient, base_point)
+
+    def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str = "raise") -> Array:
+        """Return the exponential: the geodesic ``Ẅ = II(Ẇ, Ẇ)`` at time one.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+        on_boundary : str
+            What happens if a geodesic reaches the boundary, where a singular value vanishes:
+            "raise" a ValueError that names the time, or "nan".
+
+        Returns
+        -------
+        point : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 2; see `dlngeo.core.balanced_geodesics`.
+        """
+        factors = self._factors(base_point, tangent_vec)
+        space = self._space
+        return space.from_factors(balanced_exp(*factors, space.rank, on_boundary=on_boundary))
+
+    def log(self, point: Array, base_point: Array) -> Array:
+        """Return the logarithm: the velocity of a geodesic to a point.
+
+        It starts from the chord: among several geodesics it finds one that is near to it,
+        not always the shortest.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        tangent_vec : array-like, shape=[..., *point_shape]
+
+        Raises
+        ------
+        RuntimeError
+            If no geodesic was found.
+
+        References
+        ----------
+        THEORY 2; see `dlngeo.core.balanced_logarithm`.
+        """
+        space = self._space
+        return space.from_factors(balanced_log(*self._factors(base_point, point), space.rank))
+
+    def dist(self, point_a: Array, point_b: Array) -> Array:
+        """Return the length of the geodesic found by `log`.
+
+        Parameters
+        ----------
+        point_a, point_b : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        dist : array-like, shape=[...]
+        """
+        return balanced_dist(*self._factors(point_a, point_b), self._space.rank)
+
+    def squared_dist(self, point_a: Array, point_b: Array) -> Array:
+        """Return the square of `dist`.
+
+        Parameters
+        ----------
+        point_a, point_b : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        squared_dist : array-like, shape=[...]
+        """
+        return self.dist(point_a, point_b) ** 2
+
+    def geodesic(
+        self,
+        initial_point: Array,
+        end_point: Array | None = None,
+        initial_tangent_vec: Array | None = None,
+        on_boundary: str = "raise",
+    ) -> Callable[[Array], Array]:
+        """Return a geodesic, given by its velocity or by its end at time one.
+
+        Parameters
+        ----------
+        initial_point : array-like, shape=[..., *point_shape]
+        end_point : array-like, shape=[..., *point_shape], optional
+        initial_tangent_vec : array-like, shape=[..., *point_shape], optional
+        on_boundary : str
+            As in `exp`.
+
+        Returns
+        -------
+        path : callable
+            Times, shape=[n_times], to points, shape=[..., n_times, *point_shape].
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of end point and tangent vector is given.
+        """
+        velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
+        space = self._space
+        curve = balanced_geodesic(
+            *self._factors(initial_point, velocity), space.rank, on_boundary=on_boundary
+        )
+        return lambda t: space.from_factors(curve.point(gs.to_ndarray(gs.array(t), to_ndim=1)))
+
+    def parallel_transport(
+        self,
+        tangent_vec: Array,
+        base_point: Array,
+        direction: Array | None = None,
+        end_point: Array | None = None,
+    ) -> Array:
+        """Transport a tangent vector along a geodesic, from time zero to one.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+            Axes that it has more than the points count vectors along the same geodesics.
+        base_point : array-like, shape=[..., *point_shape]
+        direction : array-like, shape=[..., *point_shape], optional
+            Initial velocity of the geodesic.
+        end_point : array-like, shape=[..., *point_shape], optional
+            End of the geodesic.
+
+        Returns
+        -------
+        transported : array-like, shape=[..., *point_shape]
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of direction and end point is given.
+
+        References
+        ----------
+        THEORY 3; see `dlngeo.core.balanced_geodesics`.
+        """
+        direction = velocity_of(self, base_point, end_point, direction)
+        space = self._space
+        factors = self._factors(base_point, direction, tangent_vec)
+        return space.from_factors(balanced_transport(*factors, space.rank))
+
+    def _factors(self, *points: Array) -> list[tuple[Array, ...]]:
+        return [self._space.to_factors(point) for point in points]
 
     def curvature(
         self,

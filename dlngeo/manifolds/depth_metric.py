@@ -9,7 +9,7 @@ from geomstats.geometry.riemannian_metric import RiemannianMetric
 from dlngeo.core import curvature, geodesics, logarithm, transport
 from dlngeo.core import observables as core
 from dlngeo.core.arrays import Array
-from dlngeo.manifolds.arrays import check_shape
+from dlngeo.manifolds.arrays import check_shape, velocity_of
 from dlngeo.manifolds.fixed_rank import FixedRankMatrices
 
 
@@ -277,17 +277,10 @@ class DepthMetric(RiemannianMetric):
         ValueError
             If not exactly one of end point and tangent vector is given.
         """
-        if (end_point is None) == (initial_tangent_vec is None):
-            raise ValueError("give either an end_point or an initial_tangent_vec.")
         check_shape(initial_point, self._space.shape)
-        if initial_tangent_vec is None:
-            initial_tangent_vec = self.log(end_point, initial_point)
+        velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
         curve = geodesics.geodesic(
-            initial_point,
-            initial_tangent_vec,
-            self.depth,
-            self._space.rank,
-            on_boundary=on_boundary,
+            initial_point, velocity, self.depth, self._space.rank, on_boundary=on_boundary
         )
         return lambda t: curve.point(gs.to_ndarray(gs.array(t), to_ndim=1))
 
@@ -323,11 +316,8 @@ class DepthMetric(RiemannianMetric):
         ----------
         THEORY 3; see `dlngeo.core.transport`.
         """
-        if (direction is None) == (end_point is None):
-            raise ValueError("give either a direction or an end_point.")
         check_shape(base_point, self._space.shape)
-        if direction is None:
-            direction = self.log(end_point, base_point)
+        direction = velocity_of(self, base_point, end_point, direction)
         return transport.transport(base_point, direction, tangent_vec, self.depth, self._space.rank)
 
     def curvature(
