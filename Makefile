@@ -4,16 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
-.PHONY: demo test test-all lint notebooks benchmark clean
+.PHONY: demo test statistics lint notebooks benchmark clean
 
 demo: $(VENV)/demo
 	$(BIN)/dlngeo complete --demo --output demo-output
 
 # The spaces run under each of the three backends of geomstats.
 test: $(VENV)/dev
-	GEOMSTATS_BACKEND=numpy $(PYTEST) tests
+	GEOMSTATS_BACKEND=numpy $(PYTEST) tests --ignore tests/statistics
 	GEOMSTATS_BACKEND=autograd $(PYTEST) tests/manifolds tests/external
 	GEOMSTATS_BACKEND=pytorch $(PYTEST) tests/manifolds tests/external
+
+# Minutes long: what holds for almost all of many random cases.
+statistics: $(VENV)/dev
+	$(PYTEST) tests/statistics
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -27,6 +31,8 @@ notebooks: $(VENV)/dev
 
 benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/curvature.py
+	$(BIN)/python benchmarks/geodesics.py
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info

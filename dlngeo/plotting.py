@@ -217,8 +217,8 @@ def plot_geodesic_circles(
     ValueError
         If the tangent vectors are not two independent ones, or a radius is not positive.
     """
-    radii = numpy.asarray(radii, dtype=float)
-    if radii.ndim != 1 or len(radii) == 0 or not (numpy.isfinite(radii) & (radii > 0)).all():
+    lengths = numpy.sort(numpy.asarray(radii, dtype=float))
+    if lengths.ndim != 1 or len(lengths) == 0 or not (lengths > 0).all():
         raise ValueError(f"radii must be one or more positive numbers, got {radii}.")
     shape = (2, *space.shape)
     plane = numpy.asarray(plane, dtype=float)
@@ -242,9 +242,9 @@ def plot_geodesic_circles(
 
     if axes is None:
         axes = _current_axes()
-    for ray in ends(n_rays, radii.max() * numpy.linspace(0, 1, 201)):
+    for ray in ends(n_rays, lengths[-1] * numpy.linspace(0, 1, 201)):
         axes.plot(*ray.T, color=colour, lw=0.6, alpha=0.6)
-    for ring in numpy.swapaxes(ends(720, numpy.sort(radii)), 0, 1):
+    for ring in numpy.swapaxes(ends(720, lengths), 0, 1):
         axes.plot(*numpy.concatenate([ring, ring[:1]]).T, color=colour, lw=1.4)
     axes.plot(*chart(numpy.asarray(base_point)[None]).T, "o", color="black", ms=3.5)
     axes.set_aspect("equal")
@@ -293,7 +293,7 @@ def plot_over_singular_values(
         axes = _current_axes()
     options: Any = {"shading": "gouraud", "rasterized": True} | mesh
     axes.pcolormesh(sigma, sigma, function(matrices), **options)
-    axes.set(xscale="log", yscale="log", xlabel="$\sigma_1$", ylabel="$\\sigma_2$")
+    axes.set(xscale="log", yscale="log", xlabel=r"$\sigma_1$", ylabel=r"$\sigma_2$")
     axes.set_aspect("equal")
     return axes
 

@@ -7,17 +7,19 @@ innermost index of every array is the lane, the eigenframes come from Jacobi's r
 the compiler vectorises everything. A lane that has arrived takes the next problem.
 """
 
+from collections.abc import Callable
+
 import numpy
 from numba import njit
 
 from dlngeo.core.integration import FIFTH_ORDER, FIRST_STEP, SAFETY, THIRD_ORDER, WEIGHTS, Status
 
-_options = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "reassoc"}}
+_compiled: Callable = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 
 _ARRIVED, _BOUNDARY, _STALLED = map(int, Status)
 
 
-@njit(**_options)
+@_compiled
 def _product(a, b, out, lanes):
     """Set ``out = a b``."""
     for i in range(a.shape[0]):
@@ -29,7 +31,7 @@ def _product(a, b, out, lanes):
                     out[i, j, e] += a[i, k, e] * b[k, j, e]
 
 
-@njit(**_options)
+@_compiled
 def _transposed_product(a, b, out, lanes):
     """Set ``out = aᵀ b``."""
     for i in range(a.shape[1]):
@@ -41,7 +43,7 @@ def _transposed_product(a, b, out, lanes):
                     out[i, j, e] += a[k, i, e] * b[k, j, e]
 
 
-@njit(**_options)
+@_compiled
 def _product_transposed(a, b, out, lanes):
     """Set ``out = a bᵀ``."""
     for i in range(a.shape[0]):
@@ -53,7 +55,7 @@ def _product_transposed(a, b, out, lanes):
                     out[i, j, e] += a[i, k, e] * b[j, k, e]
 
 
-@njit(**_options)
+@_compiled
 def _diagonalise(s, v, lanes):
     """Turn symmetric ``s`` to diagonal form by cyclic Jacobi rotations, gathered in ``v``."""
     rank = s.shape[0]
@@ -96,7 +98,7 @@ def _diagonalise(s, v, lanes):
             return
 
 
-@njit(**_options)
+@_compiled
 def _views(y, rows, columns, rank):
     """Return ``S, p, c, Q, O, m_L, m_R`` of states, shape=[n_state, lanes]."""
     lanes = y.shape[1]
@@ -115,7 +117,7 @@ def _views(y, rows, columns, rank):
     )
 
 
-@njit(**_options)
+@_compiled
 def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, end_dot, null_dot):
     """Set the velocities of a frame and of its momentum, and add what the latter exerts."""
     height, rank, lanes = end.shape
@@ -166,7 +168,7 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
                 null_dot[i, k, e] += sign * image[i, k, e]
 
 
-@njit(**_options)
+@_compiled
 def _velocity(y, out, gap, v, rows, columns, rank, depth):
     """Set velocities and gaps as `dlngeo.core.depth_root.DepthRootChart.velocity` does.
 
@@ -273,7 +275,7 @@ def _velocity(y, out, gap, v, rows, columns, rank, depth):
                 c_out[k, l, e] = (b[k, l, e] - b[l, k, e]) / 2
 
 
-@njit(**_options)
+@_compiled
 def _size(y, e):
     """Return the root mean square of the state of a lane, at least one."""
     total = 0.0
@@ -282,7 +284,7 @@ def _size(y, e):
     return max(1.0, numpy.sqrt(total / y.shape[0]))
 
 
-@njit(**_options)
+@_compiled
 def _combine(weights, slopes, out):
     """Set ``out = Σ_j w_j slopes_j``."""
     flat, terms = out.reshape(-1), slopes.reshape((slopes.shape[0], -1))
@@ -295,7 +297,7 @@ def _combine(weights, slopes, out):
                 flat[x] += weight * terms[j, x]
 
 
-@njit(**_options)
+@_compiled
 def _integrate(start, end, tolerance, most_steps, shape, tableau):
     rows, columns, rank, depth = shape
     weights, third_order, fifth_order = tableau

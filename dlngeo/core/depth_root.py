@@ -18,6 +18,8 @@ Since ``1/N ≤ α ≤ 1`` the metric stays near the flat one, also where ``λ �
 runs smoothly through ``det = 0``, where an eigenvalue of ``S`` changes sign.
 """
 
+import contextlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy
@@ -26,10 +28,9 @@ from dlngeo.core.arrays import symmetric_part, transpose
 from dlngeo.core.frames import Blocks, SingularFrames, join, split
 from dlngeo.core.integration import Trajectory, integrate
 
-try:
+integrate_depth_root: Callable | None = None
+with contextlib.suppress(ImportError):  # Numba is an optional extra
     from dlngeo.core.compiled import integrate_depth_root
-except ImportError:  # Numba is an optional extra
-    integrate_depth_root = None
 
 COMPILED_UP_TO = 10
 """Largest rank for which compiled loops beat the calls of LAPACK and BLAS."""
@@ -200,7 +201,8 @@ class DepthRootChart(NamedTuple):
             sides.append((end_dot, null_dot))
         (left, left_null), (right, right_null) = sides
         core = (g / h * p, p_dot, twist - transpose(twist))
-        moved = State(*[frame @ part @ back for part in core], left, right, left_null, right_null)
+        stretch, momentum, spin = (frame @ part @ back for part in core)
+        moved = State(stretch, momentum, spin, left, right, left_null, right_null)
         return moved.pack(), lam[..., 0]
 
     def flow(

@@ -112,8 +112,11 @@ class LogarithmicChart(NamedTuple):
         twist = turn @ (x * p)
         turn = turn @ back
         core = (_alpha(x) * p, p_dot, twist - transpose(twist))
+        stretch, momentum, spin = (frame @ part @ back for part in core)
         moved = State(
-            *[frame @ part @ back for part in core],
+            stretch,
+            momentum,
+            spin,
             state.left @ frame @ turn,
             -state.right @ frame @ turn,
             state.left_null,

@@ -205,17 +205,14 @@ def _by_continuation(
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Follow the geodesics to points that move along chords of factors to the second ones."""
     rank = pairs.core_weight.shape[-1]
-    u: numpy.ndarray | None = None
+    u = pairs.coordinates(_velocity(pairs.source, factors, chord)) / _STAGES
     for stage in range(1, _STAGES + 1):
-        share = stage / _STAGES
-        moved = [w + share * v for w, v in zip(factors, chord, strict=True)]
-        target = singular_frames(end_to_end(moved), rank)
-        here = _pairs(pairs.source, target, depth)
-        if u is None:
-            start = share * pairs.coordinates(_velocity(pairs.source, factors, chord))
-        else:
-            start = u * stage / (stage - 1)
-        u, defect = shoot(_miss(chart, here), start, _inverse_jacobian_of_chart(chart, here))
+        moved = [w + stage / _STAGES * v for w, v in zip(factors, chord, strict=True)]
+        here = _pairs(pairs.source, singular_frames(end_to_end(moved), rank), depth)
+        inverse = _inverse_jacobian_of_chart(chart, here)
+        u, defect = shoot(_miss(chart, here), u, inverse)
+        # The geodesic goes on to where the next point is.
+        u = u * (stage + 1) / stage if stage < _STAGES else u
     return u, defect
 
 

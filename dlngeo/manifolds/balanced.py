@@ -141,9 +141,9 @@ class BalancedManifold(Manifold):
             raise ValueError(f"expected factors of shapes {expected}, got {shapes}.")
         if self.point_ndim == 3:
             return gs.stack(list(factors), axis=-3)
-        return gs.concatenate(
-            [gs.reshape(factor, (*factor.shape[:-2], -1)) for factor in factors], axis=-1
-        )
+        # An empty stack has no size to infer.
+        flat = [gs.reshape(w, (*w.shape[:-2], w.shape[-2] * w.shape[-1])) for w in factors]
+        return gs.concatenate(flat, axis=-1)
 
     def belongs(self, point: Array, atol: float = gs.atol) -> Array:
         """Evaluate if factors are balanced and of the right rank.
@@ -445,9 +445,10 @@ class BalancedMetric(RiemannianMetric):
         ----------
         THEORY 2; see `dlngeo.core.balanced_geodesics`.
         """
-        factors = self._factors(base_point, tangent_vec)
         space = self._space
-        return space.from_factors(balanced_exp(*factors, space.rank, on_boundary=on_boundary))
+        factors, velocity = space.to_factors(base_point), space.to_factors(tangent_vec)
+        end = balanced_exp(factors, velocity, space.rank, on_boundary=on_boundary)
+        return space.from_factors(end)
 
     def log(self, point: Array, base_point: Array) -> Array:
         """Return the logarithm: the velocity of a geodesic to a point.
@@ -474,7 +475,8 @@ class BalancedMetric(RiemannianMetric):
         THEORY 2; see `dlngeo.core.balanced_logarithm`.
         """
         space = self._space
-        return space.from_factors(balanced_log(*self._factors(base_point, point), space.rank))
+        factors, ends = space.to_factors(base_point), space.to_factors(point)
+        return space.from_factors(balanced_log(factors, ends, space.rank))
 
     def dist(self, point_a: Array, point_b: Array) -> Array:
         """Return the length of the geodesic found by `log`.
@@ -487,7 +489,8 @@ class BalancedMetric(RiemannianMetric):
         -------
         dist : array-like, shape=[...]
         """
-        return balanced_dist(*self._factors(point_a, point_b), self._space.rank)
+        space = self._space
+        return balanced_dist(space.to_factors(point_a), space.to_factors(point_b), space.rank)
 
     def squared_dist(self, point_a: Array, point_b: Array) -> Array:
         """Return the square of `dist`.
@@ -531,9 +534,8 @@ class BalancedMetric(RiemannianMetric):
         """
         velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
         space = self._space
-        curve = balanced_geodesic(
-            *self._factors(initial_point, velocity), space.rank, on_boundary=on_boundary
-        )
+        factors, moves = space.to_factors(initial_point), space.to_factors(velocity)
+        curve = balanced_geodesic(factors, moves, space.rank, on_boundary=on_boundary)
         return lambda t: space.from_factors(curve.point(gs.to_ndarray(gs.array(t), to_ndim=1)))
 
     def parallel_transport(
@@ -570,11 +572,9 @@ class BalancedMetric(RiemannianMetric):
         """
         direction = velocity_of(self, base_point, end_point, direction)
         space = self._space
-        factors = self._factors(base_point, direction, tangent_vec)
-        return space.from_factors(balanced_transport(*factors, space.rank))
-
-    def _factors(self, *points: Array) -> list[tuple[Array, ...]]:
-        return [self._space.to_factors(point) for point in points]
+        factors, moves = space.to_factors(base_point), space.to_factors(direction)
+        vectors = space.to_factors(tangent_vec)
+        return space.from_factors(balanced_transport(factors, moves, vectors, space.rank))
 
     def curvature(
         self,

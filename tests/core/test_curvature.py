@@ -83,8 +83,8 @@ class Chart:
             moving[r:, r:] += d[r:, :r] @ columns + rows @ d[:r, r:] - rows @ d[:r, :r] @ columns
             entries = left.T @ moving @ right.T
             images.append([entries[place] / kernel[place] ** 0.5 for place in self.places])
-        images = np.array(images)
-        return images @ images.T
+        stacked = np.array(images)
+        return stacked @ stacked.T
 
     def riemann(self, a, b, step=1e-3):
         """Return ``⟨R(a, b)b, a⟩`` of two vectors in coordinates, by differences."""
@@ -177,8 +177,9 @@ def test_symmetries(shape, rank, spectrum, depth):
 def test_ricci_and_scalar_curvature_are_traces(shape, rank, spectrum, depth):
     matrix, (a, b, _) = point_and_vectors(shape, rank, SIGMA[spectrum])
     chart = Chart(matrix, depth, rank)
-    basis = [chart.left @ chart.matrix(e) @ chart.right.T for e in np.eye(len(chart.places))]
-    basis = np.array(basis)
+    basis = np.array(
+        [chart.left @ chart.matrix(e) @ chart.right.T for e in np.eye(len(chart.places))]
+    )
     images = cv.curvature(matrix, basis, a, b, depth, rank)
     trace = np.sum(inner(matrix, depth, rank, images, basis))
     ricci = cv.ricci(matrix, a, depth, rank)
@@ -434,13 +435,14 @@ def test_balanced_curvature_is_that_of_the_embedding(net):
         return (plus - minus) / 4
 
     expected = form(1, 2) @ form(0, 3) - form(0, 2) @ form(1, 3)
-    value = flatten(cv.balanced_curvature(net.factors, *vectors[:3], net.rank))
+    x, y, z, _ = vectors
+    value = flatten(cv.balanced_curvature(net.factors, x, y, z, net.rank))
     scale = np.prod([np.linalg.norm(flatten(v)) for v in vectors])
     assert_close(value @ flatten(vectors[3]), expected, 1e-8, scale)
     assert_close(tangent_projector(net) @ value, value, 1e-11, scale)
     a, b = (flatten(v) for v in vectors[:2])
     area = (a @ a) * (b @ b) - (a @ b) ** 2
-    sectional = cv.balanced_sectional_curvature(net.factors, *vectors[:2], net.rank)
+    sectional = cv.balanced_sectional_curvature(net.factors, x, y, net.rank)
     numerator = form(0, 0) @ form(1, 1) - form(0, 1) @ form(0, 1)
     if net.core.shape == (1, 1) and area <= 1e-20 * scale:
         assert sectional == 0

@@ -151,12 +151,13 @@ def test_transport_scales(depth, factor):
     matrix = with_values(3, 3, [1.0, 0.1, 1e-3], 21)
     velocity = motion(matrix, 0.02)
     vectors = np.stack([motion(matrix, 1.0, seed) for seed in (5, 6)])
-    arguments = (matrix, velocity, vectors)
-    scaled = [factor * argument for argument in arguments]
-    assert_close(transport(*scaled, depth), factor * transport(*arguments, depth), 1e-9)
+    x, z, v = (factor * array for array in (matrix, velocity, vectors))
+    assert_close(
+        transport(x, z, v, depth), factor * transport(matrix, velocity, vectors, depth), 1e-9
+    )
     for one, other in zip(
-        jacobi_field(*scaled, scaled[2], depth),
-        jacobi_field(*arguments, arguments[2], depth),
+        jacobi_field(x, z, v, v, depth),
+        jacobi_field(matrix, velocity, vectors, vectors, depth),
         strict=True,
     ):
         assert_close(one, factor * other, 1e-9)
@@ -265,15 +266,15 @@ def test_tensors_give_tensors():
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
         tensors = [torch.tensor(array, dtype=dtype) for array in arrays]
         pairs = [
-            (transport(*tensors, 2, rank), transport(*arrays, 2, rank)),
-            (
-                jacobi_field(*tensors, tensors[2], 2, rank)[1],
-                jacobi_field(*arrays, arrays[2], 2, rank)[1],
-            ),
+            (transport(x, z, v, 2, rank), jacobi_field(x, z, v, v, 2, rank)[1])
+            for x, z, v in (tensors, arrays)
         ]
-        layers = [tuple(torch.tensor(w, dtype=dtype) for w in v) for v in (net.factors, velocity)]
+        pairs = list(zip(*pairs, strict=True))
+        layers, moves = (
+            tuple(torch.tensor(w, dtype=dtype) for w in v) for v in (net.factors, velocity)
+        )
         pairs += zip(
-            balanced_transport(*layers, layers[1], 2),
+            balanced_transport(layers, moves, moves, 2),
             balanced_transport(net.factors, velocity, velocity, 2),
             strict=True,
         )
