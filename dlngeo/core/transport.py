@@ -400,38 +400,3 @@ def jacobi_field(
     fields = (variation_point, variation_velocity)
     field, derivative = _carried(matrix, velocity, fields, depth, rank, on_boundary)
     return field, derivative
-
-
-def exp_jacobian(
-    matrix: Array,
-    velocity: Array,
-    depth: float,
-    rank: int | None = None,
-    *,
-    on_boundary: str = "raise",
-) -> Array:
-    r"""Return the derivative of the exponential by the velocity.
-
-    Its entry ``[..., i, j, k, l]`` is the derivative of ``exp_X(Z)_ij`` by ``Z_kl``, the
-    Jacobi field with ``J(0) = 0`` and the basis matrix ``J'(0) = E_kl``. All of them are
-    integrated along one geodesic.
-
-    Parameters and errors as in `transport`.
-
-    Returns
-    -------
-    jacobian : array-like, shape=[..., m, n, m, n]
-
-    References
-    ----------
-    THEORY 3 (own derivation).
-    """
-    x, z, _ = checked_problem(matrix, velocity, depth, rank)
-    shape = x.shape[-2:]
-    batch = numpy.broadcast_shapes(x.shape[:-2], z.shape[:-2])
-    units = numpy.eye(math.prod(shape)).reshape(*shape, *[1] * len(batch), *shape)
-    units = from_numpy(units, matrix)
-    fields, _ = jacobi_field(
-        matrix, velocity, 0 * units, units, depth, rank, on_boundary=on_boundary
-    )
-    return namespace(fields).moveaxis(fields, (0, 1), (-2, -1))

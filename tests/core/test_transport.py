@@ -14,7 +14,7 @@ from dlngeo.core.geodesics import exp, geodesic
 from dlngeo.core.network import differential, end_to_end, moment_map
 from dlngeo.core.observables import flat
 from dlngeo.core.submersion import horizontal_projection
-from dlngeo.core.transport import exp_jacobian, jacobi_field, transport
+from dlngeo.core.transport import jacobi_field, transport
 from tests.core.brute import NETWORKS, assert_close, jacobian, network, product, unflatten
 from tests.core.reference_geodesics import metric_operator, momentum_of
 from tests.core.test_geodesics import (
@@ -223,18 +223,6 @@ def test_at_rest(depth):
     assert_close(derivative, k, 1e-12)
     short = jacobi_field(matrix, 1e-9 * k, e, k, depth)[0]
     assert_close(short, e + k, 1e-8)
-
-
-@pytest.mark.parametrize("depth", [2, INF])
-def test_exp_jacobian(depth):
-    """All derivatives by the velocity at once, in a batch."""
-    points = np.stack([POINTS[name][0] for name in ("identity", "negative")])
-    velocities = np.stack([motion(point) for point in points])
-    found = exp_jacobian(points, velocities, depth)
-    assert found.shape == (2, 3, 3, 3, 3)
-    direction = motion(np.eye(3), 1.0, 9)
-    expected = slopes(lambda t: exp(points, velocities + t * direction, depth))
-    assert_close(np.einsum("bijkl,kl->bij", found, direction), expected, 1e-8)
 
 
 # --- batches, libraries, the boundary, errors ------------------------------------------
