@@ -217,8 +217,9 @@ def plot_geodesic_circles(
     ValueError
         If the tangent vectors are not two independent ones, or a radius is not positive.
     """
-    lengths = numpy.sort(numpy.asarray(radii, dtype=float))
-    if lengths.ndim != 1 or len(lengths) == 0 or not (lengths > 0).all():
+    lengths = numpy.asarray(radii, dtype=float)
+    is_positive = numpy.isfinite(lengths) & (lengths > 0)
+    if lengths.ndim != 1 or len(lengths) == 0 or not is_positive.all():
         raise ValueError(f"radii must be one or more positive numbers, got {radii}.")
     shape = (2, *space.shape)
     plane = numpy.asarray(plane, dtype=float)
@@ -242,9 +243,9 @@ def plot_geodesic_circles(
 
     if axes is None:
         axes = _current_axes()
-    for ray in ends(n_rays, lengths[-1] * numpy.linspace(0, 1, 201)):
+    for ray in ends(n_rays, lengths.max() * numpy.linspace(0, 1, 201)):
         axes.plot(*ray.T, color=colour, lw=0.6, alpha=0.6)
-    for ring in numpy.swapaxes(ends(720, lengths), 0, 1):
+    for ring in numpy.swapaxes(ends(720, numpy.sort(lengths)), 0, 1):
         axes.plot(*numpy.concatenate([ring, ring[:1]]).T, color=colour, lw=1.4)
     axes.plot(*chart(numpy.asarray(base_point)[None]).T, "o", color="black", ms=3.5)
     axes.set_aspect("equal")

@@ -121,13 +121,14 @@ def force(lam: numpy.ndarray, a: numpy.ndarray, b: numpy.ndarray, depth: int) ->
     powers = lam[..., :, None] ** numpy.arange(depth + 1)
     columns = transpose(powers)
     sums = lam[..., :, None] + lam[..., None, :]
-    # Σ_j sign_ij λ_l^j λ_m^{N-1-j} and 2 λ_k^i λ_m^{N-i}, for every i.
-    signed = _signs(depth)[:, :, None] * columns[..., None, depth - 1 :: -1, :]
-    right = powers[..., None, :, :depth] @ signed
-    left = 2 * columns[..., :depth, :, None] * columns[..., depth:0:-1, None, :]
-    a, b = (a / sums)[..., None, :, :], (b / sums)[..., None, :, :]
-    terms = (left * a) @ transpose(right * a) - (left * b) @ transpose(right * b)
-    return terms.sum(axis=-3)
+    # For every i: 2 λ_m^{N-i} Σ_j sign_ij λ_m^{N-1-j} λ_l^j, shape=[..., N, m, l].
+    signed = _signs(depth)[:, None, :] * powers[..., None, :, depth - 1 :: -1]
+    weight = (2 * columns[..., depth:0:-1, :, None] * signed) @ columns[..., None, :depth, :]
+    a, b = a / sums, b / sums
+    rows = a[..., None, :, :] @ (weight * transpose(a)[..., None, :, :])
+    rows -= b[..., None, :, :] @ (weight * transpose(b)[..., None, :, :])
+    # Σ_i λ_k^i times the row k.
+    return numpy.einsum("...ik,...ikl->...kl", columns[..., :depth, :], rows)
 
 
 class DepthRootChart(NamedTuple):
@@ -172,7 +173,10 @@ class DepthRootChart(NamedTuple):
         state = unpack(packed, self.rows, self.columns, self.rank)
         lam, frame = eigh(state.stretch)
         back = transpose(frame)
-        p, c = back @ state.momentum @ frame, back @ state.spin @ frame
+        # The momenta p and c, symmetric and skew, turn together.
+        both = back @ (state.momentum + state.spin) @ frame
+        p = symmetric_part(both)
+        c = both - p
         sums, g, h = kernels(lam, self.depth)
         a, k = p / h, c / sums
         b = k / g
@@ -200,9 +204,10 @@ class DepthRootChart(NamedTuple):
                 null_dot = null_dot + change @ back
             sides.append((end_dot, null_dot))
         (left, left_null), (right, right_null) = sides
-        core = (g / h * p, p_dot, twist - transpose(twist))
-        stretch, momentum, spin = (frame @ part @ back for part in core)
-        moved = State(stretch, momentum, spin, left, right, left_null, right_null)
+        stretch = frame @ (g / h * p) @ back
+        both = frame @ (p_dot + twist - transpose(twist)) @ back
+        momentum = symmetric_part(both)
+        moved = State(stretch, momentum, both - momentum, left, right, left_null, right_null)
         return moved.pack(), lam[..., 0]
 
     def flow(

@@ -175,7 +175,7 @@ def _aligned_factors(
             frame = polar_factor(weight * (frames[p - 1] + frames[p + 1]))
             moved = max(moved, float(abs(frame - frames[p]).max(initial=0)))
             frames[p] = frame
-        if moved < 1e-3:
+        if moved < 1e-2:
             break
     factors = _thin_factors(target, frames[1:-1], depth)
     return factors if depth > 1 else [factors[0][None]]

@@ -15,8 +15,8 @@ CONVERGED = 1e-10
 FINEST = 1e-12
 """Tolerance of the integrations in the last iterations."""
 
-_COARSEST = 1e-8
-_GOAL = 1e-12
+_COARSEST = 1e-10
+_GOAL = 1e-11
 _MOST_ITERATIONS = 40
 
 Miss = Callable[[numpy.ndarray, numpy.ndarray, numpy.ndarray], numpy.ndarray]
@@ -91,10 +91,7 @@ def shoot(
         is_fresh[better] = False
         stale = active[~contracts & ~is_fresh[active] & (share[active] > 0)]
         if len(stale):
-            tolerance = numpy.clip(1e-5 * defect[stale], FINEST, 1e-10)
-            ends[stale] = miss(stale, u[stale], tolerance)
-            defect[stale] = norms(ends[stale])
-            inverse[stale] = _inverse_jacobian(miss, stale, u[stale], ends[stale], tolerance)
+            inverse[stale] = _inverse_jacobian(miss, stale, u[stale], ends[stale])
             is_fresh[stale] = True
     return u, defect
 
@@ -109,17 +106,13 @@ def _updated(inverse: numpy.ndarray, step: numpy.ndarray, change: numpy.ndarray)
 
 
 def _inverse_jacobian(
-    miss: Miss,
-    index: numpy.ndarray,
-    u: numpy.ndarray,
-    ends: numpy.ndarray,
-    tolerance: numpy.ndarray,
+    miss: Miss, index: numpy.ndarray, u: numpy.ndarray, ends: numpy.ndarray
 ) -> numpy.ndarray:
     """Return inverses of Jacobians by differences."""
     size, n = u.shape
     step = 1e-6 * numpy.maximum(1e-2, norms(u))[:, None, None]
     moved = (u[:, None, :] + step * numpy.eye(n)).reshape(-1, n)
-    images = miss(numpy.repeat(index, n), moved, numpy.repeat(tolerance, n))
+    images = miss(numpy.repeat(index, n), moved, numpy.full(size * n, _COARSEST))
     change = (images.reshape(size, n, n) - ends[:, None, :]) / step
     jacobian = numpy.where(numpy.isfinite(change), change, 0.0).swapaxes(-1, -2)
     try:

@@ -9,6 +9,7 @@ import zlib
 
 import geomstats.backend as gs
 import pytest
+from geomstats.test.random import RandomDataGenerator
 
 SIZES = {"n_points": (1, 3), "n_reps": (2,), "n_times": (1, 3)}
 LAWS = {"random", "vec", "shape", "mathprop"}
@@ -55,3 +56,28 @@ def check(test_case, name: str, arguments: dict[str, int], atol: float) -> None:
         law(**arguments, atol=atol)
     else:
         law(**arguments)
+
+
+def partial_identity(m: int, n: int, rank: int):
+    """Return the matrix of a rank whose singular values are one, as near the identity as can be."""
+    return gs.eye(m, rank) @ gs.eye(rank, n)
+
+
+class Neighbourhood(RandomDataGenerator):
+    """Random points near a centre, and vectors short enough to stay inside the space.
+
+    Two random points of ours need not be joined by a path, since square matrices of full rank
+    have two components, nor by one shortest geodesic; and long vectors lead out of a space
+    that ends where a singular value vanishes. The singular values of the centre are one.
+    """
+
+    def __init__(self, space, centre):
+        # geomstats divides random vectors by the amplitude.
+        super().__init__(space, amplitude=8.0)
+        self._centre = centre
+
+    def random_point(self, n_points=1):
+        """Project a centre with noise on the space."""
+        batch = () if n_points == 1 else (n_points,)
+        noise = gs.random.normal(size=(*batch, *self.space.shape))
+        return self.space.projection(self._centre + 0.15 * noise)
