@@ -26,7 +26,7 @@ import numpy
 
 from dlngeo.core.arrays import symmetric_part, transpose
 from dlngeo.core.frames import Blocks, SingularFrames, join, split
-from dlngeo.core.integration import Trajectory, integrate
+from dlngeo.core.integration import Status, Trajectory, integrate
 
 integrate_depth_root: Callable | None = None
 with contextlib.suppress(ImportError):  # Numba is an optional extra
@@ -218,10 +218,50 @@ class DepthRootChart(NamedTuple):
         most_steps: int = 10_000,
     ) -> Trajectory:
         """Follow the geodesic flow; see `dlngeo.core.integration.integrate`."""
+        if self.depth == 2 and self._is_straight(start):
+            return self._straight_flow(start, end)
         if integrate_depth_root is None or self.rank > COMPILED_UP_TO:
             return integrate(self.velocity, start, end, tolerance, most_steps)
         tolerance = numpy.broadcast_to(tolerance, end.shape)
         return Trajectory(*integrate_depth_root(start, end, tolerance, most_steps, tuple(self)))
+
+    def _is_straight(self, start: numpy.ndarray) -> bool:
+        """Tell whether no geodesic of a batch has a momentum but that of ``S``."""
+        state = unpack(start, self.rows, self.columns, self.rank)
+        others = (state.spin, state.left_null, state.right_null)
+        return all(bool((abs(part) <= 1e-15).all()) for part in others)
+
+    def _straight_flow(self, start: numpy.ndarray, end: numpy.ndarray) -> Trajectory:
+        r"""Follow geodesics of depth two without spin, in closed form.
+
+        Horizontal straight lines above: ``S(t)^2 = (I + t z) S^2 (I + t z)`` with ``z`` the
+        solution of ``S z + z S = p``, and frames that rest. Those of positive matrices are the
+        geodesics of Bures and Wasserstein. ``I + t z`` is singular at the boundary.
+
+        References
+        ----------
+        [Che25]; THEORY 3.
+        """
+        state = unpack(start, self.rows, self.columns, self.rank)
+        lam, frame = eigh(state.stretch)
+        back = transpose(frame)
+        z = frame @ (back @ state.momentum @ frame / kernels(lam, 2)[0]) @ back
+        slope = eigh(z)[0][:, 0]
+        boundary = -1 / numpy.where(slope < 0, slope, -1e-300)
+        time = numpy.minimum(end, boundary)
+        square = state.stretch @ state.stretch
+        moved = numpy.eye(self.rank) + time[:, None, None] * z
+        values, frame = eigh(moved @ square @ moved)
+        lam = numpy.sqrt(numpy.maximum(values, 0))
+        rate = z @ square @ moved
+        core = 2 * symmetric_part(transpose(frame) @ rate @ frame)
+        with numpy.errstate(invalid="ignore"):  # at the boundary
+            momentum = frame @ (core / kernels(lam, 2)[1]) @ transpose(frame)
+        stretch = frame * lam[:, None, :] @ transpose(frame)
+        status = numpy.where(boundary <= end, Status.BOUNDARY, Status.ARRIVED)
+        zeros = numpy.zeros(len(start))
+        packed = state._replace(stretch=stretch, momentum=momentum).pack()
+        return Trajectory(packed, time, status, zeros, zeros.astype(int))
 
     def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
         """Return the packed state with the given frames of ``X``, and ``Ẋ`` split in them."""

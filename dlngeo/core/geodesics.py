@@ -133,7 +133,8 @@ class Geodesic:
         trajectory = self._chart.flow(
             start.reshape(-1, start.shape[-1]), length.reshape(-1), TOLERANCE
         )
-        point, velocity = self._chart.leave(trajectory.state)
+        with numpy.errstate(all="ignore"):  # at the boundary; what is lost becomes NaN
+            point, velocity = self._chart.leave(trajectory.state)
         is_lost = (trajectory.status != Status.ARRIVED)[:, None, None]
         # On a geodesic run backwards the velocity is the opposite one.
         direction = numpy.where(flat >= 0, 1.0, -1.0) * self._speed[..., None]

@@ -6,9 +6,9 @@ from scipy.integrate import solve_ivp
 
 from dlngeo.core import depth_root
 from dlngeo.core.depth_root import DepthRootChart, force, kernels
-from dlngeo.core.frames import singular_frames, split
+from dlngeo.core.frames import Blocks, singular_frames, split
 from dlngeo.core.infinite_depth import LogarithmicChart
-from dlngeo.core.integration import Status, integrate
+from dlngeo.core.integration import Status, Trajectory, integrate
 from tests.core.brute import assert_close
 
 FINITE = [
@@ -99,8 +99,9 @@ def test_compiled_loops_do_the_same(chart):
     ends = np.linspace(0.0, 6.0, 40)
     tolerance = np.full(40, 1e-9)
     expected = integrate(chart.velocity, states, ends, tolerance)
-    found = chart.flow(states, ends, tolerance)
     assert depth_root.integrate_depth_root is not None
+    arguments = (states, ends, tolerance, 10_000, tuple(chart))
+    found = Trajectory(*depth_root.integrate_depth_root(*arguments))
     np.testing.assert_array_equal(found.status, expected.status)
     assert {Status.ARRIVED, Status.BOUNDARY} >= set(found.status.tolist())
     assert_close(found.time, expected.time, 1e-7, 1.0)
@@ -116,6 +117,26 @@ def test_without_compiled_loops(monkeypatch):
     compiled = chart.flow(states, ends, 1e-10)
     monkeypatch.setattr(depth_root, "integrate_depth_root", None)
     assert_close(chart.flow(states, ends, 1e-10).state, compiled.state, 1e-8)
+
+
+def test_straight_lines_of_depth_two():
+    """In closed form as by integration: points, velocities, the time of the boundary."""
+    chart = DepthRootChart(4, 3, 3, 2)
+    frames = singular_frames(np.random.default_rng(4).standard_normal((6, 4, 3)), 3)
+    core = np.random.default_rng(5).standard_normal((6, 3, 3))
+    core = core + core.swapaxes(-1, -2)
+    zero = np.zeros((6, 4, 3))
+    states = chart.enter(frames, Blocks(core, left_null=zero))
+    ends = np.array([0.0, 0.1, 0.2, 0.4, 5.0, 5.0])
+    found, expected = (
+        chart.flow(states, ends, 1e-12),
+        integrate(chart.velocity, states, ends, 1e-12),
+    )
+    np.testing.assert_array_equal(found.status, expected.status)
+    assert_close(found.time, expected.time, 1e-9, 1.0)
+    arrived = found.status == Status.ARRIVED
+    assert arrived.sum() in range(2, 6)
+    assert_close(found.state[arrived], expected.state[arrived], 1e-9, 1.0)
 
 
 # --- the charts -------------------------------------------------------------------------
