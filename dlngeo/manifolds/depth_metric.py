@@ -187,6 +187,7 @@ class DepthMetric(RiemannianMetric):
         [Che25]; THEORY 3; see `dlngeo.core.geodesics`.
         """
         check_shape(base_point, self._space.shape)
+        check_shape(tangent_vec, self._space.shape)
         return geodesics.exp(
             base_point, tangent_vec, self.depth, self._space.rank, on_boundary=on_boundary
         )
@@ -248,6 +249,7 @@ class DepthMetric(RiemannianMetric):
         squared_dist : array-like, shape=[...]
         """
         check_shape(point_a, self._space.shape)
+        check_shape(point_b, self._space.shape)
         return logarithm.squared_dist(point_a, point_b, self.depth, self._space.rank)
 
     def geodesic(
