@@ -143,7 +143,10 @@ class Geodesic:
         for matrix, scale in ((point, unit), (velocity, unit * direction[..., None, None])):
             matrix = numpy.where(is_lost, numpy.nan, matrix)
             matrix = scale * matrix.reshape(*shape, *matrix.shape[-2:])
-            results.append(from_numpy(self._restored(matrix, times.ndim), self._like))
+            bases = [basis if basis is None else basis[..., None, :, :] for basis in self._bases]
+            matrix = extended(matrix, *bases)
+            matrix = matrix if times.ndim else matrix[..., 0, :, :]
+            results.append(from_numpy(matrix, self._like))
         reached = (
             trajectory.time.reshape(shape)
             / numpy.where(self._speed == 0, 1, self._speed)[..., None]
@@ -154,15 +157,6 @@ class Geodesic:
         if times.ndim == 0:
             info = [array[..., 0] for array in info]
         return Positions(*results, *info)
-
-    def _restored(self, matrix: numpy.ndarray, time_ndim: int) -> numpy.ndarray:
-        """Undo the compression to the subspaces in which the geodesics stay."""
-        left, right = self._bases
-        if left is not None:
-            matrix = left[..., None, :, :] @ matrix
-        if right is not None:
-            matrix = matrix @ transpose(right)[..., None, :, :]
-        return matrix if time_ndim else matrix[..., 0, :, :]
 
 
 def check_arrival(status: numpy.ndarray, end: numpy.ndarray) -> None:
@@ -264,21 +258,29 @@ def _compressed(
     """
     left_null = tangent.left_null
     right_null = None if tangent.right_null is None else transpose(tangent.right_null)
-    left, left_null, left_basis = _restricted(frames.left, left_null)
-    right, right_null, right_basis = _restricted(frames.right, right_null)
+    left, left_null, left_basis = restricted(frames.left, left_null)
+    right, right_null, right_basis = restricted(frames.right, right_null)
     tangent = Blocks(tangent.core, left_null, None if right_null is None else transpose(right_null))
     return SingularFrames(left, frames.sigma, right), tangent, (left_basis, right_basis)
 
 
-def _restricted(
-    frame: numpy.ndarray, null: numpy.ndarray | None
+def restricted(
+    frame: numpy.ndarray, other: numpy.ndarray | None
 ) -> tuple[numpy.ndarray, numpy.ndarray | None, numpy.ndarray | None]:
+    """Return columns in a basis of their common span, and the basis, if that is smaller."""
     rows, rank = frame.shape[-2:]
-    if null is None or rows <= 2 * rank:
-        return frame, null, None
-    both = numpy.concatenate([frame + 0 * null, null], axis=-1)
-    basis = numpy.linalg.qr(both)[0]
-    return transpose(basis) @ frame, transpose(basis) @ null, basis
+    if other is None or rows <= 2 * rank:
+        return frame, other, None
+    basis = numpy.linalg.qr(numpy.concatenate([frame + 0 * other, other], axis=-1))[0]
+    return transpose(basis) @ frame, transpose(basis) @ other, basis
+
+
+def extended(
+    matrix: numpy.ndarray, left: numpy.ndarray | None, right: numpy.ndarray | None
+) -> numpy.ndarray:
+    """Return a matrix in the entries from which `restricted` took it."""
+    matrix = matrix if left is None else left @ matrix
+    return matrix if right is None else matrix @ transpose(right)
 
 
 def exp(

@@ -24,7 +24,7 @@ from dlngeo.core.frames import (
     singular_frames,
     split,
 )
-from dlngeo.core.geodesics import Chart, chart_of, checked_problem
+from dlngeo.core.geodesics import Chart, chart_of, checked_problem, extended, restricted
 from dlngeo.core.integration import Status
 from dlngeo.core.jacobi import depth_kernel, log_mean_kernel
 from dlngeo.core.network import differential, end_to_end
@@ -263,9 +263,12 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     if rows == columns == rank:
         _check_components(x, y)
     unit = source.sigma[:, :1]
-    source = source._replace(sigma=source.sigma / unit)
-    target = target._replace(sigma=target.sigma / unit)
-    chart = chart_of(rows, columns, rank, depth)
+    # A shortest geodesic stays in the common spans: reflections at them keep its ends.
+    left, target_left, left_basis = restricted(source.left, target.left)
+    right, target_right, right_basis = restricted(source.right, target.right)
+    source = SingularFrames(left, source.sigma / unit, right)
+    target = SingularFrames(target_left, target.sigma / unit, target_right)
+    chart = chart_of(left.shape[-2], right.shape[-2], rank, depth)
     pairs = _pairs(source, target, depth)
     layers = _DEEP if depth == numpy.inf else int(depth)
     eye = numpy.broadcast_to(numpy.eye(rank), (len(x), rank, rank))
@@ -303,7 +306,8 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
             keep(tried, *_by_continuation(chart, pairs.take(tried), here, there, depth))
     is_found = numpy.isfinite(best)
     tangent = pairs.tangent(velocity)
-    result = unit[:, :, None] * join(tangent, source.left, source.right)
+    result = extended(join(tangent, source.left, source.right), left_basis, right_basis)
+    result = unit[:, :, None] * result
     scale = 1.0 if depth == numpy.inf else unit[:, 0] ** (1 / depth)
     length = numpy.where(is_found, best * scale, numpy.nan)
     return Connection(
