@@ -59,15 +59,20 @@ def _product_transposed(a, b, out, lanes):
 def _diagonalise(s, v, lanes):
     """Turn symmetric ``s`` to diagonal form by cyclic Jacobi rotations, gathered in ``v``."""
     rank = s.shape[0]
+    cosine, sine = numpy.empty(lanes), numpy.empty(lanes)
+    off, whole = numpy.empty(lanes), numpy.empty(lanes)
     for _ in range(30):
+        for e in range(lanes):
+            off[e], whole[e] = 0.0, 1e-300
+        for i in range(rank):
+            for e in range(lanes):
+                whole[e] += s[i, i, e] ** 2
+            for j in range(i):
+                for e in range(lanes):
+                    off[e] += s[i, j, e] ** 2
         worst = 0.0
         for e in range(lanes):
-            off, whole = 0.0, 1e-300
-            for i in range(rank):
-                whole += s[i, i, e] ** 2
-                for j in range(i):
-                    off += s[i, j, e] ** 2
-            worst = max(worst, off / whole)
+            worst = max(worst, off[e] / whole[e])
         # A sweep squares what is left, up to round-off. NaN ends the loop as well.
         if not worst > 1e-32:
             return
@@ -76,24 +81,26 @@ def _diagonalise(s, v, lanes):
                 for e in range(lanes):
                     entry = s[i, j, e]
                     gap = s[i, i, e] - s[j, j, e]
-                    root = numpy.sqrt(gap * gap + 4 * entry * entry)
-                    t = 2 * entry / (gap + (root if gap >= 0 else -root) + 1e-300)
-                    cosine = 1 / numpy.sqrt(1 + t * t)
-                    sine = t * cosine
-                    s[j, j, e] -= t * entry
-                    s[i, i, e] += t * entry
+                    root = numpy.copysign(numpy.sqrt(gap * gap + 4 * entry * entry), gap)
+                    tangent = 2 * entry / (gap + root + numpy.copysign(1e-300, gap))
+                    cosine[e] = 1 / numpy.sqrt(1 + tangent * tangent)
+                    sine[e] = tangent * cosine[e]
+                    s[j, j, e] -= tangent * entry
+                    s[i, i, e] += tangent * entry
                     s[i, j, e] = 0.0
                     s[j, i, e] = 0.0
-                    for k in range(rank):
-                        if k != i and k != j:
+                for k in range(rank):
+                    if k != i and k != j:
+                        for e in range(lanes):
                             one, other = s[k, j, e], s[k, i, e]
-                            s[k, j, e] = cosine * one - sine * other
+                            s[k, j, e] = cosine[e] * one - sine[e] * other
+                            s[k, i, e] = sine[e] * one + cosine[e] * other
                             s[j, k, e] = s[k, j, e]
-                            s[k, i, e] = sine * one + cosine * other
                             s[i, k, e] = s[k, i, e]
+                    for e in range(lanes):
                         one, other = v[k, j, e], v[k, i, e]
-                        v[k, j, e] = cosine * one - sine * other
-                        v[k, i, e] = sine * one + cosine * other
+                        v[k, j, e] = cosine[e] * one - sine[e] * other
+                        v[k, i, e] = sine[e] * one + cosine[e] * other
         if worst < 1e-17:
             return
 
@@ -184,7 +191,7 @@ def _velocity(y, out, gap, v, rows, columns, rank, depth):
     sums, turn, spin = numpy.empty(square), numpy.empty(square), numpy.empty(square)
     a, b, s_dot = numpy.empty(square), numpy.empty(square), numpy.empty(square)
     p_dot, twist, product = numpy.empty(square), numpy.empty(square), numpy.empty(square)
-    powers = numpy.empty((depth + 1, rank, lanes))
+    powers, total = numpy.empty((depth + 1, rank, lanes)), numpy.empty(lanes)
     weights = numpy.empty((depth, rank, rank, lanes))
     _product(stretch, v, product, lanes)
     _transposed_product(v, product, s, lanes)
@@ -208,27 +215,38 @@ def _velocity(y, out, gap, v, rows, columns, rank, depth):
         for i in range(depth):
             for e in range(lanes):
                 powers[i + 1, k, e] = powers[i, k, e] * s[k, k, e]
+    # a, b, A and the velocity of S, symmetric or skew.
     for k in range(rank):
-        for l in range(rank):
+        for l in range(k, rank):
             for e in range(lanes):
-                h = 0.0
-                for i in range(depth):
-                    h += powers[i, k, e] * powers[depth - 1 - i, l, e]
+                total[e] = powers[depth - 1, k, e]
+            for i in range(depth - 1):
+                for e in range(lanes):
+                    total[e] += powers[i, k, e] * powers[depth - 1 - i, l, e]
+            for e in range(lanes):
+                h = total[e]
                 both = s[k, k, e] + s[l, l, e]
-                g = (powers[depth, k, e] + powers[depth, l, e]) / both
+                sigmas = powers[depth, k, e] + powers[depth, l, e]
+                per_sum, per_h = 1 / both, 1 / h
                 sums[k, l, e] = both
-                spin[k, l, e] = c[k, l, e] / both
-                a[k, l, e] = p[k, l, e] / (h * both)
-                b[k, l, e] = spin[k, l, e] / (g * both)
+                spin[k, l, e] = c[k, l, e] * per_sum
+                a[k, l, e] = p[k, l, e] * per_h * per_sum
+                b[k, l, e] = spin[k, l, e] / sigmas
                 turn[k, l, e] = h * b[k, l, e]
-                s_dot[k, l, e] = g / h * p[k, l, e]
+                s_dot[k, l, e] = sigmas * per_sum * per_h * p[k, l, e]
+            for e in range(lanes):
+                sums[l, k, e], a[l, k, e] = sums[k, l, e], a[k, l, e]
+                s_dot[l, k, e] = s_dot[k, l, e]
+                if k != l:
+                    spin[l, k, e], b[l, k, e] = -spin[k, l, e], -b[k, l, e]
+                    turn[l, k, e] = -turn[k, l, e]
     for l in range(rank):
         for m in range(rank):
             for e in range(lanes):
-                total = 0.0
-                for j in range(depth - 1):
-                    total -= powers[j, l, e] * powers[depth - 1 - j, m, e]
-                weights[0, l, m, e] = total
+                weights[0, l, m, e] = 0.0
+            for j in range(depth - 1):
+                for e in range(lanes):
+                    weights[0, l, m, e] -= powers[j, l, e] * powers[depth - 1 - j, m, e]
             for i in range(depth - 1):
                 for e in range(lanes):
                     weights[i + 1, l, m, e] = (
@@ -243,11 +261,14 @@ def _velocity(y, out, gap, v, rows, columns, rank, depth):
                 p_dot[k, l, e] = -product[k, l, e] - product[l, k, e]
             for m in range(rank):
                 for e in range(lanes):
-                    kernel = 0.0
-                    for i in range(depth):
-                        kernel += powers[i, k, e] * powers[depth - i, m, e] * weights[i, l, m, e]
+                    total[e] = powers[depth, m, e] * weights[0, l, m, e]
+                for i in range(1, depth):
+                    for e in range(lanes):
+                        power = powers[i, k, e] * powers[depth - i, m, e]
+                        total[e] += power * weights[i, l, m, e]
+                for e in range(lanes):
                     pair = a[k, m, e] * a[l, m, e] - b[k, m, e] * b[l, m, e]
-                    p_dot[k, l, e] -= 2 * kernel * pair
+                    p_dot[k, l, e] -= 2 * total[e] * pair
             for e in range(lanes):
                 p_dot[l, k, e] = p_dot[k, l, e]
     for k in range(rank):

@@ -77,8 +77,8 @@ class Geodesic:
     """
 
     _chart: Chart
-    _start: numpy.ndarray
-    _reversed: numpy.ndarray
+    _frames: SingularFrames
+    _tangent: Blocks
     _speed: numpy.ndarray
     _unit: numpy.ndarray
     _bases: tuple[numpy.ndarray | None, numpy.ndarray | None]
@@ -123,12 +123,14 @@ class Geodesic:
         times = numpy.asarray(to_numpy(t), dtype=float)
         if times.ndim > 1 or not numpy.isfinite(times).all():
             raise ValueError(f"times must be one finite number or a list of them, got {t}.")
-        batch = self._start.shape[:-1]
+        batch = self._speed.shape
         flat = times.reshape(-1)
         shape = (*batch, len(flat))
-        start = numpy.where(
-            (flat >= 0)[:, None], self._start[..., None, :], self._reversed[..., None, :]
-        )
+        start = self._chart.enter(self._frames, self._tangent)[..., None, :]
+        if (flat < 0).any():
+            backwards = self._chart.enter(self._frames, _scaled(self._tangent, -1.0))
+            start = numpy.where((flat >= 0)[:, None], start, backwards[..., None, :])
+        start = numpy.broadcast_to(start, (*shape, start.shape[-1]))
         length = self._speed[..., None] * abs(flat)
         trajectory = self._chart.flow(
             start.reshape(-1, start.shape[-1]), length.reshape(-1), TOLERANCE
@@ -227,10 +229,8 @@ def geodesic(
     # In units of arc length; a vanishing velocity stays what it is.
     pace = numpy.where(speed == 0, 1, speed)[..., None, None]
     tangent = _scaled(tangent, 1 / pace)
-    start = chart.enter(frames, tangent)
-    backwards = chart.enter(frames, _scaled(tangent, -1.0))
-    unit = numpy.broadcast_to(unit, start.shape[:-1])
-    return Geodesic(chart, start, backwards, speed, unit, bases, like, on_boundary)
+    unit = numpy.broadcast_to(unit, speed.shape)
+    return Geodesic(chart, frames, tangent, speed, unit, bases, like, on_boundary)
 
 
 def _scaled(tangent: Blocks, factor: Any) -> Blocks:

@@ -47,44 +47,13 @@ BELOW_FULL_RANK = (
     "below full rank the matrix in ambient coordinates is semidefinite; tested for full rank "
     "alone, below"
 )
-NOT_OF_MATRICES = {
+EXEMPT = {
     "test_covariant_riemann_tensor_bianchi_identity": INTRINSIC,
     "test_covariant_riemann_tensor_is_interchange_symmetric": INTRINSIC,
     "test_covariant_riemann_tensor_is_skew_symmetric_1": INTRINSIC,
     "test_covariant_riemann_tensor_is_skew_symmetric_2": INTRINSIC,
     "test_geodesic_equation_vec": INTRINSIC,
     "test_metric_matrix_is_spd": BELOW_FULL_RANK,
-}
-
-GEODESICS = "exponential, logarithm and transport are not implemented"
-NOT_OF_FACTORS = NOT_OF_MATRICES | {
-    name: GEODESICS
-    for name in [
-        "test_dist_is_log_norm",
-        "test_dist_is_positive",
-        "test_dist_is_symmetric",
-        "test_dist_point_to_itself_is_zero",
-        "test_dist_triangle_inequality",
-        "test_exp_after_log",
-        "test_exp_belongs",
-        "test_exp_geodesic_ivp",
-        "test_geodesic_boundary_points",
-        "test_geodesic_bvp_belongs",
-        "test_geodesic_bvp_reverse",
-        "test_geodesic_bvp_vec",
-        "test_geodesic_ivp_belongs",
-        "test_geodesic_ivp_vec",
-        "test_log_after_exp",
-        "test_log_is_tangent",
-        "test_parallel_transport_bvp_norm",
-        "test_parallel_transport_bvp_transported_is_tangent",
-        "test_parallel_transport_bvp_vec",
-        "test_parallel_transport_ivp_norm",
-        "test_parallel_transport_ivp_transported_is_tangent",
-        "test_parallel_transport_ivp_vec",
-        "test_squared_dist_is_positive",
-        "test_squared_dist_is_symmetric",
-    ]
 }
 
 
@@ -119,7 +88,7 @@ class MetricCase(RiemannianMetricTestCase):
         self.data_generator = Neighbourhood(space, centre)
 
 
-@pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=NOT_OF_FACTORS))
+@pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=EXEMPT))
 @pytest.mark.parametrize(("widths", "rank"), NETWORKS)
 def test_balanced_metric(widths, rank, law, arguments):
     space = total_space(widths, rank)
@@ -127,7 +96,7 @@ def test_balanced_metric(widths, rank, law, arguments):
     check(MetricCase(space, centre), law, arguments, ATOL)
 
 
-@pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=NOT_OF_MATRICES))
+@pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=EXEMPT))
 @pytest.mark.parametrize(("shape", "rank", "depth"), MATRICES)
 def test_depth_metric(shape, rank, depth, law, arguments):
     space = FixedRankMatrices(*shape, rank=rank).equip_with_metric(DepthMetric, depth=depth)
@@ -208,7 +177,8 @@ class QuotientComparisonCase(RiemannianMetricComparisonTestCase):
         self.space = FixedRankMatrices(widths[-1], widths[0], rank=rank, equip=False)
         self.space.equip_with_metric(QuotientMetric, total_space=total_space(widths, rank))
         self.other_space = base_space(widths, rank)
-        self.data_generator = RandomDataGenerator(self.space)
+        centre = partial_identity(widths[-1], widths[0], rank)
+        self.data_generator = Neighbourhood(self.space, centre)
         self.point_transformer = IdentityPointTransformer()
 
 
@@ -219,12 +189,30 @@ class QuotientComparisonCase(RiemannianMetricComparisonTestCase):
         "test_norm_random",
         "test_squared_norm_random",
         "test_normalize_random",
+        "test_exp_random",
     ],
 )
 @pytest.mark.parametrize("n_points", [1, 3])
 @pytest.mark.parametrize(("widths", "rank"), NETWORKS)
 def test_quotient_metric_is_depth_metric(widths, rank, n_points, law):
     check(QuotientComparisonCase(widths, rank), law, {"n_points": n_points}, ATOL)
+
+
+@pytest.mark.parametrize(("widths", "rank"), NETWORKS)
+def test_geodesics_of_the_quotient_metric(widths, rank):
+    arguments = {"n_points": 3, "n_times": 3}
+    check(QuotientComparisonCase(widths, rank), "test_geodesic_ivp_random", arguments, ATOL)
+
+
+@pytest.mark.parametrize(("widths", "rank"), NETWORKS)
+def test_quotient_metric_measures_distances_from_above(widths, rank):
+    """It takes the distance to the point that `align` finds, chordally nearest in the orbit."""
+    case = QuotientComparisonCase(widths, rank)
+    gs.random.seed(0)
+    start, end = case.data_generator.random_point(4), case.data_generator.random_point(4)
+    excess = case.space.metric.dist(start, end) - case.other_space.metric.dist(start, end)
+    assert gs.all(excess > -ATOL)
+    assert gs.all(excess < 1e-4)
 
 
 def test_depth_2_is_twice_bures_wasserstein():
