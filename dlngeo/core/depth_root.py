@@ -215,7 +215,7 @@ class DepthRootChart(NamedTuple):
         start: numpy.ndarray,
         end: numpy.ndarray,
         tolerance: float | numpy.ndarray,
-        most_steps: int = 10_000,
+        most_steps: int = 2_000,
     ) -> Trajectory:
         """Follow the geodesic flow; see `dlngeo.core.integration.integrate`."""
         if self.depth == 2 and self._is_straight(start):

@@ -40,7 +40,7 @@ class FlatChart(NamedTuple):
         start: numpy.ndarray,
         end: numpy.ndarray,
         tolerance: float | numpy.ndarray,
-        most_steps: int = 10_000,
+        most_steps: int = 2_000,
     ) -> Trajectory:
         """Follow the straight lines; see `dlngeo.core.integration.integrate`.
 

@@ -168,7 +168,7 @@ def check_arrival(status: numpy.ndarray, end: numpy.ndarray) -> None:
         first = lost[0]
         many = f" ({len(lost)} of {status.size} geodesics end so)" if status.size > 1 else ""
         raise ValueError(
-            f"the geodesic ends at time {end.flat[first]:.6g}: it "
+            f"the geodesic ends at time {end.flat[first]:.6g}: "
             f"{Status(status.flat[first]).remedy}{many}"
         )
 

@@ -129,7 +129,7 @@ class LogarithmicChart(NamedTuple):
         start: numpy.ndarray,
         end: numpy.ndarray,
         tolerance: float | numpy.ndarray,
-        most_steps: int = 10_000,
+        most_steps: int = 2_000,
     ) -> Trajectory:
         """Follow the geodesic flow; see `dlngeo.core.integration.integrate`."""
         return integrate(self.velocity, start, end, tolerance, most_steps)

@@ -35,8 +35,8 @@ class Status(enum.IntEnum):
     def remedy(self) -> str:
         """What it means, and what to do about it."""
         return {
-            Status.ARRIVED: "arrived at the end.",
-            Status.BOUNDARY: "reached the boundary of the space, where a singular value "
+            Status.ARRIVED: "it arrived at the end.",
+            Status.BOUNDARY: "it reached the boundary of the space, where a singular value "
             "vanishes: the metric is incomplete; shorten the velocity.",
             Status.STALLED: "the step size fell to round-off: the path passes too near to the "
             "boundary of the space; shorten the velocity or raise the tolerance.",
@@ -73,7 +73,7 @@ def integrate(
     state: numpy.ndarray,
     end: numpy.ndarray,
     tolerance: float | numpy.ndarray,
-    most_steps: int = 10_000,
+    most_steps: int = 2_000,
 ) -> Trajectory:
     """Integrate a batch of autonomous systems from time zero to an end for each.
 

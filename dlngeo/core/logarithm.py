@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy
+from scipy import linalg
 
 from dlngeo.core.arrays import Array, Primitive, from_numpy, namespace, refuse, transpose
 from dlngeo.core.basis import complement
@@ -34,8 +35,10 @@ from dlngeo.core.shooting import CONVERGED, Miss, norms, shoot
 _MOST_STEPS = 100
 _SWEEPS = 30
 _STAGES = 12
-# The first guess at infinite depth is that of a deep network.
-_DEEP = 8
+# The first guess for deeper networks, and at infinite depth, is that of this depth.
+_DEEPEST = 8
+# Where all guesses fail by symmetry, the second point is turned by about this angle.
+_NUDGE = 0.3
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,10 @@ def _miss(chart: Chart, pairs: _Pairs) -> Miss:
         chosen = pairs.take(index)
         length = norms(u)
         pace = numpy.where(length == 0, 1, length)
-        start = chart.enter(chosen.source, chosen.tangent(u / pace[:, None]))
-        trajectory = chart.flow(start, length, tolerance, _MOST_STEPS)
-        ends = chart.displacement(trajectory.state, chosen.target)
+        with numpy.errstate(all="ignore"):  # a shot may go wild
+            start = chart.enter(chosen.source, chosen.tangent(u / pace[:, None]))
+            trajectory = chart.flow(start, length, tolerance, _MOST_STEPS)
+            ends = chart.displacement(trajectory.state, chosen.target)
         is_arrived = (trajectory.status == Status.ARRIVED)[:, None]
         return numpy.where(is_arrived, _flattened(ends, chosen.target_nulls), numpy.inf)
 
@@ -179,6 +183,25 @@ def _aligned_factors(
             break
     factors = _thin_factors(target, frames[1:-1], depth)
     return factors if depth > 1 else [factors[0][None]]
+
+
+def _chords(
+    source: SingularFrames, target: SingularFrames, depth: int
+) -> tuple[list[numpy.ndarray], list[numpy.ndarray]]:
+    """Return balanced factors of the first points, and chords to those of the second ones."""
+    batch, rank = source.sigma.shape
+    eye = numpy.broadcast_to(numpy.eye(rank), (batch, rank, rank))
+    factors = _thin_factors(source, [eye] * (depth - 1), depth)
+    aligned = _aligned_factors(source, target, depth)
+    return factors, [after - before for before, after in zip(factors, aligned, strict=True)]
+
+
+def _nudged(frames: SingularFrames) -> SingularFrames:
+    """Return frames turned a little, always in the same direction."""
+    rows = frames.left.shape[-2]
+    turn = numpy.random.default_rng(0).standard_normal((rows, rows))
+    turn = _NUDGE * (turn - turn.T) / (2 * rows) ** 0.5
+    return frames._replace(left=linalg.expm(turn) @ frames.left)
 
 
 def _inverse_jacobian_of_chart(chart: Chart, pairs: _Pairs) -> numpy.ndarray:
@@ -270,13 +293,8 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     target = SingularFrames(target_left, target.sigma / unit, target_right)
     chart = chart_of(left.shape[-2], right.shape[-2], rank, depth)
     pairs = _pairs(source, target, depth)
-    layers = _DEEP if depth == numpy.inf else int(depth)
-    eye = numpy.broadcast_to(numpy.eye(rank), (len(x), rank, rank))
-    factors = _thin_factors(source, [eye] * (layers - 1), layers)
-    chord = [
-        after - before
-        for before, after in zip(factors, _aligned_factors(source, target, layers), strict=True)
-    ]
+    layers = int(min(depth, _DEEPEST))
+    factors, chord = _chords(source, target, layers)
     starts = pairs.coordinates(_velocity(source, factors, chord))
     best = numpy.full(len(x), numpy.inf)
     residual = numpy.full(len(x), numpy.inf)
@@ -299,6 +317,15 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
             chosen = pairs.take(tried)
             inverse = _inverse_jacobian_of_chart(chart, chosen)
             keep(tried, *shoot(_miss(chart, chosen), start[tried], inverse))
+    tried = numpy.flatnonzero(~numpy.isfinite(best))
+    if len(tried) and depth > 1:
+        chosen = pairs.take(tried)
+        _, turned = _chords(chosen.source, _nudged(chosen.target), layers)
+        inverse = _inverse_jacobian_of_chart(chart, chosen)
+        for start in chosen.coordinates(
+            _velocity(chosen.source, [w[tried] for w in factors], turned)
+        ):
+            keep(tried, *shoot(_miss(chart, chosen), start, inverse))
     for count in range(len(starts)):
         tried = numpy.flatnonzero(~numpy.isfinite(best))
         if len(tried):

@@ -477,3 +477,18 @@ def test_reference_operator_is_symmetric():
         one = np.sum(q * metric_operator(matrix, p, depth))
         assert one == pytest.approx(np.sum(p * metric_operator(matrix, q, depth)), rel=1e-12)
         assert np.sum(p * metric_operator(matrix, p, depth)) > 0
+
+
+@pytest.mark.parametrize("angle", [np.pi / 2, 3.0, np.pi])
+@pytest.mark.parametrize("depth", [2, 3, 10, INF])
+def test_scaled_rotations_are_a_flat_cone(depth, angle):
+    """Of angle ``2π/N``, a cylinder at ``N = ∞``; at ``π`` both ways round are as short."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    expected = 2**0.5 * angle
+    if depth != INF:
+        expected = (2 * depth) ** 0.5 * 2 * np.sin(angle / (2 * depth))
+    assert dist(np.eye(2), turn, depth) == pytest.approx(expected, rel=1e-10)
+    space = np.eye(3)
+    space[1:, 1:] = turn
+    if depth != 10:
+        assert dist(np.eye(3), space, depth) == pytest.approx(expected, rel=1e-10)

@@ -58,9 +58,9 @@ def check(test_case, name: str, arguments: dict[str, int], atol: float) -> None:
         law(**arguments)
 
 
-def partial_identity(m: int, n: int, rank: int):
+def partial_identity(shape: tuple[int, int], rank: int):
     """Return the matrix of a rank whose singular values are one, as near the identity as can be."""
-    return gs.eye(m, rank) @ gs.eye(rank, n)
+    return gs.eye(shape[0], rank) @ gs.eye(rank, shape[1])
 
 
 class Neighbourhood(RandomDataGenerator):

@@ -92,7 +92,7 @@ class MetricCase(RiemannianMetricTestCase):
 @pytest.mark.parametrize(("widths", "rank"), NETWORKS)
 def test_balanced_metric(widths, rank, law, arguments):
     space = total_space(widths, rank)
-    centre = space.fiber_bundle.lift(partial_identity(widths[-1], widths[0], rank))
+    centre = space.fiber_bundle.lift(partial_identity((widths[-1], widths[0]), rank))
     check(MetricCase(space, centre), law, arguments, ATOL)
 
 
@@ -100,7 +100,7 @@ def test_balanced_metric(widths, rank, law, arguments):
 @pytest.mark.parametrize(("shape", "rank", "depth"), MATRICES)
 def test_depth_metric(shape, rank, depth, law, arguments):
     space = FixedRankMatrices(*shape, rank=rank).equip_with_metric(DepthMetric, depth=depth)
-    check(MetricCase(space, partial_identity(*shape, rank)), law, arguments, ATOL)
+    check(MetricCase(space, partial_identity(shape, rank)), law, arguments, ATOL)
 
 
 @pytest.mark.parametrize("n_points", [1, 3])
@@ -177,7 +177,7 @@ class QuotientComparisonCase(RiemannianMetricComparisonTestCase):
         self.space = FixedRankMatrices(widths[-1], widths[0], rank=rank, equip=False)
         self.space.equip_with_metric(QuotientMetric, total_space=total_space(widths, rank))
         self.other_space = base_space(widths, rank)
-        centre = partial_identity(widths[-1], widths[0], rank)
+        centre = partial_identity((widths[-1], widths[0]), rank)
         self.data_generator = Neighbourhood(self.space, centre)
         self.point_transformer = IdentityPointTransformer()
 
