@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from peers import HamiltonianIntegrator
 
+from dlngeo.core import depth_root
 from dlngeo.core.geodesics import exp
 from dlngeo.core.logarithm import log
 
@@ -143,6 +144,20 @@ def main() -> None:
     own = measured(own_log, [(batch.matrix, batch.end, batch.velocity)])
     spent, error = measured(matched("log", near, own[1]), near)
     row("200 logs of near pairs", 3, own, (200 * spent, error))
+
+    print("\nthe same without compiled loops (extra `fast`), in place of the peer\n")
+    compiled = depth_root.integrate_depth_root
+    for size in (3, 5, 10):
+        base = problems(size, 0.5, 5, rng)
+        batch = turned(base, 1000, rng)
+        for name, cases in (
+            ("exp", [(p.matrix, p.velocity, p.end) for p in base]),
+            ("1000 exps", [(batch.matrix, batch.velocity, batch.end)]),
+        ):
+            own = measured(own_exp, cases)
+            depth_root.integrate_depth_root = None
+            row(name, size, own, measured(own_exp, cases))
+            depth_root.integrate_depth_root = compiled
 
 
 if __name__ == "__main__":

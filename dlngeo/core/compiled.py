@@ -56,11 +56,10 @@ def _product_transposed(a, b, out, lanes):
 
 
 @_compiled
-def _diagonalise(s, v, lanes):
+def _diagonalise(s, v, rows, lanes):
     """Turn symmetric ``s`` to diagonal form by cyclic Jacobi rotations, gathered in ``v``."""
     rank = s.shape[0]
-    cosine, sine = numpy.empty(lanes), numpy.empty(lanes)
-    off, whole = numpy.empty(lanes), numpy.empty(lanes)
+    cosine, sine, off, whole = rows[0], rows[1], rows[2], rows[3]
     for _ in range(30):
         for e in range(lanes):
             off[e], whole[e] = 0.0, 1e-300
@@ -176,26 +175,24 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
 
 
 @_compiled
-def _velocity(y, out, gap, v, rows, columns, rank, depth):
+def _velocity(y, out, gap, v, shape, work, powers, lines):
     """Set velocities and gaps as `dlngeo.core.depth_root.DepthRootChart.velocity` does.
 
-    The eigenframes ``v`` of the last call are where the rotations start.
+    The eigenframes ``v`` of the last call are where the rotations start. The last three
+    arguments are room to work in.
     """
+    rows, columns, rank, depth = shape
     stretch, momentum, skew, left, right, left_null, right_null = _views(y, rows, columns, rank)
     s_out, p_out, c_out, left_out, right_out, left_null_out, right_null_out = _views(
         out, rows, columns, rank
     )
     lanes = y.shape[1]
-    square = (rank, rank, lanes)
-    s, p, c = numpy.empty(square), numpy.empty(square), numpy.empty(square)
-    sums, turn, spin = numpy.empty(square), numpy.empty(square), numpy.empty(square)
-    a, b, s_dot = numpy.empty(square), numpy.empty(square), numpy.empty(square)
-    p_dot, twist, product = numpy.empty(square), numpy.empty(square), numpy.empty(square)
-    powers, total = numpy.empty((depth + 1, rank, lanes)), numpy.empty(lanes)
-    weights = numpy.empty((depth, rank, rank, lanes))
+    s, p, c, sums, turn, spin = work[0], work[1], work[2], work[3], work[4], work[5]
+    a, b, s_dot, p_dot, twist, product = work[6], work[7], work[8], work[9], work[10], work[11]
+    weights, total = work[12:], lines[4]
     _product(stretch, v, product, lanes)
     _transposed_product(v, product, s, lanes)
-    _diagonalise(s, v, lanes)
+    _diagonalise(s, v, lines, lanes)
     # The momenta p and c, symmetric and skew, turn together.
     for k in range(rank):
         for l in range(rank):
@@ -335,6 +332,8 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
     t, h = numpy.zeros(lanes), numpy.zeros(lanes)
     problem, n_trials = numpy.full(lanes, -1), numpy.zeros(lanes, numpy.int64)
     has_crossed = numpy.zeros(lanes, numpy.bool_)
+    work = numpy.empty((12 + depth, rank, rank, lanes))
+    powers, lines = numpy.empty((depth + 1, rank, lanes)), numpy.empty((5, lanes))
     v = numpy.zeros((rank, rank, lanes))
     for k in range(rank):
         v[k, k] = 1.0
@@ -344,7 +343,7 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
         for e in range(lanes):
             for i in range(n):
                 y[i, e] = start[min(first + e, count - 1), i]
-        _velocity(y, slopes[0], gap, v, rows, columns, rank, depth)
+        _velocity(y, slopes[0], gap, v, shape, work, powers, lines)
         for e in range(min(lanes, count - first)):
             for i in range(n):
                 first_slopes[first + e, i] = slopes[0, i, e]
@@ -382,7 +381,7 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
             for i in range(n):
                 for e in range(lanes):
                     trial[i, e] = y[i, e] + h[e] * trial[i, e]
-            _velocity(trial, slopes[stage], gap, v, rows, columns, rank, depth)
+            _velocity(trial, slopes[stage], gap, v, shape, work, powers, lines)
             for e in range(lanes):
                 # NaN counts as a crossing as well; the error sees it first.
                 least[e] = min(least[e], gap[e])
