@@ -317,7 +317,7 @@ def _combine(weights, slopes, out):
 
 @_compiled
 def _integrate(start, end, tolerance, most_steps, shape, tableau):
-    rows, columns, rank, depth = shape
+    rank, depth = shape[2], shape[3]
     weights, third_order, fifth_order = tableau
     stages = len(weights)
     count, n = start.shape

@@ -307,6 +307,9 @@ def exp(
     ----------
     [Che25]; THEORY 3.
     """
+    matrix = real_array(matrix, "the matrix")
+    check_observable(matrix, depth, rank)
+    velocity = checked_matrix(velocity, *matrix.shape[-2:])
     # Sums keep the shape of a broadcast, and what autodiff knows of it.
     matrix, velocity = matrix + 0 * velocity, velocity + 0 * matrix
     return _exp(matrix, velocity, depth=depth, rank=rank, on_boundary=on_boundary)

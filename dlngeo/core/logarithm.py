@@ -13,9 +13,18 @@ from typing import Any, NamedTuple
 import numpy
 from scipy import linalg
 
-from dlngeo.core.arrays import Array, Primitive, from_numpy, namespace, refuse, transpose
+from dlngeo.core.arrays import (
+    Array,
+    Primitive,
+    from_numpy,
+    namespace,
+    real_array,
+    refuse,
+    transpose,
+)
 from dlngeo.core.basis import complement
 from dlngeo.core.equations import polar_factor
+from dlngeo.core.factors import checked_matrix
 from dlngeo.core.frames import (
     Blocks,
     SingularFrames,
@@ -29,7 +38,7 @@ from dlngeo.core.geodesics import Chart, chart_of, checked_problem, extended, re
 from dlngeo.core.integration import Status
 from dlngeo.core.jacobi import depth_kernel, log_mean_kernel
 from dlngeo.core.network import differential, end_to_end
-from dlngeo.core.observables import flat
+from dlngeo.core.observables import check_observable, flat
 from dlngeo.core.shooting import CONVERGED, Miss, norms, shoot
 
 _MOST_STEPS = 100
@@ -419,6 +428,9 @@ def squared_dist(matrix: Array, point: Array, depth: float, rank: int | None = N
     ----------
     THEORY 3.
     """
+    matrix = real_array(matrix, "the matrix")
+    check_observable(matrix, depth, rank)
+    point = checked_matrix(point, *matrix.shape[-2:])
     matrix, point = matrix + 0 * point, point + 0 * matrix
     return _squared_dist(matrix, point, depth=depth, rank=rank)
 
