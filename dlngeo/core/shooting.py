@@ -15,8 +15,8 @@ CONVERGED = 1e-10
 FINEST = 1e-12
 """Tolerance of the integrations in the last iterations."""
 
-_COARSEST = 1e-10
-_GOAL = 1e-11
+_COARSEST = 1e-8
+_GOAL = 3e-11
 _MOST_ITERATIONS = 40
 
 Miss = Callable[[numpy.ndarray, numpy.ndarray, numpy.ndarray], numpy.ndarray]
@@ -77,7 +77,7 @@ def shoot(
         new = miss(active, u[active] + step, tolerance)
         new_defect = norms(new)
         is_better = new_defect < defect[active]
-        contracts = new_defect < 0.3 * defect[active]
+        contracts = new_defect < 0.2 * defect[active]
         better = active[is_better]
         inverse[better] = _updated(inverse[better], step[is_better], new[is_better] - ends[better])
         u[better] += step[is_better]
@@ -110,7 +110,7 @@ def _inverse_jacobian(
 ) -> numpy.ndarray:
     """Return inverses of Jacobians by differences."""
     size, n = u.shape
-    step = 1e-6 * numpy.maximum(1e-2, norms(u))[:, None, None]
+    step = 1e-5 * numpy.maximum(1e-2, norms(u))[:, None, None]
     moved = (u[:, None, :] + step * numpy.eye(n)).reshape(-1, n)
     images = miss(numpy.repeat(index, n), moved, numpy.full(size * n, _COARSEST))
     change = (images.reshape(size, n, n) - ends[:, None, :]) / step
