@@ -30,9 +30,9 @@ from dlngeo.core.balanced import (
 from dlngeo.core.depth_root import eigh
 from dlngeo.core.factors import Factors, in_kind, in_parts, layers_of
 from dlngeo.core.frames import BalancedFrames, Blocks, balanced_frames
-from dlngeo.core.geodesics import TOLERANCE, check_arrival
+from dlngeo.core.geodesics import TOLERANCE, check_arrival, check_on_boundary
 from dlngeo.core.integration import Status, integrate
-from dlngeo.core.transport import by_geodesic, check_on_boundary, field_axes
+from dlngeo.core.transport import by_geodesic, field_axes
 
 Layers = Sequence[numpy.ndarray]
 

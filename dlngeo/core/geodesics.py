@@ -161,6 +161,12 @@ class Geodesic:
         return Positions(*results, *info)
 
 
+def check_on_boundary(on_boundary: str) -> None:
+    """Raise a ValueError if it is not "raise" or "nan"."""
+    if on_boundary not in ("raise", "nan"):
+        raise ValueError(f'on_boundary is "raise" or "nan", got {on_boundary!r}.')
+
+
 def check_arrival(status: numpy.ndarray, end: numpy.ndarray) -> None:
     """Raise a ValueError if a geodesic has ended before its time."""
     lost = numpy.flatnonzero(status != Status.ARRIVED)
@@ -213,8 +219,7 @@ def geodesic(
     ----------
     [Che25]; THEORY 3.
     """
-    if on_boundary not in ("raise", "nan"):
-        raise ValueError(f'on_boundary is "raise" or "nan", got {on_boundary!r}.')
+    check_on_boundary(on_boundary)
     like = matrix
     x, z, rank = checked_problem(matrix, velocity, depth, rank)
     frames = frames_of_rank(x, rank)

@@ -38,7 +38,14 @@ from dlngeo.core.frames import (
     scaled,
     split,
 )
-from dlngeo.core.geodesics import TOLERANCE, Chart, chart_of, check_arrival, checked_problem
+from dlngeo.core.geodesics import (
+    TOLERANCE,
+    Chart,
+    chart_of,
+    check_arrival,
+    check_on_boundary,
+    checked_problem,
+)
 from dlngeo.core.integration import Status, integrate
 from dlngeo.core.jacobi import log_log_mean_kernel
 
@@ -228,12 +235,6 @@ class _Fields(NamedTuple):
             rates[:, :count] += matrices[:, count:]
             rates[:, count:] -= join(tide, wide.left, wide.right)
         return numpy.concatenate([moved, rates.reshape(len(state), -1)], axis=-1), gap
-
-
-def check_on_boundary(on_boundary: str) -> None:
-    """Raise a ValueError if it is not "raise" or "nan"."""
-    if on_boundary not in ("raise", "nan"):
-        raise ValueError(f'on_boundary is "raise" or "nan", got {on_boundary!r}.')
 
 
 def field_axes(

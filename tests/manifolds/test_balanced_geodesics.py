@@ -15,7 +15,7 @@ SPACES = {
 }
 
 
-@pytest.fixture(params=SPACES.values(), ids=SPACES)
+@pytest.fixture(params=list(SPACES.values()), ids=list(SPACES))
 def space(request):
     return BalancedManifold(**request.param)
 
