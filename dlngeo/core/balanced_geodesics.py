@@ -30,7 +30,12 @@ from dlngeo.core.balanced import (
 from dlngeo.core.depth_root import eigh
 from dlngeo.core.factors import Factors, in_kind, in_parts, layers_of
 from dlngeo.core.frames import BalancedFrames, Blocks, balanced_frames
-from dlngeo.core.geodesics import TOLERANCE, check_arrival, check_on_boundary
+from dlngeo.core.geodesics import (
+    TOLERANCE,
+    check_arrival,
+    check_on_boundary,
+    checked_times,
+)
 from dlngeo.core.integration import Status, integrate
 from dlngeo.core.transport import by_geodesic, field_axes
 
@@ -277,9 +282,7 @@ class BalancedGeodesic:
         return self._at(t)[1]
 
     def _at(self, t: Any) -> tuple[Factors, Factors]:
-        times = to_numpy(t)
-        if times.ndim > 1 or not numpy.isfinite(times).all():
-            raise ValueError(f"times must be one finite number or a list of them, got {t}.")
+        times = checked_times(t)
         flow, start, unit, pace, _, batch, _ = self._problem
         b, n = len(unit), times.size
         direction = numpy.tile(numpy.where(times.reshape(-1) < 0, -1.0, 1.0), b)

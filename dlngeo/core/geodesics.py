@@ -120,9 +120,7 @@ class Geodesic:
 
     def at(self, t: Any) -> Positions:
         """Return points, velocities and status at times ``t``, without raising."""
-        times = numpy.asarray(to_numpy(t), dtype=float)
-        if times.ndim > 1 or not numpy.isfinite(times).all():
-            raise ValueError(f"times must be one finite number or a list of them, got {t}.")
+        times = checked_times(t)
         batch = self._speed.shape
         flat = times.reshape(-1)
         shape = (*batch, len(flat))
@@ -141,11 +139,11 @@ class Geodesic:
         # On a geodesic run backwards the velocity is the opposite one.
         direction = numpy.where(flat >= 0, 1.0, -1.0) * self._speed[..., None]
         unit = self._unit[..., None, None, None]
+        bases = [basis if basis is None else basis[..., None, :, :] for basis in self._bases]
         results = []
         for matrix, scale in ((point, unit), (velocity, unit * direction[..., None, None])):
             matrix = numpy.where(is_lost, numpy.nan, matrix)
             matrix = scale * matrix.reshape(*shape, *matrix.shape[-2:])
-            bases = [basis if basis is None else basis[..., None, :, :] for basis in self._bases]
             matrix = extended(matrix, *bases)
             matrix = matrix if times.ndim else matrix[..., 0, :, :]
             results.append(from_numpy(matrix, self._like))
@@ -159,6 +157,14 @@ class Geodesic:
         if times.ndim == 0:
             info = [array[..., 0] for array in info]
         return Positions(*results, *info)
+
+
+def checked_times(t: Any) -> numpy.ndarray:
+    """Return times as an array of at most one axis, or raise a ValueError."""
+    times = to_numpy(t)
+    if times.ndim > 1 or not numpy.isfinite(times).all():
+        raise ValueError(f"times must be one finite number or a list of them, got {t}.")
+    return times
 
 
 def check_on_boundary(on_boundary: str) -> None:
@@ -220,7 +226,6 @@ def geodesic(
     [Che25]; THEORY 3.
     """
     check_on_boundary(on_boundary)
-    like = matrix
     x, z, rank = checked_problem(matrix, velocity, depth, rank)
     frames = frames_of_rank(x, rank)
     check_positive(frames.sigma, rank)
@@ -235,7 +240,7 @@ def geodesic(
     pace = numpy.where(speed == 0, 1, speed)[..., None, None]
     tangent = _scaled(tangent, 1 / pace)
     unit = numpy.broadcast_to(unit, speed.shape)
-    return Geodesic(chart, frames, tangent, speed, unit, bases, like, on_boundary)
+    return Geodesic(chart, frames, tangent, speed, unit, bases, matrix, on_boundary)
 
 
 def _scaled(tangent: Blocks, factor: Any) -> Blocks:

@@ -31,6 +31,12 @@ def _excess(x: numpy.ndarray) -> numpy.ndarray:
     return numpy.where(abs(x) < 1, x * square / 6 * series, numpy.sinh(x) - x)
 
 
+def _stretch(x: numpy.ndarray) -> numpy.ndarray:
+    """Return ``2 sinh(x/2) / x``, which turns velocities of ``S`` into those of ``X``."""
+    safe = numpy.where(x == 0, 1.0, x)
+    return numpy.where(x == 0, 1.0, 2 * numpy.sinh(safe / 2) / safe)
+
+
 def _alpha(x: numpy.ndarray) -> numpy.ndarray:
     safe = numpy.where(x == 0, 1.0, x) / 2
     return numpy.where(x == 0, 1.0, safe / numpy.tanh(safe))
@@ -137,13 +143,10 @@ class LogarithmicChart(NamedTuple):
     def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
         """Return the packed state with the given frames of ``X``, and ``Ẋ`` split in them."""
         psi, x, core = self._scaled(frames, tangent)
-        safe = numpy.where(x == 0, 1.0, x)
-        # 2 sinh(x/2) / x, and 2 cosh(x/2), turn velocities of S and A into those of X.
-        stretched = numpy.where(x == 0, 1.0, 2 * numpy.sinh(safe / 2) / safe)
         empty = core[..., :0, :]
         state = State(
             psi[..., :, None] * numpy.eye(self.size) + 0 * core,
-            symmetric_part(core) / (stretched * _alpha(x)),
+            symmetric_part(core) / (_stretch(x) * _alpha(x)),
             (core - transpose(core)) / (4 * numpy.cosh(x / 2) * _gamma(x)),
             frames.left + 0 * core,
             frames.right + 0 * core,
@@ -171,9 +174,7 @@ class LogarithmicChart(NamedTuple):
         psi, frame = eigh(state.stretch)
         back = transpose(frame)
         x = psi[..., :, None] - psi[..., None, :]
-        safe = numpy.where(x == 0, 1.0, x)
-        stretched = numpy.where(x == 0, 1.0, 2 * numpy.sinh(safe / 2) / safe)
-        core = stretched * _alpha(x) * (back @ state.momentum @ frame)
+        core = _stretch(x) * _alpha(x) * (back @ state.momentum @ frame)
         core = core + 2 * numpy.cosh(x / 2) * _gamma(x) * (back @ state.spin @ frame)
         root = numpy.exp(psi / 2)
         core = root[..., :, None] * core * root[..., None, :]
