@@ -4,7 +4,7 @@ import math
 
 from dlngeo.core.arrays import Array, real_array
 from dlngeo.core.factors import checked_matrix
-from dlngeo.core.frames import check_positive, frames_of_rank, split
+from dlngeo.core.frames import exact_frames, split
 from dlngeo.core.network import differential, thin_layers
 from dlngeo.core.observables import check_observable, flat, limit_change, limit_slope, sharp
 from dlngeo.core.submersion import horizontal_lift
@@ -59,8 +59,7 @@ def christoffel(
         layers = thin_layers(matrix, int(depth), rank)
         lifts = [horizontal_lift(layers, v, rank) for v in (vector, other)]
         return -differential(layers, *lifts)
-    frames = frames_of_rank(matrix, rank)
-    check_positive(frames.sigma, rank)
+    frames = exact_frames(matrix, rank)
     one, two = (split(v, frames.left, frames.right) for v in (vector, other))
     if one.both_null is None:
         return 0 * (matrix + vector + other)

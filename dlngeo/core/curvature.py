@@ -48,8 +48,7 @@ from dlngeo.core.frames import (
     Blocks,
     SingularFrames,
     balanced_frames,
-    check_positive,
-    frames_of_rank,
+    exact_frames,
     join,
     round_off,
     scaled,
@@ -133,8 +132,7 @@ class _Point(NamedTuple):
 
 def _point(matrix: Array, depth: float, rank: int) -> _Point:
     """Return the singular frames of a matrix and what depends on its singular values."""
-    frames = frames_of_rank(matrix, rank)
-    check_positive(frames.sigma, rank)
+    frames = exact_frames(matrix, rank)
     point = point_at(frames, depth)
     check_range(point.root, divides=True)
     return point

@@ -145,6 +145,19 @@ def check_positive(singular_values: Array, rank: int) -> None:
         )
 
 
+def exact_frames(matrix: Array, rank: int) -> SingularFrames:
+    """Return the singular frames of a matrix of exactly the given rank.
+
+    Raises
+    ------
+    ValueError
+        If the rank is higher (`frames_of_rank`) or lower (`check_positive`).
+    """
+    frames = frames_of_rank(matrix, rank)
+    check_positive(frames.sigma, rank)
+    return frames
+
+
 class BalancedFrames(NamedTuple):
     """Frames in which balanced factors are diagonal, ``W_p = Q_p Λ Q_{p-1}ᵀ``.
 
@@ -193,8 +206,7 @@ def balanced_frames(layers: Sequence[Array], rank: int | None = None) -> Balance
         rank = min(first.shape[-1], *[layer.shape[-2] for layer in layers])
     for p, layer in enumerate(layers, start=1):
         real_array(layer, f"factor {p}")
-    left, lam, right = frames_of_rank(first, rank)
-    check_positive(lam, rank)
+    left, lam, right = exact_frames(first, rank)
     frames = [right, left]
     images = []
     for layer in layers[1:]:

@@ -25,7 +25,7 @@ from dlngeo.core.arrays import (
 from dlngeo.core.depth_root import DepthRootChart
 from dlngeo.core.factors import checked_matrix
 from dlngeo.core.flat import FlatChart
-from dlngeo.core.frames import Blocks, SingularFrames, check_positive, frames_of_rank, split
+from dlngeo.core.frames import Blocks, SingularFrames, exact_frames, split
 from dlngeo.core.infinite_depth import LogarithmicChart
 from dlngeo.core.integration import Status
 from dlngeo.core.observables import check_observable
@@ -227,8 +227,7 @@ def geodesic(
     """
     check_on_boundary(on_boundary)
     x, z, rank = checked_problem(matrix, velocity, depth, rank)
-    frames = frames_of_rank(x, rank)
-    check_positive(frames.sigma, rank)
+    frames = exact_frames(x, rank)
     unit = frames.sigma[..., 0]
     frames = frames._replace(sigma=frames.sigma / unit[..., None])
     tangent = split(z / unit[..., None, None], frames.left, frames.right)

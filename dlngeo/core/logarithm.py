@@ -28,8 +28,7 @@ from dlngeo.core.factors import checked_matrix
 from dlngeo.core.frames import (
     Blocks,
     SingularFrames,
-    check_positive,
-    frames_of_rank,
+    exact_frames,
     join,
     singular_frames,
     split,
@@ -289,9 +288,7 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
         numpy.broadcast_to(array, (*batch, rows, columns)).reshape(-1, rows, columns)
         for array in (x, y)
     )
-    source, target = frames_of_rank(x, rank), frames_of_rank(y, rank)
-    for frames in (source, target):
-        check_positive(frames.sigma, rank)
+    source, target = exact_frames(x, rank), exact_frames(y, rank)
     if rows == columns == rank:
         _check_components(x, y)
     unit = source.sigma[:, :1]

@@ -23,7 +23,7 @@ from dlngeo.core.factors import (
     network_shape,
     widths_of,
 )
-from dlngeo.core.frames import check_positive, frames_of_rank, singular_frames
+from dlngeo.core.frames import check_positive, exact_frames, singular_frames
 
 
 def end_to_end(factors: Factors) -> Array:
@@ -299,8 +299,7 @@ def _factorize_value(matrix: Array, widths: tuple, rank: int, truncate: bool) ->
     if truncate:
         left, sigma, right = singular_frames(matrix, rank)
     else:
-        left, sigma, right = frames_of_rank(matrix, rank)
-        check_positive(sigma, rank)
+        left, sigma, right = exact_frames(matrix, rank)
     root = sigma ** (1 / depth)
     ends = [right, *[eye(width, rank, matrix) for width in widths[1:-1]], left]
     return tuple(

@@ -30,6 +30,7 @@ from dlngeo.core.frames import (
     Blocks,
     SingularFrames,
     check_positive,
+    exact_frames,
     frames_of_rank,
     join,
     scaled,
@@ -258,8 +259,7 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
         tangent_vec = tangent_projection(matrix, tangent_vec, rank)
         covector = inverse_gram(thin_layers(matrix, int(depth), rank), tangent_vec, rank)
         return tangent_projection(matrix, covector, rank)
-    frames = frames_of_rank(matrix, rank)
-    check_positive(frames.sigma, rank)
+    frames = exact_frames(matrix, rank)
     core, null = _kernels(frames, int(depth))
     check_range(core, divides=True)
     blocks = split(tangent_vec, frames.left, frames.right)

@@ -25,8 +25,7 @@ from dlngeo.core.arrays import (
 from dlngeo.core.factors import network_shape
 from dlngeo.core.frames import (
     Blocks,
-    check_positive,
-    frames_of_rank,
+    exact_frames,
     join,
     round_off,
     scaled,
@@ -154,8 +153,7 @@ def _spectral_entropy_hessian(singular_values: Array, widths: Sequence[int]) -> 
 
 
 def _gradient_value(matrix: Array, widths: tuple, rank: int) -> Array:
-    frames = frames_of_rank(matrix, rank)
-    check_positive(frames.sigma, rank)
+    frames = exact_frames(matrix, rank)
     slopes = spectral_entropy_gradient(frames.sigma, widths)
     return frames.with_values(slopes)
 
@@ -213,8 +211,7 @@ _gradient = Primitive(_gradient_value, _gradient_jvp, _gradient_vjp)
 
 
 def _entropy_value(matrix: Array, widths: tuple, rank: int) -> Array:
-    sigma = frames_of_rank(matrix, rank).sigma
-    check_positive(sigma, rank)
+    sigma = exact_frames(matrix, rank).sigma
     return spectral_entropy(sigma, widths)
 
 

@@ -32,8 +32,7 @@ from dlngeo.core.factors import checked_matrix
 from dlngeo.core.frames import (
     Blocks,
     SingularFrames,
-    check_positive,
-    frames_of_rank,
+    exact_frames,
     join,
     scaled,
     split,
@@ -274,8 +273,7 @@ def _carried(
     x, z = (numpy.broadcast_to(a, (*batch, *shape)).reshape(-1, *shape) for a in (x, z))
     starts = [by_geodesic(start, extra, batch) for start in starts]
 
-    frames = frames_of_rank(x, rank)
-    check_positive(frames.sigma, rank)
+    frames = exact_frames(x, rank)
     unit = frames.sigma[:, 0]
     frames = frames._replace(sigma=frames.sigma / unit[:, None])
     tangent = split(z / unit[:, None, None], frames.left, frames.right)

@@ -8,7 +8,7 @@ from geomstats.geometry.manifold import register_quotient
 from dlngeo.core import submersion as core
 from dlngeo.core.alignment import align
 from dlngeo.core.arrays import Array
-from dlngeo.core.frames import check_positive, frames_of_rank
+from dlngeo.core.frames import exact_frames
 from dlngeo.core.network import act, differential, end_to_end, factorize
 from dlngeo.manifolds.arrays import is_small, unflatten
 from dlngeo.manifolds.balanced import BalancedManifold, BalancedMetric
@@ -124,7 +124,7 @@ class OrbitBundle(FiberBundle):
             If the matrix has another rank.
         """
         space = self._total_space
-        check_positive(frames_of_rank(point, space.rank).sigma, space.rank)
+        exact_frames(point, space.rank)  # another rank has no lift here: an error
         return space.from_factors(factorize(point, space.depth, space.widths, space.rank))
 
     def tangent_riemannian_submersion(self, tangent_vec: Array, base_point: Array) -> Array:
