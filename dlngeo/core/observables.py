@@ -68,10 +68,15 @@ def check_observable(matrix: Array, depth: float, rank: int | None = None) -> in
     return rank
 
 
-def _kernels(frames: SingularFrames, depth: int) -> tuple[Array, Array]:
-    """Return ``r_kl`` and ``r_k0``, the weights of the core and of the null blocks."""
+def metric_weights(frames: SingularFrames, depth: float) -> tuple[Array, Array]:
+    """Return ``r_kl`` and ``r_k0``, the weights of the core and of the null blocks.
+
+    At infinite depth, where they are scaled by ``1/N``, there are no null blocks.
+    """
+    if depth == math.inf:
+        return log_mean_kernel(frames.sigma, frames.sigma), 0 * frames.sigma
     lam = frames.sigma ** (1 / depth)
-    return depth_kernel(lam, lam, depth), lam ** (2 * (depth - 1))
+    return depth_kernel(lam, lam, int(depth)), lam ** (2 * (int(depth) - 1))
 
 
 # At infinite depth there are no layers to differentiate through. The kernel is
@@ -214,7 +219,7 @@ def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None)
         layers = thin_layers(matrix, int(depth), rank)
         return differential(layers, adjoint_differential(layers, covector))
     frames = frames_of_rank(matrix, rank)
-    core, null = _kernels(frames, int(depth))
+    core, null = metric_weights(frames, depth)
     check_range(core, divides=False)
     blocks = split(covector, frames.left, frames.right)
     return join(scaled(blocks, core, null), frames.left, frames.right)
@@ -260,7 +265,7 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
         covector = inverse_gram(thin_layers(matrix, int(depth), rank), tangent_vec, rank)
         return tangent_projection(matrix, covector, rank)
     frames = exact_frames(matrix, rank)
-    core, null = _kernels(frames, int(depth))
+    core, null = metric_weights(frames, depth)
     check_range(core, divides=True)
     blocks = split(tangent_vec, frames.left, frames.right)
     return join(scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)

@@ -1,0 +1,286 @@
+r"""The depth metric on factored matrices of low rank, at cost ``O((m + n) r²)``.
+
+A point is a matrix ``X = U diag(σ) Vᵀ`` in its singular frames, a tangent vector its three
+blocks there,
+
+.. math:: Z = U M V^T + U_⊥ V^T + U V_⊥^T, \quad U^T U_⊥ = 0, \; V^T V_⊥ = 0;
+
+no ``m × n`` matrix is formed. In blocks the metric is diagonal, with the weights ``r_kl`` of
+the core and ``λ_k^{2(N-1)}`` of the null blocks. Double precision, one point at a time.
+"""
+
+import math
+from typing import Any
+
+import numpy
+import scipy.linalg
+
+from dlngeo.core import geodesics, logarithm
+from dlngeo.core.arrays import transpose
+from dlngeo.core.connection import christoffel
+from dlngeo.core.frames import Blocks, SingularFrames, join, scaled, singular_frames, split
+from dlngeo.core.geodesics import extended, restricted
+from dlngeo.core.observables import limit_change, limit_slope, metric_weights
+
+
+def tangent_blocks(frames: SingularFrames, matrix: Any) -> Blocks:
+    """Return the blocks of a matrix, of which products with thin matrices are all that is used.
+
+    Parameters
+    ----------
+    frames : SingularFrames
+    matrix : array, sparse array or linear operator, shape=[m, n]
+    """
+    left, _, right = frames
+    columns, rows = matrix @ right, matrix.T @ left
+    core = left.T @ columns
+    return _with_nulls(frames, core, columns - left @ core, (rows - right @ core.T).T)
+
+
+def _with_nulls(
+    frames: SingularFrames, core: numpy.ndarray, left: numpy.ndarray, right: numpy.ndarray
+) -> Blocks:
+    """Return blocks without those of null spaces that there are not."""
+    rank = len(frames.sigma)
+    return Blocks(
+        core,
+        left if len(frames.left) > rank else None,
+        right if len(frames.right) > rank else None,
+    )
+
+
+def moved_blocks(frames: SingularFrames, blocks: Blocks, to: SingularFrames) -> Blocks:
+    """Project a tangent vector at one point on the tangent space at another."""
+    turn = transpose(frames.left) @ to.left, transpose(frames.right) @ to.right
+    columns = frames.left @ (blocks.core @ turn[1])
+    rows = frames.right @ (blocks.core.T @ turn[0])
+    if blocks.right_null is not None:
+        columns = columns + frames.left @ (blocks.right_null @ to.right)
+        rows = rows + blocks.right_null.T @ turn[0]
+    if blocks.left_null is not None:
+        columns = columns + blocks.left_null @ turn[1]
+        rows = rows + frames.right @ (blocks.left_null.T @ to.left)
+    core = to.left.T @ columns
+    return _with_nulls(to, core, columns - to.left @ core, (rows - to.right @ core.T).T)
+
+
+def inner_product(frames: SingularFrames, a: Blocks, b: Blocks, depth: float) -> float:
+    """Return ``g^N_X`` of two tangent vectors."""
+    core, null = metric_weights(frames, depth)
+    product = numpy.sum(a.core * b.core / core)
+    if a.left_null is not None:
+        product += numpy.sum(numpy.einsum("ik,ik->k", a.left_null, b.left_null) / null)
+    if a.right_null is not None:
+        product += numpy.sum(numpy.einsum("ki,ki->k", a.right_null, b.right_null) / null)
+    return float(product)
+
+
+def raised(frames: SingularFrames, blocks: Blocks, depth: float) -> Blocks:
+    """Return ``A_{N,X}`` of a covector: of the Euclidean gradient, the Riemannian one."""
+    return scaled(blocks, *metric_weights(frames, depth))
+
+
+def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> SingularFrames:
+    r"""Move along a tangent vector, to second order as the geodesic does.
+
+    The end-to-end matrix of the balanced network that is moved along the horizontal lift ``V``,
+
+    .. math:: X(t) = \prod_{p=N}^{1} (W_p + t V_p), \quad \ddot X(0) = D^2φ(V, V),
+
+    of rank ``r`` by the width of its hidden layers. At depth one it is the nearest matrix of
+    rank ``r`` to ``X + Z``; at infinite depth, in the singular frames,
+    ``Σ^{1/2} exp(Y_1 + Y_2/2) Σ^{1/2}`` with the same two derivatives.
+
+    References
+    ----------
+    Own derivation; THEORY 2, 3.
+    """
+    left, sigma, right = frames
+    rank = len(sigma)
+    if depth == math.inf:
+        root = numpy.sqrt(sigma)
+        scale = root[:, None] * root
+        moved = numpy.diag(sigma)
+        first = blocks.core / scale
+        second = -christoffel(moved, blocks.core, blocks.core, depth) / scale - first @ first
+        middle = scipy.linalg.expm(first + second / 2) * scale
+        return _turned(left, middle, right)
+    if depth == 1:
+        left_basis, left_part = _basis(left, blocks.left_null)
+        right_null = None if blocks.right_null is None else blocks.right_null.T
+        right_basis, right_part = _basis(right, right_null)
+        middle = numpy.zeros((left_basis.shape[1], right_basis.shape[1]))
+        middle[:rank, :rank] = numpy.diag(sigma) + blocks.core
+        middle[rank:, :rank] = left_part
+        middle[:rank, rank:] = right_part.T
+        return _turned(left_basis, middle, right_basis, rank)
+    depth = int(depth)
+    lam = sigma ** (1 / depth)
+    lift = blocks.core / metric_weights(frames, depth)[0]
+
+    def layer(p: int) -> numpy.ndarray:
+        return numpy.diag(lam) + lam[:, None] ** (depth - p) * lift * lam ** (p - 1)
+
+    columns, rows = left @ layer(depth), right @ layer(1).T
+    if blocks.left_null is not None:
+        columns = columns + blocks.left_null / lam ** (depth - 1)
+    if blocks.right_null is not None:
+        rows = rows + blocks.right_null.T / lam ** (depth - 1)
+    left, middle = numpy.linalg.qr(columns)
+    right, last = numpy.linalg.qr(rows)
+    for p in range(depth - 1, 1, -1):
+        middle = middle @ layer(p)
+    return _turned(left, middle @ last.T, right)
+
+
+def _basis(
+    frame: numpy.ndarray, null: numpy.ndarray | None
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return an orthonormal basis of a frame and a null block, and the block in it."""
+    if null is None:
+        return frame, numpy.zeros((0, frame.shape[1]))
+    basis, part = numpy.linalg.qr(null)
+    # Where the null space is narrower than the block, or the block degenerate, QR may leave
+    # the null space.
+    basis = basis - frame @ (frame.T @ basis)
+    return numpy.concatenate([frame, basis], axis=1), part
+
+
+def _turned(
+    left: numpy.ndarray, middle: numpy.ndarray, right: numpy.ndarray, rank: int | None = None
+) -> SingularFrames:
+    """Return the singular frames of ``left · middle · rightᵀ`` with orthonormal columns."""
+    inner = singular_frames(middle, rank or min(middle.shape))
+    return SingularFrames(left @ inner.left, inner.sigma, right @ inner.right)
+
+
+def hessian(
+    frames: SingularFrames, gradient: Blocks, second: Blocks, tangent: Blocks, depth: float
+) -> Blocks:
+    r"""Return the Riemannian Hessian of ``g^N`` from the one of depth one.
+
+    The difference of two connections acts on the tangent part ``P`` of the gradient alone. In
+    frames, with ``z = A^{-1} Z``, ``L = diag(λ)``,
+
+    .. math:: \mathrm{Hess}[Z] = A(\mathrm{Hess}_1[Z])
+              + \sum_{p<q} (L^e z^T B_{pq} + B_{pq} z^T L^e), \quad
+              B_{pq} = L^{2(N-q)} P L^{2(p-1)}, \; e = N + 2(q-p) - 2,
+
+    where null blocks meet the factor ``L^0 = I`` only.
+
+    Parameters
+    ----------
+    frames : SingularFrames
+    gradient : Blocks
+        Euclidean gradient ``P``.
+    second : Blocks
+        ``Hess_1[Z]``, the Hessian in the Euclidean metric of matrices of the rank.
+    tangent : Blocks
+        ``Z``.
+    depth : int or inf
+
+    References
+    ----------
+    THEORY 3.
+    """
+    result = raised(frames, second, depth)
+    if depth == 1:
+        return result
+    if depth == math.inf:
+        return Blocks(result.core + _limit_correction(frames, gradient.core, tangent.core))
+    depth = int(depth)
+    core, null = metric_weights(frames, depth)
+    lift = scaled(tangent, 1 / core, 1 / null)
+    flipped = [
+        Blocks(*[None if part is None else part.T for part in (b.core, b.right_null, b.left_null)])
+        for b in (lift, gradient)
+    ]
+    lam = frames.sigma ** (1 / depth)
+    by_rows = _half_correction(lam, lift, gradient, depth)
+    by_columns = _half_correction(lam, *flipped, depth)
+    left_null = right_null = None
+    if result.left_null is not None:
+        left_null = result.left_null + by_columns.right_null.T
+    if result.right_null is not None:
+        right_null = result.right_null + by_rows.right_null
+    return Blocks(result.core + by_rows.core + by_columns.core.T, left_null, right_null)
+
+
+def _half_correction(lam: numpy.ndarray, lift: Blocks, gradient: Blocks, depth: int) -> Blocks:
+    """Return core and right null block of ``Σ_{p<q} L^e zᵀ B_pq``, null-null terms left out."""
+    rows = lam[:, None]
+    core = numpy.zeros_like(gradient.core)
+    weight = numpy.zeros_like(core)
+    for q in range(2, depth + 1):
+        product = lift.core.T @ (rows ** (2 * (depth - q)) * gradient.core)
+        if q == depth and lift.left_null is not None:
+            product = product + lift.left_null.T @ gradient.left_null
+        core += product * sum(
+            rows ** (depth + 2 * (q - p) - 2) * lam ** (2 * (p - 1)) for p in range(1, q)
+        )
+        # p = 1 is the one that reaches the right null space.
+        weight += rows ** (depth + 2 * q - 4) * lam ** (2 * (depth - q))
+    if gradient.right_null is None:
+        return Blocks(core)
+    return Blocks(core, None, (weight * lift.core.T) @ gradient.right_null)
+
+
+def _limit_correction(
+    frames: SingularFrames, covector: numpy.ndarray, tangent: numpy.ndarray
+) -> numpy.ndarray:
+    """Return minus the raised adjoint of ``Γ(Z, ·)`` at infinite depth, in frames."""
+    point = numpy.diag(frames.sigma)
+    weight = metric_weights(frames, math.inf)[0]
+    lift = tangent / weight
+    slope = weight * limit_slope(point, covector, lift)
+    bent = limit_change(point, covector, tangent) - limit_change(point, lift, weight * covector)
+    return (slope + bent) / 2
+
+
+def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames:
+    """Return the exponential of ``g^N``; see `dlngeo.core.geodesics.exp`.
+
+    The geodesic stays in the ``2r`` dimensions of rows and columns in which it starts.
+    """
+    rank = len(frames.sigma)
+    right_null = None if tangent.right_null is None else tangent.right_null.T
+    left, left_null, left_basis = restricted(frames.left, tangent.left_null)
+    right, right_null, right_basis = restricted(frames.right, right_null)
+    right_null = None if right_null is None else right_null.T
+    start = SingularFrames(left, frames.sigma, right).with_values(frames.sigma)
+    velocity = join(Blocks(tangent.core, left_null, right_null), left, right)
+    inner = singular_frames(geodesics.exp(start, velocity, depth, rank), rank)
+    return SingularFrames(
+        extended(inner.left, left_basis, None), inner.sigma, extended(inner.right, right_basis, None)
+    )
+
+
+def _joint(frames: SingularFrames, other: SingularFrames) -> tuple[Any, ...]:
+    """Return two matrices restricted to their common rows and columns, and the bases."""
+    left, other_left, left_basis = restricted(frames.left, other.left)
+    right, other_right, right_basis = restricted(frames.right, other.right)
+    small = SingularFrames(left, frames.sigma, right)
+    point = SingularFrames(other_left, other.sigma, other_right).with_values(other.sigma)
+    return small, point, left_basis, right_basis
+
+
+def log(frames: SingularFrames, other: SingularFrames, depth: float) -> Blocks:
+    """Return the logarithm of one point at another; see `dlngeo.core.logarithm.log`."""
+    small, point, left_basis, right_basis = _joint(frames, other)
+    rank = len(frames.sigma)
+    velocity = logarithm.log(small.with_values(small.sigma), point, depth, rank)
+    blocks = split(velocity, small.left, small.right)
+    left_null = None if len(frames.left) == rank else blocks.left_null
+    if left_null is not None:
+        left_null = extended(left_null, left_basis, None)
+    right_null = None if len(frames.right) == rank else blocks.right_null
+    if right_null is not None:
+        right_null = extended(right_null, None, right_basis)
+    return Blocks(blocks.core, left_null, right_null)
+
+
+def dist(frames: SingularFrames, other: SingularFrames, depth: float) -> float:
+    """Return the geodesic distance; see `dlngeo.core.logarithm.dist`."""
+    small, point, _, _ = _joint(frames, other)
+    rank = len(frames.sigma)
+    return float(logarithm.dist(small.with_values(small.sigma), point, depth, rank))
