@@ -17,8 +17,17 @@ import scipy.linalg
 
 from dlngeo.core import geodesics, logarithm
 from dlngeo.core.arrays import transpose
+from dlngeo.core.balanced import transposed
 from dlngeo.core.connection import christoffel
-from dlngeo.core.frames import Blocks, SingularFrames, join, scaled, singular_frames, split
+from dlngeo.core.frames import (
+    Blocks,
+    SingularFrames,
+    join,
+    round_off,
+    scaled,
+    singular_frames,
+    split,
+)
 from dlngeo.core.geodesics import extended, restricted
 from dlngeo.core.observables import limit_change, limit_slope, metric_weights
 
@@ -68,9 +77,9 @@ def inner_product(frames: SingularFrames, a: Blocks, b: Blocks, depth: float) ->
     """Return ``g^N_X`` of two tangent vectors."""
     core, null = metric_weights(frames, depth)
     product = numpy.sum(a.core * b.core / core)
-    if a.left_null is not None:
+    if a.left_null is not None and b.left_null is not None:
         product += numpy.sum(numpy.einsum("ik,ik->k", a.left_null, b.left_null) / null)
-    if a.right_null is not None:
+    if a.right_null is not None and b.right_null is not None:
         product += numpy.sum(numpy.einsum("ki,ki->k", a.right_null, b.right_null) / null)
     return float(product)
 
@@ -133,9 +142,7 @@ def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> Singular
     return _turned(left, middle @ last.T, right)
 
 
-def _basis(
-    frame: numpy.ndarray, null: numpy.ndarray | None
-) -> tuple[numpy.ndarray, numpy.ndarray]:
+def _basis(frame: numpy.ndarray, null: numpy.ndarray | None) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return an orthonormal basis of a frame and a null block, and the block in it."""
     if null is None:
         return frame, numpy.zeros((0, frame.shape[1]))
@@ -151,7 +158,37 @@ def _turned(
 ) -> SingularFrames:
     """Return the singular frames of ``left · middle · rightᵀ`` with orthonormal columns."""
     inner = singular_frames(middle, rank or min(middle.shape))
-    return SingularFrames(left @ inner.left, inner.sigma, right @ inner.right)
+    # The manifold ends at zero; a step that reaches it stays within by round-off.
+    sigma = numpy.maximum(inner.sigma, round_off(inner.sigma) * inner.sigma[0])
+    return SingularFrames(left @ inner.left, sigma, right @ inner.right)
+
+
+def embedded_hessian(
+    frames: SingularFrames, gradient: Any, hessian: Any, tangent: Blocks
+) -> Blocks:
+    r"""Return the Hessian in the Euclidean metric of matrices of the rank.
+
+    .. math:: P_T(H) + (I - U U^T) G V_⊥ Σ^{-1} V^T + U Σ^{-1} U_⊥^T G (I - V V^T)
+
+    Parameters
+    ----------
+    frames : SingularFrames
+    gradient, hessian : array, sparse array or linear operator, shape=[m, n]
+        Euclidean gradient ``G``, and its derivative ``H`` along the tangent vector.
+    tangent : Blocks
+
+    References
+    ----------
+    [Van13]; THEORY 3.
+    """
+    left, sigma, right = frames
+    core, left_null, right_null = tangent_blocks(frames, hessian)[:3]
+    if left_null is not None and tangent.right_null is not None:
+        bent = gradient @ tangent.right_null.T / sigma
+        left_null = left_null + bent - left @ (left.T @ bent)
+        bent = gradient.T @ tangent.left_null / sigma
+        right_null = right_null + (bent - right @ (right.T @ bent)).T
+    return Blocks(core, left_null, right_null)
 
 
 def hessian(
@@ -191,22 +228,19 @@ def hessian(
     depth = int(depth)
     core, null = metric_weights(frames, depth)
     lift = scaled(tangent, 1 / core, 1 / null)
-    flipped = [
-        Blocks(*[None if part is None else part.T for part in (b.core, b.right_null, b.left_null)])
-        for b in (lift, gradient)
-    ]
     lam = frames.sigma ** (1 / depth)
-    by_rows = _half_correction(lam, lift, gradient, depth)
-    by_columns = _half_correction(lam, *flipped, depth)
-    left_null = right_null = None
-    if result.left_null is not None:
-        left_null = result.left_null + by_columns.right_null.T
-    if result.right_null is not None:
-        right_null = result.right_null + by_rows.right_null
-    return Blocks(result.core + by_rows.core + by_columns.core.T, left_null, right_null)
+    core, right_null = _half_correction(lam, lift, gradient, depth)
+    core_flipped, left_null = _half_correction(lam, transposed(lift), transposed(gradient), depth)
+    return Blocks(
+        result.core + core + core_flipped.T,
+        None if left_null is None else result.left_null + left_null.T,
+        None if right_null is None else result.right_null + right_null,
+    )
 
 
-def _half_correction(lam: numpy.ndarray, lift: Blocks, gradient: Blocks, depth: int) -> Blocks:
+def _half_correction(
+    lam: numpy.ndarray, lift: Blocks, gradient: Blocks, depth: int
+) -> tuple[numpy.ndarray, numpy.ndarray | None]:
     """Return core and right null block of ``Σ_{p<q} L^e zᵀ B_pq``, null-null terms left out."""
     rows = lam[:, None]
     core = numpy.zeros_like(gradient.core)
@@ -221,8 +255,8 @@ def _half_correction(lam: numpy.ndarray, lift: Blocks, gradient: Blocks, depth: 
         # p = 1 is the one that reaches the right null space.
         weight += rows ** (depth + 2 * q - 4) * lam ** (2 * (depth - q))
     if gradient.right_null is None:
-        return Blocks(core)
-    return Blocks(core, None, (weight * lift.core.T) @ gradient.right_null)
+        return core, None
+    return core, (weight * lift.core.T) @ gradient.right_null
 
 
 def _limit_correction(
@@ -251,7 +285,9 @@ def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames
     velocity = join(Blocks(tangent.core, left_null, right_null), left, right)
     inner = singular_frames(geodesics.exp(start, velocity, depth, rank), rank)
     return SingularFrames(
-        extended(inner.left, left_basis, None), inner.sigma, extended(inner.right, right_basis, None)
+        extended(inner.left, left_basis, None),
+        inner.sigma,
+        extended(inner.right, right_basis, None),
     )
 
 

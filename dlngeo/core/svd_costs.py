@@ -208,7 +208,10 @@ def _hessian_of_product(
     # From ∂f/∂u = G v s: s times Ġ v + G v_⊥ s^{-1}, and likewise from ∂f/∂v.
     columns = moved.left - slope.left / sigma @ (right_turn * sigma + rate)
     rows = moved.right - slope.right / sigma @ (left_turn * sigma + rate)
-    outside = slope.left - left @ (left.T @ slope.left), slope.right - right @ (right.T @ slope.right)
+    outside = (
+        slope.left - left @ (left.T @ slope.left),
+        slope.right - right @ (right.T @ slope.right),
+    )
     core = _core_of_product(
         sigma,
         left.T @ columns - (outside[1] / sigma).T @ right_null,

@@ -5,14 +5,10 @@ from typing import Any
 
 
 class VectorOperations:
-    """Elementwise sums and multiples of a tuple of arrays, or of a named tuple."""
+    """Elementwise sums and multiples of a tuple that can be made from an iterable (`_make`)."""
 
     # NumPy scalars leave multiples to this class.
     __array_ufunc__ = None
-
-    @classmethod
-    def _make(cls: Any, arrays: Iterable[Any]) -> Any:
-        return cls(arrays)
 
     def __add__(self: Any, other: Any) -> Any:
         return self._make(a + b for a, b in zip(self, other, strict=True))
@@ -34,3 +30,7 @@ class VectorOperations:
 
 class ArrayTuple(VectorOperations, tuple):  # type: ignore[misc]
     """Tuple of arrays with the operations of a vector space."""
+
+    @classmethod
+    def _make(cls, arrays: Iterable[Any]) -> "ArrayTuple":
+        return cls(arrays)
