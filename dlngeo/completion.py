@@ -18,8 +18,8 @@ from scipy.special import boxcox
 from sklearn.utils.extmath import randomized_svd
 
 from dlngeo.core.arrays import Array
-from dlngeo.core.factors import layers_of
-from dlngeo.core.network import end_to_end, factorize
+from dlngeo.core.frames import SingularFrames
+from dlngeo.core.network import end_to_end, factors_over
 from dlngeo.solvers.learning import Layers, learning_flow
 from dlngeo.solvers.losses import MatrixCompletion
 
@@ -143,9 +143,8 @@ def complete(
     left, sigma, right = randomized_svd(centred, rank, random_state=0)
     scale = sigma[0]
     loss = MatrixCompletion(centred / scale, training)
-    start = list(layers_of(factorize(numpy.diag(START * sigma / scale), depth)))
-    start[0] = start[0] @ right
-    start[-1] = left @ start[-1]
+    small = SingularFrames(left, START * sigma / scale, right.T)
+    start = factors_over(small, (len(right.T), *[rank] * (depth - 1), len(left)))
     targets = (observed[held_out] - mean) / scale
 
     def held_out_error(layers: Layers) -> float:
@@ -153,7 +152,7 @@ def complete(
 
     times, losses, errors, spectra, entropies = [], [], [], [], []
     n_evaluations = 0
-    state = answer = tuple(start)
+    state = answer = start
     least = math.inf
     # In this time λ' = λ^{N-1} takes the leading singular value from the start to one.
     clock, duration = 0.0, -float(boxcox(START ** (1 / depth), 2.0 - depth))

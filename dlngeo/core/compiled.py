@@ -237,20 +237,18 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
                 if k != l:
                     spin[l, k, e], b[l, k, e] = -spin[k, l, e], -b[k, l, e]
                     turn[l, k, e] = -turn[k, l, e]
-    for l in range(rank):
-        for m in range(rank):
-            for e in range(lanes):
-                weights[0, l, m, e] = 0.0
-            for j in range(depth - 1):
+    # The numerators of G^n for n = N-1, N-3, ..., the least n first.
+    for n in range(len(weights)):
+        power = 2 * n + depth % 2
+        for l in range(rank):
+            for m in range(rank):
                 for e in range(lanes):
-                    weights[0, l, m, e] -= powers[j, l, e] * powers[depth - 1 - j, m, e]
-            for i in range(depth - 1):
-                for e in range(lanes):
-                    weights[i + 1, l, m, e] = (
-                        weights[i, l, m, e]
-                        + powers[depth - 1 - i, l, e] * powers[i, m, e]
-                        + powers[depth - 2 - i, l, e] * powers[i + 1, m, e]
-                    )
+                    weights[n, l, m, e] = powers[power, l, e] + powers[power, m, e]
+                    if n > 0:
+                        product_of_values = s[l, l, e] * s[m, m, e]
+                        weights[n, l, m, e] += product_of_values * weights[n - 1, l, m, e]
+                    elif power == 0:
+                        weights[n, l, m, e] = 1.0
     _product(turn, spin, product, lanes)
     for k in range(rank):
         for l in range(k, rank):
@@ -258,14 +256,15 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
                 p_dot[k, l, e] = -product[k, l, e] - product[l, k, e]
             for m in range(rank):
                 for e in range(lanes):
-                    total[e] = powers[depth, m, e] * weights[0, l, m, e]
-                for i in range(1, depth):
+                    total[e] = 0.0
+                for n in range(len(weights)):
                     for e in range(lanes):
-                        power = powers[i, k, e] * powers[depth - i, m, e]
-                        total[e] += power * weights[i, l, m, e]
+                        power = s[k, k, e] * s[l, l, e] * s[m, m, e] ** 2
+                        total[e] = power * total[e] + weights[n, k, m, e] * weights[n, l, m, e]
                 for e in range(lanes):
                     pair = a[k, m, e] * a[l, m, e] - b[k, m, e] * b[l, m, e]
-                    p_dot[k, l, e] -= 2 * total[e] * pair
+                    factor = s[m, m, e] * (s[k, k, e] * s[l, l, e] - s[m, m, e] ** 2)
+                    p_dot[k, l, e] -= 2 * factor * total[e] * pair
             for e in range(lanes):
                 p_dot[l, k, e] = p_dot[k, l, e]
     for k in range(rank):
@@ -332,7 +331,7 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
     t, h = numpy.zeros(lanes), numpy.zeros(lanes)
     problem, n_trials = numpy.full(lanes, -1), numpy.zeros(lanes, numpy.int64)
     has_crossed = numpy.zeros(lanes, numpy.bool_)
-    work = numpy.empty((12 + depth, rank, rank, lanes))
+    work = numpy.empty((12 + depth // 2, rank, rank, lanes))
     powers, lines = numpy.empty((depth + 1, rank, lanes)), numpy.empty((5, lanes))
     v = numpy.zeros((rank, rank, lanes))
     for k in range(rank):

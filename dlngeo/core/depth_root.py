@@ -90,22 +90,17 @@ def kernels(lam: numpy.ndarray, depth: int) -> tuple[numpy.ndarray, ...]:
     return sums, g, h
 
 
-def _signs(depth: int) -> numpy.ndarray:
-    """Return the sign of ``i + j - (N - 1)``, shape=[N, N]."""
-    index = numpy.arange(depth)
-    return numpy.sign(index[:, None] + index - (depth - 1))
-
-
 def force(lam: numpy.ndarray, a: numpy.ndarray, b: numpy.ndarray, depth: int) -> numpy.ndarray:
     r"""Return ``Σ_m B_klm (a_km a_lm - b_km b_lm)``.
 
     .. math:: B_{klm} = \frac{g_{km} h_{lm} - g_{lm} h_{km}}{λ_k - λ_l}
-              = \frac{2}{(λ_k + λ_m)(λ_l + λ_m)}
-                \sum_{i,j<N} \mathrm{sign}(i + j - N + 1) \,
-                λ_k^i λ_l^j λ_m^{2N-1-i-j},
+              = 2 (λ_k λ_l - λ_m^2) \sum_{0 < n = N-1, N-3, ...}
+                (λ_k λ_l)^{(N-1-n)/2} \, λ_m^{N-n} \, G^n_{km} G^n_{lm}, \quad
+          G^n_{kl} = \sum_{i+j=n-1} \frac{λ_k^i λ_l^j}{λ_k + λ_l},
 
     a quotient of differences in closed form (own derivation): the derivative of ``H`` by
-    ``S`` with the kernel of the symmetric part, or minus that of the skew part.
+    ``S`` with the kernel of the symmetric part, or minus that of the skew part. As ``B`` is
+    symmetric in ``k`` and ``l``, it is enough to multiply ``a + b`` by ``(a - b)ᵀ``.
 
     Parameters
     ----------
@@ -118,17 +113,17 @@ def force(lam: numpy.ndarray, a: numpy.ndarray, b: numpy.ndarray, depth: int) ->
     -------
     force : array, shape=[..., r, r]
     """
-    powers = lam[..., :, None] ** numpy.arange(depth + 1)
-    columns = transpose(powers)
-    sums = lam[..., :, None] + lam[..., None, :]
-    # For every i: 2 λ_m^{N-i} Σ_j sign_ij λ_m^{N-1-j} λ_l^j, shape=[..., N, m, l].
-    signed = _signs(depth)[:, None, :] * powers[..., None, :, depth - 1 :: -1]
-    weight = (2 * columns[..., depth:0:-1, :, None] * signed) @ columns[..., None, :depth, :]
-    a, b = a / sums, b / sums
-    rows = a[..., None, :, :] @ (weight * transpose(a)[..., None, :, :])
-    rows -= b[..., None, :, :] @ (weight * transpose(b)[..., None, :, :])
-    # Σ_i λ_k^i times the row k.
-    return numpy.einsum("...ik,...ikl->...kl", columns[..., :depth, :], rows)
+    row, column = lam[..., :, None], lam[..., None, :]
+    powers = row ** numpy.arange(depth)
+    sums, product = row + column, row * column
+    plus, minus = a + b, transpose(a - b)
+    half = numpy.zeros_like(plus)
+    # Horner's scheme in λ_k λ_l.
+    for n in range(1 + depth % 2, depth, 2):
+        ratio = powers[..., :n] @ transpose(powers[..., n - 1 :: -1]) / sums
+        left, right = ratio * plus, powers[..., depth - n, None] * ratio * minus
+        half = product * (half + left @ right) - left @ (row * row * right)
+    return half + transpose(half)
 
 
 class DepthRootChart(NamedTuple):
@@ -172,8 +167,8 @@ class DepthRootChart(NamedTuple):
         """
         state = unpack(packed, self.rows, self.columns, self.rank)
         lam, frame = eigh(state.stretch)
-        back = transpose(frame)
-        # The momenta p and c, symmetric and skew, turn together.
+        back = numpy.ascontiguousarray(transpose(frame))
+        # The momenta p and c, symmetric and skew, turn together, and so do Ṡ and A.
         both = back @ (state.momentum + state.spin) @ frame
         p = symmetric_part(both)
         c = both - p
@@ -185,13 +180,15 @@ class DepthRootChart(NamedTuple):
         p_dot = -force(lam, a, b, self.depth) - middle - transpose(middle)
         commutator = (lam[..., :, None] - lam[..., None, :]) * p
         twist = turn @ commutator
-        rotation = frame @ turn @ back
+        moving = frame @ (g * a + turn) @ back
+        stretch = symmetric_part(moving)
+        rotation = moving - stretch
         sides = []
-        for sign, end, null in (
-            (1, state.left, state.left_null),
-            (-1, state.right, state.right_null),
+        for sign, turning, end, null in (
+            (1, rotation, state.left, state.left_null),
+            (-1, -rotation, state.right, state.right_null),
         ):
-            end_dot, null_dot = sign * end @ rotation, sign * null @ rotation
+            end_dot, null_dot = end @ turning, null @ turning
             if null.shape[-2]:
                 momentum = null @ frame
                 drift = momentum / lam[..., None, :] ** 2
@@ -204,7 +201,6 @@ class DepthRootChart(NamedTuple):
                 null_dot = null_dot + change @ back
             sides.append((end_dot, null_dot))
         (left, left_null), (right, right_null) = sides
-        stretch = frame @ (g / h * p) @ back
         both = frame @ (p_dot + twist - transpose(twist)) @ back
         momentum = symmetric_part(both)
         moved = State(stretch, momentum, both - momentum, left, right, left_null, right_null)

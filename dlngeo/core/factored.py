@@ -73,7 +73,7 @@ def moved_blocks(frames: SingularFrames, blocks: Blocks, to: SingularFrames) -> 
     return _with_nulls(to, core, columns - to.left @ core, (rows - to.right @ core.T).T)
 
 
-def inner_product(frames: SingularFrames, a: Blocks, b: Blocks, depth: float) -> float:
+def inner_product(frames: SingularFrames, a: Blocks, b: Blocks, depth: float) -> numpy.floating:
     """Return ``g^N_X`` of two tangent vectors."""
     core, null = metric_weights(frames, depth)
     product = numpy.sum(a.core * b.core / core)
@@ -81,7 +81,7 @@ def inner_product(frames: SingularFrames, a: Blocks, b: Blocks, depth: float) ->
         product += numpy.sum(numpy.einsum("ik,ik->k", a.left_null, b.left_null) / null)
     if a.right_null is not None and b.right_null is not None:
         product += numpy.sum(numpy.einsum("ki,ki->k", a.right_null, b.right_null) / null)
-    return float(product)
+    return product
 
 
 def raised(frames: SingularFrames, blocks: Blocks, depth: float) -> Blocks:

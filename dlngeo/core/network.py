@@ -23,7 +23,7 @@ from dlngeo.core.factors import (
     network_shape,
     widths_of,
 )
-from dlngeo.core.frames import check_positive, exact_frames, singular_frames
+from dlngeo.core.frames import SingularFrames, check_positive, exact_frames, singular_frames
 
 
 def end_to_end(factors: Factors) -> Array:
@@ -296,14 +296,18 @@ def _factorize_value(matrix: Array, widths: tuple, rank: int, truncate: bool) ->
     depth = len(widths) - 1
     if depth == 1 and rank == min(widths):
         return (matrix,)
-    if truncate:
-        left, sigma, right = singular_frames(matrix, rank)
-    else:
-        left, sigma, right = exact_frames(matrix, rank)
-    root = sigma ** (1 / depth)
-    ends = [right, *[eye(width, rank, matrix) for width in widths[1:-1]], left]
+    frames = singular_frames(matrix, rank) if truncate else exact_frames(matrix, rank)
+    return factors_over(frames, widths)
+
+
+def factors_over(frames: SingularFrames, widths: Sequence[int]) -> tuple[Array, ...]:
+    """Return balanced factors of the given widths over a matrix in its singular frames."""
+    left, sigma, right = frames
+    root = sigma ** (1 / (len(widths) - 1))
+    hidden = [eye(width, sigma.shape[-1], sigma) for width in widths[1:-1]]
     return tuple(
-        q * root[..., None, :] @ transpose(q_before) for q_before, q in itertools.pairwise(ends)
+        q * root[..., None, :] @ transpose(q_before)
+        for q_before, q in itertools.pairwise([right, *hidden, left])
     )
 
 

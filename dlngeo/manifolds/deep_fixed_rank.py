@@ -126,7 +126,7 @@ class DeepFixedRank(Manifold):
 
     def norm(self, point: Any, tangent_vector: Any) -> float:
         """Return the length of a tangent vector."""
-        return math.sqrt(self.inner_product(point, tangent_vector, tangent_vector))
+        return numpy.sqrt(self.inner_product(point, tangent_vector, tangent_vector))
 
     def dist(self, point_a: Any, point_b: Any) -> float:
         """Return the length of the shortest geodesic found; see `dlngeo.core.logarithm`."""

@@ -1,14 +1,25 @@
 r"""Losses ``E(X)`` of the end-to-end matrix, with their gradients.
 
-Each is a function of arrays of shape ``[..., m, n]`` and batched over the leading axes.
+Each is a linear least squares problem,
+
+.. math:: E(X) = \frac{c}{2} \|𝓐(X) - b\|^2, \quad ∇E(X) = c \, 𝓐^*(𝓐(X) - b), \quad
+          ∇^2 E[Z] = c \, 𝓐^* 𝓐(Z).
+
 ``loss(X)`` is the value, shape=[...], and ``loss.gradient(X)`` the Euclidean gradient,
-shape=[..., m, n]. They are made of array operations only, so NumPy, autograd, PyTorch and
-JAX arrays all serve, if data and argument are of one library.
+shape=[..., m, n], at matrices ``X`` of shape ``[..., m, n]``. All but the sparse one are made of
+array operations only, so NumPy, autograd, PyTorch and JAX arrays serve, if data and argument
+are of one library.
 """
 
+import abc
 from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import scipy.sparse
 
 from dlngeo.core.arrays import Array, namespace, real_array, transpose
+from dlngeo.core.sparse import sampled_product
 
 
 def _check_matrix(array: Array, name: str, ndim: int = 2) -> None:
@@ -17,15 +28,70 @@ def _check_matrix(array: Array, name: str, ndim: int = 2) -> None:
         raise ValueError(f"{name} must have {ndim} axes, got shape {tuple(array.shape)}.")
 
 
-def _check_argument(matrix: Array, shape: tuple[int, ...]) -> None:
-    if tuple(matrix.shape[-2:]) != shape:
-        raise ValueError(
-            f"this loss is a function of matrices of shape {shape}, got {tuple(matrix.shape)}."
-        )
+class LeastSquares(abc.ABC):
+    r"""Loss ``E(X) = (c/2) ‖𝓐(X) - b‖²`` with a linear map ``𝓐`` of matrices.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape ``(m, n)`` of the matrices.
+    data : array-like
+        Measurements ``b``.
+    weight : float
+        ``c``.
+    """
+
+    weight: float = 1.0
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    @abc.abstractmethod
+    def data(self) -> Array: ...
+
+    @abc.abstractmethod
+    def _measure(self, matrix: Array) -> Array:
+        """Return ``𝓐(X)``."""
+
+    @abc.abstractmethod
+    def adjoint(self, measurements: Array) -> Any:
+        """Return ``𝓐*(y)``: an array, or a sparse one."""
+
+    def measure(self, matrix: Array) -> Array:
+        """Return the measurements ``𝓐(X)`` of matrices, shape=[..., m, n]."""
+        if tuple(matrix.shape[-2:]) != self.shape:
+            raise ValueError(
+                f"this loss is a function of matrices of shape {self.shape}, got "
+                f"{tuple(matrix.shape)}."
+            )
+        return self._measure(matrix)
+
+    def measure_product(self, left: Array, right: Array) -> Array:
+        """Return ``𝓐(L Rᵀ)`` for factors of shapes ``(m, k)`` and ``(n, k)``."""
+        return self._measure(left @ transpose(right))
+
+    def value(self, residual: Array) -> Array:
+        """Return the loss, given ``𝓐(X) - b``."""
+        xp = namespace(residual)
+        return self.weight / 2 * xp.sum(residual**2, axis=tuple(range(-self.data.ndim, 0)))
+
+    def __call__(self, matrix: Array) -> Array:
+        """Return ``E(X)``."""
+        return self.value(self.measure(matrix) - self.data)
+
+    def gradient(self, matrix: Array) -> Array:
+        """Return ``∇E(X)``."""
+        return self.pull(self.measure(matrix) - self.data)
+
+    def pull(self, residual: Array) -> Any:
+        """Return the gradient ``c 𝓐*(y)`` of a residual, as `adjoint` does."""
+        return self.adjoint(residual if self.weight == 1 else self.weight * residual)
 
 
 @dataclass(frozen=True, eq=False)
-class Factorization:
+class Factorization(LeastSquares):
     r"""Squared distance to a matrix.
 
     .. math:: E(X) = \tfrac12 \|X - T\|^2, \quad ∇E(X) = X - T
@@ -45,17 +111,23 @@ class Factorization:
     def __post_init__(self) -> None:
         _check_matrix(self.target, "the target")
 
-    def __call__(self, matrix: Array) -> Array:
-        xp = namespace(matrix, self.target)
-        return xp.sum(self.gradient(matrix) ** 2, axis=(-2, -1)) / 2
+    @property
+    def shape(self) -> tuple[int, int]:
+        return tuple(self.target.shape)
 
-    def gradient(self, matrix: Array) -> Array:
-        _check_argument(matrix, tuple(self.target.shape))
-        return matrix - self.target
+    @property
+    def data(self) -> Array:
+        return self.target
+
+    def _measure(self, matrix: Array) -> Array:
+        return matrix
+
+    def adjoint(self, measurements: Array) -> Array:
+        return measurements
 
 
 @dataclass(frozen=True, eq=False)
-class MatrixCompletion:
+class MatrixCompletion(LeastSquares):
     r"""Squared distance to the entries of a matrix that were observed.
 
     .. math:: E(X) = \tfrac12 \sum_{(i,j) ∈ Ω} (X_{ij} - Y_{ij})^2, \quad
@@ -98,17 +170,23 @@ class MatrixCompletion:
         real_array(observed, "the observed matrix, inside the mask,")
         object.__setattr__(self, "observed", observed)
 
-    def __call__(self, matrix: Array) -> Array:
-        xp = namespace(matrix, self.observed)
-        return xp.sum(self.gradient(matrix) ** 2, axis=(-2, -1)) / 2
+    @property
+    def shape(self) -> tuple[int, int]:
+        return tuple(self.observed.shape)
 
-    def gradient(self, matrix: Array) -> Array:
-        _check_argument(matrix, tuple(self.observed.shape))
-        return (matrix - self.observed) * self.mask
+    @property
+    def data(self) -> Array:
+        return self.observed
+
+    def _measure(self, matrix: Array) -> Array:
+        return matrix * self.mask
+
+    def adjoint(self, measurements: Array) -> Array:
+        return measurements
 
 
 @dataclass(frozen=True, eq=False)
-class LinearRegression:
+class LinearRegression(LeastSquares):
     r"""Mean squared error of a linear map.
 
     .. math:: E(X) = \frac{1}{2s} \sum_{i=1}^{s} \|y_i - X x_i\|^2, \quad
@@ -144,22 +222,30 @@ class LinearRegression:
                 f"number of rows, got {samples[0]} and {samples[1]}."
             )
 
-    def _residual(self, matrix: Array) -> Array:
-        """Return ``X x_i - y_i`` in rows."""
-        _check_argument(matrix, (self.outputs.shape[1], self.inputs.shape[1]))
-        return self.inputs @ transpose(matrix) - self.outputs
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.outputs.shape[1], self.inputs.shape[1]
 
-    def __call__(self, matrix: Array) -> Array:
-        residual = self._residual(matrix)
-        squares = namespace(residual).sum(residual**2, axis=(-2, -1))
-        return squares / (2 * self.inputs.shape[0])
+    @property
+    def data(self) -> Array:
+        return self.outputs
 
-    def gradient(self, matrix: Array) -> Array:
-        return transpose(self._residual(matrix)) @ self.inputs / self.inputs.shape[0]
+    @property
+    def weight(self) -> float:  # type: ignore[override]
+        return 1 / self.inputs.shape[0]
+
+    def _measure(self, matrix: Array) -> Array:
+        return self.inputs @ transpose(matrix)
+
+    def measure_product(self, left: Array, right: Array) -> Array:
+        return (self.inputs @ right) @ transpose(left)
+
+    def adjoint(self, measurements: Array) -> Array:
+        return transpose(measurements) @ self.inputs
 
 
 @dataclass(frozen=True, eq=False)
-class MatrixSensing:
+class MatrixSensing(LeastSquares):
     r"""Squared error of linear measurements of a matrix.
 
     .. math:: E(X) = \tfrac12 \sum_{i=1}^{k} (\langle A_i, X\rangle - b_i)^2, \quad
@@ -190,16 +276,108 @@ class MatrixSensing:
                 f"{self.sensors.shape[0]} sensors and {self.measurements.shape[0]} measurements."
             )
 
-    def _residual(self, matrix: Array) -> Array:
-        """Return ``⟨A_i, X⟩ - b_i``, shape=[..., k]."""
-        _check_argument(matrix, tuple(self.sensors.shape[-2:]))
-        xp = namespace(matrix, self.sensors)
-        return xp.einsum("kmn,...mn->...k", self.sensors, matrix) - self.measurements
+    @property
+    def shape(self) -> tuple[int, int]:
+        return tuple(self.sensors.shape[-2:])
 
-    def __call__(self, matrix: Array) -> Array:
-        residual = self._residual(matrix)
-        return namespace(residual).sum(residual**2, axis=-1) / 2
+    @property
+    def data(self) -> Array:
+        return self.measurements
+
+    def _measure(self, matrix: Array) -> Array:
+        return namespace(matrix, self.sensors).einsum("kmn,...mn->...k", self.sensors, matrix)
+
+    def adjoint(self, measurements: Array) -> Array:
+        xp = namespace(measurements, self.sensors)
+        return xp.einsum("...k,kmn->...mn", measurements, self.sensors)
+
+
+class SparseMatrixCompletion(LeastSquares):
+    r"""Squared distance to observed entries that are given one by one.
+
+    .. math:: E(X) = \tfrac12 \sum_e (X_{i_e j_e} - y_e)^2
+
+    For large matrices of which few entries are known: gradients are sparse. An entry that is
+    given twice counts twice, and rows and columns without entries do no harm.
+
+    Parameters
+    ----------
+    rows, columns : array of int, shape=[k]
+        Positions ``(i_e, j_e)``, from zero.
+    values : array, shape=[k]
+        Entries ``y_e``.
+    shape : tuple of int, optional
+        Shape ``(m, n)``; just large enough by default.
+
+    Raises
+    ------
+    ValueError
+        If there are no entries, the lengths differ, a position is no integer within the shape,
+        or a value is NaN or infinite.
+
+    References
+    ----------
+    [CMV22]
+    """
+
+    def __init__(
+        self,
+        rows: Array,
+        columns: Array,
+        values: Array,
+        shape: tuple[int, int] | None = None,
+    ):
+        rows, columns = numpy.asarray(rows), numpy.asarray(columns)
+        values = numpy.asarray(values, dtype=float)
+        if not (rows.shape == columns.shape == values.shape and rows.ndim == 1 and rows.size):
+            raise ValueError(
+                "rows, columns and values must be three lists of one positive length, got shapes "
+                f"{rows.shape}, {columns.shape} and {values.shape}."
+            )
+        if not (rows.dtype.kind in "iu" and columns.dtype.kind in "iu"):
+            raise ValueError(
+                f"rows and columns must be integers, got {rows.dtype} and {columns.dtype}."
+            )
+        if not numpy.isfinite(values).all():
+            raise ValueError(
+                f"{int((~numpy.isfinite(values)).sum())} of the {values.size} values are NaN or "
+                "infinite: leave these entries out."
+            )
+        least = int(rows.max()) + 1, int(columns.max()) + 1
+        if shape is None:
+            shape = least
+        if min(rows.min(), columns.min()) < 0 or least[0] > shape[0] or least[1] > shape[1]:
+            raise ValueError(
+                f"positions must lie within the shape {tuple(shape)}, counted from zero; got "
+                f"rows from {rows.min()} to {rows.max()} and columns from {columns.min()} to "
+                f"{columns.max()}."
+            )
+        # In the order of compressed rows, so that residuals are the entries of a sparse array.
+        order = numpy.lexsort((columns, rows))
+        starts = numpy.searchsorted(rows[order], numpy.arange(shape[0] + 1))
+        self._shape = int(shape[0]), int(shape[1])
+        self._data = values[order]
+        self._indices = columns[order].astype(numpy.int32)
+        self._starts = starts.astype(numpy.int32)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._shape
+
+    @property
+    def data(self) -> Array:
+        """Values in the order of compressed rows."""
+        return self._data
+
+    def _measure(self, matrix: Array) -> Array:
+        rows = numpy.repeat(numpy.arange(self.shape[0]), numpy.diff(self._starts))
+        return matrix[..., rows, self._indices]
+
+    def measure_product(self, left: Array, right: Array) -> Array:
+        return sampled_product(self._starts, self._indices, left, right)
+
+    def adjoint(self, measurements: Array) -> Any:
+        return scipy.sparse.csr_array((measurements, self._indices, self._starts), self.shape)
 
     def gradient(self, matrix: Array) -> Array:
-        residual = self._residual(matrix)
-        return namespace(residual).einsum("...k,kmn->...mn", residual, self.sensors)
+        return super().gradient(matrix).toarray()
