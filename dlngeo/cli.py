@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dlngeo.core.arrays import Array
     from dlngeo.matrix_files import MatrixFile
 
-REPORTS = ("report.png", "result.json")
+REPORTS, FACTORS = ("report.png", "result.json"), "factors.npz"
 COMPARED_DEPTHS = (1, 2, 3)
 DEFAULT_RANK = 40
 HELD_OUT = 0.1
@@ -33,21 +33,29 @@ def _parser() -> argparse.ArgumentParser:
     complete = commands.add_parser(
         "complete",
         help="fill the missing entries of a matrix by a deep linear network",
-        description="Fill the missing entries of a matrix by the gradient flow of a deep linear "
-        "network, stopped early by the error on held-out entries, and compare depths.",
-        epilog="DIR gets the completed matrix in the format and under the name of INPUT, "
-        "report.png and result.json: all of them, or nothing.",
+        description="Fill the missing entries of a matrix by a deep linear network, whose descent "
+        "is stopped early by the error on held-out entries, and compare depths.",
+        epilog="DIR gets the completed matrix in the format and under the name of INPUT (for "
+        "triples also its factors), report.png and result.json: all of them, or nothing.",
     )
     complete.add_argument(
         "input",
         nargs="?",
         type=Path,
         metavar="INPUT",
-        help="a CSV table (empty cells or NaN are missing), an NPY array (NaN is missing), or a "
-        "picture (transparent pixels are missing)",
+        help="a CSV table (empty cells or NaN are missing), a CSV file of triples with the header "
+        "row,col,value (empty values are predicted), an NPY array (NaN is missing), or a picture "
+        "(transparent pixels are missing)",
     )
     complete.add_argument(
         "--output", type=Path, metavar="DIR", help="folder for the results, made if need be"
+    )
+    complete.add_argument(
+        "--solver",
+        choices=("flow", "trust-regions", "conjugate-gradient", "steepest-descent"),
+        help="the gradient flow of the network, or a Riemannian optimiser on matrices of rank "
+        "--rank with the depth metric: less time, for large matrices (default: flow for matrices, "
+        "conjugate-gradient for triples)",
     )
     complete.add_argument("--depth", type=int, default=3, help="number of layers (default: 3)")
     complete.add_argument(
@@ -105,45 +113,48 @@ def _complete(options: argparse.Namespace) -> None:
     import json
     import tempfile
 
-    import numpy
     from threadpoolctl import threadpool_limits
 
     from dlngeo.completion import Completion, complete
+    from dlngeo.matrix_files import Triples
 
     file, name = _input(options)
     output = _output(options, name)
-    observed, held_out = _entries(file, options)
-    shorter = min(file.matrix.shape)
+    observed, held_out = _split(file, options)
+    known = file.known
+    shorter = min(file.shape)
     rank = min(DEFAULT_RANK, shorter) if options.rank is None else options.rank
-    hidden = numpy.isfinite(file.matrix) & ~observed
+    is_triples = isinstance(file, Triples)
+    solver = options.solver or ("conjugate-gradient" if is_triples else "flow")
     completions: list[Completion] = []
     rows: list[dict[str, Any]] = []
     # One thread: in products with thin factors, threads wait for each other.
     with threadpool_limits(1):
         for depth in sorted({*COMPARED_DEPTHS, options.depth}):
             completion = complete(
-                file.matrix,
-                observed & ~held_out,
-                held_out,
+                known.chosen(observed & ~held_out),
+                known.chosen(held_out),
+                file.shape,
                 depth=depth,
                 rank=rank,
+                solver=solver,
                 progress=sys.stderr.isatty(),
             )
-            row = _row(completion, file, hidden)
+            row = _row(completion, file, ~observed)
             _print_row(row, is_first=not rows)
             completions.append(completion)
             rows.append(row)
     answer = next(c for c in completions if c.depth == options.depth)
-    record = _record(name, file, observed, held_out, rank, options) | {"depths": rows}
+    record = _record(name, file, observed, held_out, answer, options) | {"depths": rows}
     # Beside the output, so that moving it there is one step.
     with tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch:
         results = Path(scratch) / "results"
         results.mkdir()
-        file.write(answer.matrix, observed, results / name)
+        written = file.write(answer, observed, results, name)
         _write_report(results / "report.png", name, file, observed, completions, rows)
         (results / "result.json").write_text(json.dumps(record, indent=2) + "\n")
         _publish(results, output)
-    print(f"\nwritten to {output}: " + ", ".join((name, *REPORTS)))
+    print(f"\nwritten to {output}: " + ", ".join((*written, *REPORTS)))
 
 
 def _input(options: argparse.Namespace) -> tuple["MatrixFile", str]:
@@ -176,24 +187,27 @@ def _output(options: argparse.Namespace, name: str) -> Path:
         raise ValueError(f"there is no folder {output.parent} for the output: make it first.")
     if not os.access(output.parent, os.W_OK):
         raise ValueError(f"the folder {output.parent} cannot be written to: choose another one.")
-    if name in REPORTS:
+    if name in (*REPORTS, FACTORS):
         raise ValueError(f"the input has the name of a result, {name}: rename it.")
     if options.input is not None and output.resolve() == options.input.resolve().parent:
         raise ValueError(f"results in {output} would overwrite the input: give another folder.")
-    for taken in (output / file for file in (name, *REPORTS)):
+    for taken in (output / file for file in (name, *REPORTS, FACTORS)):
         if taken.is_dir():
             raise ValueError(f"the output {taken} is a folder: remove it, or give another one.")
     return output
 
 
-def _entries(file: "MatrixFile", options: argparse.Namespace) -> tuple["Array", "Array"]:
-    """Return the masks of the observed entries and of those held out among them."""
+def _split(file: "MatrixFile", options: argparse.Namespace) -> tuple["Array", "Array"]:
+    """Return masks over the known entries: of the observed, and of the held-out among them."""
     import numpy
 
-    known = numpy.isfinite(file.matrix)
-    if not known.any():
+    from dlngeo.matrix_files import WholeMatrix
+
+    known = file.known.values.size
+    if known == 0:
         raise ValueError("all entries are missing: there is nothing to learn from.")
-    if options.observed is None and not options.demo and known.all():
+    is_full = isinstance(file, WholeMatrix) and known == file.matrix.size
+    if options.observed is None and not options.demo and is_full:
         raise ValueError(
             "no entries are missing: give --observed FRACTION to hide some and measure the error."
         )
@@ -205,23 +219,19 @@ def _entries(file: "MatrixFile", options: argparse.Namespace) -> tuple["Array", 
     if options.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {options.seed}.")
     random = numpy.random.default_rng(options.seed)
+    # Entries of one unit, the channels of a pixel, are hidden together.
+    units, unit_of_entry = numpy.unique(file.units, return_inverse=True)
 
-    def drawn(units: Any, part: float) -> Any:
-        places = numpy.flatnonzero(units)
-        count = max(1, round(part * places.size))
-        chosen = numpy.zeros(units.size, dtype=bool)
-        chosen[random.choice(places, count, replace=False)] = True
-        return chosen.reshape(units.shape)
+    def drawn(places: Any, part: float) -> Any:
+        return random.choice(places, max(1, round(part * places.size)), replace=False)
 
-    # All channels of a pixel are hidden together.
-    observed = drawn(known[:, :: file.channels], fraction)
-    held_out = drawn(observed, HELD_OUT)
-    if observed.sum() < 2:
+    observed = drawn(numpy.arange(units.size), fraction)
+    if observed.size < 2:
         raise ValueError("only one entry is observed: two are needed, to learn and to test.")
-    return (
-        numpy.repeat(observed, file.channels, axis=1),
-        numpy.repeat(held_out, file.channels, axis=1),
-    )
+    held_out = drawn(observed, HELD_OUT)
+    masks = numpy.zeros((2, units.size), dtype=bool)
+    masks[0, observed] = masks[1, held_out] = True
+    return masks[0, unit_of_entry], masks[1, unit_of_entry]
 
 
 def _row(completion: "Completion", file: "MatrixFile", hidden: "Array") -> dict[str, Any]:
@@ -230,9 +240,10 @@ def _row(completion: "Completion", file: "MatrixFile", hidden: "Array") -> dict[
 
     from dlngeo.matrix_files import Picture
 
+    has_width = completion.depth > 1 or completion.solver != "flow"
     row: dict[str, Any] = {
         "depth": completion.depth,
-        "hidden_width": completion.rank if completion.depth > 1 else None,
+        "hidden_width": completion.rank if has_width else None,
         "held_out_rmse": float(completion.held_out_error[completion.stop]),
         "hidden_rmse": None,
         "hidden_psnr_db": None,
@@ -242,7 +253,8 @@ def _row(completion: "Completion", file: "MatrixFile", hidden: "Array") -> dict[
         "seconds": round(completion.seconds, 2),
     }
     if hidden.any():
-        errors = (file.fitted(completion.matrix) - file.matrix)[hidden]
+        rows, columns, values = file.known.chosen(hidden)
+        errors = file.fitted(completion.at(rows, columns)) - values
         row["hidden_rmse"] = rmse = float(numpy.sqrt(numpy.mean(errors**2)))
         if isinstance(file, Picture) and rmse > 0:
             row["hidden_psnr_db"] = float(20 * numpy.log10(255 / rmse))
@@ -279,10 +291,9 @@ def _write_report(
 ) -> None:
     import numpy
 
-    from dlngeo.matrix_files import Picture
+    from dlngeo.matrix_files import Picture, WholeMatrix
     from dlngeo.plotting import completion_report
 
-    is_hidden = numpy.isfinite(file.matrix) & ~observed
     captions = []
     for row in rows:
         which = "held_out" if row["hidden_rmse"] is None else "hidden"
@@ -290,15 +301,20 @@ def _write_report(
         if row["hidden_psnr_db"] is not None:
             caption += f", PSNR {row['hidden_psnr_db']:.1f} dB"
         captions.append(caption)
-    figure = completion_report(
-        numpy.where(observed, file.matrix, numpy.nan),
-        [numpy.where(observed, file.matrix, file.fitted(c.matrix)) for c in completions],
-        completions,
-        captions,
-        truth=file.matrix if is_hidden.any() else None,
-        channels=file.channels if isinstance(file, Picture) else None,
-        title=f"Completion of {name} by deep linear networks",
-    )
+    panels: dict[str, Any] = {}
+    if isinstance(file, WholeMatrix):
+        given = file.with_gaps(observed)
+        is_missing = numpy.isnan(given)
+        panels = {
+            "observed": given,
+            "matrices": [
+                numpy.where(is_missing, file.fitted(c.matrix), given) for c in completions
+            ],
+            "truth": None if observed.all() else file.matrix,
+            "channels": file.channels if isinstance(file, Picture) else None,
+        }
+    title = f"Completion of {name} by deep linear networks"
+    figure = completion_report(completions, captions, title=title, **panels)
     figure.savefig(path, dpi=150)
 
 
@@ -307,30 +323,28 @@ def _record(
     file: "MatrixFile",
     observed: "Array",
     held_out: "Array",
-    rank: int,
+    answer: "Completion",
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Return what the result was made of."""
     import platform
     from importlib.metadata import version
 
-    import numpy
-
-    is_known = numpy.isfinite(file.matrix)
-    libraries = ("numpy", "scipy", "scikit-learn", "pillow", "matplotlib")
+    libraries = ("numpy", "scipy", "scikit-learn", "pymanopt", "pandas", "pillow", "matplotlib")
     return {
         "input": "demo" if options.demo else str(options.input),
         "completed": name,
-        "shape": list(file.matrix.shape),
+        "shape": list(file.shape),
         "entries": {
-            "known": int(is_known.sum()),
+            "known": observed.size,
             "observed": int(observed.sum()),
             "held_out": int(held_out.sum()),
-            "hidden": int((is_known & ~observed).sum()),
+            "hidden": int((~observed).sum()),
         },
         "parameters": {
             "depth": options.depth,
-            "rank": rank,
+            "rank": answer.rank,
+            "solver": answer.solver,
             "observed": options.observed,
             "seed": options.seed,
             "held_out": HELD_OUT,

@@ -1,7 +1,6 @@
-"""Files that hold a matrix with missing entries: tables, arrays and pictures.
+"""Files that hold a matrix with missing entries: tables, arrays, pictures and triples.
 
-A file is read into its matrix, NaN where an entry is missing, and writes a completed matrix
-in its own format.
+A file is read into the entries that it holds, and writes a completed matrix in its own format.
 """
 
 import csv
@@ -10,17 +9,56 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
+import pandas
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dlngeo.completion import Completion, Entries
 from dlngeo.core.arrays import Array
 
 TABLES = (".csv", ".tsv", ".txt")
 MISSING = ("", "na", "nan")
+DELIMITERS = ",;\t"
+TRIPLE_HEADERS = (("row", "col", "value"), ("row", "column", "value"))
+FACTORS = "factors.npz"
+
+
+class MatrixFile(ABC):
+    """The entries of a matrix from a file.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    known : Entries
+    """
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    @abstractmethod
+    def known(self) -> Entries: ...
+
+    @property
+    def units(self) -> Array:
+        """Numbers of the known entries, the same for those that are hidden together."""
+        return numpy.arange(self.known.values.size)
+
+    def fitted(self, values: Array) -> Array:
+        """Return values cut to what the format can hold."""
+        return values
+
+    @abstractmethod
+    def write(self, completion: Completion, kept: Array, folder: Path, name: str) -> list[str]:
+        """Write a completion, and return the names of the files.
+
+        Of the known entries those that are kept, by a mask, stay as they were read.
+        """
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MatrixFile(ABC):
-    """A matrix from a file.
+class WholeMatrix(MatrixFile):
+    """A file that holds all entries of a matrix.
 
     Attributes
     ----------
@@ -33,24 +71,46 @@ class MatrixFile(ABC):
     matrix: Array
     channels: int = 1
 
-    def fitted(self, completed: Array) -> Array:
-        """Return a completed matrix with its values cut to what the format can hold."""
-        return completed
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.matrix.shape
+
+    @property
+    def known(self) -> Entries:
+        rows, columns = numpy.nonzero(numpy.isfinite(self.matrix))
+        return Entries(rows, columns, self.matrix[rows, columns])
+
+    @property
+    def units(self) -> Array:
+        rows, columns, _ = self.known
+        return rows * self.shape[1] + columns // self.channels
+
+    def with_gaps(self, kept: Array) -> Array:
+        """Return the matrix with NaN for all entries but those that are kept."""
+        matrix = numpy.full(self.shape, numpy.nan)
+        rows, columns, values = self.known.chosen(kept)
+        matrix[rows, columns] = values
+        return matrix
+
+    def write(self, completion: Completion, kept: Array, folder: Path, name: str) -> list[str]:
+        is_kept = numpy.isfinite(self.with_gaps(kept))
+        self._write(completion.matrix, is_kept, folder / name)
+        return [name]
 
     @abstractmethod
-    def write(self, completed: Array, kept: Array, path: Path) -> None:
+    def _write(self, completed: Array, kept: Array, path: Path) -> None:
         """Write a completed matrix; the entries that are kept are those that were read."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Table(MatrixFile):
+class Table(WholeMatrix):
     """A text table: the text of its cells, the header if it has one, and the delimiter."""
 
     cells: list[list[str]]
     header: list[str] | None
     delimiter: str
 
-    def write(self, completed: Array, kept: Array, path: Path) -> None:
+    def _write(self, completed: Array, kept: Array, path: Path) -> None:
         """Write the kept cells as they were, and the others with ten digits."""
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, delimiter=self.delimiter, lineterminator="\n")
@@ -64,18 +124,18 @@ class Table(MatrixFile):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ArrayFile(MatrixFile):
+class ArrayFile(WholeMatrix):
     """A NumPy array, and the type to write it in: double precision if integers were read."""
 
     dtype: numpy.dtype
 
-    def write(self, completed: Array, kept: Array, path: Path) -> None:
+    def _write(self, completed: Array, kept: Array, path: Path) -> None:
         """Write an array of the same type."""
         numpy.save(path, numpy.where(kept, self.matrix, completed).astype(self.dtype))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Picture(MatrixFile):
+class Picture(WholeMatrix):
     """A picture: values 0 to 255, and Pillow's name of its format.
 
     A grey picture has one channel. A colour picture of shape (m, n, 3) is the matrix of
@@ -96,11 +156,11 @@ class Picture(MatrixFile):
             matrix = numpy.where(is_missing, numpy.nan, matrix)
         return cls(matrix=matrix, channels=len(colours), format=format)
 
-    def fitted(self, completed: Array) -> Array:
+    def fitted(self, values: Array) -> Array:
         """Cut values to 0 ... 255."""
-        return numpy.clip(completed, 0, 255)
+        return numpy.clip(values, 0, 255)
 
-    def write(self, completed: Array, kept: Array, path: Path) -> None:
+    def _write(self, completed: Array, kept: Array, path: Path) -> None:
         """Write the picture. Formats like JPEG change also the pixels that are kept."""
         matrix = self.fitted(numpy.where(kept, self.matrix, completed))
         pixels = numpy.rint(matrix).astype(numpy.uint8)
@@ -109,8 +169,71 @@ class Picture(MatrixFile):
         Image.fromarray(pixels).save(path, format=self.format, quality=95)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Triples(MatrixFile):
+    """A text table of entries ``row,col,value``, for large matrices of which few are known.
+
+    Rows and columns are named by labels, numbers or text. Entries without a value are to be
+    predicted.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The file, with three columns.
+    rows, columns : array of int, shape=[k]
+        Positions of all entries, in the order of the labels.
+    row_labels, column_labels : array, shape=[m], shape=[n]
+    delimiter : str
+    """
+
+    table: pandas.DataFrame
+    rows: Array
+    columns: Array
+    row_labels: Array
+    column_labels: Array
+    delimiter: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.row_labels), len(self.column_labels)
+
+    @property
+    def _values(self) -> Array:
+        return self.table.iloc[:, 2].to_numpy(dtype=float, copy=True)
+
+    @property
+    def known(self) -> Entries:
+        return Entries(self.rows, self.columns, self._values).chosen(numpy.isfinite(self._values))
+
+    def write(self, completion: Completion, kept: Array, folder: Path, name: str) -> list[str]:
+        """Write the triples with all values, and the factors of the whole matrix.
+
+        ``factors.npz`` holds ``left``, ``right``, ``mean``, ``rows`` and ``columns``: the entry
+        of two labels is ``mean`` plus the product of their rows of ``left`` and ``right``.
+        """
+        is_predicted = ~numpy.isfinite(self._values)
+        is_predicted[numpy.flatnonzero(~is_predicted)[~kept]] = True
+        values = self._values
+        places = self.rows[is_predicted], self.columns[is_predicted]
+        values[is_predicted] = completion.at(*places)
+        self.table.assign(**{self.table.columns[2]: values}).to_csv(
+            folder / name, sep=self.delimiter, index=False, float_format="%.10g"
+        )
+        # A flow has the whole matrix, and no second factor.
+        left, right = (*completion.factors, numpy.eye(self.shape[1]))[:2]
+        numpy.savez(
+            folder / FACTORS,
+            left=left,
+            right=right,
+            mean=completion.mean,
+            rows=self.row_labels,
+            columns=self.column_labels,
+        )
+        return [name, FACTORS]
+
+
 def read_matrix(path: Path) -> MatrixFile:
-    """Read a table (.csv, .tsv, .txt), a NumPy array (.npy) or a picture.
+    """Read a table or triples (.csv, .tsv, .txt), a NumPy array (.npy) or a picture.
 
     Raises
     ------
@@ -125,10 +248,11 @@ def read_matrix(path: Path) -> MatrixFile:
     if suffix == ".npy":
         file: MatrixFile = _read_array(path)
     elif suffix in TABLES:
-        file = _read_table(path)
+        delimiter = _delimiter_of_triples(path)
+        file = _read_table(path) if delimiter is None else _read_triples(path, delimiter)
     else:
         file = _read_picture(path)
-    if numpy.isinf(file.matrix).any():
+    if isinstance(file, WholeMatrix) and numpy.isinf(file.matrix).any():
         raise ValueError(f"{path} holds infinite entries: replace them, or leave them empty.")
     return file
 
@@ -148,6 +272,54 @@ def _read_array(path: Path) -> ArrayFile:
     return ArrayFile(matrix=matrix.astype(float), dtype=dtype)
 
 
+def _delimiter_of_triples(path: Path) -> str | None:
+    """Return the delimiter of a table of triples, None if the file is another table."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline().strip().lower()
+    for delimiter in DELIMITERS:
+        names = tuple(name.strip().strip('"') for name in header.split(delimiter))
+        if names in TRIPLE_HEADERS:
+            return delimiter
+    return None
+
+
+def _read_triples(path: Path, delimiter: str) -> Triples:
+    try:
+        table = pandas.read_csv(path, sep=delimiter, skipinitialspace=True, encoding="utf-8-sig")
+    except (pandas.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no table of three columns: {error}") from error
+    if table.empty:
+        raise ValueError(f"{path} has a header but no rows: add rows of row, column and value.")
+    values = pandas.to_numeric(table.iloc[:, 2], errors="coerce").astype(float)
+    is_text = values.isna() & table.iloc[:, 2].notna()
+    if is_text.any():
+        place = int(numpy.argmax(is_text))
+        raise ValueError(
+            f"{path} holds the value {table.iloc[place, 2]!r} in row {place + 1}: keep numbers "
+            "only, and leave values to be predicted empty."
+        )
+    if numpy.isinf(values).any():
+        raise ValueError(f"{path} holds infinite entries: replace them, or leave them empty.")
+    positions, labels = [], []
+    for name in table.columns[:2]:
+        if table[name].isna().any():
+            place = int(numpy.argmax(table[name].isna()))
+            raise ValueError(f"{path} has no {name} in row {place + 1}: every entry needs one.")
+        codes, uniques = pandas.factorize(table[name], sort=True)
+        positions.append(codes)
+        uniques = numpy.asarray(uniques)
+        # Text as fixed-width characters, which files hold without pickle.
+        labels.append(uniques if uniques.dtype.kind in "iuf" else uniques.astype(str))
+    return Triples(
+        table=table.assign(**{table.columns[2]: values}),
+        rows=positions[0],
+        columns=positions[1],
+        row_labels=labels[0],
+        column_labels=labels[1],
+        delimiter=delimiter,
+    )
+
+
 def _read_table(path: Path) -> Table:
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -156,7 +328,7 @@ def _read_table(path: Path) -> Table:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise ValueError(f"{path} is empty: it needs one row of numbers in each line.")
-    delimiter = max(",;\t", key=lines[-1].count)
+    delimiter = max(DELIMITERS, key=lines[-1].count)
     cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     header = cells.pop(0) if any(_number(cell) is None for cell in cells[0]) else None
     if not cells:

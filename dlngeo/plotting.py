@@ -42,27 +42,27 @@ def depth_colour(depth: int) -> str:
 
 
 def completion_report(
-    observed: Array,
-    matrices: Sequence[Array],
     completions: Sequence[Completion],
     captions: Sequence[str],
     *,
+    observed: Array | None = None,
+    matrices: Sequence[Array] = (),
     truth: Array | None = None,
     channels: int | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a matrix completed at several depths, and the flows that completed it.
+    """Draw the descents that completed a matrix at several depths, and the matrix itself.
 
     Parameters
     ----------
-    observed : array, shape=[m, n]
-        NaN where entries are missing.
+    completions : sequence of Completion
+        The descents, one for each depth.
+    captions : sequence of str
+        What to say of each, in the same order.
+    observed : array, shape=[m, n], optional
+        NaN where entries are missing. If it is given the matrices are drawn too.
     matrices : sequence of array, shape=[m, n]
         Completed matrices, one for each depth.
-    completions : sequence of Completion
-        The flows, in the same order.
-    captions : sequence of str
-        What to say of each completed matrix.
     truth : array, shape=[m, n], optional
     channels : int, optional
         If the matrix is a picture, 1 for grey and 3 for colours.
@@ -72,37 +72,52 @@ def completion_report(
     -------
     figure : matplotlib.figure.Figure
     """
-    panels = [("observed", f"{numpy.isfinite(observed).mean():.0%} of the entries", observed)]
-    panels += [
-        (_name(flow.depth), caption, matrix)
-        for flow, caption, matrix in zip(completions, captions, matrices, strict=True)
-    ]
-    if truth is not None:
-        panels.append(("truth", "", truth))
-    draw = _painter(observed, channels)
+    width, band = 15.0, 2.9
     with matplotlib.rc_context(STYLE):
-        width = 15.0
-        rows, columns = draw(observed).shape[:2]
-        picture_height = min(width / len(panels) * rows / columns, 4.0) + 0.6
-        figure = Figure(figsize=(width, picture_height + 6.2), layout="constrained")
+        if observed is None:
+            figure = Figure(figsize=(width, 2 * band + 0.4), layout="constrained")
+            bands: Any = figure.subfigures(2, 1)
+            middle, bottom = bands
+        else:
+            draw = _painter(observed, channels)
+            panels = [
+                ("observed", f"{numpy.isfinite(observed).mean():.0%} of the entries", observed)
+            ]
+            for found, caption, matrix in zip(completions, captions, matrices, strict=True):
+                panels.append((_name(found), caption, matrix))
+            if truth is not None:
+                panels.append(("truth", "", truth))
+            rows, columns = draw(observed).shape[:2]
+            height = min(width / len(panels) * rows / columns, 4.0) + 0.6
+            figure = Figure(figsize=(width, height + 2 * band + 0.4), layout="constrained")
+            bands = figure.subfigures(3, 1, height_ratios=[height, band, band])
+            top, middle, bottom = bands
+            all_axes = top.subplots(1, len(panels))
+            for axes, (name, caption, matrix) in zip(all_axes, panels, strict=True):
+                axes.imshow(draw(matrix), interpolation="none")
+                axes.set_title(name, fontweight="bold")
+                axes.set_xlabel(caption)
+                axes.set(xticks=[], yticks=[])
+                axes.grid(False)
+                axes.spines[:].set_visible(False)
         figure.suptitle(title, fontsize=13, fontweight="bold")
-        heights = [picture_height, 2.9, 2.9]
-        bands: Any = figure.subfigures(3, 1, height_ratios=heights)
-        top, middle, bottom = bands
-        for axes, (name, caption, matrix) in zip(top.subplots(1, len(panels)), panels, strict=True):
-            axes.imshow(draw(matrix), interpolation="none")
-            axes.set_title(name, fontweight="bold")
-            axes.set_xlabel(caption)
-            axes.set(xticks=[], yticks=[])
-            axes.grid(False)
-            axes.spines[:].set_visible(False)
-        _draw_singular_values(middle, completions)
+        _draw_singular_values(middle, completions, captions if observed is None else None)
         _draw_histories(bottom, completions)
     return figure
 
 
-def _name(depth: int) -> str:
-    return "depth 1 (linear model)" if depth == 1 else f"depth {depth}"
+def _name(completion: Completion) -> str:
+    is_linear = completion.depth == 1 and completion.solver == "flow"
+    return "depth 1 (linear model)" if is_linear else f"depth {completion.depth}"
+
+
+def _clock(completions: Sequence[Completion]) -> dict[str, Any]:
+    """Return label, scale and limits of the axis along descents."""
+    last = max(completion.times[-1] for completion in completions)
+    solver = completions[0].solver
+    if solver == "flow":
+        return {"xlabel": TIME, "xscale": "log", "xlim": (FIRST_TIME, 1.3 * last)}
+    return {"xlabel": f"iterations of {solver}", "xlim": (0, 1.02 * last)}
 
 
 def _painter(observed: Array, channels: int | None) -> Callable[[Array], Array]:
@@ -125,7 +140,9 @@ def _painter(observed: Array, channels: int | None) -> Callable[[Array], Array]:
     return paint_values
 
 
-def _draw_singular_values(figure: SubFigure, completions: Sequence[Completion]) -> None:
+def _draw_singular_values(
+    figure: SubFigure, completions: Sequence[Completion], captions: Sequence[str] | None
+) -> None:
     all_axes = figure.subplots(1, len(completions), sharex=True, sharey=True, squeeze=False)[0]
     for axes, flow in zip(all_axes, completions, strict=True):
         colour = depth_colour(flow.depth)
@@ -140,9 +157,10 @@ def _draw_singular_values(figure: SubFigure, completions: Sequence[Completion]) 
                 va="top",
             )
         axes.set_title(f"depth {flow.depth}: singular values of $X$")
-        axes.set(xscale="log", yscale="log", xlabel=TIME)
+        axes.set(yscale="log", **_clock(completions))
+    for axes, caption in zip(all_axes, captions or (), strict=False):
+        axes.set_title(axes.get_title() + "\n" + caption)
     all_axes[0].set_ylabel(r"$\sigma_k\,/\,s_1$")
-    all_axes[0].set_xlim(left=FIRST_TIME)
 
 
 def _draw_histories(figure: SubFigure, completions: Sequence[Completion]) -> None:
@@ -163,12 +181,11 @@ def _draw_histories(figure: SubFigure, completions: Sequence[Completion]) -> Non
         ("Boltzmann entropy of the networks over $X$", "$S$ / nats"),
     )
     for axes, (title, label) in zip(all_axes, titles, strict=True):
-        axes.set(title=title, ylabel=label, xscale="log", xlabel=TIME)
+        axes.set(title=title, ylabel=label, **_clock(completions))
     for axes in all_axes[:2]:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
-    all_axes[0].set_xlim(left=FIRST_TIME)
     all_axes[0].legend(loc="lower left")
 
 

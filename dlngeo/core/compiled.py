@@ -373,7 +373,10 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
         for e in range(lanes):
             if problem[e] >= 0:
                 left = end[problem[e]] - t[e]
-                h[e] = min(h[e], left)
+                if h[e] >= left:
+                    h[e] = left
+                elif 2 * h[e] >= left and not has_crossed[e]:
+                    h[e] = left / 2
             least[e] = numpy.inf
         for stage in range(1, stages + 1):
             _combine(weights[stage - 1, :stage], slopes, trial)

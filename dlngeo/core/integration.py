@@ -109,8 +109,11 @@ def integrate(
     has_crossed = numpy.zeros(len(active), dtype=bool)
     n_trials = 0
     while len(active):
-        is_last = t + h >= stop
-        h = numpy.where(is_last, stop - t, h)
+        left = stop - t
+        is_last = h >= left
+        # Two equal steps are more accurate than a long and a short one.
+        is_near = (2 * h >= left) & ~has_crossed
+        h = numpy.where(is_last, left, numpy.where(is_near, left / 2, h))
         with numpy.errstate(all="ignore"):  # a trial step may go wild; it is rejected
             y_new, f_new, gap, estimate = _step(field, y, f, h)
         size_of_state = _size(y)

@@ -119,7 +119,7 @@ class DeepFixedRank(Manifold):
 
     # The metric.
 
-    def inner_product(self, point: Any, tangent_vector_a: Any, tangent_vector_b: Any) -> float:
+    def inner_product(self, point: Any, tangent_vector_a: Any, tangent_vector_b: Any) -> Any:
         """Return ``g^N_X(Z, Z') = tr(Zᵀ A_{N,X}^{-1} Z')``."""
         a, b = self._blocks(tangent_vector_a), self._blocks(tangent_vector_b)
         return factored.inner_product(self._frames(point), a, b, self.depth)

@@ -119,8 +119,8 @@ class _Frames(_Points):
 class _Products(NamedTuple):
     """Products ``W_{<p}`` and ``W_{>p}`` for each layer, None where they are empty."""
 
-    before: list[Array | None]
-    after: list[Array | None]
+    before: list[Any]
+    after: list[Any]
 
 
 class _Factors(_Points):
@@ -132,8 +132,8 @@ class _Factors(_Points):
 
     @staticmethod
     def _products(layers: Sequence[Array]) -> _Products:
-        before: list[Array | None] = [None, layers[0]]
-        after: list[Array | None] = [None, layers[-1]]
+        before: list[Any] = [None, layers[0]]
+        after: list[Any] = [None, layers[-1]]
         for p in range(1, len(layers)):
             before.append(layers[p] @ before[-1])
             after.append(after[-1] @ layers[-1 - p])
@@ -142,8 +142,8 @@ class _Factors(_Points):
     @staticmethod
     def _moved(layers: Sequence[Array], vector: Sequence[Array], known: _Products) -> _Products:
         """Return the derivatives of the products along a vector."""
-        before: list[Array | None] = [None, vector[0]]
-        after: list[Array | None] = [None, vector[-1]]
+        before: list[Any] = [None, vector[0]]
+        after: list[Any] = [None, vector[-1]]
         for p in range(1, len(layers)):
             before.append(layers[p] @ before[-1] + vector[p] @ known.before[p])
             after.append(after[-1] @ layers[-1 - p] + known.after[-1 - p] @ vector[-1 - p])
@@ -345,20 +345,20 @@ class _Watched:
     ):
         self.manifold, self.preconditioner = problem.manifold, problem.preconditioner
         self.riemannian_hessian = problem.riemannian_hessian
-        self._problem, self._stop, self._bar = problem, stop, bar
+        self.problem, self._stop, self._bar = problem, stop, bar
         self._started = time.perf_counter()
         self._last: tuple[Any, float] = (None, math.nan)
         self.point: Any = None
         self.history: list[tuple[float, float, float]] = []
 
     def cost(self, point: Any) -> float:
-        value = float(self._problem.cost(point))
+        value = float(self.problem.cost(point))
         self._last = point, value
         # A trial step may go wild; an infinite cost makes the optimiser take a shorter one.
         return value if math.isfinite(value) else math.inf
 
     def riemannian_gradient(self, point: Any) -> Any:
-        gradient = self._problem.riemannian_gradient(point)
+        gradient = self.problem.riemannian_gradient(point)
         cost = self._last[1] if self._last[0] is point else self.cost(point)
         norm = float(self.manifold.norm(point, gradient))
         self.point = point
@@ -450,18 +450,17 @@ def minimize(
 
 def _run(watched: _Watched, point: Any, solver: str, max_iterations: int, tolerance: float) -> str:
     """Run an optimiser and return why it stopped."""
-    manifold = watched.manifold
-    gradient = watched.riemannian_gradient(point)
-    cost, norm, _ = watched.history[0]
+    manifold, problem = watched.manifold, watched.problem
+    cost, gradient = float(problem.cost(point)), problem.riemannian_gradient(point)
+    norm = float(manifold.norm(point, gradient))
     if not (math.isfinite(cost) and math.isfinite(norm)):
         raise ValueError(
             f"cost {cost} and norm of the gradient {norm} at the initial point must be finite: "
             "check the data and the cost, or start elsewhere."
         )
     if norm == 0:
+        watched.riemannian_gradient(point)
         return "min grad norm"
-    # The optimiser takes the first gradient once more.
-    watched.history.clear()
     options = {
         "max_iterations": max_iterations + 1,
         "min_gradient_norm": tolerance * norm,
