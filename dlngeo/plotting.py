@@ -186,7 +186,7 @@ def _draw_histories(figure: SubFigure, completions: Sequence[Completion]) -> Non
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
-    all_axes[0].legend(loc="lower left")
+    all_axes[0].legend(loc="best")
 
 
 def plot_geodesic_circles(

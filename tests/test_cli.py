@@ -142,6 +142,91 @@ def test_transparent_pixels_are_missing(tmp_path, output):
     assert abs(difference).max() < 20
 
 
+@pytest.mark.parametrize("solver", ["trust-regions", "conjugate-gradient", "steepest-descent"])
+def test_optimisers_find_the_low_rank_matrix(tmp_path, output, solver):
+    path = tmp_path / "full.npy"
+    numpy.save(path, low_rank())
+    arguments = ["complete", str(path), "--observed", "0.5", "--rank", "8", "--solver", solver]
+    assert main([*arguments, "--output", str(output)]) == 0
+    results = record(output)
+    assert results["parameters"]["solver"] == solver
+    errors = {row["depth"]: row["hidden_rmse"] for row in results["depths"]}
+    spread = low_rank().std()
+    # Rank 8 is too much: what is right of it comes with depth.
+    assert errors[2] < 0.7 * errors[1]
+    assert errors[3] < 0.1 * spread
+    rows = {row["depth"]: row for row in results["depths"]}
+    assert rows[1]["hidden_width"] == 8
+
+
+def triples(path, matrix, order, *, names=("row", "col", "value"), delimiter=","):
+    """Write a matrix with gaps as triples, with labels that are not positions."""
+    lines = [delimiter.join(names)]
+    for place in order:
+        i, j = divmod(int(place), matrix.shape[1])
+        value = "" if numpy.isnan(matrix[i, j]) else repr(float(matrix[i, j]))
+        lines.append(delimiter.join((f"user{i:02d}", str(100 + j), value)))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "delimiter"), [(("row", "col", "value"), ","), (("Row", "Column", "Value"), ";")]
+)
+@pytest.mark.parametrize("solver", [None, "flow"])
+def test_triples(tmp_path, output, solver, names, delimiter):
+    matrix = low_rank()
+    rng = numpy.random.default_rng(3)
+    order = rng.permutation(matrix.size)[: matrix.size // 2]
+    gaps = matrix.copy()
+    gaps.flat[order[:20]] = numpy.nan
+    path = triples(tmp_path / "ratings.csv", gaps, order, names=names, delimiter=delimiter)
+    chosen = [] if solver is None else ["--solver", solver]
+    assert main(["complete", str(path), "--rank", "4", *chosen, "--output", str(output)]) == 0
+    assert {file.name for file in output.iterdir()} == {"ratings.csv", "factors.npz", *RESULTS}
+    before = [line.split(delimiter) for line in path.read_text().splitlines()]
+    after = [line.split(delimiter) for line in (output / path.name).read_text().splitlines()]
+    assert after[0] == before[0] == list(names)
+    spread = matrix.std()
+    for old, new, place in zip(before[1:], after[1:], order, strict=True):
+        assert old[:2] == new[:2]
+        if old[2]:
+            assert float(new[2]) == pytest.approx(float(old[2]), rel=1e-9)
+        else:
+            assert abs(float(new[2]) - matrix.flat[place]) < 0.3 * spread
+    with numpy.load(output / "factors.npz", allow_pickle=False) as factors:
+        whole = factors["mean"] + factors["left"] @ factors["right"].T
+        assert list(factors["rows"]) == [f"user{i:02d}" for i in range(30)]
+        assert list(factors["columns"]) == list(range(100, 124))
+    assert numpy.sqrt(numpy.mean((whole - matrix) ** 2)) < 0.1 * spread
+    results = record(output)
+    assert results["shape"] == [30, 24]
+    assert results["entries"]["known"] == order.size - 20
+    expected = solver or "conjugate-gradient"
+    assert results["parameters"]["solver"] == expected
+
+
+def test_triples_given_twice_count_twice(tmp_path, output):
+    matrix = low_rank(12, 10, rank=1)
+    order = numpy.r_[numpy.arange(100), numpy.arange(30)]
+    path = triples(tmp_path / "twice.csv", matrix, order)
+    assert main(["complete", str(path), "--rank", "2", "--output", str(output)]) == 0
+    assert record(output)["entries"]["known"] == 130
+
+
+def test_hidden_triples_are_predicted(tmp_path, output):
+    matrix = low_rank()
+    path = triples(tmp_path / "all.csv", matrix, numpy.arange(matrix.size))
+    arguments = ["complete", str(path), "--rank", "3", "--observed", "0.6"]
+    assert main([*arguments, "--output", str(output)]) == 0
+    written = numpy.array(
+        [float(line.split(",")[2]) for line in (output / path.name).read_text().splitlines()[1:]]
+    )
+    is_kept = abs(written - matrix.ravel()) <= 1e-9 * abs(matrix.ravel())
+    assert is_kept.sum() == round(0.6 * matrix.size)
+    assert numpy.sqrt(numpy.mean((written - matrix.ravel()) ** 2)) < 0.1 * matrix.std()
+
+
 def test_existing_folder_keeps_other_files(array, output):
     output.mkdir()
     (output / "notes.txt").write_text("mine")
@@ -175,6 +260,7 @@ def picture(path):
 
 
 GOOD = "1,2,\n3,4,5\n6,,8\n"
+HEAD = "row,col,value\n"
 REFUSED = {
     "no file": (lambda p: [str(p / "none.csv")], "no file"),
     "folder": (lambda p: [str(p)], "is a folder"),
@@ -198,6 +284,17 @@ REFUSED = {
     "depth": (lambda p: [*text(p / "a.csv", GOOD), "--depth", "0"], "at least 1"),
     "observed": (lambda p: [*text(p / "a.csv", GOOD), "--observed", "1.5"], "between 0 and 1"),
     "seed": (lambda p: [*text(p / "a.csv", GOOD), "--seed", "-1"], "--seed"),
+    "triples text": (lambda p: text(p / "a.csv", HEAD + "1,2,3\n1,3,x\n"), "'x' in row 2"),
+    "triples no column": (lambda p: text(p / "a.csv", HEAD + "1,2,3\n1,,4\n"), "no col in row 2"),
+    "triples infinite": (lambda p: text(p / "a.csv", HEAD + "1,2,inf\n1,3,4\n"), "infinite"),
+    "triples empty": (lambda p: text(p / "a.csv", HEAD), "no rows"),
+    "triples ragged": (lambda p: text(p / "a.csv", HEAD + "1,2,3\n1,2,3,4\n"), "three columns"),
+    "triples missing": (lambda p: text(p / "a.csv", HEAD + "1,2,\n1,3,\n"), "all entries are"),
+    "triples equal": (lambda p: text(p / "a.csv", HEAD + "1,1,3\n1,2,3\n2,1,3\n"), "all equal"),
+    "triples rank": (
+        lambda p: [*text(p / "a.csv", HEAD + "1,1,3\n1,2,4\n2,1,5\n"), "--rank", "3"],
+        "between 1 and 2",
+    ),
     "demo": (lambda p: [*text(p / "a.csv", GOOD), "--demo"], "leave out"),
     "name": (lambda p: picture(p / "report.png"), "rename"),
 }

@@ -171,7 +171,8 @@ class DeepFixedRank(Manifold):
             numpy.linalg.qr(numpy.random.normal(size=(size, self.rank)))[0]
             for size in (self.m, self.n)
         )
-        return FactoredPoint(u, numpy.sort(numpy.random.uniform(size=self.rank))[::-1], v.T)
+        s = numpy.sort(numpy.random.uniform(size=self.rank))
+        return FactoredPoint(u, s[::-1].copy(), v.T)
 
     def random_tangent_vector(self, point: Any) -> FactoredTangent:
         """Sample a unit vector, uniformly in the metric."""

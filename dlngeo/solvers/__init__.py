@@ -6,13 +6,19 @@ from dlngeo.solvers.losses import (
     LinearRegression,
     MatrixCompletion,
     MatrixSensing,
+    SparseMatrixCompletion,
 )
+from dlngeo.solvers.optimization import LeastSquaresProblem, Minimum, minimize
 
 __all__ = [
     "Factorization",
     "FlowResult",
+    "LeastSquaresProblem",
     "LinearRegression",
     "MatrixCompletion",
     "MatrixSensing",
+    "Minimum",
+    "SparseMatrixCompletion",
     "learning_flow",
+    "minimize",
 ]

@@ -35,6 +35,9 @@ LINE_SEARCH_SOLVERS = {
 }
 SOLVERS = ("trust-regions", *LINE_SEARCH_SOLVERS)
 
+ROUND_OFF = 1e-14
+"""Gradient, relative to that of the data alone, which is zero to round-off."""
+
 VANISHING = 1e-6
 """Smallest singular value, relative to the largest, below which a minimum has lower rank."""
 
@@ -272,6 +275,13 @@ class LeastSquaresProblem(pymanopt.Problem):
         self._known = [found, *self._known[:1]]
         return self._known[0]
 
+    def gradient_scale(self, point: Any) -> float:
+        """Return the norm of the gradient of the data alone, from which that of ``E`` is left."""
+        arrays = (point,) if self.manifold.point_layout == 1 else point
+        covector = self._points.pull(arrays, self.loss.pull(self.loss.data))
+        vector = self.manifold.euclidean_to_riemannian_gradient(point, covector)
+        return float(self.manifold.norm(point, vector))
+
     def spectral_point(self) -> Any:
         """Return the matrix of leading singular frames of ``𝓐*(b)``, scaled to fit the data best.
 
@@ -393,7 +403,8 @@ def minimize(
         "trust-regions", of second order, "conjugate-gradient" or "steepest-descent".
     max_iterations : int
     tolerance : float
-        Ends when the norm of the gradient has fallen to this part of the first one.
+        Ends when the norm of the gradient has fallen to this part of the first one, or to
+        round-off in a least squares problem.
     stop : callable, optional
         ``stop(point, cost)`` is called at each iteration; if it is true, that point is the
         result.
@@ -433,7 +444,7 @@ def minimize(
                 raise
             interrupted = True
     costs, norms, seconds = (numpy.array(column) for column in zip(*watched.history, strict=True))
-    success = bool(norms[-1] <= tolerance * norms[0])
+    success = "min grad norm" in reason
     status = _status(success, interrupted, reason, norms, solver)
     return Minimum(
         point=watched.point,
@@ -458,18 +469,23 @@ def _run(watched: _Watched, point: Any, solver: str, max_iterations: int, tolera
             f"cost {cost} and norm of the gradient {norm} at the initial point must be finite: "
             "check the data and the cost, or start elsewhere."
         )
-    if norm == 0:
+    least = 0.0
+    if isinstance(problem, LeastSquaresProblem):
+        least = ROUND_OFF * problem.gradient_scale(point)
+    if norm <= least:
         watched.riemannian_gradient(point)
         return "min grad norm"
+    is_second_order = solver == "trust-regions"
     options = {
-        "max_iterations": max_iterations + 1,
-        "min_gradient_norm": tolerance * norm,
+        # The other optimisers count the initial point.
+        "max_iterations": max_iterations + (not is_second_order),
+        "min_gradient_norm": max(tolerance * norm, least),
         "min_step_size": 1e-300,
         "max_time": math.inf,
         "verbosity": 0,
     }
     step = _first_step(watched, point, gradient, norm)
-    if solver == "trust-regions":
+    if is_second_order:
         radius = manifold.typical_dist / 8 if step is None else step
         optimizer = TrustRegions(**options)
         return optimizer.run(
@@ -488,7 +504,7 @@ def _first_step(watched: _Watched, point: Any, gradient: Any, norm: float) -> fl
     """
     try:
         bent = watched.riemannian_hessian(point, gradient)
-    except NotImplementedError:
+    except (NotImplementedError, ValueError):  # ValueError: pymanopt's FixedRankEmbedded
         return None
     curvature = float(watched.manifold.inner_product(point, gradient, bent)) / norm**2
     return norm / curvature if curvature > 0 and math.isfinite(curvature) else None

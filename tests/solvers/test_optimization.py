@@ -1,0 +1,399 @@
+"""Least squares problems on manifolds, and minimisation by pymanopt's optimisers."""
+
+import autograd.numpy as anp
+import numpy
+import pymanopt
+import pytest
+from pymanopt.manifolds import FixedRankEmbedded, Sphere, Stiefel
+
+from dlngeo.manifolds import BalancedFactors, DeepFixedRank
+from dlngeo.solvers import (
+    Factorization,
+    LeastSquaresProblem,
+    LinearRegression,
+    MatrixCompletion,
+    MatrixSensing,
+    SparseMatrixCompletion,
+    minimize,
+)
+from dlngeo.solvers.optimization import SOLVERS
+
+M, N, RANK = 6, 5, 2
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    numpy.random.seed(0)  # noqa: NPY002 -- pymanopt draws from it
+
+
+def losses():
+    rng = numpy.random.default_rng(0)
+    target, mask = rng.normal(size=(M, N)), rng.uniform(size=(M, N)) < 0.6
+    rows, columns = numpy.nonzero(mask)
+    return {
+        "factorization": Factorization(target),
+        "completion": MatrixCompletion(target, mask),
+        "sparse completion": SparseMatrixCompletion(rows, columns, target[mask], (M, N)),
+        "regression": LinearRegression(rng.normal(size=(7, N)), rng.normal(size=(7, M))),
+        "sensing": MatrixSensing(rng.normal(size=(9, M, N)), rng.normal(size=9)),
+    }
+
+
+MANIFOLDS = {
+    "frames, depth 1": lambda: DeepFixedRank(M, N, RANK, 1),
+    "frames, depth 3": lambda: DeepFixedRank(M, N, RANK, 3),
+    "frames, full rank": lambda: DeepFixedRank(M, N, N, 2),
+    "factors": lambda: BalancedFactors((N, 4, 3, M), RANK),
+    "two factors": lambda: BalancedFactors((N, 3, M), 3),
+    "one factor": lambda: BalancedFactors((N, M), RANK),
+    "matrices": lambda: Sphere(M, N),
+}
+
+
+def matrix_of(point):
+    if isinstance(point, numpy.ndarray):
+        return point
+    if len(point) == 3 and point[1].ndim == 1:
+        return (point[0] * point[1]) @ point[2]
+    product = point[0]
+    for layer in point[1:]:
+        product = layer @ product
+    return product
+
+
+@pytest.mark.parametrize("loss", losses())
+@pytest.mark.parametrize("manifold", MANIFOLDS)
+def test_derivatives_are_those_of_the_loss(manifold, loss):
+    manifold, loss = MANIFOLDS[manifold](), losses()[loss]
+    problem = LeastSquaresProblem(manifold, loss)
+    point = manifold.random_point()
+    vector = manifold.random_tangent_vector(point)
+    assert problem.cost(point) == pytest.approx(float(loss(matrix_of(point))), rel=1e-12)
+    steps = 1e-3 * numpy.arange(-3, 4)
+    costs = [float(loss(matrix_of(manifold.retraction(point, t * vector)))) for t in steps]
+    # Sixth-order differences; the retraction is of second order.
+    slope = numpy.dot([-1, 9, -45, 0, 45, -9, 1], costs) / 60e-3
+    bend = numpy.dot([2, -27, 270, -490, 270, -27, 2], costs) / 180e-6
+    gradient = problem.riemannian_gradient(point)
+    hessian = problem.riemannian_hessian(point, vector)
+    assert manifold.inner_product(point, gradient, vector) == pytest.approx(slope, rel=1e-7)
+    assert manifold.inner_product(point, hessian, vector) == pytest.approx(bend, rel=1e-6)
+
+
+def test_sparse_and_dense_completion_agree():
+    dense, sparse = losses()["completion"], losses()["sparse completion"]
+    point = numpy.random.default_rng(1).normal(size=(M, N))
+    assert float(dense(point)) == pytest.approx(float(sparse(point)), rel=1e-14)
+    numpy.testing.assert_allclose(dense.gradient(point), sparse.gradient(point), atol=1e-14)
+
+
+def test_sparse_entries_in_any_order_and_twice():
+    rows, columns = numpy.array([3, 0, 3, 0]), numpy.array([1, 2, 0, 2])
+    loss = SparseMatrixCompletion(rows, columns, numpy.array([1.0, 2.0, 3.0, 5.0]), (5, 4))
+    point = numpy.zeros((5, 4))
+    assert loss(point) == (1 + 4 + 9 + 25) / 2
+    expected = numpy.zeros((5, 4))
+    expected[3, 1], expected[0, 2], expected[3, 0] = -1, -7, -3
+    numpy.testing.assert_array_equal(loss.gradient(point), expected)
+    numpy.testing.assert_array_equal(
+        loss.adjoint(loss.measure_product(numpy.ones((5, 1)), numpy.ones((4, 1)))).toarray(),
+        -numpy.sign(expected) * numpy.where(expected == -7, 2, 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "values", "shape", "message"),
+    [
+        ([0, 1], [0], [1.0, 2.0], None, "one positive length"),
+        ([], [], [], None, "one positive length"),
+        ([0.0], [0], [1.0], None, "integers"),
+        ([0, 1], [0, 1], [1.0, numpy.nan], None, "1 of the 2 values are NaN"),
+        ([0, -1], [0, 1], [1.0, 2.0], None, "within the shape"),
+        ([0, 4], [0, 1], [1.0, 2.0], (4, 4), "rows from 0 to 4"),
+    ],
+)
+def test_sparse_completion_refuses(rows, columns, values, shape, message):
+    with pytest.raises(ValueError, match=message):
+        SparseMatrixCompletion(rows, columns, values, shape)
+
+
+def completion(seed=0, size=60, rank=3, part=0.5, scale=1.0):
+    """Return a matrix of a rank, positions of some of its entries, and their loss."""
+    rng = numpy.random.default_rng(seed)
+    truth = scale * rng.normal(size=(size, rank)) @ rng.normal(size=(rank, size))
+    places = rng.choice(size**2, round(part * size**2), replace=False)
+    rows, columns = places // size, places % size
+    loss = SparseMatrixCompletion(rows, columns, truth[rows, columns], truth.shape)
+    return truth, loss
+
+
+def error(minimum, truth):
+    return numpy.linalg.norm(matrix_of(minimum.point) - truth) / numpy.linalg.norm(truth)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_every_solver_completes_at_every_scale(depth, solver, scale):
+    truth, loss = completion(scale=scale)
+    minimum = minimize(
+        LeastSquaresProblem(DeepFixedRank(60, 60, 3, depth), loss), solver=solver, tolerance=1e-8
+    )
+    assert minimum.success, minimum.status
+    assert "converged" in minimum.status
+    assert error(minimum, truth) < 1e-6
+    assert minimum.costs[-1] == minimum.cost
+    assert minimum.costs.shape == minimum.gradient_norms.shape == minimum.seconds.shape
+    assert minimum.n_iterations == len(minimum.costs) - 1
+    assert (numpy.diff(minimum.costs) <= 0).all()
+
+
+def test_factors_and_frames_find_the_same():
+    truth, loss = completion(size=30)
+    for manifold in (BalancedFactors((30, 3, 30), 3), BalancedFactors((30, 5, 4, 30), 3)):
+        minimum = minimize(LeastSquaresProblem(manifold, loss))
+        assert minimum.success, minimum.status
+        assert error(minimum, truth) < 1e-5
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_trust_regions_converge_quadratically(depth):
+    _, loss = completion()
+    minimum = minimize(LeastSquaresProblem(DeepFixedRank(60, 60, 3, depth), loss), tolerance=1e-9)
+    norms = minimum.gradient_norms / minimum.gradient_norms[0]
+    before, last = norms[-2:]
+    assert last < 1e-9
+    # A linear rate would need steps of this factor all the way.
+    assert last < before**1.5
+
+
+def test_regression_of_full_rank_is_solved_by_least_squares():
+    loss = losses()["regression"]
+    exact = numpy.linalg.lstsq(loss.inputs, loss.outputs, rcond=None)[0].T
+    minimum = minimize(LeastSquaresProblem(DeepFixedRank(M, N, N, 2), loss), tolerance=1e-10)
+    assert minimum.success, minimum.status
+    numpy.testing.assert_allclose(matrix_of(minimum.point), exact, atol=1e-7)
+
+
+def test_sensing_recovers_a_matrix():
+    rng = numpy.random.default_rng(5)
+    truth = rng.normal(size=(8, 1)) @ rng.normal(size=(1, 7))
+    sensors = rng.normal(size=(45, 8, 7))
+    loss = MatrixSensing(sensors, numpy.einsum("kmn,mn->k", sensors, truth))
+    minimum = minimize(LeastSquaresProblem(DeepFixedRank(8, 7, 1, 2), loss), tolerance=1e-9)
+    assert error(minimum, truth) < 1e-7
+
+
+def test_spectral_point_of_a_whole_matrix_is_its_best_approximation():
+    target = numpy.random.default_rng(0).normal(size=(M, N))
+    problem = LeastSquaresProblem(DeepFixedRank(M, N, RANK, 3), Factorization(target))
+    u, s, vt = numpy.linalg.svd(target)
+    best = (u[:, :RANK] * s[:RANK]) @ vt[:RANK]
+    numpy.testing.assert_allclose(matrix_of(problem.spectral_point()), best, atol=1e-12)
+    minimum = minimize(problem)
+    assert minimum.success, minimum.status
+    numpy.testing.assert_allclose(matrix_of(minimum.point), best, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_start_at_the_solution(solver):
+    truth, _ = completion(size=20)
+    u, s, vt = numpy.linalg.svd(truth)
+    point = (u[:, :3], s[:3], vt[:3])
+    problem = LeastSquaresProblem(DeepFixedRank(20, 20, 3, 2), Factorization(truth))
+    minimum = minimize(problem, point, solver=solver)
+    assert minimum.success
+    assert minimum.n_iterations == 0
+    assert "converged" in minimum.status
+
+
+def test_rank_too_high_is_told():
+    """At depth one the additional singular values of a whole matrix go to zero."""
+    truth, _ = completion(size=20)
+    problem = LeastSquaresProblem(DeepFixedRank(20, 20, 4, 1), Factorization(truth))
+    minimum = minimize(problem, problem.manifold.random_point())
+    assert "seems to have rank 3" in minimum.status
+    assert error(minimum, truth) < 1e-5
+
+
+def test_rank_too_low_finds_the_best_of_the_rank():
+    truth, _ = completion(size=20)
+    problem = LeastSquaresProblem(DeepFixedRank(20, 20, 2, 3), Factorization(truth))
+    minimum = minimize(problem, problem.manifold.random_point())
+    assert minimum.success, minimum.status
+    sigma = numpy.linalg.svd(truth, compute_uv=False)
+    assert minimum.cost == pytest.approx(sigma[2] ** 2 / 2, rel=1e-9)
+
+
+def test_row_without_entries():
+    truth, loss = completion()
+    kept = numpy.repeat(numpy.arange(60), numpy.diff(loss._starts)) != 7
+    rows = numpy.repeat(numpy.arange(60), numpy.diff(loss._starts))[kept]
+    loss = SparseMatrixCompletion(rows, loss._indices[kept], loss.data[kept], (60, 60))
+    minimum = minimize(LeastSquaresProblem(DeepFixedRank(60, 60, 3, 2), loss))
+    assert minimum.success, minimum.status
+    found = matrix_of(minimum.point)
+    others = numpy.arange(60) != 7
+    assert numpy.linalg.norm((found - truth)[others]) < 1e-5 * numpy.linalg.norm(truth)
+    assert numpy.isfinite(found).all()
+
+
+def test_constant_matrix_has_rank_one():
+    _, loss = completion()
+    loss = SparseMatrixCompletion(
+        numpy.repeat(numpy.arange(60), numpy.diff(loss._starts)),
+        loss._indices,
+        numpy.full(loss.data.size, 3.0),
+        (60, 60),
+    )
+    minimum = minimize(LeastSquaresProblem(DeepFixedRank(60, 60, 1, 2), loss))
+    numpy.testing.assert_allclose(matrix_of(minimum.point), 3.0, rtol=1e-5)
+
+
+def test_data_of_lower_rank_need_a_start():
+    problem = LeastSquaresProblem(
+        DeepFixedRank(4, 4, 2, 2), Factorization(numpy.outer(numpy.ones(4), numpy.arange(4.0)))
+    )
+    with pytest.raises(ValueError, match="initial point"):
+        minimize(problem)
+
+
+def user_cost(library, manifold, target):
+    if library == "autograd":
+
+        @pymanopt.function.autograd(manifold)
+        def cost(u, s, vt):
+            return anp.sum(((u * s) @ vt - target) ** 2)
+
+    elif library == "pytorch":
+        torch = pytest.importorskip("torch")
+        data = torch.from_numpy(target)
+
+        @pymanopt.function.pytorch(manifold)
+        def cost(u, s, vt):
+            return torch.sum(((u * s) @ vt - data) ** 2)
+
+    else:
+        jnp = pytest.importorskip("jax.numpy")
+
+        @pymanopt.function.jax(manifold)
+        def cost(u, s, vt):
+            return jnp.sum(((u * s) @ vt - target) ** 2)
+
+    return cost
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("library", ["autograd", "pytorch", "jax"])
+def test_costs_of_users(library, solver):
+    rng = numpy.random.default_rng(0)
+    target = rng.normal(size=(6, 2)) @ rng.normal(size=(2, 5))
+    manifold = DeepFixedRank(6, 5, 2, 2)
+    problem = pymanopt.Problem(manifold, user_cost(library, manifold, target))
+    minimum = minimize(problem, solver=solver, tolerance=1e-5)
+    assert minimum.success, minimum.status
+    assert error(minimum, target) < 1e-4
+
+
+def test_manifolds_of_pymanopt():
+    """A cost without Hessian, and one whose Hessian does not work there."""
+    rng = numpy.random.default_rng(0)
+    matrix = rng.normal(size=(5, 5))
+    symmetric = matrix + matrix.T
+    manifold = Stiefel(5, 2)
+
+    @pymanopt.function.numpy(manifold)
+    def cost(x):
+        return -numpy.trace(x.T @ symmetric @ x)
+
+    @pymanopt.function.numpy(manifold)
+    def gradient(x):
+        return -2 * symmetric @ x
+
+    problem = pymanopt.Problem(manifold, cost, euclidean_gradient=gradient)
+    minimum = minimize(problem, solver="conjugate-gradient")
+    assert minimum.success, minimum.status
+    assert -minimum.cost == pytest.approx(numpy.linalg.eigvalsh(symmetric)[-2:].sum(), rel=1e-9)
+    target = rng.normal(size=(6, 2)) @ rng.normal(size=(2, 5))
+    embedded = FixedRankEmbedded(6, 5, 2)
+    problem = pymanopt.Problem(embedded, user_cost("autograd", embedded, target))
+    assert minimize(problem, solver="conjugate-gradient").success
+
+
+def test_stop():
+    _, loss = completion()
+    problem = LeastSquaresProblem(DeepFixedRank(60, 60, 3, 2), loss)
+    seen = []
+
+    def stop(point, cost):
+        seen.append((point, cost))
+        return len(seen) == 4
+
+    minimum = minimize(problem, solver="conjugate-gradient", stop=stop)
+    assert minimum.n_iterations == 3
+    assert minimum.point is seen[-1][0]
+    assert [cost for _, cost in seen] == list(minimum.costs)
+    assert "as asked" in minimum.status
+    assert not minimum.success
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_too_few_iterations(solver):
+    _, loss = completion()
+    problem = LeastSquaresProblem(DeepFixedRank(60, 60, 3, 2), loss)
+    minimum = minimize(problem, solver=solver, max_iterations=3)
+    assert minimum.n_iterations <= 3
+    assert not minimum.success
+    assert "raise max_iterations" in minimum.status
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_interrupt_keeps_what_was_found_and_resumes(solver, monkeypatch):
+    truth, loss = completion()
+    problem = LeastSquaresProblem(DeepFixedRank(60, 60, 3, 2), loss)
+    pull, calls = SparseMatrixCompletion.pull, []
+
+    def interrupted(self, residual):
+        calls.append(1)
+        if len(calls) == 15:
+            raise KeyboardInterrupt
+        return pull(self, residual)
+
+    monkeypatch.setattr(SparseMatrixCompletion, "pull", interrupted)
+    minimum = minimize(problem, solver=solver)
+    assert minimum.interrupted
+    assert not minimum.success
+    assert "initial_point" in minimum.status
+    resumed = minimize(problem, minimum.point, solver=solver, tolerance=1e-6)
+    assert resumed.costs[0] == minimum.cost
+    assert error(resumed, truth) < 1e-4
+
+
+def test_progress_is_shown(capsys):
+    _, loss = completion(size=20)
+    problem = LeastSquaresProblem(DeepFixedRank(20, 20, 3, 1), loss)
+    minimize(problem, progress=True)
+    captured = capsys.readouterr()
+    assert "trust-regions" in captured.err
+    assert captured.out == ""
+    minimize(problem)
+    captured = capsys.readouterr()
+    assert captured.err == captured.out == ""
+
+
+def test_refusals():
+    _, loss = completion(size=20)
+    problem = LeastSquaresProblem(DeepFixedRank(20, 20, 3, 1), loss)
+    with pytest.raises(ValueError, match="trust-regions, conjugate-gradient"):
+        minimize(problem, solver="newton")
+    with pytest.raises(ValueError, match="positive"):
+        minimize(problem, tolerance=0)
+    with pytest.raises(ValueError, match="shape"):
+        minimize(problem, (numpy.eye(20)[:, :2], numpy.ones(2), numpy.eye(20)[:2]))
+    with pytest.raises(ValueError, match=r"shape \(20, 19\)"):
+        LeastSquaresProblem(DeepFixedRank(20, 19, 3, 1), loss)
+    with pytest.raises(ValueError, match="DeepFixedRank or BalancedFactors"):
+        LeastSquaresProblem(FixedRankEmbedded(20, 20, 3), loss)
+    u, _, vt = problem.spectral_point()
+    with pytest.raises(ValueError, match="NaN"):
+        minimize(problem, (u, numpy.full(3, numpy.nan), vt))
