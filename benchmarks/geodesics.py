@@ -132,7 +132,7 @@ def main() -> None:
         stacked = matched("exp", [(few.matrix, few.velocity, few.end)], own[1])
         row("1000 exps, peer on one stack", size, own, measured(stacked, cases))
 
-    large = [(p.matrix, p.velocity, p.end) for p in problems(100, 0.1, 1, rng)]
+    large = [(p.matrix, p.velocity, p.end) for p in problems(100, 0.1, 5, rng)]
     own = measured(own_exp, large)
     row("exp", 100, own, measured(matched("exp", large, own[1]), large))
 

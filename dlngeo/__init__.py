@@ -1,7 +1,7 @@
 """Riemannian geometry of deep linear networks.
 
 The core kernels are functions of arrays of any library (``dlngeo.core``); the manifolds
-are classes of geomstats (``dlngeo.manifolds``); the solvers run for a while
+are classes of geomstats and pymanopt (``dlngeo.manifolds``); the solvers run for a while
 (``dlngeo.solvers``). Names are loaded when they are first used.
 """
 
@@ -15,7 +15,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "core.network": ["balance", "end_to_end", "factorize", "moment_map"],
         "core.thermodynamics": ["entropy", "free_energy"],
-        "manifolds": ["BalancedManifold", "DepthMetric", "FixedRankMatrices", "OrbitAction"],
-        "solvers": ["learning_flow"],
+        "manifolds": [
+            "BalancedFactors",
+            "BalancedManifold",
+            "DeepFixedRank",
+            "DepthMetric",
+            "FixedRankMatrices",
+            "OrbitAction",
+            "from_geomstats",
+        ],
+        "solvers": ["learning_flow", "minimize"],
     },
 )

@@ -65,6 +65,22 @@ def test_order_eight():
     assert 10 ** (6 / 9) < steps[1] / steps[0] < 10 ** (6 / 7)
 
 
+def test_no_short_step_at_the_end():
+    """The last two of the steps, of twelve stages each, are equal."""
+    times = []
+
+    def clock(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        times.append(states[0, 2])
+        velocity, gap = pendulum(states[:, :2])
+        return np.concatenate([velocity, np.ones((1, 1))], axis=1), gap
+
+    for end in (3.0, 5.0, 8.0):
+        times.clear()
+        integrate(clock, np.array([[1.0, 0.0, 0.0]]), np.array([end]), 1e-9)
+        steps = np.diff(times[12::12])
+        assert steps[-1] == pytest.approx(steps[-2], rel=1e-12)
+
+
 def test_boundary_is_located():
     """The gap ``1 - t²/9`` vanishes at three: the time of an accepted step just before."""
 
