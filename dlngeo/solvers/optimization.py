@@ -282,8 +282,15 @@ class LeastSquaresProblem(pymanopt.Problem):
         vector = self.manifold.euclidean_to_riemannian_gradient(point, covector)
         return float(self.manifold.norm(point, vector))
 
-    def spectral_point(self) -> Any:
+    def spectral_point(self, scale: float = 1.0) -> Any:
         """Return the matrix of leading singular frames of ``𝓐*(b)``, scaled to fit the data best.
+
+        Parameters
+        ----------
+        scale : float
+            Further factor. From a small start, say 0.01, descent at depth two and more learns
+            the singular values one after the other: slower where all are alike, but where they
+            are not it avoids minima at which one of them has fitted an odd entry.
 
         Raises
         ------
@@ -298,8 +305,8 @@ class LeastSquaresProblem(pymanopt.Problem):
                 f"the data have a lower rank than {rank}: give an initial point, or a smaller rank."
             )
         measured = self.loss.measure_product(left * sigma, right.T)
-        scale = numpy.sum(measured * self.loss.data) / numpy.sum(measured**2)
-        return self._points.at(SingularFrames(left, scale * sigma, right.T))
+        best = numpy.sum(measured * self.loss.data) / numpy.sum(measured**2)
+        return self._points.at(SingularFrames(left, scale * best * sigma, right.T))
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,6 +376,8 @@ class _Watched:
 
     def riemannian_gradient(self, point: Any) -> Any:
         gradient = self.problem.riemannian_gradient(point)
+        if point is self.point:  # a new start, or a line search that gave up
+            return gradient
         cost = self._last[1] if self._last[0] is point else self.cost(point)
         norm = float(self.manifold.norm(point, gradient))
         self.point = point
@@ -462,8 +471,8 @@ def minimize(
 def _run(watched: _Watched, point: Any, solver: str, max_iterations: int, tolerance: float) -> str:
     """Run an optimiser and return why it stopped."""
     manifold, problem = watched.manifold, watched.problem
-    cost, gradient = float(problem.cost(point)), problem.riemannian_gradient(point)
-    norm = float(manifold.norm(point, gradient))
+    cost = float(problem.cost(point))
+    norm = float(manifold.norm(point, problem.riemannian_gradient(point)))
     if not (math.isfinite(cost) and math.isfinite(norm)):
         raise ValueError(
             f"cost {cost} and norm of the gradient {norm} at the initial point must be finite: "
@@ -475,38 +484,49 @@ def _run(watched: _Watched, point: Any, solver: str, max_iterations: int, tolera
     if norm <= least:
         watched.riemannian_gradient(point)
         return "min grad norm"
-    is_second_order = solver == "trust-regions"
     options = {
-        # The other optimisers count the initial point.
-        "max_iterations": max_iterations + (not is_second_order),
         "min_gradient_norm": max(tolerance * norm, least),
         "min_step_size": 1e-300,
         "max_time": math.inf,
         "verbosity": 0,
     }
-    step = _first_step(watched, point, gradient, norm)
-    if is_second_order:
+    step = _first_step(watched, point)
+    if solver == "trust-regions":
         radius = manifold.typical_dist / 8 if step is None else step
-        optimizer = TrustRegions(**options)
-        return optimizer.run(
+        regions = TrustRegions(max_iterations=max_iterations, **options)
+        return regions.run(
             watched, initial_point=point, Delta_bar=math.inf, Delta0=radius
         ).stopping_criterion
     kind, searcher = LINE_SEARCH_SOLVERS[solver]
-    optimizer = kind(line_searcher=searcher(initial_step_size=step or 1.0), **options)
-    return optimizer.run(watched, initial_point=point).stopping_criterion
+    while True:
+        n_before = len(watched.history)
+        # These optimisers count the initial point.
+        n_left = max_iterations + 1 - max(n_before - 1, 0)
+        search = searcher(initial_step_size=step or 1.0)
+        optimizer = kind(line_searcher=search, max_iterations=n_left, **options)
+        reason = optimizer.run(watched, initial_point=point).stopping_criterion
+        # A line search gives up when its first step is far too long, as where the cost bends away
+        # from a saddle. It is worth a new start if it came anywhere.
+        if "min step_size" not in reason or len(watched.history) <= max(n_before, 1):
+            return reason
+        point = watched.point
+        step = _first_step(watched, point)
 
 
-def _first_step(watched: _Watched, point: Any, gradient: Any, norm: float) -> float | None:
-    """Return the length of the step to the minimum along the gradient, to second order.
+def _first_step(watched: _Watched, point: Any) -> float | None:
+    """Return the length of a step along the gradient on which the cost bends.
 
-    It brings the scale of the problem, which pymanopt's defaults take to be one. None if there
-    is no Hessian, or no such minimum.
+    To second order it is the way to the minimum, or to the mirror image of a maximum. It brings
+    the scale of the problem, which pymanopt's defaults take to be one. None if there is no
+    Hessian.
     """
+    gradient = watched.problem.riemannian_gradient(point)
     try:
         bent = watched.riemannian_hessian(point, gradient)
     except (NotImplementedError, ValueError):  # ValueError: pymanopt's FixedRankEmbedded
         return None
-    curvature = float(watched.manifold.inner_product(point, gradient, bent)) / norm**2
+    norm = float(watched.manifold.norm(point, gradient))
+    curvature = abs(float(watched.manifold.inner_product(point, gradient, bent))) / norm**2
     return norm / curvature if curvature > 0 and math.isfinite(curvature) else None
 
 
