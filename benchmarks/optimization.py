@@ -4,7 +4,8 @@ Noiseless completion from the same spectral start to a relative residual of 1e-6
 of rank 5 with 3900 entries, well conditioned and with condition number 1000, medians over five
 seeds (infinite if fewer than half arrive), against the conjugate gradient on FixedRankEmbedded and
 on Product(Stiefel, Euclidean), with gradients by hand for all. At condition number 1000 also from a
-start of a hundredth of the size, from which depth learns one singular value after the other. Large: rank 10 with 200 entries a row, against the sparse products that
+start of a hundredth of the size, from which depth learns one singular value after the other.
+Large: rank 10 with 200 entries a row, against the sparse products that
 an iteration cannot avoid. One core.
 
     python benchmarks/optimization.py

@@ -1,8 +1,9 @@
 """Riemannian geometry of deep linear networks.
 
 The core kernels are functions of arrays of any library (``dlngeo.core``); the manifolds
-are classes of geomstats and pymanopt (``dlngeo.manifolds``); the solvers run for a while
-(``dlngeo.solvers``). Names are loaded when they are first used.
+are classes of geomstats and pymanopt (``dlngeo.manifolds``); linear systems are networks
+of depth two (``dlngeo.systems``); the solvers run for a while (``dlngeo.solvers``). Names are
+loaded when they are first used.
 """
 
 import lazy_loader
@@ -11,7 +12,7 @@ from dlngeo.version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["core", "manifolds", "solvers"],
+    submodules=["core", "manifolds", "solvers", "systems"],
     submod_attrs={
         "core.network": ["balance", "end_to_end", "factorize", "moment_map"],
         "core.thermodynamics": ["entropy", "free_energy"],

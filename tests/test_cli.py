@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 import dlngeo
-from dlngeo import cli, completion
+from dlngeo import completion
 from dlngeo.cli import main
+from dlngeo.commands import complete
 
 RESULTS = ("report.png", "result.json")
 
@@ -238,7 +239,7 @@ def test_existing_folder_keeps_other_files(array, output):
 
 def test_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "DEMO_SIZE", (40, 30))
+    monkeypatch.setattr(complete, "DEMO_SIZE", (40, 30))
     assert main(["complete", "--demo", "--rank", "5"]) == 0
     assert {file.name for file in (tmp_path / "demo-output").iterdir()} == {"china.png", *RESULTS}
     assert record(tmp_path / "demo-output")["entries"]["observed"] == 360 * 3

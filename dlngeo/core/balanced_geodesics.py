@@ -36,7 +36,7 @@ from dlngeo.core.geodesics import (
     check_on_boundary,
     checked_times,
 )
-from dlngeo.core.integration import Status, integrate
+from dlngeo.core.integration import NEAREST, Status, integrate
 from dlngeo.core.transport import by_geodesic, field_axes
 
 Layers = Sequence[numpy.ndarray]
@@ -71,11 +71,6 @@ class FlowState(NamedTuple):
         """Return the frames in which ``S`` is diagonal, and its eigenframe."""
         lam, frame = eigh(self.stretch)
         return BalancedFrames(tuple(q @ frame for q in self.frames), lam), frame
-
-
-def layers_from_frames(balanced: BalancedFrames) -> list[numpy.ndarray]:
-    lam = balanced.lam[..., None, :]
-    return [after * lam @ transpose(before) for before, after in pairwise(balanced.frames)]
 
 
 class BalancedFlow(NamedTuple):
@@ -115,7 +110,7 @@ class BalancedFlow(NamedTuple):
         """Return the velocity of a state, and the least eigenvalue of ``S``."""
         state = self.unpack(packed)
         balanced, frame = state.balanced()
-        layers = layers_from_frames(balanced)
+        layers = balanced.layers
         stretched, moved, tangent = _motion(balanced, balanced.split(state.velocity))
         bent = second_form_in_frames(balanced, tangent, tangent)
         acceleration = normal_vector(layers, bent)
@@ -291,11 +286,11 @@ class BalancedGeodesic:
         # On a geodesic run backwards the velocity is the opposite one.
         state = state._replace(velocity=[direction[:, None, None] * v for v in state.velocity])
         length = numpy.tile(times.reshape(-1), b) * pace
-        trajectory = integrate(flow.rates, state.pack(), length, TOLERANCE)
+        trajectory = integrate(flow.rates, state.pack(), length, TOLERANCE, nearest=NEAREST)
         if self._on_boundary == "raise":
             check_arrival(trajectory.status, trajectory.time / pace)
         state = flow.unpack(trajectory.state)
-        point = [unit[:, None, None] * layer for layer in layers_from_frames(state.balanced()[0])]
+        point = [unit[:, None, None] * layer for layer in state.balanced()[0].layers]
         velocity = [(unit * pace)[:, None, None] * v for v in state.velocity]
         is_lost = trajectory.status != Status.ARRIVED
         shape = (*batch, *times.shape)
@@ -404,7 +399,7 @@ def balanced_transport(
     """
     check_on_boundary(on_boundary)
     flow, start, _, pace, extra, batch, size = _problem(factors, velocity, (vectors,), rank)
-    trajectory = integrate(flow.rates, start.pack(), pace, TOLERANCE)
+    trajectory = integrate(flow.rates, start.pack(), pace, TOLERANCE, nearest=NEAREST)
     if on_boundary == "raise":
         check_arrival(trajectory.status, trajectory.time / pace)
     ends = flow.unpack(trajectory.state).fields

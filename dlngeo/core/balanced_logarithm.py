@@ -8,11 +8,11 @@ import numpy
 
 from dlngeo.core.arrays import Array, from_numpy, namespace, to_numpy
 from dlngeo.core.balanced import checked_arrays
-from dlngeo.core.balanced_geodesics import BalancedFlow, FlowState, layers_from_frames
+from dlngeo.core.balanced_geodesics import BalancedFlow, FlowState
 from dlngeo.core.basis import tangent_basis
 from dlngeo.core.factors import Factors, in_kind, in_parts
 from dlngeo.core.frames import balanced_frames
-from dlngeo.core.integration import Status, integrate
+from dlngeo.core.integration import NEAREST, Status, integrate
 from dlngeo.core.logarithm import Connection, check_found
 from dlngeo.core.shooting import CONVERGED, FINEST, norms, shoot
 
@@ -95,8 +95,8 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
             velocities(index, u / pace[:, None]),
             [numpy.zeros((len(index), 0, *shape)) for shape in shapes],
         )
-        trajectory = integrate(flow.rates, start.pack(), length, tolerance, _MOST_STEPS)
-        reached = layers_from_frames(flow.unpack(trajectory.state).balanced()[0])
+        trajectory = integrate(flow.rates, start.pack(), length, tolerance, _MOST_STEPS, NEAREST)
+        reached = flow.unpack(trajectory.state).balanced()[0].layers
         is_arrived = (trajectory.status == Status.ARRIVED)[:, None]
         return numpy.where(is_arrived, _flat(reached) - goal[index], numpy.inf)
 

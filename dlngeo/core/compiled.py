@@ -12,7 +12,15 @@ from collections.abc import Callable
 import numpy
 from numba import njit
 
-from dlngeo.core.integration import FIFTH_ORDER, FIRST_STEP, SAFETY, THIRD_ORDER, WEIGHTS, Status
+from dlngeo.core.integration import (
+    FIFTH_ORDER,
+    FIRST_STEP,
+    NEAREST,
+    SAFETY,
+    THIRD_ORDER,
+    WEIGHTS,
+    Status,
+)
 
 _compiled: Callable = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 
@@ -317,6 +325,7 @@ def _combine(weights, slopes, out):
 @_compiled
 def _integrate(start, end, tolerance, most_steps, shape, tableau):
     rank, depth = shape[2], shape[3]
+    nearest = NEAREST if max(shape[0], shape[1]) > rank else 0.0
     weights, third_order, fifth_order = tableau
     stages = len(weights)
     count, n = start.shape
@@ -337,13 +346,14 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
     for k in range(rank):
         v[k, k] = 1.0
     # The first slopes of all problems, so that a lane can take any of them up.
-    first_slopes = numpy.empty_like(start)
+    first_slopes, floors = numpy.empty_like(start), numpy.empty(count)
     for first in range(0, count, lanes):
         for e in range(lanes):
             for i in range(n):
                 y[i, e] = start[min(first + e, count - 1), i]
         _velocity(y, slopes[0], gap, v, shape, work, powers, lines)
         for e in range(min(lanes, count - first)):
+            floors[first + e] = nearest * gap[e]
             for i in range(n):
                 first_slopes[first + e, i] = slopes[0, i, e]
     upcoming = 0
@@ -406,7 +416,7 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
             arrived = False
             if not ratio <= 1:
                 h[e] *= max(0.2, SAFETY * ratio**-0.125) if ratio < numpy.inf else 0.2
-            elif not least[e] > 0:
+            elif not least[e] > floors[here]:
                 # Bisection: from here on the steps only shrink.
                 has_crossed[e] = True
                 h[e] *= 0.5

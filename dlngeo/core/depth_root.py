@@ -26,7 +26,7 @@ import numpy
 
 from dlngeo.core.arrays import symmetric_part, transpose
 from dlngeo.core.frames import Blocks, SingularFrames, join, split
-from dlngeo.core.integration import Status, Trajectory, integrate
+from dlngeo.core.integration import NEAREST, Status, Trajectory, integrate
 
 integrate_depth_root: Callable | None = None
 with contextlib.suppress(ImportError):  # Numba is an optional extra
@@ -217,7 +217,8 @@ class DepthRootChart(NamedTuple):
         if self.depth == 2 and self._is_straight(start):
             return self._straight_flow(start, end)
         if integrate_depth_root is None or self.rank > COMPILED_UP_TO:
-            return integrate(self.velocity, start, end, tolerance, most_steps)
+            nearest = NEAREST if max(self.rows, self.columns) > self.rank else 0.0
+            return integrate(self.velocity, start, end, tolerance, most_steps, nearest)
         tolerance = numpy.broadcast_to(tolerance, end.shape)
         return Trajectory(*integrate_depth_root(start, end, tolerance, most_steps, tuple(self)))
 

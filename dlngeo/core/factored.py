@@ -18,7 +18,6 @@ import scipy.linalg
 from dlngeo.core import geodesics, logarithm
 from dlngeo.core.arrays import transpose
 from dlngeo.core.balanced import transposed
-from dlngeo.core.connection import christoffel
 from dlngeo.core.frames import (
     Blocks,
     SingularFrames,
@@ -28,8 +27,9 @@ from dlngeo.core.frames import (
     singular_frames,
     split,
 )
-from dlngeo.core.geodesics import extended, restricted
-from dlngeo.core.observables import limit_change, limit_slope, metric_weights
+from dlngeo.core.geodesics import compressed, extended, restricted
+from dlngeo.core.jacobi import log_mean_kernel
+from dlngeo.core.observables import QUADRATURE, metric_weights
 
 
 def tangent_blocks(frames: SingularFrames, matrix: Any) -> Blocks:
@@ -105,24 +105,19 @@ def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> Singular
     Own derivation; THEORY 2, 3.
     """
     left, sigma, right = frames
-    rank = len(sigma)
     if depth == math.inf:
         root = numpy.sqrt(sigma)
         scale = root[:, None] * root
-        moved = numpy.diag(sigma)
         first = blocks.core / scale
-        second = -christoffel(moved, blocks.core, blocks.core, depth) / scale - first @ first
+        lift = blocks.core / metric_weights(frames, depth)[0]
+        bent = sum(2 * kernel * (lift * power @ lift) for kernel, power in _limit_terms(sigma))
+        second = bent / scale - first @ first
         middle = scipy.linalg.expm(first + second / 2) * scale
-        return _turned(left, middle, right)
+        return _turned(left, middle, right, sigma)
     if depth == 1:
-        left_basis, left_part = _basis(left, blocks.left_null)
-        right_null = None if blocks.right_null is None else blocks.right_null.T
-        right_basis, right_part = _basis(right, right_null)
-        middle = numpy.zeros((left_basis.shape[1], right_basis.shape[1]))
-        middle[:rank, :rank] = numpy.diag(sigma) + blocks.core
-        middle[rank:, :rank] = left_part
-        middle[:rank, rank:] = right_part.T
-        return _turned(left_basis, middle, right_basis, rank)
+        small, blocks, bases = compressed(frames, blocks)
+        blocks = blocks._replace(core=numpy.diag(sigma) + blocks.core)
+        return _turned(bases[0], join(blocks, small.left, small.right), bases[1], sigma)
     depth = int(depth)
     lam = sigma ** (1 / depth)
     lift = blocks.core / metric_weights(frames, depth)[0]
@@ -139,28 +134,26 @@ def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> Singular
     right, last = numpy.linalg.qr(rows)
     for p in range(depth - 1, 1, -1):
         middle = middle @ layer(p)
-    return _turned(left, middle @ last.T, right)
-
-
-def _basis(frame: numpy.ndarray, null: numpy.ndarray | None) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Return an orthonormal basis of a frame and a null block, and the block in it."""
-    if null is None:
-        return frame, numpy.zeros((0, frame.shape[1]))
-    basis, part = numpy.linalg.qr(null)
-    # Where the null space is narrower than the block, or the block degenerate, QR may leave
-    # the null space.
-    basis = basis - frame @ (frame.T @ basis)
-    return numpy.concatenate([frame, basis], axis=1), part
+    return _turned(left, middle @ last.T, right, sigma)
 
 
 def _turned(
-    left: numpy.ndarray, middle: numpy.ndarray, right: numpy.ndarray, rank: int | None = None
+    left: numpy.ndarray | None,
+    middle: numpy.ndarray,
+    right: numpy.ndarray | None,
+    before: numpy.ndarray,
 ) -> SingularFrames:
-    """Return the singular frames of ``left · middle · rightᵀ`` with orthonormal columns."""
-    inner = singular_frames(middle, rank or min(middle.shape))
+    """Return the singular frames of ``left · middle · rightᵀ`` with orthonormal columns.
+
+    The rank is that of the singular values before the step. None stands for the identity.
+    """
+    inner = singular_frames(middle, len(before))
     # The manifold ends at zero; a step that reaches it stays within by round-off.
-    sigma = numpy.maximum(inner.sigma, round_off(inner.sigma) * inner.sigma[0])
-    return SingularFrames(left @ inner.left, sigma, right @ inner.right)
+    least = round_off(before) * max(before[0], inner.sigma[0])
+    sigma = numpy.maximum(inner.sigma, least)
+    return SingularFrames(
+        extended(inner.left, left, None), sigma, extended(inner.right, right, None)
+    )
 
 
 def embedded_hessian(
@@ -259,16 +252,30 @@ def _half_correction(
     return core, (weight * lift.core.T) @ gradient.right_null
 
 
+def _limit_terms(sigma: numpy.ndarray) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
+    r"""Return kernels and powers of which ``-Γ(Z, Z')`` at infinite depth is made, in frames.
+
+    .. math:: -Γ(Z, Z') = \sum_i D_i ∘ (z d_i z' + z' d_i z), \quad z = A^{-1} Z,
+
+    from ``σ_m H_kml = ∫ σ_m^{1+2t} (σ_k^{2(1-t)} - σ_l^{2(1-t)}) / (2 log(σ_k/σ_l)) dt`` of
+    THEORY 3, an integral of positive terms: nothing cancels, however singular values differ.
+    """
+    kernels = [
+        (weight * (1 - t), sigma ** (1 - t), sigma ** (1 + 2 * t)) for t, weight in QUADRATURE
+    ]
+    return [(factor * log_mean_kernel(root, root), power) for factor, root, power in kernels]
+
+
 def _limit_correction(
     frames: SingularFrames, covector: numpy.ndarray, tangent: numpy.ndarray
 ) -> numpy.ndarray:
     """Return minus the raised adjoint of ``Γ(Z, ·)`` at infinite depth, in frames."""
-    point = numpy.diag(frames.sigma)
-    weight = metric_weights(frames, math.inf)[0]
-    lift = tangent / weight
-    slope = weight * limit_slope(point, covector, lift)
-    bent = limit_change(point, covector, tangent) - limit_change(point, lift, weight * covector)
-    return (slope + bent) / 2
+    lift = tangent / metric_weights(frames, math.inf)[0]
+    result = numpy.zeros_like(tangent)
+    for kernel, power in _limit_terms(frames.sigma):
+        pulled = kernel * covector
+        result += (lift * power).T @ pulled + pulled @ (power[:, None] * lift).T
+    return result
 
 
 def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames:
@@ -276,19 +283,10 @@ def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames
 
     The geodesic stays in the ``2r`` dimensions of rows and columns in which it starts.
     """
-    rank = len(frames.sigma)
-    right_null = None if tangent.right_null is None else tangent.right_null.T
-    left, left_null, left_basis = restricted(frames.left, tangent.left_null)
-    right, right_null, right_basis = restricted(frames.right, right_null)
-    right_null = None if right_null is None else right_null.T
-    start = SingularFrames(left, frames.sigma, right).with_values(frames.sigma)
-    velocity = join(Blocks(tangent.core, left_null, right_null), left, right)
-    inner = singular_frames(geodesics.exp(start, velocity, depth, rank), rank)
-    return SingularFrames(
-        extended(inner.left, left_basis, None),
-        inner.sigma,
-        extended(inner.right, right_basis, None),
-    )
+    small, blocks, bases = compressed(frames, tangent)
+    start, velocity = small.with_values(small.sigma), join(blocks, small.left, small.right)
+    end = geodesics.exp(start, velocity, depth, len(small.sigma))
+    return _turned(bases[0], end, bases[1], small.sigma)
 
 
 def _joint(frames: SingularFrames, other: SingularFrames) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ A frame is a matrix with orthonormal columns. In its singular frames a matrix is
 and every kernel acts entry by entry; a matrix splits into four blocks, of which those
 towards the null spaces are kept in ambient coordinates, so that no null basis is formed."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -176,6 +177,12 @@ class BalancedFrames(NamedTuple):
     def depth(self) -> int:
         """Number of factors."""
         return len(self.frames) - 1
+
+    @property
+    def layers(self) -> list[Array]:
+        """The factors ``Q_p Λ Q_{p-1}ᵀ``."""
+        lam = self.lam[..., None, :]
+        return [q * lam @ transpose(before) for before, q in itertools.pairwise(self.frames)]
 
     def split(self, vector: Sequence[Array]) -> list[Blocks]:
         """Split a velocity of the factors, layer by layer."""

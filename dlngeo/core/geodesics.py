@@ -231,7 +231,7 @@ def geodesic(
     unit = frames.sigma[..., 0]
     frames = frames._replace(sigma=frames.sigma / unit[..., None])
     tangent = split(z / unit[..., None, None], frames.left, frames.right)
-    frames, tangent, bases = _compressed(frames, tangent._replace(both_null=None))
+    frames, tangent, bases = compressed(frames, tangent._replace(both_null=None))
     rows, columns = frames.left.shape[-2], frames.right.shape[-2]
     chart = chart_of(rows, columns, rank, depth)
     speed = chart.speed(frames, tangent)
@@ -257,7 +257,7 @@ def checked_problem(
     return to_numpy(matrix), to_numpy(vector), rank
 
 
-def _compressed(
+def compressed(
     frames: SingularFrames, tangent: Blocks
 ) -> tuple[SingularFrames, Blocks, tuple[numpy.ndarray | None, numpy.ndarray | None]]:
     """Restrict rows and columns to the subspaces in which a geodesic stays.

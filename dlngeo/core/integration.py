@@ -20,6 +20,12 @@ FIRST_STEP = 4.0
 SAFETY = 0.93
 """Factor by which a step stays below the one that the error estimate allows."""
 
+NEAREST = 1e-6
+"""Part of the first gap below which the boundary counts as reached where there are null spaces.
+
+There frames turn at once when a geodesic nearly hits it: which way hangs on the errors before.
+"""
+
 Field = Callable[[numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
 """Velocities, shape=[b, n], and gaps to the boundary, shape=[b], at states, shape=[b, n]."""
 
@@ -74,13 +80,14 @@ def integrate(
     end: numpy.ndarray,
     tolerance: float | numpy.ndarray,
     most_steps: int = 2_000,
+    nearest: float = 0.0,
 ) -> Trajectory:
     """Integrate a batch of autonomous systems from time zero to an end for each.
 
     Parameters
     ----------
     field : callable
-        States ``[b, n]`` to velocities ``[b, n]`` and gaps ``[b]``; an element whose gap
+        States ``[b, n]`` to velocities ``[b, n]`` and finite gaps ``[b]``; an element whose gap
         falls to zero has reached the boundary. States just beyond it must be defined.
     state : array, shape=[b, n]
         Initial states, of size about one.
@@ -91,6 +98,8 @@ def integrate(
         the size of the state where that exceeds one.
     most_steps : int
         Number of trial steps after which an element counts as stalled.
+    nearest : float
+        Part of the first gap below which the boundary counts as reached.
 
     Returns
     -------
@@ -104,7 +113,8 @@ def integrate(
     active = numpy.flatnonzero(end > 0)
     y, t, stop = state[active], time[active], end[active]
     bound = numpy.broadcast_to(tolerance, (size,))[active]
-    f = field(y)[0] if len(active) else y
+    f, floor = field(y) if len(active) else (y, t)
+    floor = nearest * floor
     h = _first_step(y, f, stop, bound)
     has_crossed = numpy.zeros(len(active), dtype=bool)
     n_trials = 0
@@ -121,7 +131,7 @@ def integrate(
         ratio = numpy.nan_to_num(estimate / (bound * size_of_state), nan=numpy.inf)
         is_small = ratio <= 1
         # Beyond the boundary: the step is halved, and from then on steps only shrink.
-        is_beyond = is_small & ~(gap > 0)
+        is_beyond = is_small & ~(gap > floor)
         has_crossed |= is_beyond
         is_accepted = is_small & ~is_beyond
         with numpy.errstate(divide="ignore"):
@@ -143,8 +153,8 @@ def integrate(
             state[done], time[done] = y[is_done], t[is_done]
             why = numpy.where(has_crossed, Status.BOUNDARY, Status.STALLED)
             status[done] = numpy.where(has_arrived, Status.ARRIVED, why)[is_done]
-            active, y, f, t, h, stop, bound, has_crossed = (
-                array[~is_done] for array in (active, y, f, t, h, stop, bound, has_crossed)
+            active, y, f, t, h, stop, bound, floor, has_crossed = (
+                array[~is_done] for array in (active, y, f, t, h, stop, bound, floor, has_crossed)
             )
     return Trajectory(state, time, status, error, n_steps)
 

@@ -23,7 +23,13 @@ from dlngeo.core.factors import (
     network_shape,
     widths_of,
 )
-from dlngeo.core.frames import SingularFrames, check_positive, exact_frames, singular_frames
+from dlngeo.core.frames import (
+    BalancedFrames,
+    SingularFrames,
+    check_positive,
+    exact_frames,
+    singular_frames,
+)
 
 
 def end_to_end(factors: Factors) -> Array:
@@ -230,7 +236,7 @@ def act(group_element: Factors, factors: Factors) -> Factors:
     [LM25]; THEORY 1.
     """
     layers = list(layers_of(factors))
-    elements = _hidden_matrices(group_element, layers, "group element")
+    elements = hidden_matrices(group_element, layers, "group element")
     for p, element in enumerate(elements):
         xp = namespace(element, layers[p])
         layers[p] = element @ layers[p]
@@ -260,7 +266,7 @@ def infinitesimal_action(algebra_element: Factors, factors: Factors) -> Factors:
     THEORY 1.
     """
     layers = layers_of(factors)
-    elements = _hidden_matrices(algebra_element, layers, "algebra element")
+    elements = hidden_matrices(algebra_element, layers, "algebra element")
     return in_kind(action_on_layers(elements, layers), factors)
 
 
@@ -277,7 +283,7 @@ def action_on_layers(elements: Sequence[Array], layers: Sequence[Array]) -> list
     return velocity
 
 
-def _hidden_matrices(matrices: Factors, layers: Sequence[Array], name: str) -> tuple[Array, ...]:
+def hidden_matrices(matrices: Factors, layers: Sequence[Array], name: str) -> tuple[Array, ...]:
     """Return one square matrix for each hidden layer, checked against the widths."""
     if len(layers) == 1:
         return ()
@@ -303,12 +309,9 @@ def _factorize_value(matrix: Array, widths: tuple, rank: int, truncate: bool) ->
 def factors_over(frames: SingularFrames, widths: Sequence[int]) -> tuple[Array, ...]:
     """Return balanced factors of the given widths over a matrix in its singular frames."""
     left, sigma, right = frames
-    root = sigma ** (1 / (len(widths) - 1))
     hidden = [eye(width, sigma.shape[-1], sigma) for width in widths[1:-1]]
-    return tuple(
-        q * root[..., None, :] @ transpose(q_before)
-        for q_before, q in itertools.pairwise([right, *hidden, left])
-    )
+    lam = sigma ** (1 / (len(widths) - 1))
+    return tuple(BalancedFrames((right, *hidden, left), lam).layers)
 
 
 def _factorize_jvp(arrays: tuple, result: tuple, tangents: tuple, rank: int, **_: Any):
@@ -458,8 +461,8 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
     check_positive(namespace(root[0]).sum(root[0] ** 2, axis=-1) ** 0.5, rank)
     # Q_0 Λ^{-p} and Q_N Λ^{-(N-p)} as pseudo-inverses of the products of the root's
     # layers: in this form every step is differentiable, and any section serves.
-    down = _right_inverses(root)
-    up = _right_inverses([transpose(layer) for layer in reversed(root)])
+    down = right_inverses(root)
+    up = right_inverses([transpose(layer) for layer in reversed(root)])
     before, after = partial_products(layers)
     start: frozenset[int] = frozenset()
     frames: list = [None]
@@ -477,7 +480,7 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
     return in_kind(balanced, factors)
 
 
-def _right_inverses(layers: Sequence[Array]) -> list[Array]:
+def right_inverses(layers: Sequence[Array]) -> list[Array]:
     """Return right inverses of ``W_{p:1}`` for ``p = 1, ..., N-1`` at full row rank."""
     xp = namespace(*layers)
     first = layers[0]

@@ -83,7 +83,7 @@ def metric_weights(frames: SingularFrames, depth: float) -> tuple[Array, Array]:
 # ∫ x^{1-s} y^s ds in the squares x, y of the singular values; its divided differences are
 # integrals of positive terms, summed by Gauss–Legendre quadrature.
 _NODES, _WEIGHTS = numpy.polynomial.legendre.leggauss(48)
-_QUADRATURE = [(float(t + 1) / 2, float(w) / 2) for t, w in zip(_NODES, _WEIGHTS, strict=True)]
+QUADRATURE = [(float(t + 1) / 2, float(w) / 2) for t, w in zip(_NODES, _WEIGHTS, strict=True)]
 
 
 def _power_differences(sigma: Array, power: float) -> Array:
@@ -115,7 +115,7 @@ def _limit_change_value(matrix: Array, covector: Array, velocity: Array) -> Arra
     by_columns = sigma[..., :, None] * moved
     d_left, d_right = by_rows + transpose(by_rows), by_columns + transpose(by_columns)
     change = 0.0
-    for s, weight in _QUADRATURE:
+    for s, weight in QUADRATURE:
         difference = _power_differences(sigma, 1 - s)
         power = sigma ** (2 * s)
         change = change + weight * (
@@ -131,7 +131,7 @@ def _limit_slope_value(matrix: Array, covector: Array, cotangent: Array) -> Arra
     core = transpose(left) @ covector @ right
     pulled = transpose(left) @ cotangent @ right
     by_left = by_right = 0.0
-    for s, weight in _QUADRATURE:
+    for s, weight in QUADRATURE:
         difference = weight * _power_differences(sigma, 1 - s)
         power = sigma ** (2 * s)
         by_left = by_left + difference * (pulled @ transpose(core * power[..., None, :]))

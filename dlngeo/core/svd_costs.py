@@ -15,7 +15,8 @@ as a function of the matrix ``X = u diag(s) vt``, in one of two readings:
   is infinite where singular values meet: there such a cost is refused.
 
 Which one holds is seen from the derivatives: of a function of the product ``∂f/∂u = G v s``,
-``∂f/∂s = diag(uᵀ G v)`` and ``∂f/∂v = Gᵀ u s`` agree on ``uᵀ G v``.
+``∂f/∂s = diag(uᵀ G v)`` and ``∂f/∂v = Gᵀ u s`` agree on ``uᵀ G v``, and what these become along
+a velocity of the product agrees on ``uᵀ Ġ v``.
 
 References
 ----------
@@ -131,16 +132,31 @@ def _is_product(frames: SingularFrames, slope: Slope, *, on_diagonal: bool = Fal
 
     On the diagonal they may differ by a function of the singular values alone.
     """
-    left, sigma, right = frames
+    by_left, by_right = frames.left.T @ slope.left, frames.right.T @ slope.right
+    values = slope.values if on_diagonal else None
+    return _do_agree(frames.sigma, by_left, by_right.T, values, _size(frames.sigma, slope))
+
+
+def _size(sigma: numpy.ndarray, slope: Slope) -> float:
+    """Return the size of derivatives, as of ``∂f/∂u``."""
+    left, values, right = (numpy.linalg.norm(array) for array in slope)
+    return float(left + right + sigma[0] * values)
+
+
+def _do_agree(
+    sigma: numpy.ndarray,
+    by_left: numpy.ndarray,
+    by_right: numpy.ndarray,
+    values: numpy.ndarray | None,
+    scale: float,
+) -> bool:
+    """Tell whether one ``C`` has ``C_kl s_l``, ``s_k C_kl`` and, where they are given, ``C_kk``."""
     other = sigma[:, None]
-    by_left, by_right = left.T @ slope.left, right.T @ slope.right
-    scale = numpy.sqrt(numpy.sum(slope.left**2) + numpy.sum(slope.right**2))
-    difference = abs(other * by_left - by_right.T * sigma) / (other + sigma)
-    if on_diagonal:
-        scale = scale + sigma[0] * numpy.linalg.norm(slope.values)
-        own = abs(numpy.diagonal(by_left) - slope.values * sigma)
-    else:
-        own = 0.0
+    difference = abs(other * by_left - by_right * sigma) / (other + sigma)
+    own = numpy.zeros_like(sigma)
+    if values is not None:
+        ends = numpy.diagonal(by_left), numpy.diagonal(by_right)
+        own = numpy.maximum(*[abs(end - values * sigma) for end in ends])
     numpy.fill_diagonal(difference, own)
     return bool((difference <= AGREEMENT * scale).all())
 
@@ -185,7 +201,9 @@ def hessian(
     """
     slope, moved = _slope(derivative), _slope(change)
     if _is_product(frames, slope, on_diagonal=True):
-        return _hessian_of_product(frames, tangent, slope, moved)
+        of_product = _hessian_of_product(frames, tangent, slope, moved)
+        if of_product is not None:
+            return of_product
     return _hessian_of_decomposition(frames, tangent, slope, moved)
 
 
@@ -200,7 +218,8 @@ def _null_parts(frames: SingularFrames, tangent: Blocks) -> tuple[numpy.ndarray,
 
 def _hessian_of_product(
     frames: SingularFrames, tangent: Blocks, slope: Slope, moved: Slope
-) -> Blocks:
+) -> Blocks | None:
+    """Return the Hessian of a function of the product, None if the changes are not of one."""
     left, sigma, right = frames
     left_turn, right_turn = _turns(frames, tangent.core)
     left_null, right_null = _null_parts(frames, tangent)
@@ -212,13 +231,20 @@ def _hessian_of_product(
         slope.left - left @ (left.T @ slope.left),
         slope.right - right @ (right.T @ slope.right),
     )
-    core = _core_of_product(
-        sigma,
-        left.T @ columns - (outside[1] / sigma).T @ right_null,
-        (right.T @ rows - (outside[0] / sigma).T @ left_null).T,
+    bent = (outside[1] / sigma).T @ right_null, (outside[0] / sigma).T @ left_null
+    by_left, by_right = left.T @ columns - bent[0], (right.T @ rows - bent[1]).T
+    # Where the slope vanishes, or might be that of a function of the product by chance, the
+    # changes tell.
+    left_dot, right_dot = (
+        left @ left_turn + left_null / sigma,
+        right @ right_turn + right_null / sigma,
     )
+    turned = numpy.sum(slope.left * left_dot, axis=0) + numpy.sum(slope.right * right_dot, axis=0)
+    values = moved.values - turned / sigma
+    if not _do_agree(sigma, by_left, by_right, values, _size(sigma, moved)):
+        return None
     return Blocks(
-        core,
+        _core_of_product(sigma, by_left, by_right),
         (columns - left @ (left.T @ columns)) / sigma if len(left) > len(sigma) else None,
         ((rows - right @ (right.T @ rows)) / sigma).T if len(right) > len(sigma) else None,
     )

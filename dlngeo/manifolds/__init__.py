@@ -6,9 +6,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "balanced": ["BalancedManifold", "BalancedMetric"],
+        "balanced_factors": ["BalancedFactors"],
         "deep_fixed_rank": ["DeepFixedRank"],
         "depth_metric": ["DepthMetric"],
         "fixed_rank": ["FixedRankMatrices"],
+        "geomstats_spaces": ["from_geomstats"],
         "quotient": ["OrbitAction", "OrbitBundle"],
     },
 )

@@ -16,6 +16,7 @@ from dlngeo.core.arrays import Array
 from dlngeo.core.balanced_geodesics import balanced_exp, balanced_geodesic, balanced_transport
 from dlngeo.core.balanced_logarithm import balanced_dist, balanced_log
 from dlngeo.core.basis import tangent_basis
+from dlngeo.core.equations import polar_factor
 from dlngeo.core.factors import check_widths
 from dlngeo.core.network import act, balance, factorize, moment_map
 from dlngeo.manifolds.arrays import (
@@ -273,7 +274,7 @@ class BalancedManifold(Manifold):
             matrix = matrix / self.rank**0.5
         factors = factorize(bound * matrix, self.depth, self.widths, self.rank)
         rotations = [
-            gs.linalg.qr(gs.random.normal(size=(*batch_shape, width, width)))[0]
+            polar_factor(gs.random.normal(size=(*batch_shape, width, width)))
             for width in self.widths[1:-1]
         ]
         return self.from_factors(act(rotations, factors))

@@ -9,7 +9,7 @@ from pymanopt.manifolds.manifold import RiemannianSubmanifold
 
 from dlngeo.core import balanced as core
 from dlngeo.core.arrays import Array
-from dlngeo.core.balanced_geodesics import balanced_exp, layers_from_frames
+from dlngeo.core.balanced_geodesics import balanced_exp
 from dlngeo.core.balanced_logarithm import balanced_dist, balanced_log
 from dlngeo.core.equations import polar_factor
 from dlngeo.core.factors import check_widths
@@ -115,7 +115,7 @@ class BalancedFactors(RiemannianSubmanifold):
         frames = [polar_factor(numpy.random.normal(size=(d, self.rank))) for d in self.widths]
         sigma = numpy.sort(numpy.random.uniform(size=self.rank))[::-1]
         balanced = BalancedFrames(tuple(frames), sigma ** (1 / self.depth))
-        return self._factors(layers_from_frames(balanced))
+        return self._factors(balanced.layers)
 
     def random_tangent_vector(self, point: Any) -> Any:
         """Sample a unit vector, uniformly."""
@@ -130,7 +130,7 @@ class BalancedFactors(RiemannianSubmanifold):
 
         A tangent part of the normal vector is ignored.
         """
-        args = [self._layers(array) for array in (point, tangent_vector, normal_vector)]
+        args = self._layers(point), self._layers(tangent_vector), self._layers(normal_vector)
         return self._factors(core.weingarten_map(*args, self.rank))
 
     def euclidean_to_riemannian_hessian(

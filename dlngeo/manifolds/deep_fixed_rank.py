@@ -9,6 +9,7 @@ from pymanopt.manifolds.manifold import Manifold
 
 from dlngeo.core import factored, svd_costs
 from dlngeo.core.arrays import Array
+from dlngeo.core.equations import polar_factor
 from dlngeo.core.factors import check_widths
 from dlngeo.core.frames import Blocks, SingularFrames, scaled
 from dlngeo.core.observables import check_observable, metric_weights
@@ -168,8 +169,7 @@ class DeepFixedRank(Manifold):
     def random_point(self) -> FactoredPoint:
         """Sample frames uniformly, and singular values uniformly between zero and one."""
         u, v = (
-            numpy.linalg.qr(numpy.random.normal(size=(size, self.rank)))[0]
-            for size in (self.m, self.n)
+            polar_factor(numpy.random.normal(size=(size, self.rank))) for size in (self.m, self.n)
         )
         s = numpy.sort(numpy.random.uniform(size=self.rank))
         return FactoredPoint(u, s[::-1].copy(), v.T)

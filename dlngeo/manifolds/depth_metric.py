@@ -5,12 +5,16 @@ from collections.abc import Callable
 import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
 from geomstats.geometry.riemannian_metric import RiemannianMetric
+from geomstats.geometry.scalar_product_metric import register_scaled_method
 
 from dlngeo.core import curvature, geodesics, logarithm, transport
 from dlngeo.core import observables as core
 from dlngeo.core.arrays import Array
 from dlngeo.manifolds.arrays import check_shape, velocity_of
 from dlngeo.manifolds.fixed_rank import FixedRankMatrices
+
+# Of a multiple of the metric, which geomstats derives from the methods, gradients shrink.
+register_scaled_method("riemannian_gradient", "inverse")
 
 
 class DepthMetric(RiemannianMetric):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dlngeo.core.balanced_logarithm import balanced_connect
+from dlngeo.core.network import end_to_end
 from dlngeo.manifolds import BalancedManifold, DepthMetric, FixedRankMatrices, OrbitAction
 
 SPACES = {
@@ -107,3 +108,19 @@ def test_what_is_not_found_is_told():
     assert np.isnan(numbers(connection.length))
     with pytest.raises(RuntimeError, match="no geodesic"):
         space.metric.log(other, one)
+
+
+@pytest.mark.parametrize("t", [0.21, 0.3, 0.5, 1.0])
+def test_geodesics_aimed_at_the_boundary_do_not_come_out_of_it(t):
+    """With null spaces the frames turn at once at a near miss, any way that round-off says."""
+    space = BalancedManifold(widths=(2, 4, 3), rank=2)
+    for seed in range(5):
+        gs.random.seed(seed)
+        point = space.random_point()
+        with pytest.raises(ValueError, match=r"ends at time 0\.(2|1999)"):
+            space.metric.geodesic(point, initial_tangent_vec=-5 * point)(t)
+        matrix = end_to_end(space.to_factors(point))
+        observables = FixedRankMatrices(3, 2, rank=1).equip_with_metric(DepthMetric, depth=3)
+        matrix = observables.projection(matrix)
+        with pytest.raises(ValueError, match=r"ends at time 0\.(2|1999)"):
+            observables.metric.geodesic(matrix, initial_tangent_vec=-15 * matrix)(t)

@@ -38,10 +38,13 @@ def from_geomstats(space: Space) -> Manifold:
     ambient space or not, and every embedding.
 
     The acceleration is exact for our metrics, also as factors of a product or times a number.
-    Of others nothing but the exponential tells it, in general: it is the second derivative of
-    ``metric.exp`` by central differences of order eight, with a step chosen at every point. With
-    an exponential in closed form it has about eleven digits. Where geomstats integrates geodesics
-    numerically, it is the acceleration of its approximate ones.
+    Of others, in general, only the exponential tells it: it is the second derivative of
+    ``metric.exp`` by central differences of order eight, with a step chosen at every point, and
+    has ten to thirteen digits where the exponential is in closed form. Where geomstats integrates
+    geodesics numerically, it is the acceleration of its approximate ones.
+
+    Of our spaces `DeepFixedRank` and `BalancedFactors` are the faster forms: they need no basis,
+    and retract instead of integrating geodesics.
 
     Parameters
     ----------
@@ -51,10 +54,10 @@ def from_geomstats(space: Space) -> Manifold:
     Returns
     -------
     manifold : pymanopt Manifold
-        The retraction is ``metric.exp``; where that raises a ValueError, as ours do if a geodesic
+        The retraction is ``metric.exp``; where that raises a ValueError, as ours does if a geodesic
         reaches the boundary, or is not finite, it is ``space.projection`` of the sum. Transport
-        is parallel where geomstats has it, else it projects. A method whose counterpart geomstats
-        lacks raises as geomstats does.
+        is parallel where geomstats has it, else it projects. Methods that geomstats lacks for a
+        space raise what geomstats raises.
 
     Raises
     ------
@@ -113,17 +116,16 @@ class _GeomstatsManifold(Manifold):
 
     # The metric.
 
-    def inner_product(
-        self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array
-    ) -> float:
+    def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> Any:
         """Return the inner product of the metric."""
-        product = self.metric.inner_product(tangent_vector_a, tangent_vector_b, point)
-        return numpy.asarray(product).item()
+        product = numpy.sum(self.metric.inner_product(tangent_vector_a, tangent_vector_b, point))
+        # The square of a vector that is zero to round-off may come out negative, and pymanopt
+        # takes its root.
+        return numpy.maximum(product, 0.0) if tangent_vector_a is tangent_vector_b else product
 
     def norm(self, point: Array, tangent_vector: Array) -> float:
         """Return the length of a tangent vector."""
-        # Of a vector that is zero to round-off the square may be negative.
-        return math.sqrt(max(self.inner_product(point, tangent_vector, tangent_vector), 0.0))
+        return math.sqrt(self.inner_product(point, tangent_vector, tangent_vector))
 
     def dist(self, point_a: Array, point_b: Array) -> float:
         """Return the distance of the metric."""
@@ -147,7 +149,7 @@ class _GeomstatsManifold(Manifold):
 
     def random_tangent_vector(self, point: Array) -> Array:
         """Sample a unit vector, uniformly in the metric."""
-        components = numpy.random.normal(size=self.dim)
+        components = gs.random.normal(size=self.dim)
         basis = self._frame_at(point).basis
         return self._combination(basis, components / numpy.linalg.norm(components))
 
@@ -203,10 +205,7 @@ class _GeomstatsManifold(Manifold):
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return the Riemannian gradient, ``g(grad f, ξ) = ⟨G, ξ⟩``."""
         gradient = self._checked(euclidean_gradient, "the gradient of the cost")
-        # A multiple of a metric (ScalarProductMetric) has the method of the metric itself.
-        if isinstance(self.metric, RiemannianMetric) and hasattr(
-            self.metric, "riemannian_gradient"
-        ):
+        if hasattr(self.metric, "riemannian_gradient"):
             return self.metric.riemannian_gradient(gradient, point)
         basis = self._frame_at(point).basis
         return self._combination(basis, self._components(basis, gradient))
@@ -309,7 +308,9 @@ class _MeasuredAcceleration:
         one, length = self._unit(vector[None])
         others, lengths = self._unit(others)
         if self._step is None:
-            self._step = self._best_step(self._unit(one + numpy.sum(others, 0))[0])
+            # Of a generic direction: no sum of a few vectors is likely to vanish so.
+            weights = numpy.sqrt(numpy.arange(1, len(others) + 1))
+            self._step = self._best_step(self._unit(numpy.tensordot(weights, others, 1)[None])[0])
         # The polarisation of unit vectors, by vectors of any length.
         pairs, spans = self._unit(numpy.concatenate([one + others, one - others]))
         bent = spans**2 * self._second_derivative(pairs, self._step)
@@ -338,6 +339,8 @@ class _MeasuredAcceleration:
         on the scales of the metric and of the point.
         """
         speed = numpy.linalg.norm(unit)
+        if speed == 0:  # all vectors are zero, as their accelerations
+            return 1.0
         size = numpy.linalg.norm(self._point) / speed or 1.0
         coarse, fine = math.log2(max(size, 1.0)), math.log2(min(size, 1.0)) - 10
         steps = 2.0 ** numpy.arange(math.ceil(coarse), math.floor(fine), -1)

@@ -1,0 +1,1 @@
+"""The commands of ``dlngeo``, a module for each."""
