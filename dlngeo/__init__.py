@@ -21,10 +21,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "BalancedManifold",
             "DeepFixedRank",
             "DepthMetric",
+            "Fibre",
             "FixedRankMatrices",
             "OrbitAction",
             "from_geomstats",
         ],
-        "solvers": ["learning_flow", "minimize"],
+        "solvers": ["balancing_flow", "learning_flow", "minimize"],
     },
 )

@@ -28,7 +28,8 @@ from dlngeo.core.frames import SingularFrames
 from dlngeo.core.network import end_to_end, factors_over
 from dlngeo.core.thermodynamics import spectral_entropy
 from dlngeo.manifolds.deep_fixed_rank import DeepFixedRank, FactoredPoint
-from dlngeo.solvers.learning import Layers, learning_flow
+from dlngeo.solvers.integration import Layers
+from dlngeo.solvers.learning import learning_flow
 from dlngeo.solvers.losses import MatrixCompletion, SparseMatrixCompletion
 from dlngeo.solvers.optimization import SOLVERS, LeastSquaresProblem, minimize
 

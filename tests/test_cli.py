@@ -365,6 +365,66 @@ def test_failed_flow(array, output, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == [array]
 
 
+@pytest.fixture
+def network(tmp_path):
+    rng = numpy.random.default_rng(0)
+    path = tmp_path / "network.npz"
+    shapes = {"first": (5, 4), "second": (6, 5), "third": (3, 6)}
+    layers = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    layers["second"] *= 1e6
+    numpy.savez(path, **layers)
+    return path
+
+
+def test_balance(network, tmp_path, capsys):
+    output = tmp_path / "balanced.npz"
+    assert main(["balance", str(network), "--output", str(output)]) == 0
+    with numpy.load(network) as before, numpy.load(output) as after:
+        assert after.files == before.files
+        factors, balanced = ([file[name] for name in before.files] for file in (before, after))
+    product = factors[2] @ factors[1] @ factors[0]
+    change = balanced[2] @ balanced[1] @ balanced[0] - product
+    assert abs(change).max() < 1e-12 * abs(product).max()
+    norms = [numpy.linalg.norm(layer) for layer in balanced]
+    numpy.testing.assert_allclose(norms, norms[0], rtol=1e-12)
+    moment = balanced[1].T @ balanced[1] - balanced[0] @ balanced[0].T
+    assert abs(moment).max() < 1e-12 * norms[0] ** 2
+    printed = capsys.readouterr().out
+    assert "second" in printed
+    assert str(output) in printed
+    assert {file.name for file in tmp_path.iterdir()} == {"network.npz", "balanced.npz"}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p / "none.npz", "no file"),
+        (lambda p: (p / "a.npz").write_text("text") and p / "a.npz", "numpy.savez"),
+        (lambda p: numpy.savez(p / "a.npz", w=numpy.ones(3)) or p / "a.npz", "w in"),
+        (lambda p: numpy.savez(p / "a.npz", w=numpy.array([{}])) or p / "a.npz", "numpy.savez"),
+        (
+            lambda p: (
+                numpy.savez(p / "a.npz", a=numpy.ones((2, 3)), b=numpy.ones((2, 3))) or p / "a.npz"
+            ),
+            "do not chain",
+        ),
+        (lambda p: numpy.savez(p / "a.npz", a=numpy.zeros((2, 3))) or p / "a.npz", "rank"),
+        (
+            lambda p: numpy.savez(p / "a.npz", a=numpy.full((2, 2), numpy.nan)) or p / "a.npz",
+            "NaN",
+        ),
+    ],
+)
+def test_balance_refuses(tmp_path, make, message, capsys):
+    path = make(tmp_path)
+    output = tmp_path / "out.npz"
+    assert main(["balance", str(path), "--output", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not output.exists()
+
+
 def run(*arguments):
     command = [sys.executable, "-m", "dlngeo", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)

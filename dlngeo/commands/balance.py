@@ -45,8 +45,10 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"there is no folder {options.output.parent} for the output: make it.")
     if options.output.is_dir():
         raise ValueError(f"the output {options.output} is a folder: give a file.")
-    balanced = balance(factors, options.rank)
     product = end_to_end(factors)
+    if not product.any():
+        raise ValueError("the product of the factors is zero, of rank 0: there is no balanced one.")
+    balanced = balance(factors, options.rank)
     change = numpy.linalg.norm(end_to_end(balanced) - product) / numpy.linalg.norm(product)
     _write(options.output, dict(zip(names, balanced, strict=True)))
     print(f"{'factor':<14}{'shape':<14}{'norm before':>14}{'after':>14}")

@@ -457,8 +457,8 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
     if depth == 1:
         check_positive(singular_frames(observable, rank).sigma, rank)
         return in_kind(root, factors)
-    # The rows of Λ Q_0ᵀ have the norms λ.
-    check_positive(namespace(root[0]).sum(root[0] ** 2, axis=-1) ** 0.5, rank)
+    # The rows of Λ Q_0ᵀ have the norms λ = σ^{1/N}.
+    check_positive(namespace(root[0]).sum(root[0] ** 2, axis=-1) ** (depth / 2), rank)
     # Q_0 Λ^{-p} and Q_N Λ^{-(N-p)} as pseudo-inverses of the products of the root's
     # layers: in this form every step is differentiable, and any section serves.
     down = right_inverses(root)

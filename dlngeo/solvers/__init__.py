@@ -1,5 +1,6 @@
 """Solvers: things that run for a while, and return a frozen result with a status."""
 
+from dlngeo.solvers.balancing import BalancingFlow, balancing_flow
 from dlngeo.solvers.learning import FlowResult, learning_flow
 from dlngeo.solvers.losses import (
     Factorization,
@@ -11,6 +12,7 @@ from dlngeo.solvers.losses import (
 from dlngeo.solvers.optimization import LeastSquaresProblem, Minimum, minimize
 
 __all__ = [
+    "BalancingFlow",
     "Factorization",
     "FlowResult",
     "LeastSquaresProblem",
@@ -19,6 +21,7 @@ __all__ = [
     "MatrixSensing",
     "Minimum",
     "SparseMatrixCompletion",
+    "balancing_flow",
     "learning_flow",
     "minimize",
 ]

@@ -8,12 +8,10 @@ the depth metric; from balanced factors the first projects to the second ([ACH18
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import autograd
 import numpy
-import scipy.integrate
-from tqdm import tqdm
 
 from dlngeo.core.arrays import Array, real_array, transpose
 from dlngeo.core.factors import (
@@ -28,13 +26,17 @@ from dlngeo.core.frames import frames_of_rank, round_off, singular_frames
 from dlngeo.core.network import adjoint_differential, end_to_end, moment_map
 from dlngeo.core.observables import check_observable, sharp
 from dlngeo.core.thermodynamics import spectral_entropy
+from dlngeo.solvers.integration import (
+    METHODS,
+    Layers,
+    Path,
+    Velocity,
+    as_float,
+    flow_path,
+    saved_times,
+)
 
-METHODS = ("DOP853", "RK45", "RK23", "LSODA")
-
-Layers = tuple[Array, ...]
-"""A state: the factors of a network, or the end-to-end matrix as a single one."""
-
-Velocity = Callable[[Layers, Array], Layers]
+Descent = Callable[[Layers, Array], Layers]
 """From a state and the gradient ``∇E(X)`` there to the velocity of the state."""
 
 
@@ -167,18 +169,14 @@ def learning_flow(
     ----------
     [ACH18]; [BRTW22]; [LM25] for weight decay; [CMV22] for infinite depth; THEORY 1, 3, 5.
     """
-    for name, number in {"t_final": t_final, "rtol": rtol, "atol": atol}.items():
-        if not 0 < number < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {number}.")
+    times = saved_times(t_final, n_saved, rtol, atol)
     if not 0 <= weight_decay < math.inf:
         raise ValueError(f"weight_decay must be at least zero and finite, got {weight_decay}.")
-    if n_saved < 2:
-        raise ValueError(f"n_saved must be at least 2, to save start and end, got {n_saved}.")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
 
     slope = _gradient_of(loss, gradient)
-    initial = _as_float(initial)
+    initial = as_float(initial)
     is_upstairs = isinstance(initial, tuple) or initial.ndim == 3
     widths: tuple[int, ...] | None
     if is_upstairs:
@@ -188,7 +186,7 @@ def learning_flow(
             )
         start = layers_of(initial)
         widths, rank = check_widths(widths_of(start), rank)
-        velocity = _factor_velocity(weight_decay)
+        descent = _factor_descent(weight_decay)
     else:
         if depth is None:
             raise ValueError("the flow of a matrix needs the depth of the network: give depth=.")
@@ -197,11 +195,21 @@ def learning_flow(
         frames_of_rank(real_array(initial, "the matrix"), rank)
         rows, columns = initial.shape
         widths = None if depth == math.inf else default_widths(rows, columns, depth)
-        velocity = _observable_velocity(weight_decay, depth, rank)
+        descent = _observable_descent(weight_decay, depth, rank)
     _check_start(end_to_end(start), loss, slope)
 
-    times = numpy.linspace(0.0, t_final, n_saved)
-    path = _integrate(velocity, slope, start, times, method, progress, rtol=rtol, atol=atol)
+    path = flow_path(
+        _velocity(descent, slope),
+        start,
+        times,
+        method,
+        progress,
+        name="learning flow",
+        remedy="the flow or the loss ceases to be finite there, or the matrix loses rank. Stop "
+        "before, or correct the loss; if the flow is stiff, use method='LSODA'.",
+        rtol=rtol,
+        atol=atol,
+    )
     if not is_upstairs:
         path = path._replace(states=[(_of_rank(matrix, rank),) for (matrix,) in path.states])
     losses = None
@@ -252,24 +260,6 @@ def _gradient_of(loss: Any, gradient: Callable | None) -> Callable:
     return slope
 
 
-def _as_float(initial: Factors) -> Factors:
-    """Return a stack, a tuple of matrices or a matrix, of NumPy floats."""
-    if isinstance(initial, tuple | list):
-        layers = tuple(numpy.asarray(layer, dtype=float) for layer in initial)
-        if all(layer.ndim == 2 for layer in layers):
-            return layers
-        shape: Any = [layer.shape for layer in layers]
-    else:
-        initial = numpy.asarray(initial, dtype=float)
-        if initial.ndim in (2, 3):
-            return initial
-        shape = initial.shape
-    raise ValueError(
-        "initial must be factors, as one array [N, d, d] or a tuple of matrices, or a matrix "
-        f"[m, n]; got shape {shape}."
-    )
-
-
 def _check_start(matrix: Array, loss: Callable | None, slope: Callable) -> None:
     covector = numpy.asarray(slope(matrix))
     if covector.shape != matrix.shape:
@@ -284,22 +274,37 @@ def _check_start(matrix: Array, loss: Callable | None, slope: Callable) -> None:
         )
 
 
-def _factor_velocity(weight_decay: float) -> Velocity:
-    def velocity(layers: Layers, covector: Array) -> Layers:
-        descent = adjoint_differential(layers, covector)
-        return tuple(-g - weight_decay * w for g, w in zip(descent, layers, strict=True))
+def _velocity(descent: Descent, slope: Callable) -> Velocity:
+    """Return the velocity, none where the loss or the flow is not defined."""
+
+    def velocity(_: float, layers: Layers) -> Layers | None:
+        covector = numpy.asarray(slope(end_to_end(layers)))
+        if not numpy.isfinite(covector).all():
+            return None
+        try:
+            return descent(layers, covector)
+        except ValueError:  # the core's: at infinite depth X must stay invertible
+            return None
 
     return velocity
 
 
-def _observable_velocity(weight_decay: float, depth: float, rank: int) -> Velocity:
+def _factor_descent(weight_decay: float) -> Descent:
+    def descent(layers: Layers, covector: Array) -> Layers:
+        gradient = adjoint_differential(layers, covector)
+        return tuple(-g - weight_decay * w for g, w in zip(gradient, layers, strict=True))
+
+    return descent
+
+
+def _observable_descent(weight_decay: float, depth: float, rank: int) -> Descent:
     decay = weight_decay if depth == math.inf else weight_decay * depth
 
-    def velocity(layers: Layers, covector: Array) -> Layers:
+    def descent(layers: Layers, covector: Array) -> Layers:
         matrix = _of_rank(layers[0], rank)
         return (-sharp(matrix, covector, depth, rank) - decay * matrix,)
 
-    return velocity
+    return descent
 
 
 def _of_rank(matrix: Array, rank: int) -> Array:
@@ -310,93 +315,7 @@ def _of_rank(matrix: Array, rank: int) -> Array:
     return frames.with_values(frames.sigma)
 
 
-class _Path(NamedTuple):
-    times: list[float]
-    states: list[Layers]
-    n_evaluations: int
-    success: bool
-    interrupted: bool
-    status: str
-
-
-def _integrate(
-    velocity: Velocity,
-    slope: Callable,
-    start: Layers,
-    times: Array,
-    method: str,
-    progress: bool,
-    **tolerances: float,
-) -> _Path:
-    """Step a solver through the given times and keep the state at each that it reaches."""
-    cuts = numpy.cumsum([layer.size for layer in start])[:-1]
-
-    def unpacked(vector: Array) -> Layers:
-        parts = numpy.split(vector, cuts)
-        return tuple(part.reshape(w.shape) for part, w in zip(parts, start, strict=True))
-
-    def packed_velocity(_: float, vector: Array) -> Array:
-        # A trial step may leave the domain. NaN tells the solver to take a shorter one.
-        nowhere = numpy.full_like(vector, math.nan)
-        if not numpy.isfinite(vector).all():
-            return nowhere
-        layers = unpacked(vector)
-        covector = numpy.asarray(slope(end_to_end(layers)))
-        if not numpy.isfinite(covector).all():
-            return nowhere
-        try:
-            return numpy.concatenate([part.ravel() for part in velocity(layers, covector)])
-        except ValueError:  # the core's: at infinite depth X must stay invertible
-            return nowhere
-
-    time, vector = 0.0, numpy.concatenate([layer.ravel() for layer in start])
-    kept = [(time, vector)]
-    interrupted = False
-    bar = tqdm(
-        desc="learning flow",
-        total=times[-1],
-        disable=not progress,
-        leave=False,
-        bar_format="{desc} |{bar}| t = {n:.3g} of {total:.3g}, {elapsed}",
-    )
-    with bar, numpy.errstate(over="ignore", invalid="ignore"):
-        solver_class = getattr(scipy.integrate, method)
-        solver = solver_class(packed_velocity, time, vector, times[-1], **tolerances)
-        try:
-            while solver.status == "running":
-                solver.step()
-                if not numpy.isfinite(solver.y).all():
-                    break
-                time, vector = solver.t, solver.y
-                due = times[len(kept) : numpy.searchsorted(times, time, side="right")]
-                if due.size:
-                    dense = solver.dense_output()
-                    reached = [(float(t), dense(t)) for t in due]
-                    if not all(numpy.isfinite(state).all() for _, state in reached):
-                        break
-                    kept.extend(reached)
-                bar.update(time - bar.n)
-        except KeyboardInterrupt:
-            interrupted = True
-    success = len(kept) == len(times)
-    if success:
-        status = f"reached t = {time:.6g}."
-    elif interrupted:
-        status = f"interrupted at t = {time:.6g}: start again from the last state to go on."
-    else:
-        status = (
-            f"the integrator found no step that it could take from t = {time:.6g}: the flow or "
-            "the loss ceases to be finite there, or the matrix loses rank. Stop before, or "
-            "correct the loss; if the flow is stiff, use method='LSODA'."
-        )
-    if time > kept[-1][0]:
-        kept.append((time, vector))
-    instants, vectors = zip(*kept, strict=True)
-    states = [unpacked(vector) for vector in vectors]
-    return _Path(list(instants), states, solver.nfev, success, interrupted, status)
-
-
-def _while_finite(path: _Path, losses: Array) -> tuple[_Path, Array]:
+def _while_finite(path: Path, losses: Array) -> tuple[Path, Array]:
     """Cut a path off where the loss is not finite."""
     if numpy.isfinite(losses).all():
         return path, losses
