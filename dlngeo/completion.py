@@ -40,8 +40,9 @@ SAVED_PER_STAGE, MAX_STAGES = 20, 10
 
 MAX_ITERATIONS = 300
 
-RISE = 1.1
-"""The descent ends when the held-out error has risen from its least value by this factor,"""
+RISE, PATIENCE = 1.1, 5
+"""The descent ends when the held-out error has been higher than its least value by this factor, in
+this many states in a row,"""
 
 FITTED = 1e-3
 """or when the training error has fallen to this part of its first value,"""
@@ -160,8 +161,8 @@ def complete(
     The training entries are centred by their mean and scaled so that the matrix ``Y`` of
     them, zero elsewhere, has spectral norm one. The descent starts from ``0.01 Y``, truncated to
     the rank, which is one short step of gradient descent from zero and the same matrix for
-    every depth; factors are balanced. It runs until the error of the held-out entries has risen
-    by a tenth from its least value, or the training entries are fitted to a thousandth, or it
+    every depth; factors are balanced. It runs until the error of the held-out entries has stayed
+    a tenth above its least value, or the training entries are fitted to a thousandth, or it
     has settled. A flow runs in at most ten stages, each as long as all before, an optimiser for
     at most 300 iterations. The state with the least held-out error is the answer.
 
@@ -237,7 +238,8 @@ def complete(
             answer = state.factors
         history.append(state._replace(factors=()))  # large, and one answer is enough
         is_fitted = state.loss < FITTED**2 * history[0].loss
-        return errors[-1] > RISE * min(errors) or is_fitted
+        has_risen = len(errors) > PATIENCE and min(errors[-PATIENCE:]) > RISE * min(errors)
+        return has_risen or is_fitted
 
     if solver == "flow":
         n_evaluations = _flow(scaled, start, shape, depth, progress, visit)
