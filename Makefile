@@ -33,6 +33,8 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/curvature.py
 	$(BIN)/python benchmarks/geodesics.py
+	$(BIN)/python benchmarks/optimization.py
+	$(BIN)/python benchmarks/implicit_bias.py
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info
