@@ -40,7 +40,8 @@ class Fibre(FactorSpace):
     Raises
     ------
     ValueError
-        If the matrix does not fit the widths, or has a lower rank than the smallest one.
+        If the matrix does not fit the widths, or has a lower rank than the smallest one, or
+        the depth is one.
 
     References
     ----------
@@ -53,6 +54,11 @@ class Fibre(FactorSpace):
             raise ValueError(
                 f"the widths {widths} need one matrix of shape ({widths[-1]}, {widths[0]}), got "
                 f"{tuple(matrix.shape)}."
+            )
+        if len(widths) == 2:
+            raise ValueError(
+                f"the fibre of a network of depth 1 is a single point: give hidden widths too, got "
+                f"{widths}."
             )
         sigma = gs.linalg.svd(matrix, compute_uv=False)
         if not sigma[self.rank - 1] > round_off(sigma) * sigma[0]:
@@ -198,7 +204,7 @@ class Fibre(FactorSpace):
         """Move balanced factors by random elements of the general linear groups.
 
         Gaussian matrices between the null spaces of the layers, which ``X`` does not see, are
-        added before: with them the orbit is open in the fibre, whatever the widths.
+        added before: without them the points would all be in the orbit of the balanced ones.
 
         Parameters
         ----------
@@ -251,7 +257,8 @@ class GroupMetric(RiemannianMetric):
 
     With the elements ``a, a'`` of least norm, symmetric and skew parts alike. It is defined
     on velocities along the orbit of the general linear groups: on all tangent vectors where the
-    orbit is open in the fibre. In it the gradient of ``½‖W‖²`` gives the flow of the squared
+    orbit is open in the fibre, as it always is unless two neighbouring layers, the ends included,
+    are both wider than the rank. In it the gradient of ``½‖W‖²`` gives the flow of the squared
     moment map.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import autograd
 import mpmath
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from tests.core.libraries import (
     first_derivatives,
     inner,
     like,
+    mapped_gradients,
     second_derivatives,
 )
 
@@ -100,15 +102,17 @@ def test_projections_are_those_on_kernel_and_range(widths, dense_size, monkeypat
     for name, factors in starts(widths, rng):
         vector = random_factors(widths, rng)
         jac = jacobian(factors)
-        frame, values, rows = np.linalg.svd(jac, full_matrices=False)
+        _, values, rows = np.linalg.svd(jac, full_matrices=False)
         rows = rows[values > 1e-12 * max(values[0], 1e-300)]
         normal = rows.T @ (rows @ flatten(vector))
+        # Round-off of the dense projection itself grows with the condition number.
+        tolerance = 1e-8 if name == "scales" else 1e-11
         found = fb.normal_projection(factors, vector)
-        assert_close(flatten(found), normal, 1e-10, scale=3.0), name
+        assert_close(flatten(found), normal, tolerance, scale=3.0)
         tangent = flatten(fb.tangent_projection(factors, vector))
-        assert_close(tangent, flatten(vector) - normal, 1e-10, scale=3.0)
+        assert_close(tangent, flatten(vector) - normal, tolerance, scale=3.0)
         size = np.max(np.abs(jac @ flatten(vector)))
-        assert_close(jac @ tangent, 0 * (jac @ tangent), 1e-13, scale=size), name
+        assert_close(jac @ tangent, 0 * (jac @ tangent), 1e-13, scale=size)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def test_larger_projections(widths):
 
 
 def test_ill_conditioned_products():
-    """Eight Gaussian layers: the product has condition ``1e10``, and ``dφ(V) = 0`` still."""
+    """The product of eight Gaussian layers is nearly singular, and ``dφ(V) = 0`` still."""
     rng = np.random.default_rng(2)
     factors, vector = random_factors((30,) * 9, rng), random_factors((30,) * 9, rng)
     factors = tuple(w / 30**0.5 for w in factors)
@@ -156,11 +160,15 @@ def test_dimension_is_the_nullity_of_the_jacobian(widths):
 
 
 @DEEP
-def test_orbits_are_open_at_generic_factors(widths):
-    """The velocities of the group are all of ``ker dφ`` at Gaussian factors."""
+def test_open_orbits(widths):
+    """The velocities of the group are all of ``ker dφ`` without neighbours wider than ``X``."""
     factors = random_factors(widths, np.random.default_rng(5))
-    rank = np.linalg.matrix_rank(dense_action(factors), tol=1e-9)
-    assert rank == fb.fibre_dimension(widths)
+    is_open = not any(min(pair) > min(widths) for pair in pairwise(widths))
+    for point in (factors, nw.balance(factors)):
+        rank = np.linalg.matrix_rank(dense_action(point), tol=1e-9)
+        assert rank <= fb.fibre_dimension(widths)
+        if is_open:
+            assert rank == fb.fibre_dimension(widths)
 
 
 def test_the_balanced_orbit_is_not_open_between_wide_layers():
@@ -305,7 +313,8 @@ def test_balanced_factors_minimise_schatten_norms(widths, exponent):
     least = depth * np.sum(sigma ** (exponent / depth))
     found = fb.schatten_minimum(product(factors), depth, exponent, min(widths))
     assert_close(found, least, 1e-12)
-    assert_close(fb.schatten_norm(balanced, exponent), least, 1e-10)
+    # Layers wider than the rank have zeros for singular values, to round-off.
+    assert_close(fb.schatten_norm(balanced, exponent), least, 1e-14 ** min(exponent, 0.7) * 10)
     for scale in (1e-2, 0.3):
         g = [linalg.expm(scale * a) for a in elements_of(widths, rng)]
         assert fb.schatten_norm(nw.act(tuple(g), balanced), exponent) > least
@@ -333,8 +342,8 @@ def test_certificate(widths):
 
 
 def precise_metric(factors, time):
-    """Return ``V U⁻¹`` of the linear Hamiltonian system, in 200 digits."""
-    with mpmath.workdps(200):
+    """Return ``V U⁻¹`` of the linear Hamiltonian system, in 600 digits."""
+    with mpmath.workdps(600):
         first, second = (mpmath.matrix(w.tolist()) for w in factors)
         g, h = second.T * second, first * first.T
         d = g.rows
@@ -349,7 +358,7 @@ def precise_metric(factors, time):
 @pytest.mark.parametrize("widths", [(3, 3, 3), (3, 5, 2), (4, 2, 3), (1, 1, 1)], ids=str)
 @pytest.mark.parametrize("time", [0.0, 1e-3, 0.7, 30.0])
 def test_metric_flow(widths, time):
-    """The exponential in 200 digits agrees, at times where ``cosh`` has 50 of them."""
+    """The exponential in 600 digits agrees, at times where ``cosh`` needs 200 of them."""
     rng = np.random.default_rng(17)
     factors = random_factors(widths, rng)
     low = (factors[0] @ np.diag([0.0, *[1.0] * (widths[0] - 1)]), factors[1])
@@ -468,10 +477,20 @@ def test_second_derivatives_in_every_library(name):
         assert float(found) == pytest.approx(expected, rel=1e-6), route
 
 
+def test_mapped_and_compiled_gradients():
+    """``vmap`` and ``jit`` give the gradients of the single points."""
+    _, point = cases()["projection"]
+    batch = [np.stack([w, 2 * w, w + 1]) for w in point]
+    gradient = autograd.grad(projection_function)
+    expected = np.stack([gradient(*(w[i] for w in batch)) for i in range(3)])
+    for found in mapped_gradients(projection_function, batch).values():
+        assert_close(found, expected, 1e-9)
+
+
 KERNELS = {
     "normal": lambda w, v: fb.normal_projection(w, v),
     "tangent": lambda w, v: fb.tangent_projection(w, v),
-    "gram": lambda w, v: (fb.gram_solve(w, v[0]),),
+    "gram": lambda w, v: (fb.gram_solve(w, v[..., 0, :, :]),),
     "newton": lambda w, v: fb.project_to_fibre(w, nw.end_to_end(w) * 1.01),
     "algebra": lambda w, v: fb.algebra_element(w, fb.tangent_projection(w, v)),
     "group gradient": lambda w, v: fb.group_gradient(w, v),

@@ -1,0 +1,256 @@
+r"""Balancing flows: down the norm or the moment map, inside the fibre of ``X``.
+
+Two flows keep the end-to-end matrix and end at balanced factors ([LM25]; THEORY 5).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from dlngeo.core.arrays import Array
+from dlngeo.core.equations import polar_factor
+from dlngeo.core.factors import Factors, in_kind, layers_of, widths_of
+from dlngeo.core.fibre import (
+    certificate,
+    group_gradient,
+    polar_flow,
+    project_to_fibre,
+    tangent_projection,
+)
+from dlngeo.core.frames import round_off
+from dlngeo.core.network import balance, end_to_end
+from dlngeo.solvers.integration import Layers, Path, as_float, flow_path, saved_times
+
+KINDS = ("l2", "moment_map")
+
+
+@dataclass(frozen=True, eq=False)
+class BalancingFlow:
+    """A balancing flow, at the times that were saved.
+
+    Attributes
+    ----------
+    factors : factors
+        Where it ended: the last state, or balanced factors of the fibre with ``finish=True``.
+    times : array, shape=[t]
+    states : factors, with a leading axis of length t
+        Factors along the flow.
+    moment_map_norm : array, shape=[t]
+        ``‖μ(W)‖``.
+    squared_norm : array, shape=[t]
+        ``‖W‖²``, which both flows lessen.
+    drift : array, shape=[t]
+        ``‖φ(W) - X‖ / ‖X‖``: Newton's method keeps it at round-off.
+    rate : float
+        ``-d log‖μ‖/dt`` between the last two times at which ``‖μ‖`` is above round-off; NaN if
+        there are no two.
+    n_evaluations : int
+        Evaluations of the velocity.
+    success : bool
+        Whether the flow reached its final time.
+    interrupted : bool
+        Whether the keyboard stopped it.
+    status : str
+        How it ended, whether it is slow or degenerate, and what to do then.
+    """
+
+    factors: Factors
+    times: Array
+    states: Factors
+    moment_map_norm: Array
+    squared_norm: Array
+    drift: Array
+    rate: float
+    n_evaluations: int
+    success: bool
+    interrupted: bool
+    status: str
+
+
+def balancing_flow(
+    factors: Factors,
+    kind: str = "l2",
+    *,
+    t_final: float,
+    rtol: float = 1e-9,
+    atol: float = 1e-12,
+    n_saved: int = 50,
+    finish: bool = False,
+    progress: bool = False,
+) -> BalancingFlow:
+    r"""Integrate a balancing flow, which keeps ``X = φ(W)``.
+
+    ``"l2"`` is the gradient flow of ``½‖W‖²`` on the fibre in the metric of parameter space,
+
+    .. math:: \dot W = -(I - Π_n) W, \quad μ(t) = e^{-2t} μ(0),
+
+    ``"moment_map"`` the one in the group metric, which is the ambient gradient flow of
+    ``¼ Σ_p ‖μ_p‖²``,
+
+    .. math:: \dot W_p = μ_p W_p - W_p μ_{p-1}.
+
+    At depth 2 the second has the metric ``gᵀ g`` in closed form, and only a rotation is
+    integrated. Both end at balanced points with the same ``gᵀ g``, which are in general
+    different points of the fibre, and others than `dlngeo.core.network.balance` gives.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[N, d, d], or tuple of shape=[d_p, d_{p-1}]
+        Factors to start from.
+    kind : str
+        "l2" or "moment_map".
+    t_final : float
+        Final time, positive. The first flow halves ``‖μ‖`` in ``0.35``, at all scales; the
+        second in a time like ``1/λ²``, of the smallest singular values ``λ`` of the factors.
+    rtol, atol : float
+        Tolerances of the integrator (DOP853).
+    n_saved : int
+        Number of equidistant times at which the flow is saved, at least two.
+    finish : bool
+        Whether to end with `balance`, at a balanced point of the fibre to round-off.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    result : BalancingFlow
+        If the step fails or the keyboard interrupts, the flow up to there, with a status that
+        says so.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit.
+
+    Notes
+    -----
+    Over ``X`` of lower rank than the layers, and for the second flow also with hidden layers
+    that are wider than the rank, factors leave every bound: the first keeps ``e^{-2t}`` while
+    ``range dφ*`` degenerates like ``e^{-t}``, the second slows to ``‖μ‖ ~ 1/(2t)`` a mode. The
+    status says so.
+
+    References
+    ----------
+    [LM25]; THEORY 5.
+    """
+    times = saved_times(t_final, n_saved, rtol, atol)
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
+    start = layers_of(as_float(factors))
+    options: dict[str, Any] = {
+        "times": times,
+        "method": "DOP853",
+        "progress": progress,
+        "name": "balancing flow",
+        "remedy": "the factors are too unequal for the tolerances. Raise rtol and atol, or take "
+        "dlngeo.core.network.balance.",
+        "rtol": rtol,
+        "atol": atol,
+    }
+    if kind == "moment_map" and len(start) == 2:
+        path = _flow_of_depth_two(start, options)
+    else:
+        path = flow_path(_l2_velocity if kind == "l2" else _moment_velocity, start, **options)
+    target = end_to_end(start)
+    states = [project_to_fibre(state, target) for state in path.states]
+    layers = tuple(numpy.stack(layer) for layer in zip(*states, strict=True))
+    values = certificate(layers)
+    rank = _numerical_rank(target)
+    status = path.status
+    rate = _rate(path.times, values.moment_map_norm, values.squared_norm)
+    status += _advice(
+        kind,
+        widths_of(start),
+        rank,
+        rate,
+        values.moment_map_norm[-1] / max(values.squared_norm[-1], numpy.finfo(float).tiny),
+        finish,
+    )
+    last = states[-1]
+    if finish:
+        last = balance(last, rank) if rank else tuple(0 * layer for layer in last)
+    return BalancingFlow(
+        factors=in_kind(last, factors),
+        times=numpy.array(path.times),
+        states=in_kind(layers, factors),
+        moment_map_norm=values.moment_map_norm,
+        squared_norm=values.squared_norm,
+        drift=_drift(layers, target),
+        rate=rate,
+        n_evaluations=path.n_evaluations,
+        success=path.success,
+        interrupted=path.interrupted,
+        status=status,
+    )
+
+
+def _l2_velocity(_: float, layers: Layers) -> Layers:
+    return tuple(-tangent for tangent in tangent_projection(layers, layers))
+
+
+def _moment_velocity(_: float, layers: Layers) -> Layers:
+    return tuple(-slope for slope in group_gradient(layers, layers))
+
+
+def _flow_of_depth_two(start: Layers, options: dict[str, Any]) -> Path:
+    """Return the flow of the squared moment map from its closed form, up to a rotation."""
+
+    def velocity(time: float, state: Layers) -> Layers:
+        (rotation,) = state
+        return (rotation @ polar_flow(start, time).turning,)
+
+    path = flow_path(velocity, (numpy.eye(len(start[0])),), **options)
+    rotations = polar_factor(numpy.stack([rotation for (rotation,) in path.states]))
+    first, second = polar_flow(start, numpy.array(path.times)).factors
+    turned = zip(rotations @ first, second @ rotations.swapaxes(-1, -2), strict=True)
+    return path._replace(states=list(turned))
+
+
+def _numerical_rank(matrix: Array) -> int:
+    sigma = numpy.linalg.svd(matrix, compute_uv=False)
+    return int(numpy.sum(sigma > max(matrix.shape) * round_off(matrix) * sigma[0]))
+
+
+def _drift(layers: Layers, target: Array) -> Array:
+    """Return the error of ``X``, relative to it, or to the factors' norms if it is zero."""
+    scale = float(numpy.linalg.norm(target))
+    if scale == 0:
+        scale = math.prod(float(numpy.linalg.norm(layer[0])) for layer in layers) or 1.0
+    return numpy.linalg.norm(end_to_end(layers) - target, axis=(-2, -1)) / scale
+
+
+def _rate(times: list[float], moments: Array, squares: Array) -> float:
+    """Return the decay rate between the last two times at which ``μ`` is above round-off."""
+    kept = numpy.flatnonzero(moments > 1e4 * round_off(moments) * squares)
+    if len(kept) < 2:
+        return float("nan")
+    i, j = kept[-2:]
+    return float(numpy.log(moments[i] / moments[j]) / (times[j] - times[i]))
+
+
+def _advice(
+    kind: str, widths: tuple[int, ...], rank: int, rate: float, moment: float, finish: bool
+) -> str:
+    """Tell where a flow is degenerate or slow, and what to do."""
+    notes = ""
+    is_wide = any(width > rank for width in widths[1:-1])
+    if rank < min(widths):
+        notes += f" X has rank {rank}, less than the smallest width {min(widths)}:"
+    elif kind == "moment_map" and is_wide:
+        notes += f" Hidden layers are wider than the rank {rank} of X:"
+    if notes and kind == "moment_map":
+        notes += " the flow slows down to ‖μ‖ ~ 1/(2t)."
+    elif notes:
+        notes += " the flow keeps its rate, but its equations degenerate like e^{-t}."
+    if finish:
+        return notes + " Then balanced in closed form."
+    if moment > 1e-8:
+        notes += f" The moment map is still {moment:.1e} of ‖W‖²"
+        if rate > 0:
+            notes += f", and falls at the rate {rate:.2g}"
+        notes += ": raise t_final, or end in closed form with finish=True."
+    elif notes:
+        notes += " Take finish=True to end at a balanced point to round-off."
+    return notes
