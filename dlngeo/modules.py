@@ -57,7 +57,7 @@ def balance_module(module: torch.nn.Sequential, rank: int | None = None) -> torc
             bias = bias if isinstance(bias, float) else layer.weight @ bias
             bias = bias if layer.bias is None else bias + layer.bias
         result = copy.deepcopy(module)
-        copies = list(result) if isinstance(result, torch.nn.Sequential) else [result]
+        copies: list[Any] = list(result) if isinstance(result, torch.nn.Sequential) else [result]
         for layer, weight in zip(copies, balanced, strict=True):
             layer.weight.copy_(weight)
             if layer.bias is not None:

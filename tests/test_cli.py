@@ -370,7 +370,7 @@ def network(tmp_path):
     rng = numpy.random.default_rng(0)
     path = tmp_path / "network.npz"
     shapes = {"first": (5, 4), "second": (6, 5), "third": (3, 6)}
-    layers = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    layers: dict = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     layers["second"] *= 1e6
     numpy.savez(path, **layers)
     return path
@@ -395,29 +395,25 @@ def test_balance(network, tmp_path, capsys):
     assert {file.name for file in tmp_path.iterdir()} == {"network.npz", "balanced.npz"}
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda p: p / "none.npz", "no file"),
-        (lambda p: (p / "a.npz").write_text("text") and p / "a.npz", "numpy.savez"),
-        (lambda p: numpy.savez(p / "a.npz", w=numpy.ones(3)) or p / "a.npz", "w in"),
-        (lambda p: numpy.savez(p / "a.npz", w=numpy.array([{}])) or p / "a.npz", "numpy.savez"),
-        (
-            lambda p: (
-                numpy.savez(p / "a.npz", a=numpy.ones((2, 3)), b=numpy.ones((2, 3))) or p / "a.npz"
-            ),
-            "do not chain",
-        ),
-        (lambda p: numpy.savez(p / "a.npz", a=numpy.zeros((2, 3))) or p / "a.npz", "rank"),
-        (
-            lambda p: numpy.savez(p / "a.npz", a=numpy.full((2, 2), numpy.nan)) or p / "a.npz",
-            "NaN",
-        ),
-    ],
-)
-def test_balance_refuses(tmp_path, make, message, capsys):
-    path = make(tmp_path)
-    output = tmp_path / "out.npz"
+NETWORKS = {
+    "no file": (None, "no file"),
+    "text": ("text", "numpy.savez"),
+    "vector": ({"w": numpy.ones(3)}, "w in"),
+    "objects": ({"w": numpy.array([{}])}, "numpy.savez"),
+    "widths": ({"a": numpy.ones((2, 3)), "b": numpy.ones((2, 3))}, "do not chain"),
+    "zero": ({"a": numpy.zeros((2, 3))}, "rank"),
+    "NaN": ({"a": numpy.full((2, 2), numpy.nan)}, "NaN"),
+}
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_balance_refuses(tmp_path, case, capsys):
+    content, message = NETWORKS[case]
+    path, output = tmp_path / "network.npz", tmp_path / "out.npz"
+    if isinstance(content, dict):
+        numpy.savez(path, **content)
+    elif content is not None:
+        path.write_text(content)
     assert main(["balance", str(path), "--output", str(output)]) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -18,7 +18,7 @@ def network(biases, dtype=torch.float64):
         for before, after, bias in zip(WIDTHS[:-1], WIDTHS[1:], biases, strict=True)
     ]
     with torch.no_grad():
-        layers[1].weight *= 100
+        layers[1].weight.mul_(100)
     return torch.nn.Sequential(*layers)
 
 
@@ -34,11 +34,12 @@ def test_outputs_are_kept(biases):
     assert torch.allclose(
         balanced(inputs), expected, atol=1e-12 * float(expected.detach().abs().max())
     )
-    weights = tuple(layer.weight.detach() for layer in balanced)
+    layers: list = list(balanced)
+    weights = tuple(layer.weight.detach() for layer in layers)
     assert max(float(moment.abs().max()) for moment in moment_map(weights)) < 1e-12
     norms = [float((weight**2).sum()) for weight in weights]
     numpy.testing.assert_allclose(norms, norms[0], rtol=1e-12)
-    assert sum(norms) < sum(float((layer.weight**2).sum()) for layer in module)
+    assert sum(norms) < sum(float((layer.weight.detach() ** 2).sum()) for layer in module)
     # The given module stays as it was, and the copy can be trained.
     assert all(map(torch.equal, before, module.parameters()))
     balanced(inputs).sum().backward()

@@ -12,14 +12,9 @@ import numpy
 from dlngeo.core.arrays import Array
 from dlngeo.core.equations import polar_factor
 from dlngeo.core.factors import Factors, in_kind, layers_of, widths_of
-from dlngeo.core.fibre import (
-    certificate,
-    group_gradient,
-    polar_flow,
-    project_to_fibre,
-    tangent_projection,
-)
+from dlngeo.core.fibre import group_gradient, project_to_fibre, tangent_projection
 from dlngeo.core.frames import round_off
+from dlngeo.core.kempf_ness import certificate, polar_flow
 from dlngeo.core.network import balance, end_to_end
 from dlngeo.solvers.integration import Layers, Path, as_float, flow_path, saved_times
 

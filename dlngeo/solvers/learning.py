@@ -22,6 +22,7 @@ from dlngeo.core.factors import (
     layers_of,
     widths_of,
 )
+from dlngeo.core.fibre import tangent_projection
 from dlngeo.core.frames import frames_of_rank, round_off, singular_frames
 from dlngeo.core.network import adjoint_differential, end_to_end, moment_map
 from dlngeo.core.observables import check_observable, sharp
@@ -100,6 +101,7 @@ def learning_flow(
     depth: float | None = None,
     rank: int | None = None,
     weight_decay: float = 0.0,
+    balancing: float = 0.0,
     rtol: float = 1e-6,
     atol: float = 1e-9,
     method: str = "DOP853",
@@ -110,9 +112,12 @@ def learning_flow(
 
     From factors, the flow of ``L(W) + η‖W‖²/2`` upstairs,
 
-    .. math:: \dot W = -dφ_W^*(∇E(X)) - η W, \quad X = φ(W),
+    .. math:: \dot W = -dφ_W^*(∇E(X)) - η W - κ (I - Π_n) W, \quad X = φ(W),
 
-    along which ``μ(t) = e^{-2ηt} μ(0)``. From a matrix, its projection downstairs,
+    along which ``μ(t) = e^{-2(η+κ)t} μ(0)``. Of weight decay the part along the fibre of ``X``,
+    ``(I - Π_n) W``, regularises, and the normal part ``Π_n W``, like the gradient, moves ``X``.
+    With a rate ``κ`` of its own (`balancing_flow`) training is a fast flow on fibres and a slow
+    one on the balanced manifold. From a matrix, the projection of that one downstairs,
 
     .. math:: \dot X = -A_{N,X}(∇E(X)) - η N X.
 
@@ -139,6 +144,8 @@ def learning_flow(
         of the result depend on it.
     weight_decay : float
         ``η``.
+    balancing : float
+        ``κ``, for factors only.
     rtol, atol : float
         Tolerances of the adaptive integrator.
     method : str
@@ -170,8 +177,9 @@ def learning_flow(
     [ACH18]; [BRTW22]; [LM25] for weight decay; [CMV22] for infinite depth; THEORY 1, 3, 5.
     """
     times = saved_times(t_final, n_saved, rtol, atol)
-    if not 0 <= weight_decay < math.inf:
-        raise ValueError(f"weight_decay must be at least zero and finite, got {weight_decay}.")
+    for name, rate in (("weight_decay", weight_decay), ("balancing", balancing)):
+        if not 0 <= rate < math.inf:
+            raise ValueError(f"{name} must be at least zero and finite, got {rate}.")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
 
@@ -186,8 +194,10 @@ def learning_flow(
             )
         start = layers_of(initial)
         widths, rank = check_widths(widths_of(start), rank)
-        descent = _factor_descent(weight_decay)
+        descent = _factor_descent(weight_decay, balancing)
     else:
+        if balancing:
+            raise ValueError("a matrix has no fibre to balance on: give factors, or no balancing=.")
         if depth is None:
             raise ValueError("the flow of a matrix needs the depth of the network: give depth=.")
         start = (initial,)
@@ -289,10 +299,14 @@ def _velocity(descent: Descent, slope: Callable) -> Velocity:
     return velocity
 
 
-def _factor_descent(weight_decay: float) -> Descent:
+def _factor_descent(weight_decay: float, balancing: float) -> Descent:
     def descent(layers: Layers, covector: Array) -> Layers:
         gradient = adjoint_differential(layers, covector)
-        return tuple(-g - weight_decay * w for g, w in zip(gradient, layers, strict=True))
+        velocity = [-g - weight_decay * w for g, w in zip(gradient, layers, strict=True)]
+        if balancing:
+            along = tangent_projection(layers, layers)
+            velocity = [v - balancing * a for v, a in zip(velocity, along, strict=True)]
+        return tuple(velocity)
 
     return descent
 

@@ -1,4 +1,4 @@
-"""Laws of `dlngeo.core.fibre`: projections, group metric, Kempf–Ness, metric flow."""
+"""Laws of fibres: projections, group metric, Kempf–Ness, metric flow."""
 
 from itertools import pairwise
 
@@ -9,6 +9,8 @@ import pytest
 from scipy import linalg, optimize
 
 from dlngeo.core import fibre as fb
+from dlngeo.core import gram as gm
+from dlngeo.core import kempf_ness as kn
 from dlngeo.core import network as nw
 from tests.core.brute import (
     assert_close,
@@ -97,7 +99,7 @@ def metrics_of(widths, rng):
 @pytest.mark.parametrize("dense_size", [0, 100], ids=["iterative", "dense"])
 def test_projections_are_those_on_kernel_and_range(widths, dense_size, monkeypatch):
     """Dense pseudo-inverses of the Jacobian agree, at singular points and zero layers too."""
-    monkeypatch.setattr(fb, "DENSE_SIZE", dense_size)
+    monkeypatch.setattr(gm, "DENSE_SIZE", dense_size)
     rng = np.random.default_rng(0)
     for name, factors in starts(widths, rng):
         vector = random_factors(widths, rng)
@@ -146,7 +148,7 @@ def test_gram_solve(widths):
     factors, covector = random_factors(widths, rng), rng.standard_normal((widths[-1], widths[0]))
     gram = jacobian(factors) @ jacobian(factors).T
     matrix = (gram @ covector.ravel()).reshape(covector.shape)
-    solution = fb.gram_solve(factors, matrix)
+    solution = gm.gram_solve(factors, matrix)
     assert_close((gram @ solution.ravel()).reshape(matrix.shape), matrix, 1e-12)
 
 
@@ -250,7 +252,7 @@ def test_kempf_ness_is_half_the_squared_norm_on_the_orbit(widths):
     rng = np.random.default_rng(12)
     factors, g = random_factors(widths, rng), elements_of(widths, rng)
     expected = np.sum(flatten(nw.act(g, factors)) ** 2) / 2
-    assert_close(fb.kempf_ness(factors, tuple(a.T @ a for a in g)), expected, 1e-9)
+    assert_close(kn.kempf_ness(factors, tuple(a.T @ a for a in g)), expected, 1e-9)
 
 
 @DEEP
@@ -263,16 +265,16 @@ def test_kempf_ness_along_geodesics(widths):
 
     def energy(t):
         curve = [r @ linalg.expm(t * s) @ r for r, s in zip(roots, moves, strict=True)]
-        return fb.kempf_ness(factors, tuple(curve))
+        return kn.kempf_ness(factors, tuple(curve))
 
     velocity = tuple(r @ s @ r for r, s in zip(roots, moves, strict=True))
-    gradient = fb.kempf_ness_gradient(factors, metrics)
+    gradient = kn.kempf_ness_gradient(factors, metrics)
     slope = sum(
         np.trace(np.linalg.solve(h, g) @ np.linalg.solve(h, v))
         for h, g, v in zip(metrics, gradient, velocity, strict=True)
     )
     assert_close(slope, derivative(energy, 1e-3), 1e-7, scale=abs(energy(0.0)))
-    second = fb.kempf_ness_hessian(factors, metrics, velocity)
+    second = kn.kempf_ness_hessian(factors, metrics, velocity)
     assert second >= 0
     assert_close(second, second_derivative(energy, 1e-3), 1e-5)
 
@@ -282,7 +284,7 @@ def test_limit_metrics_are_the_minimum(widths):
     """Any ``g`` with ``gᵀ g = P`` balances, and a minimiser of SciPy finds ``P``."""
     rng = np.random.default_rng(14)
     factors = random_factors(widths, rng)
-    metrics = fb.limit_metrics(factors)
+    metrics = kn.limit_metrics(factors)
     roots = tuple(np.linalg.cholesky(h).T for h in metrics)
     balanced = nw.act(roots, factors)
     for before, after in pairwise(balanced):
@@ -291,14 +293,14 @@ def test_limit_metrics_are_the_minimum(widths):
 
     def energy(vector):
         logs = unflatten(vector, metrics)
-        return fb.kempf_ness(factors, tuple(linalg.expm(a + a.T) for a in logs))
+        return kn.kempf_ness(factors, tuple(linalg.expm(a + a.T) for a in logs))
 
     start = np.concatenate([np.zeros(width**2) for width in expected])
     found = optimize.minimize(energy, start, method="BFGS", options={"gtol": 1e-8})
     for a, metric in zip(unflatten(found.x, metrics), metrics, strict=True):
         assert_close(linalg.expm(a + a.T), metric, 1e-4)
-    assert_close(found.fun, fb.certificate(factors).minimum / 2, 1e-8)
-    assert_close(found.fun, fb.kempf_ness(factors, metrics), 1e-8)
+    assert_close(found.fun, kn.certificate(factors).minimum / 2, 1e-8)
+    assert_close(found.fun, kn.kempf_ness(factors, metrics), 1e-8)
 
 
 @DEEP
@@ -311,28 +313,28 @@ def test_balanced_factors_minimise_schatten_norms(widths, exponent):
     sigma = np.linalg.svd(product(factors), compute_uv=False)[: min(widths)]
     depth = len(factors)
     least = depth * np.sum(sigma ** (exponent / depth))
-    found = fb.schatten_minimum(product(factors), depth, exponent, min(widths))
+    found = kn.schatten_minimum(product(factors), depth, exponent, min(widths))
     assert_close(found, least, 1e-12)
     # Layers wider than the rank have zeros for singular values, to round-off.
-    assert_close(fb.schatten_norm(balanced, exponent), least, 1e-14 ** min(exponent, 0.7) * 10)
+    assert_close(kn.schatten_norm(balanced, exponent), least, 1e-14 ** min(exponent, 0.7) * 10)
     for scale in (1e-2, 0.3):
         g = [linalg.expm(scale * a) for a in elements_of(widths, rng)]
-        assert fb.schatten_norm(nw.act(tuple(g), balanced), exponent) > least
+        assert kn.schatten_norm(nw.act(tuple(g), balanced), exponent) > least
     values = [np.linalg.svd(w, compute_uv=False) for w in factors]
     expected = sum(np.sum(v**exponent) for v in values)
-    assert_close(fb.schatten_norm(factors, exponent), expected, 1e-12)
+    assert_close(kn.schatten_norm(factors, exponent), expected, 1e-12)
 
 
 @ALL
 def test_certificate(widths):
     """Moment map, norm, minimum and gap; zero at balanced factors."""
     factors = random_factors(widths, np.random.default_rng(16))
-    found = fb.certificate(factors)
+    found = kn.certificate(factors)
     moments = [b.T @ b - a @ a.T for a, b in pairwise(factors)]
     assert_close(found.moment_map_norm, sum(np.sum(m**2) for m in moments) ** 0.5, 1e-13)
     assert_close(found.squared_norm, np.sum(flatten(factors) ** 2), 1e-13)
     assert_close(found.gap, found.squared_norm - found.minimum, 1e-13)
-    end = fb.certificate(nw.balance(factors))
+    end = kn.certificate(nw.balance(factors))
     assert end.moment_map_norm < 1e-12 * end.squared_norm
     assert abs(end.gap) < 1e-12 * end.squared_norm
     assert_close(end.minimum, found.minimum, 1e-12)
@@ -363,7 +365,7 @@ def test_metric_flow(widths, time):
     factors = random_factors(widths, rng)
     low = (factors[0] @ np.diag([0.0, *[1.0] * (widths[0] - 1)]), factors[1])
     for start in (factors, low, (factors[0], 0 * factors[1]), (0 * factors[0], factors[1])):
-        found = fb.metric_flow(start, time)
+        found = kn.metric_flow(start, time)
         assert_close(found.metric, precise_metric(start, time), 1e-10)
         assert_close(found.metric @ found.inverse, np.eye(widths[1]), 1e-9)
 
@@ -371,22 +373,22 @@ def test_metric_flow(widths, time):
 def test_metric_flow_ends_at_the_limit():
     """At infinite time it is `limit_metrics`; times broadcast."""
     factors = random_factors((3, 3, 3), np.random.default_rng(18))
-    end = fb.metric_flow(factors, np.inf)
-    assert_close(end.metric, fb.limit_metrics(factors)[0], 1e-11)
+    end = kn.metric_flow(factors, np.inf)
+    assert_close(end.metric, kn.limit_metrics(factors)[0], 1e-11)
     times = np.array([0.0, 0.5, 2.0])
-    many = fb.metric_flow(factors, times)
+    many = kn.metric_flow(factors, times)
     for i, time in enumerate(times):
-        assert_close(many.metric[i], fb.metric_flow(factors, time).metric, 1e-13)
+        assert_close(many.metric[i], kn.metric_flow(factors, time).metric, 1e-13)
 
 
 def test_metric_flow_obeys_the_riccati_equation():
     """``Ṗ = 2 (G - P H P) = -4 grad Ψ(P)``."""
     factors = random_factors((3, 4, 2), np.random.default_rng(19))
-    metric = fb.metric_flow(factors, 0.3).metric
-    change = derivative(lambda t: fb.metric_flow(factors, 0.3 + t).metric, 1e-3)
+    metric = kn.metric_flow(factors, 0.3).metric
+    change = derivative(lambda t: kn.metric_flow(factors, 0.3 + t).metric, 1e-3)
     g, h = factors[1].T @ factors[1], factors[0] @ factors[0].T
     assert_close(change, 2 * (g - metric @ h @ metric), 1e-8)
-    (gradient,) = fb.kempf_ness_gradient(factors, (metric,))
+    (gradient,) = kn.kempf_ness_gradient(factors, (metric,))
     assert_close(change, -4 * gradient, 1e-8)
 
 
@@ -394,8 +396,8 @@ def test_metric_flow_obeys_the_riccati_equation():
 def test_polar_flow_turns_to_the_flow_of_the_moment_map(widths):
     """``d/dt (R P^{1/2}·W) = ξ_μ`` at ``R = I``: the rotation rate is right."""
     factors = random_factors(widths, np.random.default_rng(20))
-    now = fb.polar_flow(factors, 0.4)
-    change = derivative(lambda t: flatten(fb.polar_flow(factors, 0.4 + t).factors), 1e-3)
+    now = kn.polar_flow(factors, 0.4)
+    change = derivative(lambda t: flatten(kn.polar_flow(factors, 0.4 + t).factors), 1e-3)
     turned = orbit_velocity([now.turning], now.factors)
     (moment,) = nw.moment_map(now.factors)
     expected = orbit_velocity([moment], now.factors)
@@ -410,7 +412,7 @@ def test_polar_flow_turns_to_the_flow_of_the_moment_map(widths):
 def gram_function(*arrays):
     *layers, matrix = arrays
     (weight,) = like(arrays[0], [np.random.default_rng(30).standard_normal(np.shape(matrix)[-2:])])
-    return inner(fb.gram_solve(tuple(layers), matrix), weight)
+    return inner(gm.gram_solve(tuple(layers), matrix), weight)
 
 
 def projection_function(*arrays):
@@ -424,13 +426,13 @@ def energy_function(*arrays):
     half = (len(arrays) + 1) // 2
     layers, metrics = arrays[:half], arrays[half:]
     sym = tuple(h @ h.swapaxes(-1, -2) for h in metrics)
-    return fb.kempf_ness(layers, sym) + fb.kempf_ness_hessian(layers, sym, sym)
+    return kn.kempf_ness(layers, sym) + kn.kempf_ness_hessian(layers, sym, sym)
 
 
 def limit_function(*arrays):
     rng = np.random.default_rng(32)
     weights = like(arrays[0], [rng.standard_normal((3, 3)) for _ in arrays[1:]])
-    return inner(tuple(fb.limit_metrics(arrays)), tuple(weights))
+    return inner(tuple(kn.limit_metrics(arrays)), tuple(weights))
 
 
 def cases():
@@ -490,13 +492,13 @@ def test_mapped_and_compiled_gradients():
 KERNELS = {
     "normal": lambda w, v: fb.normal_projection(w, v),
     "tangent": lambda w, v: fb.tangent_projection(w, v),
-    "gram": lambda w, v: (fb.gram_solve(w, v[..., 0, :, :]),),
+    "gram": lambda w, v: (gm.gram_solve(w, v[..., 0, :, :]),),
     "newton": lambda w, v: fb.project_to_fibre(w, nw.end_to_end(w) * 1.01),
     "algebra": lambda w, v: fb.algebra_element(w, fb.tangent_projection(w, v)),
     "group gradient": lambda w, v: fb.group_gradient(w, v),
-    "limit": lambda w, v: fb.limit_metrics(w),
-    "certificate": lambda w, v: tuple(fb.certificate(w)),
-    "metric flow": lambda w, v: tuple(fb.metric_flow(w[..., :2, :, :], 0.7)),
+    "limit": lambda w, v: kn.limit_metrics(w),
+    "certificate": lambda w, v: tuple(kn.certificate(w)),
+    "metric flow": lambda w, v: tuple(kn.metric_flow(w[..., :2, :, :], 0.7)),
 }
 
 
@@ -509,7 +511,7 @@ def as_layers(result):
 @pytest.mark.parametrize("dense_size", [0, 100], ids=["iterative", "dense"])
 def test_every_library_gives_the_same_values(name, library, dense_size, monkeypatch):
     """NumPy, PyTorch and JAX give the same values, and float32 stays float32."""
-    monkeypatch.setattr(fb, "DENSE_SIZE", dense_size)
+    monkeypatch.setattr(gm, "DENSE_SIZE", dense_size)
     rng = np.random.default_rng(36)
     stack = np.eye(3) + 0.3 * rng.standard_normal((3, 3, 3))
     vector = rng.standard_normal((3, 3, 3))
@@ -529,7 +531,7 @@ def test_every_library_gives_the_same_values(name, library, dense_size, monkeypa
 @pytest.mark.parametrize("dense_size", [0, 100], ids=["iterative", "dense"])
 def test_batches(name, dense_size, monkeypatch):
     """A batch gives what its elements give; one point serves many vectors."""
-    monkeypatch.setattr(fb, "DENSE_SIZE", dense_size)
+    monkeypatch.setattr(gm, "DENSE_SIZE", dense_size)
     rng = np.random.default_rng(37)
     stack = np.eye(3) + 0.3 * rng.standard_normal((2, 4, 3, 3, 3))
     vector = rng.standard_normal((4, 3, 3, 3))
@@ -550,10 +552,10 @@ def test_depth_one():
     stack = np.random.default_rng(38).standard_normal((1, 3, 3))
     assert_close(fb.tangent_projection(stack, stack), 0 * stack, 1e-15, scale=1.0)
     assert fb.algebra_element(stack, 0 * stack).shape == (0, 3, 3)
-    assert fb.limit_metrics(stack).shape == (0, 3, 3)
+    assert kn.limit_metrics(stack).shape == (0, 3, 3)
     assert fb.group_inner_product(stack, 0 * stack, 0 * stack) == 0
     assert fb.fibre_dimension((3, 3)) == 0
-    assert fb.certificate(stack).moment_map_norm == 0
+    assert kn.certificate(stack).moment_map_norm == 0
 
 
 def test_algebra_elements_have_no_derivative():
@@ -574,16 +576,16 @@ BAD_CALLS = {
         "expected mat",
     ),
     "matrix of another shape": (
-        lambda: fb.gram_solve(PAIR, ONES[:2]),
+        lambda: gm.gram_solve(PAIR, ONES[:2]),
         "expected a vector of shape",
     ),
     "not finite": (lambda: fb.tangent_projection(PAIR, (ONES * np.nan, ONES)), "NaN"),
     "off the orbit": (lambda: fb.algebra_element(PAIR, PAIR), "not tangent to the orbit"),
-    "wide layers": (lambda: fb.limit_metrics((ONES[:, :2], ONES[:2])), "outside the orbit"),
-    "singular": (lambda: fb.limit_metrics((ONES, ONES)), "zero to round-off"),
-    "depth of the metric flow": (lambda: fb.metric_flow((ONES,), 1.0), "depth 2, got 1"),
-    "exponent": (lambda: fb.schatten_norm(PAIR, 0.0), "positive and finite"),
-    "metrics": (lambda: fb.kempf_ness(PAIR, (ONES, ONES)), "hidden widths"),
+    "wide layers": (lambda: kn.limit_metrics((ONES[:, :2], ONES[:2])), "outside the orbit"),
+    "singular": (lambda: kn.limit_metrics((ONES, ONES)), "zero to round-off"),
+    "depth of the metric flow": (lambda: kn.metric_flow((ONES,), 1.0), "depth 2, got 1"),
+    "exponent": (lambda: kn.schatten_norm(PAIR, 0.0), "positive and finite"),
+    "metrics": (lambda: kn.kempf_ness(PAIR, (ONES, ONES)), "hidden widths"),
     "widths": (lambda: fb.fibre_dimension((3,)), "at least two"),
 }
 

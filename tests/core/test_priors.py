@@ -160,7 +160,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="not negative"):
         shrinkage(numpy.array([1.0, numpy.nan]), 3, 0.1)
     with pytest.raises(ValueError, match="positive integer"):
-        shrinkage(numpy.ones(2), 2.5, 0.1)
+        shrinkage(numpy.ones(2), 0, 0.1)
     with pytest.raises(ValueError, match="precision"):
         log_profile_prior(numpy.eye(2), 2, -1.0)
     with pytest.raises(ValueError, match="sample"):

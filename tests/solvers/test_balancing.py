@@ -7,7 +7,7 @@ import numpy
 import pytest
 import scipy.integrate
 
-from dlngeo.core import fibre
+from dlngeo.core import fibre, kempf_ness
 from dlngeo.core.network import balance, factorize, moment_map
 from dlngeo.solvers import balancing, balancing_flow
 from dlngeo.solvers.balancing import KINDS
@@ -129,7 +129,7 @@ def test_both_flows_end_at_the_same_metric(widths):
         kind: balancing_flow(start, kind, t_final=t).factors
         for kind, t in {"l2": 15.0, "moment_map": 300.0}.items()
     }
-    limit = fibre.limit_metrics(start)
+    limit = kempf_ness.limit_metrics(start)
     for end in ends.values():
         for found, expected in zip(metrics_reached(start, end), limit, strict=True):
             numpy.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)

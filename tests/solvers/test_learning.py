@@ -7,7 +7,7 @@ import autograd.numpy
 import numpy
 import pytest
 
-from dlngeo.core.network import factorize, moment_map
+from dlngeo.core.network import end_to_end, factorize, moment_map
 from dlngeo.core.observables import sharp
 from dlngeo.core.thermodynamics import entropy
 from dlngeo.solvers import Factorization, LinearRegression, MatrixCompletion, learning_flow
@@ -305,3 +305,47 @@ def test_a_loss_that_autograd_cannot_differentiate_is_refused(loss):
     """The error names the ways out."""
     with pytest.raises(ValueError, match=r"autograd.numpy; or give its gradient"):
         learning_flow(loss, numpy.eye(2), depth=2, t_final=1.0)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.2])
+def test_balancing_decays_the_moment_map_at_its_rate(weight_decay):
+    rng = numpy.random.default_rng(0)
+    factors = tuple(rng.normal(size=shape) for shape in ((4, 3), (4, 4), (3, 4)))
+    flow = learning_flow(
+        Factorization(numpy.diag([3.0, 2.0, 1.0])),
+        factors,
+        t_final=0.5,
+        balancing=3.0,
+        weight_decay=weight_decay,
+        rtol=1e-11,
+        atol=1e-13,
+        n_saved=5,
+    )
+    assert flow.success
+    for p, moments in enumerate(moment_map(flow.factors)):
+        expected = numpy.exp(-2 * (3 + weight_decay) * flow.times)[:, None, None]
+        numpy.testing.assert_allclose(moments, expected * moment_map(factors)[p], atol=1e-8)
+
+
+def test_fast_balancing_tends_to_the_flow_downstairs():
+    """A fast and a slow flow: the distance falls like the ratio of their times."""
+    rng = numpy.random.default_rng(0)
+    factors = rng.normal(size=(3, 3, 3))
+    loss = Factorization(numpy.diag([3.0, 2.0, 1.0]))
+    options: dict = {"t_final": 0.3, "n_saved": 20, "rtol": 1e-9, "atol": 1e-12}
+    downstairs = learning_flow(loss, end_to_end(factors), depth=3, **options).observables
+    distances = [
+        abs(learning_flow(loss, factors, balancing=rate, **options).observables - downstairs).max()
+        for rate in (0.0, 50.0, 100.0, 200.0)
+    ]
+    assert distances[0] > 1
+    ratios = numpy.array(distances[1:-1]) / numpy.array(distances[2:])
+    numpy.testing.assert_allclose(ratios, 2, atol=0.25)
+
+
+def test_balancing_refuses():
+    loss = Factorization(numpy.eye(2))
+    with pytest.raises(ValueError, match="balancing must be"):
+        learning_flow(loss, numpy.ones((2, 2, 2)), t_final=1.0, balancing=-1.0)
+    with pytest.raises(ValueError, match="no fibre"):
+        learning_flow(loss, numpy.eye(2), depth=2, t_final=1.0, balancing=1.0)
