@@ -30,8 +30,9 @@ from dlngeo.core.thermodynamics import spectral_entropy
 from dlngeo.manifolds.deep_fixed_rank import DeepFixedRank, FactoredPoint
 from dlngeo.solvers.integration import Layers
 from dlngeo.solvers.learning import learning_flow
+from dlngeo.solvers.least_squares import LeastSquaresProblem
 from dlngeo.solvers.losses import MatrixCompletion, SparseMatrixCompletion
-from dlngeo.solvers.optimization import SOLVERS, LeastSquaresProblem, minimize
+from dlngeo.solvers.optimization import SOLVERS, minimize
 
 START = 0.01
 """Singular values of the start, in units of those of the data."""

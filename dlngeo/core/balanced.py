@@ -29,6 +29,7 @@ from dlngeo.core.factors import (
     widths_of,
 )
 from dlngeo.core.frames import BalancedFrames, Blocks, balanced_frames, join
+from dlngeo.core.gram import difference
 from dlngeo.core.jacobi import depth_kernel, jacobi_solve
 from dlngeo.core.network import action_on_layers
 
@@ -162,7 +163,7 @@ def _projection_jvp(arrays: tuple, result: tuple, tangents: tuple, rank: int) ->
     # Weingarten map.
     layers, vector = in_parts(arrays, 2)
     velocity, change = in_parts(tangents, 2)
-    normal = _difference(vector, result)
+    normal = difference(vector, result)
     parts = (
         tangent_projection(layers, change, rank),
         second_fundamental_form(layers, velocity, result, rank),
@@ -177,16 +178,12 @@ def _projection_vjp(arrays: tuple, result: tuple, cotangents: tuple, rank: int) 
     by_layers = [
         a + b
         for a, b in zip(
-            weingarten_map(layers, result, _difference(cotangents, pulled), rank),
-            weingarten_map(layers, pulled, _difference(vector, result), rank),
+            weingarten_map(layers, result, difference(cotangents, pulled), rank),
+            weingarten_map(layers, pulled, difference(vector, result), rank),
             strict=True,
         )
     ]
     return (*by_layers, *pulled)
-
-
-def _difference(vector: Sequence[Array], other: Sequence[Array]) -> tuple[Array, ...]:
-    return tuple(a - b for a, b in zip(vector, other, strict=True))
 
 
 _projection = Primitive(_projection_value, _projection_jvp, _projection_vjp)

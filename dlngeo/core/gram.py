@@ -346,12 +346,15 @@ def kernel_part(layers: Sequence[Array], velocity: Sequence[Array]) -> list[Arra
 
 
 def difference(one: Sequence[Array], other: Sequence[Array]) -> list[Array]:
+    """Return the difference of two vectors of matrices."""
     return [a - b for a, b in zip(one, other, strict=True)]
 
 
 def norm_of(matrices: Sequence[Array]) -> Array:
+    """Return the Euclidean norm of a vector of matrices."""
     return squared_norm_of(matrices) ** 0.5
 
 
 def squared_norm_of(matrices: Sequence[Array]) -> Array:
+    """Return the squared Euclidean norm of a vector of matrices."""
     return sum(namespace(matrix).sum(matrix**2, axis=(-2, -1)) for matrix in matrices)

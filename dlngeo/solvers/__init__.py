@@ -2,6 +2,7 @@
 
 from dlngeo.solvers.balancing import BalancingFlow, balancing_flow
 from dlngeo.solvers.learning import FlowResult, learning_flow
+from dlngeo.solvers.least_squares import LeastSquaresProblem
 from dlngeo.solvers.losses import (
     Factorization,
     LinearRegression,
@@ -9,7 +10,7 @@ from dlngeo.solvers.losses import (
     MatrixSensing,
     SparseMatrixCompletion,
 )
-from dlngeo.solvers.optimization import LeastSquaresProblem, Minimum, minimize
+from dlngeo.solvers.optimization import Minimum, minimize
 
 __all__ = [
     "BalancingFlow",

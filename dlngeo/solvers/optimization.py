@@ -1,33 +1,24 @@
 r"""Riemannian optimisation of deep linear networks, by the optimisers of pymanopt.
 
-`LeastSquaresProblem` is the pymanopt ``Problem`` of a loss of `dlngeo.solvers.losses` on a
-manifold, with gradient and Hessian in closed form: through no singular value decomposition, and
-with residuals as sparse as the data. `minimize` runs an optimiser on any pymanopt problem and
-returns a result with its history.
+`minimize` runs an optimiser on any pymanopt problem, those of `dlngeo.solvers.least_squares` and
+others, and returns a result with its history.
 """
 
-import abc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 import pymanopt
-from pymanopt.manifolds.manifold import Manifold
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 from pymanopt.optimizers.line_search import AdaptiveLineSearcher, BackTrackingLineSearcher
-from sklearn.utils.extmath import randomized_svd
 from tqdm import tqdm
 
 from dlngeo.core.arrays import Array
-from dlngeo.core.frames import SingularFrames
-from dlngeo.core.network import factors_over
-from dlngeo.manifolds.balanced_factors import BalancedFactors
-from dlngeo.manifolds.deep_fixed_rank import DeepFixedRank, FactoredPoint
-from dlngeo.manifolds.sequences import ArrayTuple
-from dlngeo.solvers.losses import LeastSquares
+from dlngeo.manifolds.deep_fixed_rank import FactoredPoint
+from dlngeo.solvers.least_squares import LeastSquaresProblem
 
 LINE_SEARCH_SOLVERS = {
     "conjugate-gradient": (ConjugateGradient, AdaptiveLineSearcher),
@@ -40,273 +31,6 @@ ROUND_OFF = 1e-14
 
 VANISHING = 1e-6
 """Smallest singular value, relative to the largest, below which a minimum has lower rank."""
-
-
-class _Points(abc.ABC):
-    """How the points of a manifold stand for matrices ``X``."""
-
-    @abc.abstractmethod
-    def measure(self, loss: LeastSquares, point: Sequence[Array]) -> Array:
-        """Return ``𝓐(X)``."""
-
-    @abc.abstractmethod
-    def measure_change(
-        self, loss: LeastSquares, point: Sequence[Array], vector: Sequence[Array]
-    ) -> Array:
-        """Return the derivative of `measure` along a vector."""
-
-    @abc.abstractmethod
-    def pull(self, point: Sequence[Array], gradient: Any) -> Any:
-        """Return the derivative by the point, given the one by ``X``."""
-
-    @abc.abstractmethod
-    def pull_change(
-        self, point: Sequence[Array], vector: Sequence[Array], gradient: Any, change: Any
-    ) -> Any:
-        """Return the derivative of `pull` along a vector."""
-
-    @abc.abstractmethod
-    def at(self, frames: SingularFrames) -> Any:
-        """Return the point of a matrix."""
-
-
-class _Matrices(_Points):
-    """Points that are the matrices themselves."""
-
-    def measure(self, loss: LeastSquares, point: Sequence[Array]) -> Array:
-        return loss.measure(point[0])
-
-    def measure_change(
-        self, loss: LeastSquares, point: Sequence[Array], vector: Sequence[Array]
-    ) -> Array:
-        return loss.measure(vector[0])
-
-    def pull(self, point: Sequence[Array], gradient: Any) -> Array:
-        return gradient if isinstance(gradient, numpy.ndarray) else gradient.toarray()
-
-    def pull_change(
-        self, point: Sequence[Array], vector: Sequence[Array], gradient: Any, change: Any
-    ) -> Array:
-        return self.pull(point, change)
-
-    def at(self, frames: SingularFrames) -> Array:
-        return frames.with_values(frames.sigma)
-
-
-class _Frames(_Points):
-    """Points ``(u, s, vt)``, of a manifold that takes derivatives by ``X``."""
-
-    def measure(self, loss: LeastSquares, point: Sequence[Array]) -> Array:
-        u, s, vt = point
-        return loss.measure_product(u * s, vt.T)
-
-    def measure_change(
-        self, loss: LeastSquares, point: Sequence[Array], vector: Sequence[Array]
-    ) -> Array:
-        (u, s, vt), (u_dot, s_dot, vt_dot) = point, vector
-        left = numpy.concatenate([u_dot * s + u * s_dot, u * s], axis=1)
-        return loss.measure_product(left, numpy.concatenate([vt, vt_dot]).T)
-
-    def pull(self, point: Sequence[Array], gradient: Any) -> Any:
-        return gradient
-
-    def pull_change(
-        self, point: Sequence[Array], vector: Sequence[Array], gradient: Any, change: Any
-    ) -> Any:
-        return change
-
-    def at(self, frames: SingularFrames) -> FactoredPoint:
-        return FactoredPoint(frames.left, frames.sigma, frames.right.T)
-
-
-class _Products(NamedTuple):
-    """Products ``W_{<p}`` and ``W_{>p}`` for each layer, None where they are empty."""
-
-    before: list[Any]
-    after: list[Any]
-
-
-class _Factors(_Points):
-    """Points ``(W_1, ..., W_N)``, ``N ≥ 2``."""
-
-    def __init__(self, widths: Sequence[int]):
-        self.widths = widths
-        self.cut = 1 + int(numpy.argmin(widths[1:-1]))
-
-    @staticmethod
-    def _products(layers: Sequence[Array]) -> _Products:
-        before: list[Any] = [None, layers[0]]
-        after: list[Any] = [None, layers[-1]]
-        for p in range(1, len(layers)):
-            before.append(layers[p] @ before[-1])
-            after.append(after[-1] @ layers[-1 - p])
-        return _Products(before, after[::-1])
-
-    @staticmethod
-    def _moved(layers: Sequence[Array], vector: Sequence[Array], known: _Products) -> _Products:
-        """Return the derivatives of the products along a vector."""
-        before: list[Any] = [None, vector[0]]
-        after: list[Any] = [None, vector[-1]]
-        for p in range(1, len(layers)):
-            before.append(layers[p] @ before[-1] + vector[p] @ known.before[p])
-            after.append(after[-1] @ layers[-1 - p] + known.after[-1 - p] @ vector[-1 - p])
-        return _Products(before, after[::-1])
-
-    def measure(self, loss: LeastSquares, point: Sequence[Array]) -> Array:
-        before, after = self._products(point)
-        return loss.measure_product(after[self.cut], before[self.cut].T)
-
-    def measure_change(
-        self, loss: LeastSquares, point: Sequence[Array], vector: Sequence[Array]
-    ) -> Array:
-        known = self._products(point)
-        moved = self._moved(point, vector, known)
-        left = numpy.concatenate([moved.after[self.cut], known.after[self.cut]], axis=1)
-        right = numpy.concatenate([known.before[self.cut], moved.before[self.cut]])
-        return loss.measure_product(left, right.T)
-
-    def pull(self, point: Sequence[Array], gradient: Any) -> ArrayTuple:
-        before, after = self._products(point)
-        return ArrayTuple(map(_sandwich, after[1:], [gradient] * len(point), before[:-1]))
-
-    def pull_change(
-        self, point: Sequence[Array], vector: Sequence[Array], gradient: Any, change: Any
-    ) -> ArrayTuple:
-        known = self._products(point)
-        moved = self._moved(point, vector, known)
-        result = []
-        for p in range(len(point)):
-            after, before = known.after[p + 1], known.before[p]
-            total = _sandwich(after, change, before)
-            if after is not None:
-                total = total + _sandwich(moved.after[p + 1], gradient, before)
-            if before is not None:
-                total = total + _sandwich(after, gradient, moved.before[p])
-            result.append(total)
-        return ArrayTuple(result)
-
-    def at(self, frames: SingularFrames) -> ArrayTuple:
-        return ArrayTuple(factors_over(frames, self.widths))
-
-
-def _sandwich(after: Array | None, gradient: Any, before: Array | None) -> Array:
-    """Return ``W_{>p}ᵀ G W_{<p}ᵀ``, where ``G`` may be sparse."""
-    if before is None:
-        return (gradient.T @ after).T
-    columns = gradient @ before.T
-    return columns if after is None else after.T @ columns
-
-
-def _points_of(manifold: Manifold, loss: LeastSquares) -> _Points:
-    if isinstance(manifold, DeepFixedRank):
-        shape: tuple[int, ...] = (manifold.m, manifold.n)
-        points: _Points = _Frames()
-    elif isinstance(manifold, BalancedFactors):
-        shape = manifold.widths[-1], manifold.widths[0]
-        points = _Matrices() if len(manifold.widths) == 2 else _Factors(manifold.widths)
-    elif manifold.point_layout == 1:
-        shape = numpy.shape(manifold.random_point())
-        points = _Matrices()
-    else:
-        raise ValueError(
-            "a least squares problem needs a manifold of matrices, DeepFixedRank or "
-            f"BalancedFactors; got {manifold}. Write the cost as a pymanopt function instead."
-        )
-    if shape != loss.shape:
-        raise ValueError(
-            f"the manifold holds matrices of shape {shape}, but the loss is a function of "
-            f"matrices of shape {loss.shape}."
-        )
-    return points
-
-
-class _Evaluation(NamedTuple):
-    point: Sequence[Array]
-    cost: float
-    gradient: Any
-
-
-class LeastSquaresProblem(pymanopt.Problem):
-    """Minimisation of a loss of the end-to-end matrix over a manifold.
-
-    Parameters
-    ----------
-    manifold : DeepFixedRank, BalancedFactors, or a manifold whose points are matrices
-    loss : LeastSquares
-        One of `dlngeo.solvers.losses`, of NumPy arrays.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or points of the manifold do not stand for matrices.
-    """
-
-    def __init__(self, manifold: Manifold, loss: LeastSquares):
-        self.loss = loss
-        self._points = points = _points_of(manifold, loss)
-        self._known: list[_Evaluation] = []
-        function = pymanopt.function.numpy(manifold)
-
-        def cost(*point: Array) -> float:
-            return self._evaluation(point).cost
-
-        def gradient(*point: Array) -> Any:
-            return points.pull(point, self._evaluation(point).gradient)
-
-        def hessian(*arrays: Array) -> Any:
-            point, vector = arrays[: len(arrays) // 2], arrays[len(arrays) // 2 :]
-            change = loss.pull(points.measure_change(loss, point, vector))
-            return points.pull_change(point, vector, self._evaluation(point).gradient, change)
-
-        super().__init__(
-            manifold,
-            function(cost),
-            euclidean_gradient=function(gradient),
-            euclidean_hessian=function(hessian),
-        )
-
-    def _evaluation(self, point: Sequence[Array]) -> _Evaluation:
-        """Return cost and gradient by ``X``; optimisers ask for those of two points in turn."""
-        for known in self._known:
-            if all(a is b for a, b in zip(known.point, point, strict=True)):
-                return known
-        residual = self._points.measure(self.loss, point) - self.loss.data
-        found = _Evaluation(point, float(self.loss.value(residual)), self.loss.pull(residual))
-        self._known = [found, *self._known[:1]]
-        return self._known[0]
-
-    def gradient_scale(self, point: Any) -> float:
-        """Return the norm of the gradient of the data alone, from which that of ``E`` is left."""
-        arrays = (point,) if self.manifold.point_layout == 1 else point
-        covector = self._points.pull(arrays, self.loss.pull(self.loss.data))
-        vector = self.manifold.euclidean_to_riemannian_gradient(point, covector)
-        return float(self.manifold.norm(point, vector))
-
-    def spectral_point(self, scale: float = 1.0) -> Any:
-        """Return the matrix of leading singular frames of ``𝓐*(b)``, scaled to fit the data best.
-
-        Parameters
-        ----------
-        scale : float
-            Further factor. From a small start, say 0.01, descent at depth two and more learns
-            the singular values one after the other: slower where all are alike, but where they
-            are not it avoids minima at which one of them has fitted an odd entry.
-
-        Raises
-        ------
-        ValueError
-            If the data are zero, or of lower rank than the manifold.
-        """
-        rank = getattr(self.manifold, "rank", min(self.loss.shape))
-        data = self.loss.adjoint(self.loss.data)
-        left, sigma, right = randomized_svd(data, rank, random_state=0)
-        if sigma[-1] <= 1e-12 * sigma[0] or sigma[0] == 0:
-            raise ValueError(
-                f"the data have a lower rank than {rank}: give an initial point, or a smaller rank."
-            )
-        measured = self.loss.measure_product(left * sigma, right.T)
-        best = numpy.sum(measured * self.loss.data) / numpy.sum(measured**2)
-        return self._points.at(SingularFrames(left, scale * best * sigma, right.T))
 
 
 @dataclass(frozen=True, eq=False)
