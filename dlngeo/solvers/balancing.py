@@ -3,6 +3,7 @@ r"""Balancing flows: down the norm or the moment map, inside the fibre of ``X``.
 Two flows keep the end-to-end matrix and end at balanced factors ([LM25]; THEORY 5).
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -121,10 +122,10 @@ def balancing_flow(
 
     Notes
     -----
-    Over ``X`` of lower rank than the layers, and for the second flow also with hidden layers
-    that are wider than the rank, factors leave every bound: the first keeps ``e^{-2t}`` while
-    ``range dφ*`` degenerates like ``e^{-t}``, the second slows to ``‖μ‖ ~ 1/(2t)`` a mode. The
-    status says so.
+    Over ``X`` of lower rank than the layers the factors leave every bound: the first flow keeps
+    ``e^{-2t}`` while ``range dφ*`` degenerates like ``e^{-t}``. The second slows down to
+    ``‖μ‖ ~ 1/t`` wherever two neighbouring layers, the ends included, are both wider than the
+    rank. The status says so.
 
     References
     ----------
@@ -230,13 +231,13 @@ def _advice(
 ) -> str:
     """Tell where a flow is degenerate or slow, and what to do."""
     notes = ""
-    is_wide = any(width > rank for width in widths[1:-1])
+    is_slow = any(a > rank and b > rank for a, b in itertools.pairwise(widths))
     if rank < min(widths):
         notes += f" X has rank {rank}, less than the smallest width {min(widths)}:"
-    elif kind == "moment_map" and is_wide:
-        notes += f" Hidden layers are wider than the rank {rank} of X:"
+    elif kind == "moment_map" and is_slow:
+        notes += f" Two neighbouring layers are wider than the rank {rank} of X:"
     if notes and kind == "moment_map":
-        notes += " the flow slows down to ‖μ‖ ~ 1/(2t)."
+        notes += " the flow slows down, ‖μ‖ falls like 1/t."
     elif notes:
         notes += " the flow keeps its rate, but its equations degenerate like e^{-t}."
     if finish:
