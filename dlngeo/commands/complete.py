@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dlngeo.core.arrays import Array
     from dlngeo.matrix_files import MatrixFile
 
-REPORTS, FACTORS = ("report.png", "result.json"), "factors.npz"
+REPORTS = ("report.png", "result.json")
 COMPARED_DEPTHS = (1, 2, 3)
 DEFAULT_RANK = 40
 HELD_OUT = 0.1
@@ -144,6 +144,8 @@ def _input(options: argparse.Namespace) -> tuple["MatrixFile", str]:
 
 def _output(options: argparse.Namespace, name: str) -> Path:
     """Return the folder to write to, if its files can be written there."""
+    from dlngeo.matrix_files import FACTORS
+
     output = options.output
     if output is None and options.demo:
         output = Path(DEMO_OUTPUT)

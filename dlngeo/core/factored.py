@@ -26,6 +26,7 @@ from dlngeo.core.frames import (
     scaled,
     singular_frames,
     split,
+    tangent_at,
 )
 from dlngeo.core.geodesics import compressed, extended, restricted
 from dlngeo.core.jacobi import log_mean_kernel
@@ -43,19 +44,7 @@ def tangent_blocks(frames: SingularFrames, matrix: Any) -> Blocks:
     left, _, right = frames
     columns, rows = matrix @ right, matrix.T @ left
     core = left.T @ columns
-    return _with_nulls(frames, core, columns - left @ core, (rows - right @ core.T).T)
-
-
-def _with_nulls(
-    frames: SingularFrames, core: numpy.ndarray, left: numpy.ndarray, right: numpy.ndarray
-) -> Blocks:
-    """Return blocks without those of null spaces that there are not."""
-    rank = len(frames.sigma)
-    return Blocks(
-        core,
-        left if len(frames.left) > rank else None,
-        right if len(frames.right) > rank else None,
-    )
+    return tangent_at(frames, core, columns - left @ core, (rows - right @ core.T).T)
 
 
 def moved_blocks(frames: SingularFrames, blocks: Blocks, to: SingularFrames) -> Blocks:
@@ -70,7 +59,7 @@ def moved_blocks(frames: SingularFrames, blocks: Blocks, to: SingularFrames) -> 
         columns = columns + blocks.left_null @ turn[1]
         rows = rows + frames.right @ (blocks.left_null.T @ to.left)
     core = to.left.T @ columns
-    return _with_nulls(to, core, columns - to.left @ core, (rows - to.right @ core.T).T)
+    return tangent_at(to, core, columns - to.left @ core, (rows - to.right @ core.T).T)
 
 
 def inner_product(frames: SingularFrames, a: Blocks, b: Blocks, depth: float) -> numpy.floating:

@@ -100,6 +100,16 @@ class SingularFrames(NamedTuple):
         return self.left * values[..., None, :] @ transpose(self.right)
 
 
+def tangent_at(frames: SingularFrames, core: Array, left_null: Array, right_null: Array) -> Blocks:
+    """Return the blocks of a tangent vector, without those of null spaces that there are not."""
+    rank = frames.sigma.shape[-1]
+    return Blocks(
+        core,
+        left_null if frames.left.shape[-2] > rank else None,
+        right_null if frames.right.shape[-2] > rank else None,
+    )
+
+
 def singular_frames(matrix: Array, rank: int) -> SingularFrames:
     """Return the singular frames of the best approximation of the given rank."""
     xp = namespace(matrix)

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy
 
-from dlngeo.core.frames import Blocks, SingularFrames
+from dlngeo.core.frames import Blocks, SingularFrames, tangent_at
 
 CLOSE = 1e-5
 """Relative gap of singular values below which the velocity of the decomposition is not used."""
@@ -120,11 +120,8 @@ def gradient(frames: SingularFrames, derivative: Sequence[numpy.ndarray]) -> Blo
     else:
         core = _core_of_decomposition(sigma, by_left, by_right)
     numpy.fill_diagonal(core, slope.values)
-    return Blocks(
-        core,
-        (slope.left - left @ by_left) / sigma if len(left) > len(sigma) else None,
-        ((slope.right - right @ by_right) / sigma).T if len(right) > len(sigma) else None,
-    )
+    outside = (slope.left - left @ by_left) / sigma, (slope.right - right @ by_right) / sigma
+    return tangent_at(frames, core, outside[0], outside[1].T)
 
 
 def _is_product(frames: SingularFrames, slope: Slope, *, on_diagonal: bool = False) -> bool:
@@ -235,18 +232,16 @@ def _hessian_of_product(
     by_left, by_right = left.T @ columns - bent[0], (right.T @ rows - bent[1]).T
     # Where the slope vanishes, or might be that of a function of the product by chance, the
     # changes tell.
-    left_dot, right_dot = (
-        left @ left_turn + left_null / sigma,
-        right @ right_turn + right_null / sigma,
-    )
-    turned = numpy.sum(slope.left * left_dot, axis=0) + numpy.sum(slope.right * right_dot, axis=0)
+    left_dot, _, right_dot = velocity(frames, tangent)
+    turned = numpy.sum(slope.left * left_dot, axis=0) + numpy.sum(slope.right * right_dot.T, axis=0)
     values = moved.values - turned / sigma
     if not _do_agree(sigma, by_left, by_right, values, _size(sigma, moved)):
         return None
-    return Blocks(
+    return tangent_at(
+        frames,
         _core_of_product(sigma, by_left, by_right),
-        (columns - left @ (left.T @ columns)) / sigma if len(left) > len(sigma) else None,
-        ((rows - right @ (right.T @ rows)) / sigma).T if len(right) > len(sigma) else None,
+        (columns - left @ (left.T @ columns)) / sigma,
+        ((rows - right @ (right.T @ rows)) / sigma).T,
     )
 
 
@@ -257,11 +252,10 @@ def _hessian_of_decomposition(
     other, gaps = sigma[:, None], _gaps(sigma)
     left_turn, right_turn = _turns(frames, tangent.core)
     left_null, right_null = (null / sigma for null in _null_parts(frames, tangent))
-    rate = numpy.diagonal(tangent.core)
-    left_dot, right_dot = left @ left_turn + left_null, right @ right_turn + right_null
+    left_dot, rate, right_dot = velocity(frames, tangent)
     by_left, by_right = left.T @ slope.left, right.T @ slope.right
     by_left_dot = left_dot.T @ slope.left + left.T @ moved.left
-    by_right_dot = right_dot.T @ slope.right + right.T @ moved.right
+    by_right_dot = right_dot @ slope.right + right.T @ moved.right
     core = _core_of_decomposition(sigma, by_left, by_right)
     core_dot = _core_of_decomposition(sigma, by_left_dot, by_right_dot)
     # The quotient's other factors move with the singular values.
@@ -282,8 +276,4 @@ def _hessian_of_decomposition(
     (left_outside, left_end), (right_outside, right_end) = ends
     core_dot += left_turn @ core - core @ right_turn
     core_dot -= left_null.T @ left_outside + right_outside.T @ right_null
-    return Blocks(
-        core_dot,
-        left_end if len(left) > len(sigma) else None,
-        right_end.T if len(right) > len(sigma) else None,
-    )
+    return tangent_at(frames, core_dot, left_end, right_end.T)

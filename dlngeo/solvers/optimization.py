@@ -89,6 +89,7 @@ class _Watched:
         self.problem, self._stop, self._bar = problem, stop, bar
         self._started = time.perf_counter()
         self._last: tuple[Any, float] = (None, math.nan)
+        self._last_gradient: tuple[Any, Any] = (None, None)
         self.point: Any = None
         self.history: list[tuple[float, float, float]] = []
 
@@ -98,8 +99,14 @@ class _Watched:
         # A trial step may go wild; an infinite cost makes the optimiser take a shorter one.
         return value if math.isfinite(value) else math.inf
 
+    def gradient(self, point: Any) -> Any:
+        """Return the gradient, which is not kept in the history."""
+        if self._last_gradient[0] is not point:
+            self._last_gradient = point, self.problem.riemannian_gradient(point)
+        return self._last_gradient[1]
+
     def riemannian_gradient(self, point: Any) -> Any:
-        gradient = self.problem.riemannian_gradient(point)
+        gradient = self.gradient(point)
         if point is self.point:  # a new start, or a line search that gave up
             return gradient
         cost = self._last[1] if self._last[0] is point else self.cost(point)
@@ -196,7 +203,7 @@ def _run(watched: _Watched, point: Any, solver: str, max_iterations: int, tolera
     """Run an optimiser and return why it stopped."""
     manifold, problem = watched.manifold, watched.problem
     cost = float(problem.cost(point))
-    norm = float(manifold.norm(point, problem.riemannian_gradient(point)))
+    norm = float(manifold.norm(point, watched.gradient(point)))
     if not (math.isfinite(cost) and math.isfinite(norm)):
         raise ValueError(
             f"cost {cost} and norm of the gradient {norm} at the initial point must be finite: "
@@ -244,7 +251,7 @@ def _first_step(watched: _Watched, point: Any) -> float | None:
     the scale of the problem, which pymanopt's defaults take to be one. None if there is no
     Hessian.
     """
-    gradient = watched.problem.riemannian_gradient(point)
+    gradient = watched.gradient(point)
     try:
         bent = watched.riemannian_hessian(point, gradient)
     except (NotImplementedError, ValueError):  # ValueError: pymanopt's FixedRankEmbedded
