@@ -13,7 +13,6 @@ the frames of ``Y``; all stochastic equations are Itô's.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy
 
@@ -107,9 +106,7 @@ def _mixed_sums(lam: numpy.ndarray, depth: int) -> numpy.ndarray:
     powers = lam[..., :, None] ** numpy.arange(depth)
     # h_{j-1} h_{N-j-1} has the coefficient min(i, N-2-i, j-1, N-j-1) + 1 at λ_k^i λ_l^{N-2-i}.
     for i in range(depth - 1):
-        weight = sum(
-            min(i, depth - 2 - i, j - 1, depth - j - 1) + 1 for j in range(1, depth)
-        )
+        weight = sum(min(i, depth - 2 - i, j - 1, depth - j - 1) + 1 for j in range(1, depth))
         total = total + weight * powers[..., i, None] * powers[..., None, :, depth - 2 - i]
     return total
 

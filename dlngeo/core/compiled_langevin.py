@@ -96,8 +96,12 @@ def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step, heat, 
                     kernel[e] += one * one * other * other
                     if p > 0:
                         by_k[e] += 2 * p * one * power[k, p - 1, e] * other * other
-                        by_l[e] += 2 * p * power[l, p, e] * power[l, p - 1, e] * (
-                            power[k, depth - 1 - p, e] ** 2
+                        by_l[e] += (
+                            2
+                            * p
+                            * power[l, p, e]
+                            * power[l, p - 1, e]
+                            * (power[k, depth - 1 - p, e] ** 2)
                         )
                     if p < depth - 1:
                         mixed[e] += weight * one * power[l, depth - 2 - p, e]

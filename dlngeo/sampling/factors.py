@@ -22,7 +22,7 @@ import numpy
 from dlngeo.core.arrays import Array, transpose
 from dlngeo.core.balanced import tangent_projection
 from dlngeo.core.factors import layers_of
-from dlngeo.core.frames import round_off, singular_frames
+from dlngeo.core.frames import BalancedFrames, SingularFrames, round_off, singular_frames
 from dlngeo.core.network import adjoint_differential, balance, end_to_end, factorize
 from dlngeo.core.submersion import horizontal_projection, vertical_projection
 from dlngeo.core.thermodynamics import entropy_gradient
@@ -140,8 +140,8 @@ class SecondOrder:
     ) -> tuple[Layers, numpy.ndarray]:
         """Follow ``time · V_0 + V(noises)`` for a unit of time, by four stages."""
         is_kept = numpy.ones(len(start[0]), dtype=bool)
-        total = [0 * layer for layer in start]
-        velocity: Sequence[Array] = total
+        total: Sequence[Array] = [0 * layer for layer in start]
+        velocity = total
         for before, weight in ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6)):
             stage, is_near = _kept(self.equation, combined(start, velocity, before), start)
             is_kept = is_kept & is_near
@@ -156,9 +156,10 @@ class SecondOrder:
         equation = self.equation
         rank, heat = equation.rank, 2 * self.step_size / equation.beta
         horizontal = horizontal_projection(layers, tuple(noises[0]), rank)
-        field = [math.sqrt(heat * equation.kappa) * layer for layer in horizontal]
+        field = tuple(math.sqrt(heat * equation.kappa) * layer for layer in horizontal)
         if self.has_vertical_noise:
-            vertical = vertical_projection(layers, tuple(noises[1]), rank)
+            tangent = tangent_projection(layers, tuple(noises[1]), rank)
+            vertical = vertical_projection(layers, tangent, rank)
             field = combined(field, vertical, math.sqrt(heat))
         if time:
             matrix = end_to_end(layers)
@@ -166,6 +167,20 @@ class SecondOrder:
             slope = _covector(equation, layers) - entropic / equation.beta
             field = combined(field, adjoint_differential(layers, slope), -time)
         return field
+
+
+def random_factors(
+    frames: SingularFrames, widths: Sequence[int], rng: numpy.random.Generator
+) -> Layers:
+    """Return balanced factors over matrices in frames, from the uniform law of each orbit."""
+    n_chains, rank = frames.sigma.shape
+    columns = [frames.right]
+    for width in widths[1:-1]:
+        # The columns' signs do not matter: the other frame of a neighbour has them too.
+        columns.append(numpy.linalg.qr(rng.standard_normal((n_chains, width, rank)))[0])
+    columns.append(frames.left)
+    lam = frames.sigma ** (1 / (len(widths) - 1))
+    return tuple(BalancedFrames(tuple(columns), lam).layers)
 
 
 def combined(one: Sequence[Array], other: Sequence[Array], weight: float) -> Layers:
@@ -186,10 +201,13 @@ def _kept(
         raise Diverged("the factors leave every bound: take a smaller step_size.")
     sigma = numpy.linalg.svd(matrix, compute_uv=False)
     is_kept = sigma[:, equation.rank - 1] > 100 * round_off(sigma) * sigma[:, 0]
-    chosen = [
-        numpy.where(is_kept[:, None, None], a, b) for a, b in zip(layers, before, strict=True)
-    ]
-    return tuple(chosen), is_kept
+    return _chosen(is_kept, layers, before), is_kept
+
+
+def _chosen(condition: numpy.ndarray, one: Sequence[Array], other: Sequence[Array]) -> Layers:
+    """Return factors whose chains are of one where the condition holds, else of the other."""
+    pairs = zip(one, other, strict=True)
+    return tuple(numpy.where(condition[:, None, None], a, b) for a, b in pairs)
 
 
 def _settled(
@@ -197,17 +215,8 @@ def _settled(
 ) -> FactorState:
     """Return the state after a step to factors near the manifold."""
     before = state.layers
-    after = list(
-        layers_of(
-            balance(
-                tuple(
-                    numpy.where(is_kept[:, None, None], a, b)
-                    for a, b in zip(layers, before, strict=True)
-                ),
-                equation.rank,
-            )
-        )
-    )
+    chosen = _chosen(is_kept, layers, before)
+    after = list(layers_of(balance(chosen, equation.rank)))
     is_reflected = numpy.zeros(len(is_kept), dtype=bool)
     if equation.is_open:
         signs = [numpy.linalg.slogdet(end_to_end(tuple(w)))[0] for w in (before, after)]

@@ -8,7 +8,7 @@ import numpy
 
 from dlngeo.core import brownian
 from dlngeo.core.arrays import diagonal_matrix
-from dlngeo.core.frames import Blocks, SingularFrames, scaled, split
+from dlngeo.core.frames import Blocks, SingularFrames, split
 from dlngeo.core.thermodynamics import spectral_entropy
 from dlngeo.sampling.equation import Equation
 from dlngeo.sampling.observables import (
@@ -19,6 +19,7 @@ from dlngeo.sampling.observables import (
     normal_blocks,
     observable_frames,
     root_frames,
+    times,
 )
 
 
@@ -73,10 +74,9 @@ class Metropolis:
         energy = self.equation.values(observable_frames(root, self.equation.depth))
         if not numpy.isfinite(energy).all():
             raise ValueError("the energy is not finite at every initial state: start elsewhere.")
-        counts = numpy.zeros((2, len(matrix)), dtype=int)
-        return MetropolisState(
-            *root, self._covector(root), self._log_density(root, energy), *counts
-        )
+        accepted, rejected = numpy.zeros((2, len(matrix)), dtype=int)
+        log_density = self._log_density(root, energy)
+        return MetropolisState(*root, self._covector(root), log_density, accepted, rejected)
 
     def step(self, state: MetropolisState, rng: numpy.random.Generator) -> MetropolisState:
         """Return the state after a step."""
@@ -84,7 +84,7 @@ class Metropolis:
         scale = math.sqrt(2 * self.step_size * equation.kappa / equation.beta)
         kick = brownian.noise(root.sigma, equation.depth, normal_blocks(root, rng))
         threshold = numpy.log(rng.random(len(state.lam)))
-        step = added(self._mean(root, state.covector), _times(kick, scale))
+        step = added(self._mean(root, state.covector), times(kick, scale))
         proposal = moved(root, step, orthographic=True)
         has_crossed = (proposal.sigma < 0).any(axis=-1)
         proposal = proposal._replace(sigma=numpy.maximum(abs(proposal.sigma), TINY))
@@ -99,19 +99,24 @@ class Metropolis:
             proposal.left,
             proposal.right,
         )
-        back = added(back, _times(self._mean(proposal, covector), -1.0))
+        back = added(back, times(self._mean(proposal, covector), -1.0))
         log_ratio = (
             log_density
             - state.log_density
-            + brownian.log_noise_density(proposal.sigma, equation.depth, _times(back, 1 / scale))
+            + brownian.log_noise_density(proposal.sigma, equation.depth, times(back, 1 / scale))
             - brownian.log_noise_density(root.sigma, equation.depth, kick)
         )
         is_accepted = threshold < log_ratio
-        after = (*proposal, covector, log_density)
-        return MetropolisState(
-            *_chosen(is_accepted, after, state[:5]),
-            state.n_accepted + is_accepted,
-            state.n_rejected + has_crossed,
+        after = state._replace(
+            left=proposal.left,
+            lam=proposal.sigma,
+            right=proposal.right,
+            covector=covector,
+            log_density=log_density,
+        )
+        after = MetropolisState(*_chosen(is_accepted, after, state))
+        return after._replace(
+            n_accepted=state.n_accepted + is_accepted, n_rejected=state.n_rejected + has_crossed
         )
 
     def _mean(self, root: SingularFrames, covector: numpy.ndarray) -> Blocks:
@@ -132,10 +137,6 @@ class Metropolis:
         equation = self.equation
         entropy = spectral_entropy(root.sigma**equation.depth, equation.widths)
         return (entropy - equation.beta * energy) / equation.kappa
-
-
-def _times(blocks: Blocks, factor: float) -> Blocks:
-    return Blocks(*[None if block is None else factor * block for block in blocks[:3]])
 
 
 def _chosen(condition: numpy.ndarray, one: tuple, other: tuple) -> list[numpy.ndarray]:

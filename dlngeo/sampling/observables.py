@@ -18,8 +18,8 @@ import numpy
 
 from dlngeo.core import brownian
 from dlngeo.core.arrays import diagonal_matrix, transpose
-from dlngeo.core.frames import Blocks, SingularFrames, scaled, singular_frames
-from dlngeo.sampling.equation import Equation
+from dlngeo.core.frames import Blocks, SingularFrames, singular_frames
+from dlngeo.sampling.equation import Diverged, Equation
 
 langevin_step: Callable | None = None
 with contextlib.suppress(ImportError):  # Numba is an optional extra
@@ -62,7 +62,10 @@ def root_frames(matrix: numpy.ndarray, equation: Equation) -> SingularFrames:
     """Return ``Y`` of matrices in frames."""
     frames = singular_frames(matrix, equation.rank)
     return SingularFrames(
-        *map(numpy.ascontiguousarray, (frames.left, frames.sigma ** (1 / equation.depth), frames.right))
+        *map(
+            numpy.ascontiguousarray,
+            (frames.left, frames.sigma ** (1 / equation.depth), frames.right),
+        )
     )
 
 
@@ -94,7 +97,7 @@ class EulerMaruyama:
         equation, root = self.equation, state.root
         slope = equation.slope(observable_frames(root, equation.depth))
         scale = math.sqrt(2 * self.step_size * equation.kappa / equation.beta)
-        normals = normal_blocks(root, rng) if scale else scaled(slope, 0.0, 0 * root.sigma)
+        normals = normal_blocks(root, rng) if scale else times(slope, 0.0)
         is_small = set(equation.widths) == {equation.rank} and equation.rank <= COMPILED_UP_TO
         if is_small and langevin_step is not None:
             heat = self.step_size / equation.beta
@@ -105,6 +108,8 @@ class EulerMaruyama:
             )
         else:
             after = self._moved(root, slope, normals, scale, rng)
+        if not numpy.isfinite(after.sigma).all():
+            raise Diverged("the matrices leave every bound: take a smaller step_size.")
         is_reflected = (after.sigma < 0).any(axis=-1)
         lam = numpy.maximum(abs(after.sigma), TINY)
         return ObservableState(after.left, lam, after.right, state.n_reflections + is_reflected)
@@ -119,13 +124,9 @@ class EulerMaruyama:
     ) -> SingularFrames:
         equation, depth = self.equation, self.equation.depth
         flat = scale / math.sqrt(depth)
-        tangent = added(
-            drift(equation, root, slope, self.step_size), scaled(normals, flat, flat + 0 * root.sigma)
-        )
+        tangent = added(drift(equation, root, slope, self.step_size), times(normals, flat))
         turns = brownian.surplus_turns(root.sigma, depth, scale * normals.core)
-        left, right = (
-            frame @ rotation(turn) for frame, turn in zip((root.left, root.right), turns, strict=True)
-        )
+        left, right = root.left @ rotation(turns[0]), root.right @ rotation(turns[1])
         after = moved(SingularFrames(left, root.sigma, right), tangent)
         if scale == 0 or depth == 1:
             return after
@@ -147,7 +148,7 @@ def drift(equation: Equation, root: SingularFrames, slope: Blocks, step_size: fl
     surplus = sum(width - equation.rank for width in equation.widths[1:-1])
     entropic = heat * brownian.entropic_drift(lam, depth)
     entropic = entropic + brownian.radial_step(lam, heat * surplus / depth)
-    down = scaled(brownian.descent(lam, slope, depth), step_size, step_size + 0 * lam)
+    down = times(brownian.descent(lam, slope, depth), step_size)
     return down._replace(core=down.core + diagonal_matrix(entropic))
 
 
@@ -165,6 +166,11 @@ def _normal_null(frame: numpy.ndarray, rng: numpy.random.Generator) -> numpy.nda
         return None
     ambient = rng.standard_normal(frame.shape)
     return ambient - frame @ (transpose(frame) @ ambient)
+
+
+def times(blocks: Blocks, factor: float) -> Blocks:
+    """Return a multiple of a tangent vector."""
+    return Blocks(*[None if block is None else factor * block for block in blocks[:3]])
 
 
 def added(one: Blocks, other: Blocks) -> Blocks:
