@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.frames import Blocks, SingularFrames, split
+from dlngeo.core.frames import SingularFrames
 
 
 class Diverged(Exception):
@@ -64,10 +64,6 @@ class Equation:
         if self.is_spectral:
             return matrix.with_values(self._gradient(matrix.sigma))
         return self._gradient(matrix.with_values(matrix.sigma))
-
-    def slope(self, matrix: SingularFrames) -> Blocks:
-        """Return the Euclidean gradient at matrices in frames, split in these frames."""
-        return split(self.covector(matrix), matrix.left, matrix.right)
 
     def values(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the energy at matrices in frames, shape=[chains]; it may be infinite."""
