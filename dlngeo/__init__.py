@@ -26,6 +26,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "OrbitAction",
             "from_geomstats",
         ],
-        "solvers": ["balancing_flow", "learning_flow", "minimize"],
+        "solvers": ["balancing_flow", "langevin", "learning_flow", "minimize"],
     },
 )

@@ -83,7 +83,7 @@ class Equation:
 
 
 def _of_shape(values: Any, shape: tuple[int, ...], name: str) -> numpy.ndarray:
-    array = numpy.asarray(values, dtype=float)
+    array = numpy.ascontiguousarray(values, dtype=float)
     if array.shape != shape:
         raise ValueError(
             f"{name} takes all chains at once: expected a result of shape {shape}, got "

@@ -1,5 +1,6 @@
 """Solvers: things that run for a while, and return a frozen result with a status."""
 
+from dlngeo.sampling.driver import LangevinResult, langevin
 from dlngeo.solvers.balancing import BalancingFlow, balancing_flow
 from dlngeo.solvers.learning import FlowResult, learning_flow
 from dlngeo.solvers.least_squares import LeastSquaresProblem
@@ -16,6 +17,7 @@ __all__ = [
     "BalancingFlow",
     "Factorization",
     "FlowResult",
+    "LangevinResult",
     "LeastSquaresProblem",
     "LinearRegression",
     "MatrixCompletion",
@@ -23,6 +25,7 @@ __all__ = [
     "Minimum",
     "SparseMatrixCompletion",
     "balancing_flow",
+    "langevin",
     "learning_flow",
     "minimize",
 ]
