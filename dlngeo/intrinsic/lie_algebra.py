@@ -29,46 +29,200 @@ otherwise certified by two random points modulo two primes.
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy
+import scipy.sparse
 
 from dlngeo.intrinsic.finite_field import PRIMES, Echelon, Integers, matmul
 
-Series = Callable[[int, numpy.random.Generator, int, int], Iterator[Integers]]
-"""Of a prime, a generator, a number of covectors and an order: the coefficients of the ``y_i``.
 
-Each has shape=[n_covectors, n_functions]; point, controls and covectors are drawn.
-"""
+@dataclass(frozen=True, eq=False)
+class Chain:
+    r"""A polynomial map as a product of factors, whose entries are parameters, one or zero.
+
+    The factors are matrices, or vectors that are multiplied entry by entry; the product is
+    ``F_N ⋯ F_1``, and a function is the weighted sum of those of its entries that belong to it.
+
+    Attributes
+    ----------
+    n_parameters, n_functions : int
+    factors : tuple of array of int
+        Of every entry of ``F_1, ..., F_N``, the parameter; ``n_parameters`` stands for one, and
+        ``n_parameters + 1`` for zero.
+    functions : array of int
+        The function to which an entry of the product belongs.
+    weights : array of int
+        Its weight.
+    """
+
+    n_parameters: int
+    n_functions: int
+    factors: tuple[numpy.ndarray, ...]
+    functions: numpy.ndarray
+    weights: numpy.ndarray
+
+
+def network_chain(widths: Sequence[int], bias: bool) -> Chain:
+    r"""Return the map of a linear network, ``φ(W) = W_N ⋯ W_1``.
+
+    With biases ``φ = (W_N ⋯ W_1, Σ_p W_N ⋯ W_{p+1} b_p)``: the factors are the matrices
+    ``[[W_p, b_p], [0, 1]]``, and the last row of the product belongs to no function.
+    """
+    n_parameters = sum((before + bias) * after for before, after in itertools.pairwise(widths))
+    factors, start = [], 0
+    for before, after in itertools.pairwise(widths):
+        factor = start + numpy.arange(after * before).reshape(after, before)
+        start += after * before
+        if bias:
+            column = start + numpy.arange(after)[:, None]
+            constant = numpy.full((1, before + 1), n_parameters + 1)
+            constant[0, -1] = n_parameters
+            factor = numpy.vstack([numpy.hstack([factor, column]), constant])
+            start += after
+        factors.append(factor)
+    rows, columns = widths[-1], widths[0] + bias
+    functions = numpy.arange(rows * columns).reshape(rows, columns)
+    weights = numpy.ones_like(functions)
+    if bias:
+        functions, weights = (numpy.pad(array, ((0, 1), (0, 0))) for array in (functions, weights))
+    return Chain(n_parameters, rows * columns, tuple(factors), functions, weights)
+
+
+def transported(
+    chain: Chain, prime: int, point: Integers, covectors: Integers, controls: Integers
+) -> Iterator[Integers]:
+    """Yield the coefficients of the ``y_i``, each of shape=[n_covectors, n_functions].
+
+    Parameters
+    ----------
+    chain : Chain
+    prime : int
+    point : array of int, shape=[n_parameters]
+    covectors : array of int, shape=[n_covectors, n_parameters]
+    controls : array of int, shape=[order, n_functions]
+        Coefficients of the ``u_i``; there are as many of the ``y_i``.
+    """
+    order, last = len(controls), len(chain.factors) - 1
+    is_matrix = chain.functions.ndim == 2
+
+    def empty(batch: int, shape: tuple[int, ...]) -> Integers:
+        return numpy.zeros((order + 1, batch, *shape), dtype=numpy.int64)
+
+    def times(left: Integers, right: Integers, k: int) -> Integers:
+        """Return coefficient k of a product of series."""
+        left, right = left[: k + 1], right[k::-1]
+        terms = matmul(left, right, prime) if is_matrix else left * right % prime
+        return terms.sum(0)
+
+    def adjoint(series: Integers) -> Integers:
+        return series.swapaxes(-1, -2) if is_matrix else series
+
+    def collected(values: Integers, sums: scipy.sparse.csr_array) -> Integers:
+        return (sums @ (values % prime).reshape(len(values), -1).T).T
+
+    shapes = [factor.shape for factor in chain.factors]
+    befores = [(s[-1], shapes[0][-1]) if is_matrix else s for s in shapes]
+    afters = [(s[0], shapes[0][-1]) if is_matrix else s for s in shapes]
+    by_function = _sums(chain.functions, chain.n_functions)
+    by_parameter = [_sums(factor, chain.n_parameters + 2) for factor in chain.factors]
+    weights = (chain.weights % prime).astype(numpy.int64)
+
+    # A d before a name: the derivative along a covector, one for each of the batch.
+    state, d_state = (empty(n, (chain.n_parameters + 2,)) for n in (1, len(covectors)))
+    state[0, :, : chain.n_parameters] = point
+    state[0, :, chain.n_parameters] = 1
+    d_state[0, :, : chain.n_parameters] = covectors
+    # Products of the factors before one, and of the controls and those behind it.
+    forward, d_forward = ([empty(n, s) for s in befores] for n in (1, len(covectors)))
+    forward[0][0] = numpy.eye(shapes[0][-1], dtype=numpy.int64) if is_matrix else 1
+    backward, d_backward = ([empty(n, s) for s in afters] for n in (1, len(covectors)))
+    backward[last][:-1, 0] = controls[:, chain.functions] * weights % prime
+    factors, d_factors = ([empty(n, s) for s in shapes] for n in (1, len(covectors)))
+    for k in range(order):
+        for p, places in enumerate(chain.factors):
+            factors[p][k], d_factors[p][k] = state[k][:, places], d_state[k][:, places]
+        for p in range(last):
+            forward[p + 1][k] = times(factors[p], forward[p], k) % prime
+            change = times(d_factors[p], forward[p], k) + times(factors[p], d_forward[p], k)
+            d_forward[p + 1][k] = change % prime
+        change = times(d_factors[last], forward[last], k)
+        change += times(factors[last], d_forward[last], k)
+        yield collected(change % prime * weights, by_function) % prime
+        for p in range(last, 0, -1):
+            factor, d_factor = adjoint(factors[p]), adjoint(d_factors[p])
+            backward[p - 1][k] = times(factor, backward[p], k) % prime
+            change = times(d_factor, backward[p], k) + times(factor, d_backward[p], k)
+            d_backward[p - 1][k] = change % prime
+        for p in range(last + 1):
+            before, d_before = adjoint(forward[p]), adjoint(d_forward[p])
+            change = times(backward[p], before, k)
+            state[k + 1] += collected(change, by_parameter[p])
+            change = times(d_backward[p], before, k) + times(backward[p], d_before, k)
+            d_state[k + 1] -= collected(change, by_parameter[p])
+        inverse = pow(k + 1, -1, prime)
+        for series in (state, d_state):
+            series[k + 1] = series[k + 1] % prime * inverse % prime
+            series[k + 1, :, chain.n_parameters :] = 0
+
+
+def _sums(places: numpy.ndarray, size: int) -> scipy.sparse.csr_array:
+    """Return the matrix that adds up the entries of an array that have the same place."""
+    entries = numpy.ones(places.size, dtype=numpy.int64)
+    shape = size, places.size
+    return scipy.sparse.csr_array((entries, (places.ravel(), numpy.arange(places.size))), shape)
 
 
 class LieDimension(NamedTuple):
-    """Dimension of a Lie algebra at a generic point, and whether it meets its upper bound."""
+    """Dimension of a Lie algebra at a generic point.
+
+    Attributes
+    ----------
+    dimension : int
+    is_proved : bool
+        Whether it meets its upper bound; otherwise it is certified by random points.
+    """
 
     dimension: int
     is_proved: bool
 
 
-def lie_dimension(series: Series, bound: int, n_functions: int) -> LieDimension:
+def lie_dimension(chain: Chain, bound: int | None = None) -> LieDimension:
     """Return the dimension of the Lie algebra of gradient fields at a generic point.
 
     Parameters
     ----------
-    series : callable
-    bound : int
+    chain : Chain
+    bound : int, optional
         Upper bound that is proved: the number of parameters less that of known laws.
-    n_functions : int
-        Number of fields. A single one commutes with itself.
 
     Returns
     -------
     dimension : LieDimension
     """
-    if n_functions == 1:
+    bound = chain.n_parameters if bound is None else bound
+    if chain.n_functions == 1:  # a single field commutes with itself
         bound = min(bound, 1)
+    return _certified(lambda prime, seed: _rank(chain, bound, prime, seed), bound)
+
+
+def jacobian_rank(chain: Chain) -> int:
+    """Return the rank of the gradients at a generic point."""
+    bound = min(chain.n_parameters, chain.n_functions)
+
+    def rank(prime: int, seed: int) -> int:
+        point, covectors = _drawn(chain, prime, numpy.random.default_rng(seed), bound)
+        return Echelon(bound, prime).add(pairings(chain, prime, point, covectors).T)
+
+    return _certified(rank, bound).dimension
+
+
+def _certified(rank: Callable[[int, int], int], bound: int) -> LieDimension:
+    """Return a rank that meets its bound, or that is the highest at two points and primes."""
     found: list[int] = []
     for seed, prime in enumerate(itertools.cycle(PRIMES)):
-        found.append(_rank(series, bound, n_functions, prime, seed))
+        found.append(rank(prime, seed))
         if found[-1] == bound:
             return LieDimension(bound, True)
         if found.count(max(found)) == 2:
@@ -76,76 +230,30 @@ def lie_dimension(series: Series, bound: int, n_functions: int) -> LieDimension:
     return LieDimension(max(found), False)
 
 
-def _rank(series: Series, bound: int, n_functions: int, prime: int, seed: int) -> int:
+def _rank(chain: Chain, bound: int, prime: int, seed: int) -> int:
     """Return the rank of the coefficients, seen by as many covectors as it can be high."""
-    order = bound // max(n_functions, 1) + 2
+    order = bound // max(chain.n_functions, 1) + 2
     while True:
+        rng = numpy.random.default_rng(seed)
         echelon = Echelon(bound, prime)
-        for values in series(prime, numpy.random.default_rng(seed), bound, order):
+        point, covectors = _drawn(chain, prime, rng, bound)
+        controls = rng.integers(prime, size=(order, chain.n_functions))
+        for values in transported(chain, prime, point, covectors, controls):
             before = echelon.rank
             if echelon.add(values.T) in (before, bound):
                 return echelon.rank
         order *= 2
 
 
-def linear_network_series(widths: Sequence[int], bias: bool) -> Series:
-    r"""Return the series of a linear network, ``φ(W) = W_N ⋯ W_1``, by chains of products.
+def _drawn(
+    chain: Chain, prime: int, rng: numpy.random.Generator, n_covectors: int
+) -> tuple[Integers, Integers]:
+    """Return a random point and covectors."""
+    size = chain.n_parameters
+    return rng.integers(prime, size=size), rng.integers(prime, size=(n_covectors, size))
 
-    With biases, of ``φ = (W_N ⋯ W_1, Σ_p W_N ⋯ W_{p+1} b_p)``: the layers are the matrices
-    ``[[W_p, b_p], [0, 1]]`` with a constant last row.
-    """
-    shapes = [(after + bias, before + bias) for before, after in itertools.pairwise(widths)]
-    is_free = [numpy.ones(shape, dtype=numpy.int64) for shape in shapes]
-    constant = [numpy.zeros(shape, dtype=numpy.int64) for shape in shapes]
-    if bias:
-        for free, one in zip(is_free, constant, strict=True):
-            free[-1] = 0
-            one[-1, -1] = 1
-    depth, outputs = len(shapes), widths[-1]
 
-    def series(
-        prime: int, rng: numpy.random.Generator, n_covectors: int, order: int
-    ) -> Iterator[Integers]:
-        def empty(batch: int, rows: int, columns: int) -> Integers:
-            return numpy.zeros((order + 1, batch, rows, columns), dtype=numpy.int64)
-
-        def times(left: Integers, right: Integers, k: int) -> Integers:
-            """Return coefficient k of a product of series."""
-            return matmul(left[: k + 1], right[k::-1], prime).sum(0) % prime
-
-        # A d before a name: its derivative along the covector, one for each of the batch.
-        layers = [empty(1, *shape) for shape in shapes]
-        d_layers = [empty(n_covectors, *shape) for shape in shapes]
-        for p, shape in enumerate(shapes):
-            layers[p][0] = rng.integers(prime, size=shape) * is_free[p] + constant[p]
-            d_layers[p][0] = rng.integers(prime, size=(n_covectors, *shape)) * is_free[p]
-        left, right = shapes[-1][0], shapes[0][1]
-        forward = [empty(1, shape[1], right) for shape in shapes]
-        d_forward = [empty(n_covectors, shape[1], right) for shape in shapes]
-        forward[0][0] = numpy.eye(right, dtype=numpy.int64)
-        backward = [empty(1, shape[0], right) for shape in shapes]
-        d_backward = [empty(n_covectors, shape[0], right) for shape in shapes]
-        backward[-1][:, 0, :outputs] = rng.integers(prime, size=(order + 1, outputs, right))
-        last = depth - 1
-        for k in range(order):
-            for p in range(last):
-                forward[p + 1][k] = times(layers[p], forward[p], k)
-                d_forward[p + 1][k] = times(d_layers[p], forward[p], k)
-                d_forward[p + 1][k] += times(layers[p], d_forward[p], k)
-            d_product = times(d_layers[last], forward[last], k)
-            d_product += times(layers[last], d_forward[last], k)
-            yield d_product[:, :outputs].reshape(n_covectors, -1)
-            for p in range(last, 0, -1):
-                layer, d_layer = layers[p].swapaxes(-1, -2), d_layers[p].swapaxes(-1, -2)
-                backward[p - 1][k] = times(layer, backward[p], k)
-                d_backward[p - 1][k] = times(d_layer, backward[p], k)
-                d_backward[p - 1][k] += times(layer, d_backward[p], k)
-            inverse = pow(k + 1, -1, prime)
-            for p in range(depth):
-                before, d_before = forward[p].swapaxes(-1, -2), d_forward[p].swapaxes(-1, -2)
-                velocity = times(backward[p], before, k)
-                force = times(d_backward[p], before, k) + times(backward[p], d_before, k)
-                layers[p][k + 1] = velocity * inverse % prime * is_free[p]
-                d_layers[p][k + 1] = force * -inverse % prime * is_free[p]
-
-    return series
+def pairings(chain: Chain, prime: int, point: Integers, covectors: Integers) -> Integers:
+    """Return the products of covectors with the gradients, shape=[n_covectors, n_functions]."""
+    no_controls = numpy.zeros((1, chain.n_functions), dtype=numpy.int64)
+    return next(transported(chain, prime, point, covectors, no_controls))
