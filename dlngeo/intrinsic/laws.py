@@ -184,7 +184,12 @@ def _result(
 ) -> ConservationLaws:
     n_laws = n_parameters - dimension
     complete = n_known == n_laws
-    counts = f"the {n_known} known laws are all" if complete else f"{n_known} of {n_laws} are known"
+    if n_laws == 0:
+        counts = "there are no laws"
+    elif complete:
+        counts = f"complete: the known laws, {n_known} of them independent, are all"
+    else:
+        counts = f"not complete: {n_known} of {n_laws} laws are known"
     evidence = f"proved: {how}" if is_proved else "certified at random points modulo two primes"
     return ConservationLaws(
         n_parameters=n_parameters,

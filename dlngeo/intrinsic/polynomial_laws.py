@@ -189,4 +189,5 @@ def _law(
             terms[tuple(map(int, powers))] = sympy.Rational(
                 coefficient.numerator, coefficient.denominator
             )
-    return sympy.Poly(terms, *symbols, domain="QQ").clear_denoms(convert=False)[1]
+    law = sympy.Poly(terms, *symbols, domain="QQ").clear_denoms()[1]
+    return -law if law.LC() < 0 else law
