@@ -55,5 +55,5 @@ def _widths(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(
-            f"--widths must be positive integers with commas between, as in 2,2,5,2,4; got {text!r}."
+            f"--widths must be integers with commas between, as in 2,2,5,2,4; got {text!r}."
         ) from error

@@ -3,7 +3,8 @@ r"""When is a training dynamics intrinsic? Rank tests at a point.
 For a map ``φ`` and laws ``h``, ``z = φ(θ)`` moves by ``ż = -M(θ)∇f(z)``, ``M = ∂φ ∂φᵀ``:
 
 - **Frobenius**: the ``∇φ_i`` are involutive; then there are ``D - rank ∂φ`` laws, and with them
-- **recoverability**: ``ker ∂φ ∩ ker ∂h = {0}``, ``θ`` is locally a function of ``φ`` and ``h``; hence
+- **recoverability**: ``ker ∂φ ∩ ker ∂h = {0}``, ``θ`` is locally a function of ``φ`` and ``h``;
+  hence
 - **intrinsic metric**, whose necessary criterion is ``ker ∂φ ∩ ker ∂h ⊆ ker ∂M``: ``M`` is a
   function of ``φ`` on the set of equal ``h``.
 """
@@ -287,9 +288,7 @@ def _status(
             f"M changes by {change:.1e} along a common null direction of ∂φ and ∂h: the kernel "
             "criterion fails, M is no function of φ where h is constant"
         )
-    return text + (
-        "; the ∇φ_i are involutive." if involutive else "; the ∇φ_i are not involutive."
-    )
+    return text + ("; the ∇φ_i are involutive." if involutive else "; the ∇φ_i are not involutive.")
 
 
 def _scaled(matrix: numpy.ndarray) -> numpy.ndarray:
@@ -334,9 +333,7 @@ def _worst_bracket(
     rng, worst = numpy.random.default_rng(0), (None, 0.0)
     for _ in range(PROBES):
         u, v = rng.normal(size=(2, _size(phi, point)))
-        one, two = (
-            phi.pull_change(point, phi.pull(point, b), a) for a, b in ((u, v), (v, u))
-        )
+        one, two = (phi.pull_change(point, phi.pull(point, b), a) for a, b in ((u, v), (v, u)))
         rest = one - two
         rest = rest - span.T @ (span @ rest)
         length = numpy.linalg.norm(rest)

@@ -14,7 +14,8 @@ from dlngeo.intrinsic.network_laws import check_network, check_size
 
 Map = Any
 """A polynomial map: a function of an array of symbols, or SymPy expressions."""
-Variables = Sequence[Any] | int | None
+Variables = Any
+"""Their number, or a sequence of SymPy symbols; None for the symbols in the map, sorted by name."""
 
 
 def symbols_and_polynomials(
@@ -28,10 +29,15 @@ def symbols_and_polynomials(
         If an entry is no polynomial in the variables with rational coefficients.
     """
     if isinstance(variables, int):
-        if variables < 1:
-            raise ValueError(f"a map needs at least one variable, got {variables}.")
         variables = sympy.symbols(f"x:{variables}")
-    if callable(phi):
+    if variables is not None:
+        variables = tuple(variables)
+        is_symbol = [isinstance(variable, sympy.Symbol) for variable in variables]
+        if not variables or not all(is_symbol) or len(set(variables)) < len(variables):
+            raise ValueError(
+                f"variables must be a positive number or different SymPy symbols, got {variables}."
+            )
+    if callable(phi) and not isinstance(phi, sympy.Basic):
         if variables is None:
             raise ValueError("give the variables of a function, or their number.")
         try:
@@ -41,18 +47,18 @@ def symbols_and_polynomials(
                 "φ cannot be evaluated on symbols, so that it seems to be no polynomial: use sums "
                 f"and products only. ({error})"
             ) from error
-    entries = numpy.ravel(numpy.array(phi, dtype=object))
     try:
-        entries = [sympy.sympify(entry) for entry in entries]
+        entries = [sympy.sympify(e) for e in numpy.ravel(numpy.array(phi, dtype=object))]
     except sympy.SympifyError as error:
-        raise ValueError(f"φ must give SymPy expressions or numbers, got {error.expr!r}.") from error
+        raise ValueError(f"φ must give SymPy expressions, got {error.expr!r}.") from error
+    if not all(isinstance(entry, sympy.Expr) for entry in entries):
+        raise ValueError(f"φ must give SymPy expressions, got {entries}.")
     if variables is None:
         free = set().union(*(entry.free_symbols for entry in entries))
-        variables = sorted(free, key=lambda symbol: sympy.default_sort_key(symbol))
-    symbols = tuple(sympy.sympify(variable) for variable in variables)
-    if not symbols or len(set(symbols)) != len(symbols):
-        raise ValueError(f"φ needs variables, each named once, got {list(symbols)}.")
-    return symbols, [_polynomial(entry, symbols) for entry in entries]
+        variables = tuple(sorted(free, key=str))
+    if not entries or not variables:
+        raise ValueError("φ needs at least one entry and one variable.")
+    return variables, [_polynomial(entry, variables) for entry in entries]
 
 
 def _polynomial(entry: sympy.Expr, symbols: tuple[sympy.Symbol, ...]) -> sympy.Poly:
@@ -162,10 +168,11 @@ class PolynomialLaws:
 
     def magnitudes(self, parameters: Array) -> Array:
         """Return the sums of the absolute values of the terms of the laws, shape=[..., n]."""
-        return self._values(
-            namespace(parameters).abs(parameters),
-            [sympy.Poly({e: abs(c) for e, c in law.terms()}, *law.gens) for law in self.polynomials],
-        )
+        positive = [
+            sympy.Poly({powers: abs(c) for powers, c in law.terms()}, *law.gens)
+            for law in self.polynomials
+        ]
+        return self._values(namespace(parameters).abs(parameters), positive)
 
     def _values(self, parameters: Array, polynomials: Sequence[sympy.Poly]) -> Array:
         parameters = real_array(parameters, "the parameters")
@@ -218,7 +225,7 @@ def network_polynomials(
     terms = [[*row, []] for row in inputs]
     for p, (before, after) in enumerate(itertools.pairwise(widths), start=1):
         weight = named(f"w{p}", (after, before))
-        shift = named(f"b{p}", (after,)) if bias else []
+        shift = named(f"b{p}", (after,) if bias else (0,))
         terms = [
             [
                 [weight[i, j] * t for j in range(before) for t in terms[j][source] if t != 0]
