@@ -15,6 +15,8 @@ Integers = numpy.ndarray
 PRIMES = (268435399, 268435367, 268435361, 268435337, 268435331, 268435313)
 """The largest primes below ``2^28``: 127 products of residues add up without overflow."""
 TERMS = 127
+BLOCK = 64
+"""Number of rows that are eliminated one by one, before they meet the others in a product."""
 
 
 def matmul(left: Integers, right: Integers, prime: int) -> Integers:
@@ -53,20 +55,29 @@ class Echelon:
 
     def add(self, vectors: Integers) -> int:
         """Add the span of vectors, shape=[n, n_columns], and return the rank."""
-        prime = self.prime
-        block = vectors % prime
-        block = (block - matmul(block[:, self.pivots], self.rows, prime)) % prime
-        block = block[block.any(axis=1)]
-        while len(block) and self.rank < block.shape[1]:
-            lead, block = block[0], block[1:]
-            pivot = int(numpy.flatnonzero(lead)[0])
-            lead = lead * pow(int(lead[pivot]), -1, prime) % prime
-            self.rows = (self.rows - self.rows[:, pivot, None] * lead) % prime
-            self.rows = numpy.vstack([self.rows, lead])
-            self.pivots.append(pivot)
-            block = (block - block[:, pivot, None] * lead) % prime
-            block = block[block.any(axis=1)]
+        for start in range(0, len(vectors), BLOCK):
+            if self.rank == vectors.shape[1]:
+                break
+            self._add_block(vectors[start : start + BLOCK] % self.prime)
         return self.rank
+
+    def _add_block(self, block: Integers) -> None:
+        prime = self.prime
+        block = (block - matmul(block[:, self.pivots], self.rows, prime)) % prime
+        kept, pivots = [], []
+        for row in range(len(block)):
+            places = numpy.flatnonzero(block[row])
+            if places.size:
+                pivot = int(places[0])
+                lead = block[row] * pow(int(block[row, pivot]), -1, prime) % prime
+                block = (block - block[:, pivot, None] * lead) % prime
+                block[row] = lead
+                kept.append(row)
+                pivots.append(pivot)
+        new = block[kept]
+        old = (self.rows - matmul(self.rows[:, pivots], new, prime)) % prime
+        self.rows = numpy.vstack([old, new])
+        self.pivots += pivots
 
     def null_space(self) -> Integers:
         """Return a basis of the vectors that all rows annihilate, in echelon form.

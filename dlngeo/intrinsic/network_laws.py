@@ -155,7 +155,7 @@ class NetworkLaws:
             incoming, outgoing = layers[p], layers[p + 1][..., : self.widths[p + 1]]
             xp = namespace(incoming)
             if self.kind == "relu":
-                values.append(xp.sum(incoming**2, -1) + sign * xp.sum(outgoing**2, -2))
+                values.append(xp.sum(incoming**2, axis=-1) + sign * xp.sum(outgoing**2, axis=-2))
             else:
                 moment = transpose(outgoing) @ outgoing + sign * (incoming @ transpose(incoming))
                 rows, columns = numpy.triu_indices(width)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy
 import sympy
 
-from dlngeo.intrinsic.finite_field import PRIMES, Echelon, Integers, fraction_of
+from dlngeo.intrinsic.finite_field import BLOCK, PRIMES, Echelon, Integers, fraction_of
 from dlngeo.intrinsic.lie_algebra import Chain, jacobian_rank, pairings
 from dlngeo.intrinsic.polynomials import (
     Map,
@@ -150,14 +150,17 @@ def _conditions(
 ) -> Echelon:
     """Return the conditions on the coefficients of a law, modulo a prime.
 
-    They are complete as soon as a random point gives no new one.
+    They are complete as soon as random points give no new one.
     """
     echelon, before = Echelon(len(factors), prime), -1
+    n_points = -(-BLOCK // chain.n_functions)
     while echelon.rank > before:
         before = echelon.rank
-        point = rng.integers(prime, size=chain.n_parameters)
-        gradients = _monomial_gradients(factors, point, prime)
-        echelon.add(pairings(chain, prime, point, gradients).T)
+        rows = []
+        for point in rng.integers(prime, size=(n_points, chain.n_parameters)):
+            gradients = _monomial_gradients(factors, point, prime)
+            rows.append(pairings(chain, prime, point, gradients).T)
+        echelon.add(numpy.vstack(rows))
     return echelon
 
 

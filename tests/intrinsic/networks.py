@@ -8,9 +8,7 @@ import sympy
 from sympy.polys.matrices import DomainMatrix
 
 
-def forward(
-    theta: np.ndarray, widths: Sequence[int], bias: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def forward(theta: np.ndarray, widths: Sequence[int], bias: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the end-to-end matrix and bias of flat parameters ``W_1, b_1, W_2, ...``."""
     matrix, shift, start = np.eye(widths[0]), np.zeros(widths[0]), 0
     for before, after in pairwise(widths):

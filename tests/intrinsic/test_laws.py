@@ -132,9 +132,7 @@ def test_relu_paths_as_polynomials(widths, bias):
         if name[0] == "w":
             outgoing.setdefault((layer - 1, place[1]), []).append(symbol)
     hidden = [key for key in incoming if key[0] < len(widths) - 1]
-    known = [
-        sum(x**2 for x in incoming[key]) - sum(x**2 for x in outgoing[key]) for key in hidden
-    ]
+    known = [sum(x**2 for x in incoming[key]) - sum(x**2 for x in outgoing[key]) for key in hidden]
     general = conservation_laws_of(phi, variables, known=known)
     laws = conservation_laws(widths, "relu", bias)
     assert (general.n_known, general.n_laws) == (laws.n_known, laws.n_laws)
@@ -154,13 +152,17 @@ def test_rank_of_the_known_laws(kind, bias):
     for widths in [*networks, (4, 3, 3, 4), (1, 3, 3, 1), (2, 5, 2, 5, 2), (1, 1, 1, 1)]:
         laws = conservation_laws(widths, kind, bias)
         theta = np.random.default_rng(0).normal(size=laws.n_parameters)
+        if len(widths) == 2:
+            assert laws.known(theta).shape == (0,)
+            assert laws.known.names == ()
+            continue
         jacobian = autograd.jacobian(laws.known)(theta)
         assert jacobian.shape[0] == len(laws.known.names)
-        rank = np.linalg.matrix_rank(jacobian) if jacobian.size else 0
+        rank = np.linalg.matrix_rank(jacobian)
         assert rank == known_count(widths, kind, bias) == laws.n_known
 
 
-def flow(widths, bias, seed, *, start=None, end=1.0, event=None):
+def flow(widths, bias, seed, *, start=None, end=0.3, event=None):
     """Return an accurate gradient flow of a random quadratic loss of end-to-end matrix and bias."""
     rng = np.random.default_rng(seed)
     phi = linear_map(widths, bias)
@@ -182,7 +184,7 @@ def test_laws_hold_along_flows_and_others_do_not(widths, bias):
     assert values.shape[-1] == len(laws.known.names)
     scale = laws.known.magnitudes(path).max()
     assert abs(values - values[0]).max() < 1e-9 * scale
-    # No laws: of ReLU networks without their linear relations they are, so take one side only.
+    # One side of a law alone is no law.
     incoming = (path[:, : widths[0]] ** 2).sum(1)
     assert abs(incoming - incoming[0]).max() > 1e-3 * scale
     if bias:
@@ -227,9 +229,7 @@ def test_scalar_parts_move_on_one_curve():
             np.testing.assert_allclose(end, group[0], atol=1e-8)
     # Not so if the last layer has two outputs: its first row alone tells the losses apart.
     other = [part_of_flow((2, 1, 2, 2, 2), (1, 4), seed, 0.05) for seed in range(5)]
-    spread = max(
-        abs(end - rest).max() for sign, end in other for s, rest in other if s == sign
-    )
+    spread = max(abs(end - rest).max() for sign, end in other for s, rest in other if s == sign)
     assert spread > 1e-3
 
 
@@ -268,11 +268,11 @@ def test_one_polynomial_has_all_but_one_law():
     [
         (lambda t: [t[0], t[1]], 3, 2),  # commuting fields
         (lambda t: [t[0] + t[1] ** 2, t[2]], 3, 2),  # involutive, with one law
-        # The brackets of ∇(x), ∇(xy), ∇(xyz) and so on reach every direction one by one.
-        (lambda t: [t[0], t[0] * t[1]], 2, 2),
-        (lambda t: [t[0], t[0] * t[1] * t[2] * t[3]], 4, 4),
-        (lambda t: [t[0] + t[1] * t[2], t[2] + t[3] ** 2 * t[4], t[0] ** 5], 5, 5),
-        (lambda t: [2**40 * t[0] * t[1], t[1] * t[2] / 3**30], 3, None),
+        (lambda t: [t[0], t[0] * t[1] * t[2] * t[3]], 4, 2),
+        (lambda t: [t[0] + t[1] * t[2], t[2] + t[3] ** 2 * t[4], t[0] ** 5], 5, 4),
+        # Heisenberg's algebra one step further, where every bracket adds one direction.
+        (lambda t: [t[0], t[1] + t[0] * t[2] + t[0] ** 2 * t[3] + t[0] ** 3 * t[4]], 5, 5),
+        (lambda t: [2**40 * t[0] * t[1], t[1] * t[2] / 3**30], 3, 2),
     ],
 )
 def test_polynomials_against_naive_brackets(phi, n_variables, dimension):
@@ -280,7 +280,7 @@ def test_polynomials_against_naive_brackets(phi, n_variables, dimension):
     laws = conservation_laws_of(phi, n_variables)
     naive = naive_lie_dimension(polynomials)
     assert laws.lie_algebra_dimension == naive
-    assert dimension in (naive, None)
+    assert naive == dimension
     assert laws.n_laws == n_variables - naive
 
 
@@ -338,7 +338,7 @@ def test_parameters_in_every_form():
         np.testing.assert_allclose(values[:, place], moment[:, i, j], rtol=1e-12, atol=1e-13)
     with pytest.raises(ValueError, match="shapes"):
         laws(arrays[:4])
-    with pytest.raises(ValueError, match="41"):
+    with pytest.raises(ValueError, match="35"):
         laws(flat[:, :-1])
 
 
