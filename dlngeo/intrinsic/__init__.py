@@ -12,8 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "intrinsic_properties",
         ],
         "drift": ["check_conservation"],
+        "law_spaces": ["polynomial_laws"],
         "laws": ["conservation_laws", "conservation_laws_of"],
-        "polynomial_laws": ["polynomial_laws"],
         "polynomials": ["network_polynomials"],
     },
 )

@@ -1,5 +1,7 @@
 """Intrinsic properties: against dense matrices, and on networks whose properties are known."""
 
+from itertools import pairwise
+
 import autograd
 import autograd.numpy as anp
 import numpy as np
@@ -35,7 +37,7 @@ def flat(factors):
 
 
 def balanced_point(widths, rng):
-    shapes = [(b, a) for a, b in zip(widths, widths[1:], strict=False)]
+    shapes = [(b, a) for a, b in pairwise(widths)]
     return flat(balance(tuple(rng.normal(size=shape) for shape in shapes)))
 
 
@@ -90,7 +92,7 @@ def test_linear_networks_off_balance(widths):
     assert report.recoverable == (report.rank_joint == laws.n_parameters)
     if widths == (2, 1, 3, 2):
         return
-    assert not (report.recoverable or report.keeps_metric or report.involutive)
+    assert [report.recoverable, report.keeps_metric, report.involutive] == [False] * 3
     xi = report.direction
     np.testing.assert_allclose(np.linalg.norm(xi), 1)
     for function in (phi, laws.known):

@@ -1,6 +1,7 @@
 """Drift of laws along training: PyTorch, NumPy and autograd, by step size."""
 
 import copy
+from itertools import pairwise
 
 import autograd
 import numpy as np
@@ -19,7 +20,7 @@ def descend(widths, step, *, relu, bias, decay=0.0, as_modules=False):
     """Train a PyTorch network for one unit of time and return copies of its states."""
     torch.manual_seed(0)
     layers: list[torch.nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [torch.nn.Linear(before, after, bias=bias, dtype=torch.float64)]
         layers += [torch.nn.ReLU()] if relu else []
     model = torch.nn.Sequential(*(layers[:-1] if relu else layers))
@@ -92,9 +93,7 @@ def test_modules_and_state_dicts_are_the_same():
 @pytest.mark.parametrize("widths", [(3, 3, 3, 3), (2, 4, 3)], ids=str)
 def test_learning_flows(widths):
     rng = np.random.default_rng(0)
-    factors = tuple(
-        rng.normal(size=(after, before)) for before, after in zip(widths, widths[1:], strict=False)
-    )
+    factors = tuple(rng.normal(size=(after, before)) for before, after in pairwise(widths))
     start = np.stack(factors) if len(set(widths)) == 1 else factors
     target = rng.normal(size=(widths[-1], widths[0]))
     flow = learning_flow(Factorization(target), start, t_final=2.0, rtol=1e-11, atol=1e-12)

@@ -1,5 +1,7 @@
 """Counts of conservation laws: against naive brackets, incidence matrices, flows and Jacobians."""
 
+from itertools import pairwise
+
 import autograd
 import numpy as np
 import pytest
@@ -124,7 +126,8 @@ def test_relu_paths_as_polynomials(widths, bias):
     phi, variables = network_polynomials(widths, "relu", bias)
     exponents = [sympy.Poly(path, *variables).monoms()[0] for path in phi]
     assert sorted(exponents) == sorted(map(tuple, path_incidence(widths, bias).astype(int)))
-    incoming, outgoing = {}, {}
+    incoming: dict = {}
+    outgoing: dict = {}
     for symbol in variables:
         name, *place = str(symbol).split("_")
         layer = int(name[1:])
@@ -199,7 +202,7 @@ def test_laws_hold_along_flows_and_others_do_not(widths, bias):
 
 def part_of_flow(widths, part, seed, change):
     """Return the parameters of some layers at the time when their product has changed enough."""
-    sizes = np.cumsum([0] + [a * b for a, b in zip(widths, widths[1:], strict=False)])
+    sizes = np.cumsum([0] + [a * b for a, b in pairwise(widths)])
     inner = slice(sizes[part[0]], sizes[part[1]])
     inner_widths = widths[part[0] : part[1] + 1]
     start = np.random.default_rng(7).normal(size=size(widths))
@@ -208,7 +211,7 @@ def part_of_flow(widths, part, seed, change):
     def event(_, theta):
         return abs(forward(theta[inner], inner_widths, False)[0][0, 0] - first) - abs(change)
 
-    event.terminal = True
+    event.terminal = True  # type: ignore[attr-defined]
     path = flow(widths, False, seed, start=start, end=50.0, event=event)
     assert path.t_events[0].size
     end = path.y_events[0][0][inner]
