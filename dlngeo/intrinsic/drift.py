@@ -92,6 +92,11 @@ def check_conservation(
     if not is_single and not all(0 < step < numpy.inf for step in steps):
         raise ValueError(f"step sizes must be positive, got {steps}.")
     known = laws.known if isinstance(laws, ConservationLaws) else laws
+    if known is not None and not hasattr(known, "magnitudes"):
+        raise ValueError(
+            "laws must be what conservation_laws or conservation_laws_of returns, got "
+            f"{type(known).__name__}."
+        )
     drifts, scales = [], []
     for step in sorted(runs, key=float):
         parameters = _stacked(runs[step])

@@ -105,6 +105,26 @@ def test_linear_networks_off_balance(widths):
     np.testing.assert_allclose(autograd.jacobian(laws.known)(theta) @ report.bracket, 0, atol=1e-9)
 
 
+def test_the_direction_is_that_of_largest_change():
+    phi, laws = linear_map((2, 3, 2)), conservation_laws((2, 3, 2)).known
+    theta = np.random.default_rng(0).normal(size=12)
+    report = intrinsic_properties(phi, laws, theta)
+    both = np.vstack([autograd.jacobian(function)(theta) for function in (phi, laws)])
+    kernel = np.linalg.svd(both)[2][report.rank_joint :]
+    assert len(kernel) == 2
+
+    def change(xi):
+        derivative = intrinsic_metric_derivative(phi, theta, xi) @ np.eye(4)
+        return np.linalg.norm(derivative)
+
+    angles = np.linspace(0, np.pi, 200)
+    changes = [change(np.cos(a) * kernel[0] + np.sin(a) * kernel[1]) for a in angles]
+    np.testing.assert_allclose(change(report.direction), max(changes), rtol=1e-3)
+    assert min(changes) < 0.9 * max(changes)
+    scale = np.linalg.norm(dense_metric(phi, theta)) / np.linalg.norm(theta)
+    np.testing.assert_allclose(report.metric_change, change(report.direction) / scale)
+
+
 def report_size(phi, theta):
     return len(phi(theta))
 

@@ -158,6 +158,14 @@ def test_what_stays_has_no_drift():
     assert np.isnan(check.order)
 
 
+def test_drift_that_comes_back_counts():
+    there = [np.eye(2), np.eye(2)]
+    away = [2 * np.eye(2), np.eye(2)]
+    check = check_conservation([there, away, [w.copy() for w in there]])
+    np.testing.assert_array_equal(check.drift, [[3.0, 0.0, 3.0]])
+    np.testing.assert_array_equal(check.relative_drift, [[3 / 5, 0.0, 3 / 5]])
+
+
 def refusals():
     rng = np.random.default_rng(0)
     model = torch.nn.Linear(2, 2)
@@ -177,6 +185,7 @@ def refusals():
         "convolution": ([image, [2 * w for w in image]], {}, "Give the laws"),
         "keys": ({"weight": one, "bias": one}, {}, "step sizes"),
         "negative": ({-0.1: [one, one]}, {}, "positive"),
+        "laws": ([one, [2 * w for w in one]], {"laws": np.linalg.norm}, "conservation_laws"),
         "kind": ([one, [2 * w for w in one]], {"kind": "tanh"}, "linear, relu"),
         "size": (
             [one, [2 * w for w in one]],

@@ -273,6 +273,8 @@ def test_one_polynomial_has_all_but_one_law():
         (lambda t: [t[0] + t[1] ** 2, t[2]], 3, 2),  # involutive, with one law
         (lambda t: [t[0], t[0] * t[1] * t[2] * t[3]], 4, 2),
         (lambda t: [t[0] + t[1] * t[2], t[2] + t[3] ** 2 * t[4], t[0] ** 5], 5, 4),
+        # Its law 1/x_2 - 1/x_3 is no symmetry by linear maps, as those of networks are.
+        (lambda t: [t[0], t[0] * t[1] + t[2] ** 3 + t[3] ** 3], 4, 3),
         # Heisenberg's algebra one step further, where every bracket adds one direction.
         (lambda t: [t[0], t[1] + t[0] * t[2] + t[0] ** 2 * t[3] + t[0] ** 3 * t[4]], 5, 5),
         (lambda t: [2**40 * t[0] * t[1], t[1] * t[2] / 3**30], 3, 2),
