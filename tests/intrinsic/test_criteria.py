@@ -215,6 +215,13 @@ def test_frobenius_at_a_point():
     np.testing.assert_allclose(abs(contact.bracket @ normal / np.linalg.norm(normal)), 1)
 
 
+def test_units_of_the_laws_do_not_matter():
+    laws, theta = conservation_laws((2, 2, 2)).known, np.random.default_rng(0).normal(size=8)
+    for unit in (1e-12, 1e12):
+        report = intrinsic_properties(linear_map((2, 2, 2)), lambda t, u=unit: u * laws(t), theta)
+        assert (report.rank_laws, report.rank_joint) == (3, 7)
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_scales(scale):
     theta = scale * np.random.default_rng(0).normal(size=8)
