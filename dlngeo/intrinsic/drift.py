@@ -91,7 +91,7 @@ def check_conservation(
         ) from error
     if not is_single and not all(0 < step < numpy.inf for step in steps):
         raise ValueError(f"step sizes must be positive, got {steps}.")
-    known = laws.known if isinstance(laws, ConservationLaws) else laws
+    known: Any = laws.known if isinstance(laws, ConservationLaws) else laws
     if known is not None and not hasattr(known, "magnitudes"):
         raise ValueError(
             "laws must be what conservation_laws or conservation_laws_of returns, got "
