@@ -1,0 +1,19 @@
+"""Intrinsic dynamics of training: conservation laws, and when they close the equation of ``φ``."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "criteria": [
+            "SmoothMap",
+            "intrinsic_metric",
+            "intrinsic_metric_derivative",
+            "intrinsic_properties",
+        ],
+        "drift": ["check_conservation"],
+        "law_spaces": ["polynomial_laws"],
+        "laws": ["conservation_laws", "conservation_laws_of"],
+        "polynomials": ["network_polynomials"],
+    },
+)
