@@ -35,6 +35,8 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/geodesics.py
 	$(BIN)/python benchmarks/optimization.py
 	$(BIN)/python benchmarks/implicit_bias.py
+	$(BIN)/python benchmarks/langevin.py
+	$(BIN)/python benchmarks/conservation_laws.py
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info

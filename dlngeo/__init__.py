@@ -12,10 +12,11 @@ from dlngeo.version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["core", "manifolds", "solvers", "systems"],
+    submodules=["core", "intrinsic", "manifolds", "sampling", "solvers", "systems"],
     submod_attrs={
         "core.network": ["balance", "end_to_end", "factorize", "moment_map"],
         "core.thermodynamics": ["entropy", "free_energy"],
+        "intrinsic": ["check_conservation", "conservation_laws"],
         "manifolds": [
             "BalancedFactors",
             "BalancedManifold",
