@@ -4,11 +4,11 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["path_lifting"],
+    submodules=["path_lifting", "rescaling"],
     submod_attrs={
+        "recovery": ["intrinsic_kernel", "recover"],
         "relu_graph": ["network_of_graph"],
         "relu_module": ["network_of_module"],
         "relu_network": ["ReluNetwork"],
-        "rescaling": ["conserved_values", "recover", "rescale", "with_conserved_values"],
     },
 )

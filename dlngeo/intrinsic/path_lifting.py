@@ -19,7 +19,8 @@ Sources: [MPG25]; [MGP23]; THEORY 6.
 import numpy
 
 from dlngeo.core.arrays import Array, from_numpy, namespace, to_numpy, transpose
-from dlngeo.intrinsic.relu_network import ReluNetwork, joined
+from dlngeo.intrinsic.layered_graph import joined
+from dlngeo.intrinsic.relu_network import ReluNetwork
 
 MOST_ENTRIES = 100_000_000
 """Number of entries above which the Jacobian is not formed."""

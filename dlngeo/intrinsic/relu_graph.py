@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy
 
-from dlngeo.intrinsic.relu_network import ABSENT, Block, Layer, ReluNetwork
+from dlngeo.intrinsic.layered_graph import ABSENT, Block, Layer
+from dlngeo.intrinsic.relu_network import ReluNetwork
 
 ACTIVATIONS = ("relu", "identity")
 
