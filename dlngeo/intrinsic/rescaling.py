@@ -98,7 +98,9 @@ def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
     if bool((scales == 0).any()):
         raise ValueError("a neuron cannot be scaled by zero: give scales that are positive.")
     tails, heads = (end[: network.n_parameters] for end in network.ends)
-    of_neurons = joined([scales, from_numpy(numpy.ones(1), scales)])[..., network.scaling_labels]
+    # The last one is for what cannot be rescaled, of which the label is -1.
+    one = from_numpy(numpy.ones((*scales.shape[:-1], 1)), scales)
+    of_neurons = joined([scales, one])[..., network.scaling_labels]
     return parameters * of_neurons[..., heads] / of_neurons[..., tails]
 
 
@@ -107,13 +109,7 @@ def with_conserved_values(
 ) -> Array:
     r"""Return the point of the orbit of parameters at which the laws have given values.
 
-    It is ``θ ∘ e^{Cᵀx}`` at the minimum of the convex function
-
-    .. math:: Ψ(x) = \tfrac12 \sum_e θ_e^2 e^{2 (C^T x)_e} - \langle h, x \rangle, \quad
-              ∇Ψ(x) = h(θ ∘ e^{C^T x}) - h,
-
-    which exists for all ``h`` and is unique, if each hidden neuron is on a path of non-zero
-    weights. With ``h = 0`` it is the point of least norm.
+    With ``h = 0`` it is the point of least norm. It is `rescale` by `scales_to`.
 
     Parameters
     ----------
@@ -129,28 +125,60 @@ def with_conserved_values(
     Raises
     ------
     ValueError
+        As `scales_to`.
+
+    References
+    ----------
+    [MPG25] for the statement.
+    """
+    return rescale(network, parameters, scales_to(network, parameters, values))
+
+
+def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0.0) -> Array:
+    r"""Return the scales of the neurons after which the laws have given values.
+
+    They are ``d = e^x`` at the minimum of the convex function
+
+    .. math:: Ψ(x) = \tfrac12 \sum_e θ_e^2 e^{2 (C^T x)_e} - \langle h, x \rangle, \quad
+              ∇Ψ(x) = h(θ ∘ e^{C^T x}) - h,
+
+    which exists for all ``h`` and is unique, if each hidden neuron is on a path of non-zero
+    weights.
+
+    Parameters
+    ----------
+    network : ReluNetwork
+    parameters : array-like, shape=[..., D]
+    values : array-like, shape=[..., n_laws], or number
+        ``h``.
+
+    Returns
+    -------
+    scales : array-like, shape=[..., n_laws]
+
+    Raises
+    ------
+    ValueError
         If a shape does not fit, a neuron is on no path of non-zero weights, or the laws cannot be
         solved to round-off because a neuron nearly is.
 
     References
     ----------
-    [MPG25] for the statement; the algorithm is an own derivation (Newton's method in boxes).
+    Own derivation (Newton's method in boxes).
     """
-    parameters = network.check_parameters(parameters)
-    like, parameters = parameters, to_numpy(parameters)
-    n_laws = len(network.scaling_groups)
+    like = network.check_parameters(parameters)
+    point = to_numpy(like)
+    n_laws, size = len(network.scaling_groups), network.n_parameters
     if isinstance(values, (int, float)):
         values = numpy.full(n_laws, float(values))
     values = to_numpy(_checked_values(network, values, "the conserved values"))
-    lead = numpy.broadcast_shapes(parameters.shape[:-1], values.shape[:-1])
-    size = network.n_parameters
-    flat = numpy.broadcast_to(parameters, (*lead, size)).reshape(-1, size)
-    for point in flat:
-        check_alive(network, point)
+    lead = numpy.broadcast_shapes(point.shape[:-1], values.shape[:-1])
+    flat = numpy.broadcast_to(point, (*lead, size)).reshape(-1, size)
+    for one in flat:
+        check_alive(network, one)
     aims = numpy.broadcast_to(values, (*lead, n_laws)).reshape(len(flat), n_laws)
-    logarithms = _log_scales(network, flat**2, aims)
-    moved = flat * numpy.exp(logarithms @ network.incidence)
-    return from_numpy(moved.reshape(*lead, size), like)
+    scales = numpy.exp(_log_scales(network, flat**2, aims))
+    return from_numpy(scales.reshape(*lead, n_laws), like)
 
 
 def check_alive(network: ReluNetwork, parameters: numpy.ndarray) -> None:
