@@ -204,25 +204,28 @@ class LayeredGraph:
         return edges if self._order is None else edges[..., self._order]
 
     def dead(self, parameters: numpy.ndarray) -> numpy.ndarray:
-        """Return the numbers of the nodes that are on no path of non-zero weights.
+        """Tell of each node whether it is on no path of non-zero weights, shape=[..., n].
 
-        Inputs do not count.
+        Inputs are always alive.
 
         Parameters
         ----------
-        parameters : array, shape=[D]
+        parameters : array, shape=[..., D]
         """
         matrices = [1.0 * (m != 0) for m in self.matrices(self.edge_vector(parameters))]
-        reached = [numpy.ones(size) for size in self.sizes]
+        reached = [numpy.ones((*parameters.shape[:-1], 1, size)) for size in self.sizes]
         reaching = list(reached)
         for t in range(2, len(self.layers)):
-            arriving = [matrices[i] @ reached[self.blocks[i].source] for i in self._arriving[t]]
+            sources = [reached[self.blocks[i].source] for i in self._arriving[t]]
+            arriving = [
+                x @ transpose(matrices[i]) for i, x in zip(self._arriving[t], sources, strict=True)
+            ]
             reached[t] = numpy.minimum(sum(arriving, 0 * reached[t]), 1)
         for t in range(len(self.layers) - 2, 1, -1):
             leaving = [reaching[self.blocks[i].target] @ matrices[i] for i in self._leaving[t]]
             reaching[t] = numpy.minimum(sum(leaving, 0 * reaching[t]), 1)
-        is_live = numpy.concatenate(reached) * numpy.concatenate(reaching)
-        return numpy.flatnonzero(is_live == 0)
+        is_live = numpy.concatenate(reached, axis=-1) * numpy.concatenate(reaching, axis=-1)
+        return is_live[..., 0, :] == 0
 
     # Caches.
 
@@ -259,4 +262,4 @@ class LayeredGraph:
 def joined(arrays: Sequence[Array]) -> Array:
     """Concatenate arrays along their last axes."""
     xp = namespace(*arrays)
-    return (getattr(xp, "concat", None) or xp.concatenate)(arrays, -1)
+    return (getattr(xp, "concat", None) or xp.concatenate)(arrays, axis=-1)

@@ -8,7 +8,7 @@ those of an identity skip connection, have fixed weights.
 
 import functools
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import scipy.sparse
@@ -19,6 +19,28 @@ from dlngeo.intrinsic.layered_graph import ABSENT, PADDING, Block, Layer, Layere
 
 MOST_PATHS = 1_000_000
 """Number of paths above which they are not enumerated."""
+
+MOST_DENSE = 1_000_000
+"""Number of entries up to which a matrix is dense, of which the products start sooner."""
+
+
+class ScalingMatrices(NamedTuple):
+    """Incidence of the edges of parameters with scaling groups, dense or sparse.
+
+    Attributes
+    ----------
+    incidence : shape=[n_laws, D]
+        ``C``, 1 at the head of an edge and -1 at its tail.
+    heads, tails : shape=[D, n_laws]
+        The positive and the negative part of ``Cᵀ``.
+    laplacian : shape=[D, n_laws²]
+        From weights of edges to the entries of ``C diag(w) Cᵀ``.
+    """
+
+    incidence: Any
+    heads: Any
+    tails: Any
+    laplacian: Any
 
 
 class ReluNetwork(LayeredGraph):
@@ -39,7 +61,7 @@ class ReluNetwork(LayeredGraph):
     """
 
     def __post_init__(self) -> None:
-        dead = self.dead(numpy.ones(self.n_parameters))
+        dead = numpy.flatnonzero(self.dead(numpy.ones(self.n_parameters)))
         if dead.size:
             raise ValueError(
                 f"{self.named(dead)} on no path from an input or a bias to an output: remove it, "
@@ -189,32 +211,22 @@ class ReluNetwork(LayeredGraph):
         return tuple(map(tuple, groups))
 
     @functools.cached_property
-    def incidence(self) -> scipy.sparse.csr_array:
-        """1 at the head and -1 at the tail of each parameter's edge, shape=[n_laws, D]."""
-        tails, heads = (self.scaling_labels[end[: self.n_parameters]] for end in self.ends)
-        return self._by_edge([(heads, 1.0), (tails, -1.0)], heads != tails)
-
-    @functools.cached_property
-    def laplacian_map(self) -> scipy.sparse.csr_array:
-        """From weights of the edges to the entries of ``C diag(w) Cᵀ``, shape=[n_laws², D]."""
-        tails, heads = (self.scaling_labels[end[: self.n_parameters]] for end in self.ends)
-        n = len(self.scaling_groups)
+    def scaling_matrices(self) -> ScalingMatrices:
+        """Matrices by which rescalings act and laws are summed."""
+        n, size = len(self.scaling_groups), self.n_parameters
+        tails, heads = (self.scaling_labels[end[:size]] for end in self.ends)
+        # An edge within a group keeps its weight.
+        tails, heads = (numpy.where(heads == tails, -1, end) for end in (tails, heads))
         is_inner = (tails >= 0) & (heads >= 0)
         across = numpy.where(is_inner, heads * n + tails, -1)
         back = numpy.where(is_inner, tails * n + heads, -1)
-        diagonals = [(numpy.where(end >= 0, end * (n + 1), -1), 1.0) for end in (heads, tails)]
-        return self._by_edge([*diagonals, (across, -1.0), (back, -1.0)], heads != tails, n * n)
-
-    def _by_edge(
-        self, entries: Sequence[tuple], is_kept: numpy.ndarray, n_rows: int | None = None
-    ) -> scipy.sparse.csr_array:
-        """Return the sparse matrix with entries in the row given for each edge, none in row -1."""
-        rows = numpy.concatenate([row for row, _ in entries])
-        signs = numpy.repeat([sign for _, sign in entries], self.n_parameters)
-        edges = numpy.tile(numpy.arange(self.n_parameters), len(entries))
-        kept = (rows >= 0) & numpy.tile(is_kept, len(entries))
-        shape = len(self.scaling_groups) if n_rows is None else n_rows, self.n_parameters
-        return scipy.sparse.csr_array((signs[kept], (rows[kept], edges[kept])), shape)
+        squares = [numpy.where(end >= 0, end * (n + 1), -1) for end in (heads, tails)]
+        at_heads, at_tails = _indicator(heads, n), _indicator(tails, n)
+        laplacian = sum(_indicator(c, n * n) for c in squares)
+        laplacian = laplacian - _indicator(across, n * n) - _indicator(back, n * n)
+        matrices = ((at_heads - at_tails).T, at_heads, at_tails, laplacian)
+        is_small = size * n * n <= MOST_DENSE
+        return ScalingMatrices(*(m.toarray() if is_small else m.tocsr() for m in matrices))
 
     # Evaluation.
 
@@ -257,3 +269,10 @@ class ReluNetwork(LayeredGraph):
         """
         parameters, inputs = self.check_parameters(parameters), self.check_inputs(inputs)
         return self.forward(self.matrices(self.edge_vector(parameters)), inputs, relu=True)[-1]
+
+
+def _indicator(columns: numpy.ndarray, n_columns: int) -> scipy.sparse.coo_array:
+    """Return the matrix with a 1 in the column given for each row, none in column -1."""
+    rows = numpy.flatnonzero(columns >= 0)
+    ones = numpy.ones(len(rows))
+    return scipy.sparse.coo_array((ones, (rows, columns[rows])), (len(columns), n_columns))

@@ -174,8 +174,7 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
     values = to_numpy(_checked_values(network, values, "the conserved values"))
     lead = numpy.broadcast_shapes(point.shape[:-1], values.shape[:-1])
     flat = numpy.broadcast_to(point, (*lead, size)).reshape(-1, size)
-    for one in flat:
-        check_alive(network, one)
+    check_alive(network, flat)
     aims = numpy.broadcast_to(values, (*lead, n_laws)).reshape(len(flat), n_laws)
     scales = numpy.exp(_log_scales(network, flat**2, aims))
     return from_numpy(scales.reshape(*lead, n_laws), like)
@@ -183,8 +182,8 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
 
 def check_alive(network: ReluNetwork, parameters: numpy.ndarray) -> None:
     """Raise a ValueError if a neuron is on no path of non-zero weights."""
-    dead = network.dead(parameters)
-    hidden = dead[dead < network.offsets[-2]]
+    is_dead = network.dead(parameters).reshape(-1, network.offsets[-1]).any(axis=0)
+    hidden = numpy.flatnonzero(is_dead[: network.offsets[-2]])
     if hidden.size:
         raise ValueError(
             f"{network.named(hidden)} on no path of non-zero weights from an input or a bias to an "
@@ -211,8 +210,7 @@ def _log_scales(network: ReluNetwork, squares: numpy.ndarray, aims: numpy.ndarra
     factor, and the whole step contracts. The other candidate solves all laws one by one and
     goes half the way, which lessens ``Ψ`` because an edge joins two neurons at most.
     """
-    incidence = network.incidence
-    heads, tails = incidence.maximum(0).T, (-incidence).maximum(0).T
+    incidence, heads, tails, _ = network.scaling_matrices
     x = numpy.zeros_like(aims)
     if not aims.size:
         return x
@@ -236,6 +234,9 @@ def _log_scales(network: ReluNetwork, squares: numpy.ndarray, aims: numpy.ndarra
             if (is_exact.all(axis=-1) | (length[:, 0] < 1e-9)).all():
                 return x + numpy.where(is_short, newton, 0)
             boxed = x + newton * numpy.minimum(1, LONGEST_STEP / length)
+            if is_short.all():
+                x = boxed
+                continue
             root = numpy.hypot(aims, 2 * numpy.sqrt(entering) * numpy.sqrt(leaving))
             solved = numpy.where(
                 aims > 0, (aims + root) / (2 * entering), 2 * leaving / (root - aims)
@@ -252,7 +253,7 @@ def _log_scales(network: ReluNetwork, squares: numpy.ndarray, aims: numpy.ndarra
 def _laplacian(network: ReluNetwork, weights: numpy.ndarray) -> numpy.ndarray:
     """Return ``C diag(w) Cᵀ``, shape=[b, n_laws, n_laws]."""
     n = len(network.scaling_groups)
-    return (weights @ network.laplacian_map.T).reshape(-1, n, n)
+    return (weights @ network.scaling_matrices.laplacian).reshape(-1, n, n)
 
 
 def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array) -> Array:
@@ -285,9 +286,9 @@ def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array
         return from_numpy(vector, like)
     lead = numpy.broadcast_shapes(point.shape, vector.shape)
     point = numpy.broadcast_to(point, lead).reshape(-1, lead[-1])
-    for one in point:
-        check_alive(network, one)
+    check_alive(network, point)
     flat = numpy.broadcast_to(vector, lead).reshape(-1, lead[-1])
-    moment = (point * flat) @ network.incidence.T
+    incidence, heads, tails, _ = network.scaling_matrices
+    moment = (point * flat) @ heads - (point * flat) @ tails
     turn = numpy.linalg.solve(_laplacian(network, point**2), moment[..., None])[..., 0]
-    return from_numpy((flat - point * (turn @ network.incidence)).reshape(lead), like)
+    return from_numpy((flat - point * (turn @ incidence)).reshape(lead), like)
