@@ -42,20 +42,20 @@ class Block(NamedTuple):
     ----------
     source, target : int
         Numbers of the layers, ``source < target``.
-    index : array of int, shape=[n_target, n_source]
+    edges : array of int, shape=[n_target, n_source]
         Positions of the edges in the vector of edges, `ABSENT` where there is none.
     """
 
     source: int
     target: int
-    index: numpy.ndarray
+    edges: numpy.ndarray
 
     @property
     def start(self) -> int | None:
         """First of the positions if they are consecutive, so that they need no gathering."""
-        first = int(self.index.flat[0])
-        run = numpy.arange(first, first + self.index.size).reshape(self.index.shape)
-        return first if first >= 0 and numpy.array_equal(self.index, run) else None
+        first = int(self.edges.flat[0])
+        run = numpy.arange(first, first + self.edges.size).reshape(self.edges.shape)
+        return first if first >= 0 and numpy.array_equal(self.edges, run) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,8 @@ class LayeredGraph:
         """Neurons at tail and head of each edge, shape=[D + k] each."""
         tails, heads = numpy.zeros((2, self.n_parameters + len(self.fixed)), dtype=int)
         for block in self.blocks:
-            rows, columns = numpy.nonzero(block.index != ABSENT)
-            edges = block.index[rows, columns]
+            rows, columns = numpy.nonzero(block.edges != ABSENT)
+            edges = block.edges[rows, columns]
             tails[edges] = self.offsets[block.source] + columns
             heads[edges] = self.offsets[block.target] + rows
         return tails, heads
@@ -111,10 +111,10 @@ class LayeredGraph:
         matrices = []
         for block, start in zip(self.blocks, self._starts, strict=True):
             if start is None:
-                matrices.append(edges[..., block.index])
+                matrices.append(edges[..., block.edges])
                 continue
-            flat = edges[..., start : start + block.index.size]
-            matrices.append(flat.reshape(*edges.shape[:-1], *block.index.shape))
+            flat = edges[..., start : start + block.edges.size]
+            matrices.append(flat.reshape(*edges.shape[:-1], *block.edges.shape))
         return matrices
 
     def forward(
@@ -199,7 +199,7 @@ class LayeredGraph:
         flat = []
         for block in self.blocks:
             product = transpose(adjoints[block.target]) @ values[block.source]
-            flat.append(product.reshape(*product.shape[:-2], block.index.size))
+            flat.append(product.reshape(*product.shape[:-2], block.edges.size))
         edges = joined(flat)
         return edges if self._order is None else edges[..., self._order]
 
@@ -252,7 +252,7 @@ class LayeredGraph:
     @functools.cached_property
     def _order(self) -> numpy.ndarray | None:
         """Where the parameters stand in the joined blocks; None if it is in their order."""
-        joined = numpy.concatenate([block.index.ravel() for block in self.blocks])
+        joined = numpy.concatenate([block.edges.ravel() for block in self.blocks])
         places = numpy.flatnonzero((joined >= 0) & (joined < self.n_parameters))
         order = places[numpy.argsort(joined[places])]
         is_trivial = numpy.array_equal(order, numpy.arange(len(joined)))
@@ -261,5 +261,4 @@ class LayeredGraph:
 
 def joined(arrays: Sequence[Array]) -> Array:
     """Concatenate arrays along their last axes."""
-    xp = namespace(*arrays)
-    return (getattr(xp, "concat", None) or xp.concatenate)(arrays, axis=-1)
+    return namespace(*arrays).concatenate(arrays, axis=-1)

@@ -18,7 +18,7 @@ Sources: [MPG25]; [MGP23]; THEORY 6.
 
 import numpy
 
-from dlngeo.core.arrays import Array, from_numpy, namespace, to_numpy, transpose
+from dlngeo.core.arrays import Array, from_numpy, namespace, real_array, to_numpy, transpose
 from dlngeo.intrinsic.layered_graph import joined
 from dlngeo.intrinsic.relu_network import ReluNetwork
 
@@ -329,7 +329,7 @@ def tangent_kernel(
     for block in network.blocks:
         a, a_ = values[block.source], values_[block.source]
         c, c_ = adjoints[block.target], adjoints_[block.target]
-        is_trained = (block.index >= 0) & (block.index < network.n_parameters)
+        is_trained = (block.edges >= 0) & (block.edges < network.n_parameters)
         if is_trained.all():
             kernel = kernel + xp.einsum("...ioh,...jph,...ij->...iojp", c, c_, a @ transpose(a_))
         elif is_trained.any():
@@ -378,6 +378,12 @@ def output_gradient(
     """
     matrices = network.matrices(network.edge_vector(network.check_parameters(parameters)))
     values = network.forward(matrices, network.check_inputs(inputs), relu=True)
+    cotangents = real_array(cotangents, "the cotangents")
+    if tuple(cotangents.shape[-2:]) != tuple(values[-1].shape[-2:]):
+        raise ValueError(
+            f"the cotangents of these outputs must have shape [..., "
+            f"{values[-1].shape[-2]}, {network.n_outputs}], got {tuple(cotangents.shape)}."
+        )
     adjoints = network.backward(matrices, cotangents, network.open_gates(values))
     return network.by_edges(values, adjoints)
 

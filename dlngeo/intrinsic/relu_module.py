@@ -52,7 +52,7 @@ def network_of_module(module: torch.nn.Module) -> tuple[ReluNetwork, torch.Tenso
             f"torch.fx could not trace the module ({error}): its graph must not depend on values."
         ) from error
     traced.graph.eliminate_dead_code()
-    network = _Builder(traced).network()
+    network = _Builder(traced, module).network()
     vector = torch.nn.utils.parameters_to_vector(module.parameters())
     return network, vector.detach().clone()
 
@@ -60,14 +60,14 @@ def network_of_module(module: torch.nn.Module) -> tuple[ReluNetwork, torch.Tenso
 class _Builder:
     """Layers and blocks, one node of the traced graph after the other."""
 
-    def __init__(self, traced: torch.fx.GraphModule):
+    def __init__(self, traced: torch.fx.GraphModule, module: torch.nn.Module):
         self.traced = traced
         self.layers = [Layer(("1",), False)]
         self.blocks: list[Block] = []
         self.fixed: list[float] = []
         self.starts: dict[str, int] = {}
         size = 0
-        for name, parameter in traced.named_parameters():
+        for name, parameter in module.named_parameters():
             self.starts[name] = size
             size += parameter.numel()
         self.size = size

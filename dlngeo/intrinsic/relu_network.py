@@ -8,6 +8,7 @@ those of an identity skip connection, have fixed weights.
 
 import functools
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy
@@ -43,6 +44,7 @@ class ScalingMatrices(NamedTuple):
     laplacian: Any
 
 
+@dataclass(frozen=True, eq=False)
 class ReluNetwork(LayeredGraph):
     r"""Structure of a ReLU network: what feeds what. The parameters are a vector apart.
 
@@ -119,7 +121,7 @@ class ReluNetwork(LayeredGraph):
         counts: list[Any] = [numpy.ones(len(layer.names), dtype=object) for layer in self.layers]
         for t in range(2, len(self.layers)):
             arriving = [self.blocks[i] for i in self._arriving[t]]
-            counts[t] = sum((b.index != ABSENT).astype(object) @ counts[b.source] for b in arriving)
+            counts[t] = sum((b.edges != ABSENT).astype(object) @ counts[b.source] for b in arriving)
         return int(counts[-1].sum())
 
     @functools.cached_property
@@ -168,7 +170,7 @@ class ReluNetwork(LayeredGraph):
             named.append(tuple(self.neuron_names[neuron] for neuron in neurons))
         return named
 
-    def named(self, neurons: Sequence[int]) -> str:
+    def named(self, neurons: numpy.ndarray) -> str:
         """Return a few names and the verb, for a message."""
         shown = ", ".join(str(self.neuron_names[neuron]) for neuron in neurons[:3])
         if len(neurons) > 3:

@@ -182,8 +182,8 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
 
 def check_alive(network: ReluNetwork, parameters: numpy.ndarray) -> None:
     """Raise a ValueError if a neuron is on no path of non-zero weights."""
-    is_dead = network.dead(parameters).reshape(-1, network.offsets[-1]).any(axis=0)
-    hidden = numpy.flatnonzero(is_dead[: network.offsets[-2]])
+    is_dead = network.dead(parameters)[..., : network.offsets[-2]]
+    hidden = numpy.unique(numpy.nonzero(is_dead)[-1])
     if hidden.size:
         raise ValueError(
             f"{network.named(hidden)} on no path of non-zero weights from an input or a bias to an "
