@@ -86,9 +86,7 @@ class _Builder:
         )
 
     def _read(self, node: torch.fx.Node) -> None:
-        what: Any = node.target
-        if node.op == "call_module":
-            what = self.traced.get_submodule(str(node.target))
+        what: Any = self._module_at(node) or node.target
         sources = [self.places.get(arg) for arg in node.args if isinstance(arg, torch.fx.Node)]
         if node.op == "placeholder" and len(self.layers) == 1:
             self._add_inputs(node)
@@ -114,11 +112,16 @@ class _Builder:
         return tuple(f"neuron {k + 1} of {owner}" for k in range(size))
 
     def _add_inputs(self, node: torch.fx.Node) -> None:
-        linear = [m for m in self.traced.modules() if type(m) is torch.nn.Linear]
+        # The first layer that is reached acts on the inputs, or on sums of them.
+        modules = [self._module_at(other) for other in self.traced.graph.nodes]
+        linear = [module for module in modules if type(module) is torch.nn.Linear]
         if not linear:
             raise ValueError("a network needs at least one Linear layer.")
         self.places[node] = 1
         self.layers.append(Layer(self._names(node, linear[0].in_features), False))
+
+    def _module_at(self, node: torch.fx.Node) -> Any:
+        return self.traced.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def _add_linear(self, node: torch.fx.Node, linear: torch.nn.Linear) -> None:
         source = self.places[node.args[0]]  # type: ignore[index]
@@ -155,7 +158,11 @@ class _Builder:
         before: Any = node.args[0]
         place = self.places[before]
         layer = self.layers[place]
-        if place == 1 or (not layer.relu and len(before.users) > 1):
+        is_shared = len(before.users) > 1
+        while isinstance(self._module_at(before), PASSING):
+            before = before.args[0]
+            is_shared |= len(before.users) > 1
+        if place == 1 or (is_shared and not layer.relu):
             self._add_layer(node, [place], True)
         else:
             self.layers[place] = layer._replace(relu=True)

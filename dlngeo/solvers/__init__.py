@@ -11,6 +11,7 @@ from dlngeo.solvers.losses import (
     SparseMatrixCompletion,
 )
 from dlngeo.solvers.optimization import Minimum, minimize
+from dlngeo.solvers.relu_flow import ReluFlow, relu_flow
 
 __all__ = [
     "BalancingFlow",
@@ -21,8 +22,10 @@ __all__ = [
     "MatrixCompletion",
     "MatrixSensing",
     "Minimum",
+    "ReluFlow",
     "SparseMatrixCompletion",
     "balancing_flow",
     "learning_flow",
     "minimize",
+    "relu_flow",
 ]
