@@ -325,13 +325,14 @@ def tangent_kernel(
     sides = [_derivatives(network, parameters, x) for x in (inputs, others) if x is not None]
     (values, adjoints), (values_, adjoints_) = sides[0], sides[-1]
     xp = namespace(parameters)
-    kernel = 0
+    kernel: Array = 0
     for block in network.blocks:
         a, a_ = values[block.source], values_[block.source]
         c, c_ = adjoints[block.target], adjoints_[block.target]
         is_trained = (block.edges >= 0) & (block.edges < network.n_parameters)
         if is_trained.all():
-            kernel = kernel + xp.einsum("...ioh,...jph,...ij->...iojp", c, c_, a @ transpose(a_))
+            at_tails = (a @ transpose(a_))[..., :, None, :, None]
+            kernel = kernel + at_tails * xp.einsum("...ioh,...jph->...iojp", c, c_)
         elif is_trained.any():
             mask = from_numpy(1.0 * is_trained, parameters)
             at_heads = xp.einsum("ht,...it,...jt->...ijh", mask, a, a_)
