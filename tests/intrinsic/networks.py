@@ -1,6 +1,6 @@
 """ReLU networks to test on, and their paths by brute force."""
 
-import networkx
+import networkx  # type: ignore[import-untyped]
 import numpy
 
 from dlngeo.intrinsic import ReluNetwork, network_of_graph

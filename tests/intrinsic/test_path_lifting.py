@@ -1,6 +1,7 @@
 """Path-lifting and its products against enumeration, NetworkX and automatic differentiation."""
 
 import functools
+from typing import Any
 
 import autograd
 import jax
@@ -119,7 +120,7 @@ def test_batches(name):
     network = network_called(name)
     theta, other = normal(2, 3, 4, network.n_parameters)
     inputs = normal(3, 1, 5, network.n_inputs)
-    calls = {
+    calls: dict[Any, tuple] = {
         path_lifting.lift: (theta,),
         path_lifting.jacobian: (theta,),
         path_lifting.inner_product: (theta, other),
@@ -143,22 +144,23 @@ def test_libraries(name, library):
     network = network_called(name)
     arrays = normal(3, network.n_parameters), normal(5, network.n_inputs)
     with jax.enable_x64(True):
-        convert = {"torch": torch.asarray, "jax": jax.numpy.asarray}[library]
+        convert: Any = torch.asarray if library == "torch" else jax.numpy.asarray
         (theta, other, vector), inputs = map(convert, arrays)
         (theta_, other_, vector_), inputs_ = arrays
-        for function, ours, numpys in [
+        cases: list[tuple[Any, tuple, tuple]] = [
             (path_lifting.lift, (theta,), (theta_,)),
             (path_lifting.path_norm, (theta,), (theta_,)),
             (path_lifting.pullback, (theta, other), (theta_, other_)),
             (path_lifting.jacobian_product, (theta, vector, other), (theta_, vector_, other_)),
             (path_lifting.path_features, (theta, inputs), (theta_, inputs_)),
             (path_lifting.tangent_kernel, (theta, inputs), (theta_, inputs_)),
-        ]:
+        ]
+        for function, ours, numpys in cases:
             call = functools.partial(function, network)
             result = (jax.jit(call) if library == "jax" else call)(*ours)
             assert isinstance(result, type(theta))
             close(to_numpy(result), function(network, *numpys), atol=1e-13)
-        slope = {"torch": torch.func.grad, "jax": jax.grad}[library]
+        slope: Any = torch.func.grad if library == "torch" else jax.grad
         slope = slope(functools.partial(path_lifting.inner_product, network))
         gradient = (jax.jit(slope) if library == "jax" else slope)(theta, other)
         close(to_numpy(gradient), path_lifting.pullback(network, theta_, other_), atol=1e-13)

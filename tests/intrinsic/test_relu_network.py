@@ -1,6 +1,6 @@
 """Networks from widths, graphs and PyTorch modules, and what they refuse."""
 
-import networkx
+import networkx  # type: ignore[import-untyped]
 import numpy
 import pytest
 import torch

@@ -1,5 +1,7 @@
 """Gradient flow of ReLU networks: training upstairs against the intrinsic flow downstairs."""
 
+from typing import Any
+
 import autograd.numpy
 import numpy
 import pytest
@@ -31,9 +33,9 @@ def initial(network, seed, scale):
     return scale * numpy.random.default_rng(seed).normal(size=network.n_parameters)
 
 
-TIGHT = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-14, "n_saved": 10}
+TIGHT: dict[str, Any] = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-14, "n_saved": 10}
 
-CASES = {
+CASES: dict[str, tuple] = {
     # widths, data, seed, size of the weights, t_final, changes of activations and of signs
     "signs change": ((10, 3, 2), diabetes(6), 1, 0.5, 0.5, 0, 6),
     "activations change": ((10, 3, 2), diabetes(6), 4, 0.5, 0.5, 2, 6),
@@ -49,7 +51,7 @@ def test_downstairs_is_training_upstairs(name, space):
     widths, (inputs, targets), seed, scale, t_final, n_active, n_signs = CASES[name]
     network = ReluNetwork.from_widths(widths)
     tight = n_active == 0
-    options = TIGHT if tight else {**TIGHT, "rtol": 1e-9, "atol": 1e-11}
+    options: dict[str, Any] = TIGHT if tight else {**TIGHT, "rtol": 1e-9, "atol": 1e-11}
     options = {**options, "t_final": t_final}
     theta, loss = initial(network, seed, scale), Factorization(targets)
     up = relu_flow(loss, network, theta, inputs, **options)
@@ -144,7 +146,7 @@ def test_kernel_of_other_laws_is_another_flow():
     network = ReluNetwork.from_widths(widths)
     theta, loss = initial(network, seed, scale), Factorization(targets)
     scales = numpy.array([1.5, 1.0, 0.7])
-    options = {"t_final": 0.1, "n_saved": 2}
+    options: dict[str, Any] = {"t_final": 0.1, "n_saved": 2}
     one = relu_flow(loss, network, theta, inputs, **options)
     other = relu_flow(loss, network, rescaling.rescale(network, theta, scales), inputs, **options)
     close(other.loss[0], one.loss[0])
