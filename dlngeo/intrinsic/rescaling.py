@@ -227,7 +227,12 @@ def _log_scales(network: ReluNetwork, squares: numpy.ndarray, aims: numpy.ndarra
             w = weights(x)
             entering, leaving = w @ heads, w @ tails
             gradient = entering - leaving - aims
-            newton = -numpy.linalg.solve(2 * _laplacian(network, w), gradient[..., None])[..., 0]
+            try:
+                newton = -numpy.linalg.solve(2 * _laplacian(network, w), gradient[..., None])[
+                    ..., 0
+                ]
+            except numpy.linalg.LinAlgError:  # weights of a neuron have underflowed
+                break
             length = abs(newton @ incidence).max(axis=-1, keepdims=True)
             is_short = length <= LONGEST_STEP
             is_exact = abs(gradient) <= 8 * epsilon * (entering + leaving + abs(aims))

@@ -170,6 +170,10 @@ BAD_CALLS = {
         lambda: rescaling.scales_to(SMALL, numpy.append(0 * ONES[:-2], ONES[-2:])),
         "neuron 1 of layer 1, neuron 2 of layer 1, neuron 3 of layer 1 are on no path",
     ),
+    "underflow": (
+        lambda: rescaling.scales_to(SMALL, 1e-170 * ONES, 1.0),
+        "not be solved .* Remove",
+    ),
     "projection": (
         lambda: rescaling.horizontal_projection(SMALL, dead_network(), ONES),
         "neuron 2 of layer 1 is",
