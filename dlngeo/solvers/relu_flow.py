@@ -272,7 +272,9 @@ def _on_paths(training: _Training, start: Array) -> Flow:
             points.append(recover(network, state, conserved, points[-1]))
         return numpy.stack(points[1:])
 
+    # What the flow needs must be there at the start: later an error ends it.
     check_alive(network, start)
+    jacobian(network, start)
     return lift(network, start), velocity, parameters
 
 

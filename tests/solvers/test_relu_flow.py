@@ -207,6 +207,17 @@ BAD_CALLS = {
     "inputs": (lambda: run(inputs=numpy.ones((4, 3))), "one sample in each row"),
     "targets": (lambda: run(loss=Factorization(X[:, :1])), "gradient of the outputs|shape"),
     "loss": (lambda: run(loss=lambda y: numpy.nan, gradient=lambda y: y), "must be finite"),
+    "large Jacobian": (
+        lambda: relu_flow(
+            Factorization(numpy.ones((1, 20))),
+            ReluNetwork.from_widths((20, 20, 20, 20)),
+            numpy.ones(1260),
+            numpy.ones((1, 20)),
+            t_final=1.0,
+            space="paths",
+        ),
+        "too large to form",
+    ),
     "many paths": (
         lambda: relu_flow(
             Factorization(numpy.ones((1, 10))),
