@@ -37,6 +37,7 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/implicit_bias.py
 	$(BIN)/python benchmarks/langevin.py
 	$(BIN)/python benchmarks/conservation_laws.py
+	$(BIN)/python benchmarks/path_lifting.py
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info

@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "core.network": ["balance", "end_to_end", "factorize", "moment_map"],
         "core.thermodynamics": ["entropy", "free_energy"],
-        "intrinsic": ["check_conservation", "conservation_laws"],
+        "intrinsic": ["ReluNetwork", "check_conservation", "conservation_laws"],
         "manifolds": [
             "BalancedFactors",
             "BalancedManifold",
@@ -27,6 +27,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "OrbitAction",
             "from_geomstats",
         ],
-        "solvers": ["balancing_flow", "langevin", "learning_flow", "minimize"],
+        "solvers": ["balancing_flow", "langevin", "learning_flow", "minimize", "relu_flow"],
     },
 )

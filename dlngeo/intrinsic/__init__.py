@@ -4,6 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
+    submodules=["path_lifting", "rescaling"],
     submod_attrs={
         "criteria": [
             "SmoothMap",
@@ -15,5 +16,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "law_spaces": ["polynomial_laws"],
         "laws": ["conservation_laws", "conservation_laws_of"],
         "polynomials": ["network_polynomials"],
+        "recovery": ["intrinsic_kernel", "recover"],
+        "relu_graph": ["network_of_graph"],
+        "relu_module": ["network_of_module"],
+        "relu_network": ["ReluNetwork"],
     },
 )

@@ -12,6 +12,7 @@ from dlngeo.solvers.losses import (
     SparseMatrixCompletion,
 )
 from dlngeo.solvers.optimization import Minimum, minimize
+from dlngeo.solvers.relu_flow import ReluFlow, relu_flow
 
 __all__ = [
     "BalancingFlow",
@@ -23,9 +24,11 @@ __all__ = [
     "MatrixCompletion",
     "MatrixSensing",
     "Minimum",
+    "ReluFlow",
     "SparseMatrixCompletion",
     "balancing_flow",
     "langevin",
     "learning_flow",
     "minimize",
+    "relu_flow",
 ]
