@@ -102,9 +102,13 @@ def spectral_entropy(singular_values: Array, widths: Sequence[int]) -> Array:
     ----------
     [MY25] Thm 1; THEORY 4 for general widths and rank.
     """
-    depth, rank = len(widths) - 1, singular_values.shape[-1]
-    xp = namespace(singular_values)
-    lam = singular_values ** (1 / depth)
+    return spectral_entropy_of_roots(singular_values ** (1 / (len(widths) - 1)), widths)
+
+
+def spectral_entropy_of_roots(lam: Array, widths: Sequence[int]) -> Array:
+    """Return `spectral_entropy` as a function of ``λ = σ^{1/N}``, shape=[..., r]."""
+    depth, rank = len(widths) - 1, lam.shape[-1]
+    xp = namespace(lam)
     constant = sum(
         log_stiefel_volume(width, rank) + (width * rank - rank * (rank + 1) / 2) * math.log(2) / 2
         for width in widths[1:-1]

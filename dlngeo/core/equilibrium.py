@@ -1,0 +1,451 @@
+r"""The equilibrium of the Langevin equation for spectral energies, by quadrature.
+
+For an energy of the singular values alone the Gibbs measure ``e^{-βL}`` of the balanced manifold is
+a law of the ``r`` values ``λ = σ^{1/N}``; frames are uniform and independent of them. An integral
+in ``r`` dimensions then gives what samplers are measured by.
+
+References
+----------
+[MY25]; [Men24]; THEORY 4.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy
+
+from dlngeo.core.cubature import Boxes, Cubature, Function, integrate, rule, support
+from dlngeo.core.factors import check_widths
+from dlngeo.core.thermodynamics import log_stiefel_volume, spectral_entropy_of_roots
+
+Energy = Callable[[numpy.ndarray], Any]
+
+_TOLERANCE = 1e-10
+_MOST_RANK = 4
+_LARGEST = math.log(1e100)
+"""Up to here an energy is followed before it is said not to confine: ``σ = 10^100``."""
+_SMALLEST = -690.0
+"""``log λ`` is taken no smaller, to stay within the floating-point numbers."""
+
+
+def log_spectral_volume(
+    roots: numpy.ndarray,
+    widths: Sequence[int],
+    kappa: float = 1.0,
+    *,
+    entropic: bool = True,
+) -> numpy.ndarray:
+    r"""Return the logarithm of the density of volume over the values ``λ``.
+
+    .. math:: \frac{N^{r/2}}{2^r} \mathrm{vol}_1 St(d_0, r)\, \mathrm{vol}_1 St(d_N, r)
+              \prod_{k<l} (λ_k^2 - λ_l^2) \prod_k λ_k^{d_0 + d_N - 2r} \, e^{S(λ)/κ}
+
+    on ``λ_1 > ... > λ_r > 0``. At ``κ = 1`` it is the volume of the balanced manifold over ``dλ``:
+    the two frames and the sign of every pair of singular vectors, the volume of ``g^N`` on the
+    singular values, and that of the orbit, ``e^S``. Without the last, that of the observables.
+
+    Parameters
+    ----------
+    roots : array, shape=[..., r]
+        ``λ``, in falling order.
+    widths : sequence of int
+        Widths ``(d_0, ..., d_N)``.
+    kappa : float
+        Temperature of the horizontal noise over that of the vertical.
+    entropic : bool
+        Whether orbits count with their volume.
+
+    Returns
+    -------
+    log_volume : array, shape=[...]
+
+    References
+    ----------
+    [MY25]; [Men24]; THEORY 4.
+    """
+    widths, rank = check_widths(widths, roots.shape[-1])
+    logs = numpy.log(roots)
+    repulsion = _log_repulsion(logs[..., :-1] - logs[..., 1:])
+    return _log_volume(logs, widths, kappa, entropic) + repulsion
+
+
+def _log_volume(
+    logs: numpy.ndarray, widths: tuple[int, ...], kappa: float, entropic: bool
+) -> numpy.ndarray:
+    """Return `log_spectral_volume` at ``log λ``, without the factors ``1 - (λ_l/λ_k)²``."""
+    depth, rank = len(widths) - 1, logs.shape[-1]
+    ends = log_stiefel_volume(widths[0], rank) + log_stiefel_volume(widths[-1], rank)
+    constant = ends + rank * (math.log(depth) / 2 - math.log(2))
+    powers = widths[0] + widths[-1] - 2 * rank + 2 * numpy.arange(rank)[::-1]
+    total = constant + logs @ powers
+    if entropic:
+        total = total + spectral_entropy_of_roots(numpy.exp(logs), widths) / kappa
+    return total
+
+
+def _log_repulsion(gaps: numpy.ndarray) -> numpy.ndarray:
+    """Return ``Σ_{k<l} log(1 - (λ_l/λ_k)²)`` of the gaps between neighbours of ``log λ``."""
+    total = numpy.zeros(gaps.shape[:-1])
+    with numpy.errstate(divide="ignore"):  # zero where values meet
+        for k, l in itertools.combinations_with_replacement(range(gaps.shape[-1]), 2):
+            total += numpy.log(-numpy.expm1(-2 * gaps[..., k : l + 1].sum(axis=-1)))
+    return total
+
+
+class Equilibrium:
+    r"""The law of singular values in equilibrium, for a spectral energy.
+
+    Over ``λ = σ^{1/N}``, ``λ_1 > ... > λ_r > 0``, with the ``S`` of `spectral_entropy`,
+
+    .. math:: p(λ) ∝ \prod_{k<l} (λ_k^2 - λ_l^2) \prod_k λ_k^{d_0 + d_N - 2r}
+              \; e^{-(β/κ)(E - S/β)},
+
+    which at ``κ = 1`` is ``ρ(λ) e^{-βE}`` with
+    ``ρ = Π_{k<l} √((λ_k²-λ_l²)(λ_k^{2N}-λ_l^{2N})) · Π_k λ_k^{Σ_p (d_p - r)}``.
+
+    Parameters
+    ----------
+    energy : callable
+        ``E``, from singular values in falling order, shape=[p, r], to shape=[p]; infinity bars a
+        region. Smooth in ``σ``.
+    widths : sequence of int
+        Widths ``(d_0, ..., d_N)``.
+    rank : int, optional
+        ``r ≤ 4``, full by default.
+    beta : float
+        Inverse temperature ``β``, of the vertical noise.
+    kappa : float
+        Temperature of the horizontal noise over that of the vertical, ``κ > 0``.
+    entropic : bool
+        Whether the entropy acts; without, ``S = 0`` in the law: a Gibbs measure of the observables.
+
+    Attributes
+    ----------
+    log_partition : float
+        ``log Z``, ``Z = ∫ e^{-(β/κ) F_β} dvol_g``, ``F_β = E - S/β``. At ``κ = 1`` it is
+        ``∫_M e^{-βL} dvol_M``, over the balanced manifold with the volume of parameter space.
+        Absolute: no constant is left out.
+    error : float
+        Estimate of the relative error of ``Z``, from two orders. Means have about the same.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit, the energy is NaN or has another shape, or ``Z`` is infinite or
+        zero.
+
+    Notes
+    -----
+    The integral runs over ``log λ_1`` and the gaps of ``log λ``, where wells of all sizes are found
+    by branch and bound (`dlngeo.core.cubature`). With kinks and walls the error is larger, and
+    `error` says so.
+
+    References
+    ----------
+    [MY25]; [Men24]; THEORY 4.
+    """
+
+    def __init__(
+        self,
+        energy: Energy,
+        widths: Sequence[int],
+        rank: int | None = None,
+        *,
+        beta: float,
+        kappa: float = 1.0,
+        entropic: bool = True,
+    ):
+        self.energy = energy
+        self.widths, self.rank = check_widths(widths, rank)
+        self.beta, self.kappa, self.entropic = float(beta), float(kappa), entropic
+        if self.rank > _MOST_RANK:
+            raise ValueError(
+                f"the quadrature is over at most {_MOST_RANK} singular values, got rank "
+                f"{self.rank}: sample the law (dlngeo.sampling)."
+            )
+        for name, value in (("beta", self.beta), ("kappa", self.kappa)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {value}.")
+        self.depth = len(self.widths) - 1
+        self._cubatures: dict[int, Cubature] = {}
+        self._ceiling = _LARGEST / self.depth
+        self._ceiling = self._confined()
+        self.log_partition = self._cubature(0).log_integral
+        self.error = self._cubature(0).error
+
+    # --- the integral ---
+
+    def log_density(self, roots: numpy.ndarray) -> numpy.ndarray:
+        """Return the logarithm of the density ``p(λ)``, normalised on ``λ_1 > ... > λ_r > 0``.
+
+        Parameters
+        ----------
+        roots : array, shape=[..., r]
+            ``λ``, in falling order.
+
+        Returns
+        -------
+        log_density : array, shape=[...]
+        """
+        volume = log_spectral_volume(roots, self.widths, self.kappa, entropic=self.entropic)
+        energies = self._energies(roots**self.depth)
+        return volume - self.beta / self.kappa * energies - self.log_partition
+
+    def _energies(self, sigma: numpy.ndarray) -> numpy.ndarray:
+        points = sigma.reshape(-1, self.rank)
+        with numpy.errstate(all="ignore"):  # far out an energy may overflow, and bars the region
+            values = numpy.asarray(self.energy(points), dtype=float)
+        if values.shape != points.shape[:1]:
+            raise ValueError(
+                "expected an energy from singular values of shape [p, r] to shape [p], got "
+                f"{values.shape} from {points.shape}."
+            )
+        is_bad = numpy.isnan(values) | (values == -math.inf)
+        if is_bad.any():
+            where = ", ".join(f"{value:.3g}" for value in points[is_bad.argmax()])
+            raise ValueError(
+                f"the energy is NaN or -inf at the singular values ({where}): it must be a number, "
+                "or +inf where it bars a region."
+            )
+        return values.reshape(sigma.shape[:-1])
+
+    def _bound(self, pivot: int) -> Function:
+        """Return the logarithm of the density over ``y = (log λ_pivot, gaps of log λ)``.
+
+        Without the factors ``1 - (λ_l/λ_k)²``, which are zero at an edge.
+        """
+        ceiling = self._ceiling
+
+        def function(points: numpy.ndarray) -> numpy.ndarray:
+            logs = self._logs(points, pivot)
+            # Beyond the ceiling there is no mass; a slope takes its place.
+            excess = numpy.maximum(logs[..., 0] - ceiling, 0)
+            logs = numpy.maximum(logs - excess[..., None], _SMALLEST)
+            volume = _log_volume(logs, self.widths, self.kappa, self.entropic)
+            energies = self._energies(numpy.exp(self.depth * logs))
+            jacobian = logs.sum(axis=-1) - 10 * excess
+            return volume + jacobian - self.beta / self.kappa * energies
+
+        return function
+
+    def _integrated(self, pivot: int, boxes: Boxes, peak: float) -> Cubature:
+        bound = self._bound(pivot)
+
+        def function(points: numpy.ndarray) -> numpy.ndarray:
+            return bound(points) + _log_repulsion(points[..., 1:])
+
+        return integrate(function, boxes, peak, _TOLERANCE)
+
+    @staticmethod
+    def _logs(points: numpy.ndarray, pivot: int) -> numpy.ndarray:
+        """Return ``log λ`` of ``(log λ_pivot, gaps)``."""
+        falls = numpy.concatenate([0 * points[..., :1], points[..., 1:].cumsum(axis=-1)], axis=-1)
+        return points[..., :1] + falls[..., pivot : pivot + 1] - falls
+
+    def _confined(self) -> float:
+        """Find the support, and return a bound of ``log λ_1`` on it."""
+        # Energies have their scales between σ = 1e-10 and 1e10, or the box is doubled. Below, the
+        # density falls like a power of λ of at least one in log λ.
+        scale = 10 * math.log(10) / self.depth
+        lower, upper, most_gap = -scale - 60, scale, 2 * scale + 60
+        while True:
+            low = numpy.array([lower] + [0.0] * (self.rank - 1))
+            high = numpy.array([upper] + [most_gap] * (self.rank - 1))
+            boxes, peak = support(self._bound(0), low, high)
+            if peak == -math.inf:
+                raise ValueError(
+                    "the energy is +inf on all singular values between 1e-10 and 1e10: no law."
+                )
+            ends = boxes.lower + boxes.width
+            # Rounding of halved widths.
+            near = 1e-9
+            grows = (ends[:, 0] > upper - near).any()
+            falls = (boxes.lower[:, 0] < lower + near).any()
+            falls |= (ends[:, 1:] > most_gap - near).any()
+            if not grows and not falls:
+                break
+            if grows and upper >= self._ceiling:
+                raise ValueError(
+                    "the energy does not confine the singular values: e^{-βE} is not integrable at "
+                    "infinity, or its mass is beyond 1e100. Add weight decay, or raise beta."
+                )
+            if falls and most_gap > 2 * (2 * scale + 60):
+                raise ValueError(
+                    "the energy falls without bound towards zero singular values, faster than the "
+                    "volume: e^{-βE} is not integrable there. Bound it below, or lower beta."
+                )
+            if grows:
+                upper = min(upper + max(scale, 5.0), self._ceiling)
+            if falls:
+                lower, most_gap = 2 * lower, 2 * most_gap
+        self._cubatures[0] = self._integrated(0, boxes, peak)
+        self._lowest = lower
+        self._most_gap = most_gap
+        return upper
+
+    def _cubature(self, pivot: int) -> Cubature:
+        """Return the rule in ``log λ_pivot`` and gaps."""
+        if pivot not in self._cubatures:
+            low = numpy.array([self._lowest - self._most_gap] + [0.0] * (self.rank - 1))
+            high = numpy.array([self._ceiling] + [self._most_gap] * (self.rank - 1))
+            found = support(self._bound(pivot), low, high)
+            self._cubatures[pivot] = self._integrated(pivot, *found)
+        return self._cubatures[pivot]
+
+    # --- means ---
+
+    def mean(self, function: Callable[[numpy.ndarray], numpy.ndarray]) -> Any:
+        """Return the mean of a function of the singular values.
+
+        Parameters
+        ----------
+        function : callable
+            From singular values in falling order, shape=[p, r], to shape=[p, ...]. Smooth; for
+            indicators see `cdf`.
+
+        Returns
+        -------
+        mean : float, or array, shape=[...]
+        """
+        return self._cubature(0).mean(lambda points: function(self._sigma(points)))
+
+    def _sigma(self, points: numpy.ndarray) -> numpy.ndarray:
+        return numpy.exp(self.depth * numpy.maximum(self._logs(points, 0), _SMALLEST))
+
+    def variance(self, function: Callable[[numpy.ndarray], numpy.ndarray]) -> Any:
+        """Return the variance of a function of the singular values; see `mean`."""
+        centre = self.mean(function)
+        return self.mean(lambda sigma: (function(sigma) - centre) ** 2)
+
+    # --- thermodynamics ---
+
+    @cached_property
+    def mean_energy(self) -> float:
+        r"""``⟨E⟩ = -κ d log Z/dβ``."""
+        return float(self.mean(self._energies))
+
+    @cached_property
+    def heat_capacity(self) -> float:
+        r"""``C = d⟨E⟩/d(1/β) = β² Var E / κ``."""
+        return self.beta**2 / self.kappa * float(self.variance(self._energies))
+
+    @property
+    def free_energy(self) -> float:
+        r"""``-(κ/β) log Z``, which for ``κ → 0`` is the minimum of ``F_β``."""
+        return -self.kappa / self.beta * self.log_partition
+
+    @cached_property
+    def mean_orbit_entropy(self) -> float:
+        """``⟨S⟩``, the mean of the logarithm of the volume of orbits; zero unless ``entropic``."""
+        if not self.entropic:
+            return 0.0
+        widths = self.widths
+        return float(
+            self._cubature(0).mean(
+                lambda points: spectral_entropy_of_roots(
+                    numpy.exp(numpy.maximum(self._logs(points, 0), _SMALLEST)), widths
+                )
+            )
+        )
+
+    @property
+    def entropy(self) -> float:
+        r"""The Gibbs entropy of the networks, ``-∫_M p log p``, with ``p`` uniform on orbits.
+
+        ``log Z + (β⟨E⟩ - ⟨S⟩)/κ + ⟨S⟩``: that of the law of ``X`` against ``dvol_g``, and ``⟨S⟩``
+        for the choice in an orbit. At ``κ = 1`` it is ``log Z + β⟨E⟩``. Unless ``entropic``, that
+        of ``X`` alone. It depends on the unit of length, and may be negative.
+        """
+        orbits = self.mean_orbit_entropy
+        exponent = self.beta * self.mean_energy - orbits
+        return self.log_partition + exponent / self.kappa + orbits
+
+    # --- marginal laws ---
+
+    def marginal(self, index: int = 0) -> "Marginal":
+        """Return the law of one singular value.
+
+        Parameters
+        ----------
+        index : int
+            0 for the largest, -1 for the smallest.
+
+        Returns
+        -------
+        marginal : Marginal
+        """
+        if not -self.rank <= index < self.rank:
+            raise ValueError(f"expected the index of one of {self.rank} values, got {index}.")
+        pivot = index % self.rank
+        cubature = self._cubature(pivot)
+        order = len(cubature.fractions)
+        lower, width = cubature.boxes.lower[:, 0], cubature.boxes.width[:, 0]
+        sums = cubature.masses.reshape(len(lower), order, -1).sum(axis=-1)
+        _, weights = rule(order)
+        densities = sums / (weights * width[:, None])
+        # Boxes are few that differ along this side.
+        ends, where = numpy.unique(
+            numpy.stack([lower, lower + width], axis=1).round(13), axis=0, return_inverse=True
+        )
+        total = numpy.zeros((len(ends), order))
+        numpy.add.at(total, where.reshape(-1), densities)
+        legendre = numpy.polynomial.legendre.legvander(2 * cubature.fractions - 1, order - 1)
+        return Marginal(self.depth, ends[:, 0], ends[:, 1], numpy.linalg.solve(legendre, total.T).T)
+
+
+class Marginal(NamedTuple):
+    """The law of one singular value: a density of ``log λ``, on intervals that may overlap.
+
+    Attributes
+    ----------
+    depth : int
+    lower, upper : array, shape=[m]
+        Ends of intervals of ``log λ``.
+    coefficients : array, shape=[m, n]
+        Of Legendre's polynomials on each of them; the density is the sum.
+    """
+
+    depth: int
+    lower: numpy.ndarray
+    upper: numpy.ndarray
+    coefficients: numpy.ndarray
+
+    def _at(self, value: Any, integrated: bool) -> numpy.ndarray:
+        value = numpy.asarray(value, dtype=float)
+        with numpy.errstate(divide="ignore"):
+            log = numpy.log(value).reshape(-1) / self.depth
+        total = numpy.zeros(log.shape)
+        for lower, upper, series in zip(self.lower, self.upper, self.coefficients, strict=True):
+            place = (2 * log - lower - upper) / (upper - lower)
+            if integrated:
+                series = numpy.polynomial.legendre.legint(series, lbnd=-1)
+                inside = numpy.clip(place, -1, 1)
+                total += (upper - lower) / 2 * numpy.polynomial.legendre.legval(inside, series)
+            else:
+                inside = (place >= -1) & (place < 1)
+                total[inside] += numpy.polynomial.legendre.legval(place[inside], series)
+        return total.reshape(value.shape)
+
+    def cdf(self, sigma: Any) -> numpy.ndarray:
+        """Return the probability of a smaller singular value, shape=[...]."""
+        return self._at(sigma, True)
+
+    def pdf(self, sigma: Any) -> numpy.ndarray:
+        """Return the density of the singular value, shape=[...]."""
+        return self._at(sigma, False) / (self.depth * numpy.asarray(sigma, dtype=float))
+
+    def quantile(self, probability: Any) -> numpy.ndarray:
+        """Return the singular values below which there is a probability, shape=[...]."""
+        probability = numpy.asarray(probability, dtype=float)
+        if not ((probability > 0) & (probability < 1)).all():
+            raise ValueError("expected probabilities between 0 and 1.")
+        low = numpy.full(probability.shape, self.lower.min())
+        high = numpy.full(probability.shape, self.upper.max())
+        for _ in range(60):
+            middle = (low + high) / 2
+            is_below = self.cdf(numpy.exp(self.depth * middle)) < probability
+            low, high = numpy.where(is_below, middle, low), numpy.where(is_below, high, middle)
+        return numpy.exp(self.depth * (low + high) / 2)
