@@ -11,13 +11,11 @@ import numpy
 
 Function = Callable[[numpy.ndarray], numpy.ndarray]
 
-DEPTH_OF_SUPPORT = 50.0
-"""What lies further below the peak of ``ℓ`` is left out."""
-
 _SAMPLES = numpy.array([0.0, 0.35, 0.7, 1.0])
-_ORDERS = {1: (16, 13), 2: (12, 10), 3: (9, 7), 4: (7, 6)}
-_SPREAD = {1: 6.0, 2: 5.0, 3: 4.0, 4: 4.0}
-_DEPTH_RESOLVED = {1: 50.0, 2: 40.0, 3: 25.0, 4: 22.0}
+_ORDERS = {1: (16, 13), 2: (12, 10), 3: (10, 8), 4: (8, 6)}
+_SPREAD = {1: 6.0, 2: 8.0, 3: 10.0, 4: 10.0}
+# What lies further below the peak is left out. Few dimensions show barriers between wells too.
+_DEPTH = {1: 50.0, 2: 45.0, 3: 32.0, 4: 28.0}
 _MOST_BOXES = 60_000
 _MOST_POINTS = 2**18
 _NARROWEST = 1e-12
@@ -102,7 +100,7 @@ def _variation(
 
 
 def support(function: Function, lower: numpy.ndarray, upper: numpy.ndarray) -> tuple[Boxes, float]:
-    r"""Return boxes that cover where ``ℓ`` is less than 50 below its peak, and the peak.
+    r"""Return boxes that cover where ``ℓ`` is not far below its peak, and the peak.
 
     Branch and bound: a box is dropped if the largest value in it and the spread of values do not
     reach that level together, and cut as long as ``ℓ`` varies too much along a side.
@@ -138,22 +136,24 @@ def support(function: Function, lower: numpy.ndarray, upper: numpy.ndarray) -> t
         grid = _sampled(function, boxes, _SAMPLES).reshape(-1, *[len(_SAMPLES)] * rank)
         top, reach, spreads = _variation(grid, 2 * spread)
         peak = max(peak, top.max())
-        floor = peak - DEPTH_OF_SUPPORT
+        floor = peak - _DEPTH[rank]
         # The steepest sides first: others may turn out flat.
-        is_rough = (spreads > numpy.maximum(spread, spreads.max(axis=1) / 4)[:, None])
-        is_rough &= (boxes.width > _NARROWEST) & (reach > peak - _DEPTH_RESOLVED[rank])[:, None]
+        is_rough = spreads > numpy.maximum(spread, spreads.max(axis=1) / 4)[:, None]
+        is_rough &= boxes.width > _NARROWEST
         is_live = reach >= floor
         is_leaf = is_live & ~is_rough.any(axis=1)
-        leaves.append((boxes[is_leaf], top[is_leaf]))
+        volumes = numpy.log(boxes.width).sum(axis=1)
+        leaves.append((boxes[is_leaf], (top + volumes)[is_leaf], (reach + volumes)[is_leaf]))
         is_cut = is_live & ~is_leaf
         boxes = boxes[is_cut].halved(is_rough[is_cut])
-        if len(boxes.lower) > _MOST_BOXES * 2 ** rank:
+        if len(boxes.lower) > _MOST_BOXES * 2**rank:
             raise ValueError(
                 "the energy is too rough to integrate: expected a smooth function of the singular "
                 "values, whose wells are not many. Smooth it, or take a smaller rank."
             )
-    tops = numpy.concatenate([top for _, top in leaves])
-    return joined([part for part, _ in leaves])[tops >= peak - DEPTH_OF_SUPPORT], peak
+    masses, bounds = (numpy.concatenate([leaf[i] for leaf in leaves]) for i in (1, 2))
+    has_mass = bounds >= numpy.logaddexp.reduce(masses) - _DEPTH[rank]
+    return joined([leaf[0] for leaf in leaves])[has_mass], peak
 
 
 class Cubature(NamedTuple):
@@ -227,21 +227,32 @@ def integrate(function: Function, boxes: Boxes, peak: float, rtol: float) -> Cub
     (fractions, weights), (fewer, fewer_weights) = rule(order), rule(lower_order)
     tensor, fewer_tensor = _tensor(weights, rank), _tensor(fewer_weights, rank)
 
+    highest = numpy.polynomial.legendre.legvander(2 * fractions - 1, order - 1)[:, -2:]
+
     def evaluated(new: Boxes) -> tuple[Boxes, numpy.ndarray, numpy.ndarray]:
         volume = new.width.prod(axis=1)[:, None]
         masses = numpy.exp(_sampled(function, new, fractions) - peak) * tensor * volume
         others = numpy.exp(_sampled(function, new, fewer) - peak) * fewer_tensor * volume
         return new, masses, abs(masses.sum(axis=1) - others.sum(axis=1))
 
+    def rough_axes(masses: numpy.ndarray) -> numpy.ndarray:
+        """Return the axes along which the series of Legendre's polynomials falls slowest."""
+        grid = masses.reshape(-1, *[order] * rank)
+        tails = [
+            abs(numpy.tensordot(grid, highest, axes=(axis, 0))).sum(axis=tuple(range(1, rank + 1)))
+            for axis in range(1, rank + 1)
+        ]
+        return numpy.stack(tails, axis=1) >= numpy.max(tails, axis=0)[:, None] / 4
+
     boxes, masses, errors = evaluated(boxes)
     while True:
         total = masses.sum()
         is_bad = errors > rtol * total / len(errors)
-        n_after = len(errors) + is_bad.sum() * 2**rank
+        axes = rough_axes(masses[is_bad])
+        n_after = len(errors) + (2 ** axes.sum(axis=1)).sum()
         if errors.sum() <= rtol * total or n_after > _MOST_BOXES:
             break
-        cut = boxes[is_bad].halved(numpy.ones((is_bad.sum(), rank), dtype=bool))
-        new = evaluated(cut)
+        new = evaluated(boxes[is_bad].halved(axes))
         boxes = joined([boxes[~is_bad], new[0]])
         masses = numpy.concatenate([masses[~is_bad], new[1]])
         errors = numpy.concatenate([errors[~is_bad], new[2]])

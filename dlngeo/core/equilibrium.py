@@ -19,14 +19,15 @@ import numpy
 
 from dlngeo.core.cubature import Boxes, Cubature, Function, integrate, rule, support
 from dlngeo.core.factors import check_widths
-from dlngeo.core.thermodynamics import log_stiefel_volume, spectral_entropy_of_roots
+from dlngeo.core.thermodynamics import log_stiefel_volume, spectral_entropy_of_logs
 
 Energy = Callable[[numpy.ndarray], Any]
 
-_TOLERANCE = 1e-10
+_TOLERANCE = {1: 1e-12, 2: 1e-10, 3: 1e-8, 4: 1e-7}
 _MOST_RANK = 4
 _LARGEST = math.log(1e100)
 """Up to here an energy is followed before it is said not to confine: ``σ = 10^100``."""
+_NEAR = 1e-9
 _SMALLEST = -690.0
 """``log λ`` is taken no smaller, to stay within the floating-point numbers."""
 
@@ -68,7 +69,7 @@ def log_spectral_volume(
     """
     widths, rank = check_widths(widths, roots.shape[-1])
     logs = numpy.log(roots)
-    repulsion = _log_repulsion(logs[..., :-1] - logs[..., 1:])
+    repulsion = _log_repulsion(logs[..., :-1] - logs[..., 1:], range(rank - 1))
     return _log_volume(logs, widths, kappa, entropic) + repulsion
 
 
@@ -82,17 +83,53 @@ def _log_volume(
     powers = widths[0] + widths[-1] - 2 * rank + 2 * numpy.arange(rank)[::-1]
     total = constant + logs @ powers
     if entropic:
-        total = total + spectral_entropy_of_roots(numpy.exp(logs), widths) / kappa
+        total = total + spectral_entropy_of_logs(logs, widths) / kappa
     return total
 
 
-def _log_repulsion(gaps: numpy.ndarray) -> numpy.ndarray:
-    """Return ``Σ_{k<l} log(1 - (λ_l/λ_k)²)`` of the gaps between neighbours of ``log λ``."""
+def _log_repulsion(gaps: numpy.ndarray, first: range) -> numpy.ndarray:
+    """Return ``Σ log(1 - (λ_l/λ_k)²)`` over ``k`` in a range and ``l > k``.
+
+    The gaps are between neighbours of ``log λ``, shape=[..., r - 1].
+    """
     total = numpy.zeros(gaps.shape[:-1])
     with numpy.errstate(divide="ignore"):  # zero where values meet
-        for k, l in itertools.combinations_with_replacement(range(gaps.shape[-1]), 2):
-            total += numpy.log(-numpy.expm1(-2 * gaps[..., k : l + 1].sum(axis=-1)))
+        for k in first:
+            distances = gaps[..., k:].cumsum(axis=-1)
+            total += numpy.log(-numpy.expm1(-2 * distances)).sum(axis=-1)
     return total
+
+
+class Coordinates(NamedTuple):
+    """Coordinates ``y`` of ``λ``, in which one of the values is the first.
+
+    ``y_0 = log λ_i``. Smaller values follow by gaps, ``λ_{k+1} = λ_k e^{-y}``, ``y > 0``, larger ones
+    by differences, ``λ_k = λ_{k+1} + e^y``: so the wells lie along the axes.
+
+    Attributes
+    ----------
+    index : int
+        ``i``.
+    """
+
+    index: int
+
+    def logs(self, points: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
+        """Return ``log λ``, its gaps, and the logarithm of ``|dλ/dy|``."""
+        index, rest = self.index, points[..., 1:]
+        logs, gaps = [points[..., 0]], []
+        for k in range(index - 1, -1, -1):
+            gaps.insert(0, numpy.logaddexp(rest[..., k] - logs[0], 0))
+            logs.insert(0, logs[0] + gaps[0])
+        for k in range(index, rest.shape[-1]):
+            gaps.append(rest[..., k])
+            logs.append(logs[-1] - gaps[-1])
+        change = sum(logs[index:]) + rest[..., :index].sum(axis=-1)
+        return (
+            numpy.stack(logs, axis=-1),
+            numpy.stack(gaps, axis=-1) if gaps else rest,
+            change,
+        )
 
 
 class Equilibrium:
@@ -172,7 +209,6 @@ class Equilibrium:
         self.depth = len(self.widths) - 1
         self._cubatures: dict[int, Cubature] = {}
         self._ceiling = _LARGEST / self.depth
-        self._ceiling = self._confined()
         self.log_partition = self._cubature(0).log_integral
         self.error = self._cubature(0).error
 
@@ -212,88 +248,70 @@ class Equilibrium:
             )
         return values.reshape(sigma.shape[:-1])
 
-    def _bound(self, pivot: int) -> Function:
-        """Return the logarithm of the density over ``y = (log λ_pivot, gaps of log λ)``.
+    def _log_weight(self, points: numpy.ndarray, at: Coordinates, first: range) -> numpy.ndarray:
+        """Return the logarithm of the density over ``y``, with some of the factors of repulsion."""
+        logs, gaps, change = at.logs(points)
+        # Beyond the ceiling there is no mass; a slope takes its place.
+        excess = numpy.maximum(logs[..., 0] - self._ceiling, 0)
+        logs = numpy.maximum(logs - excess[..., None], _SMALLEST)
+        volume = _log_volume(logs, self.widths, self.kappa, self.entropic)
+        energies = self._energies(numpy.exp(self.depth * logs))
+        total = volume + change - self.beta / self.kappa * energies - 10 * excess
+        return total + _log_repulsion(gaps, first)
 
-        Without the factors ``1 - (λ_l/λ_k)²``, which are zero at an edge.
+    def _cubature(self, index: int) -> Cubature:
+        """Return the rule in the coordinates that begin with ``log λ_index``."""
+        if index not in self._cubatures:
+            at = Coordinates(index)
+            # Of the law of another value than the largest, six digits are enough.
+            rtol = _TOLERANCE[self.rank] if index == 0 else 1e-6
+            self._cubatures[index] = integrate(
+                lambda points: self._log_weight(points, at, range(self.rank - 1)),
+                *self._support(at),
+                rtol,
+            )
+        return self._cubatures[index]
+
+    def _support(self, at: Coordinates) -> tuple[Boxes, float]:
+        """Return boxes that hold all mass but e^-50, and the peak of the bound of `support`.
+
+        Energies have their scales between ``σ = 10^-10`` and ``10^10``, or the box grows. Below,
+        the density over ``log λ`` falls like a power of ``λ`` of at least one.
         """
-        ceiling = self._ceiling
-
-        def function(points: numpy.ndarray) -> numpy.ndarray:
-            logs = self._logs(points, pivot)
-            # Beyond the ceiling there is no mass; a slope takes its place.
-            excess = numpy.maximum(logs[..., 0] - ceiling, 0)
-            logs = numpy.maximum(logs - excess[..., None], _SMALLEST)
-            volume = _log_volume(logs, self.widths, self.kappa, self.entropic)
-            energies = self._energies(numpy.exp(self.depth * logs))
-            jacobian = logs.sum(axis=-1) - 10 * excess
-            return volume + jacobian - self.beta / self.kappa * energies
-
-        return function
-
-    def _integrated(self, pivot: int, boxes: Boxes, peak: float) -> Cubature:
-        bound = self._bound(pivot)
-
-        def function(points: numpy.ndarray) -> numpy.ndarray:
-            return bound(points) + _log_repulsion(points[..., 1:])
-
-        return integrate(function, boxes, peak, _TOLERANCE)
-
-    @staticmethod
-    def _logs(points: numpy.ndarray, pivot: int) -> numpy.ndarray:
-        """Return ``log λ`` of ``(log λ_pivot, gaps)``."""
-        falls = numpy.concatenate([0 * points[..., :1], points[..., 1:].cumsum(axis=-1)], axis=-1)
-        return points[..., :1] + falls[..., pivot : pivot + 1] - falls
-
-    def _confined(self) -> float:
-        """Find the support, and return a bound of ``log λ_1`` on it."""
-        # Energies have their scales between σ = 1e-10 and 1e10, or the box is doubled. Below, the
-        # density falls like a power of λ of at least one in log λ.
         scale = 10 * math.log(10) / self.depth
-        lower, upper, most_gap = -scale - 60, scale, 2 * scale + 60
+        margin, upper = scale + 60, min(scale, self._ceiling)
+        n_gaps = self.rank - 1 - at.index
         while True:
-            low = numpy.array([lower] + [0.0] * (self.rank - 1))
-            high = numpy.array([upper] + [most_gap] * (self.rank - 1))
-            boxes, peak = support(self._bound(0), low, high)
+            lower = numpy.array([-margin] * (at.index + 1) + [0.0] * n_gaps)
+            ends = numpy.array([upper] * (at.index + 1) + [scale + margin] * n_gaps)
+            boxes, peak = support(
+                lambda points: self._log_weight(points, at, range(at.index)), lower, ends
+            )
             if peak == -math.inf:
                 raise ValueError(
-                    "the energy is +inf on all singular values between 1e-10 and 1e10: no law."
+                    "the energy is +inf at all singular values between 1e-10 and 1e10: no law."
                 )
-            ends = boxes.lower + boxes.width
-            # Rounding of halved widths.
-            near = 1e-9
-            grows = (ends[:, 0] > upper - near).any()
-            falls = (boxes.lower[:, 0] < lower + near).any()
-            falls |= (ends[:, 1:] > most_gap - near).any()
-            if not grows and not falls:
-                break
-            if grows and upper >= self._ceiling:
+            rises = ends - (boxes.lower + boxes.width).max(axis=0) < _NEAR
+            falls = boxes.lower.min(axis=0) - lower < _NEAR
+            grows = rises[: at.index + 1].any()
+            shrinks = falls[: at.index + 1].any() or rises[at.index + 1 :].any()
+            if grows and upper == self._ceiling:
                 raise ValueError(
                     "the energy does not confine the singular values: e^{-βE} is not integrable at "
-                    "infinity, or its mass is beyond 1e100. Add weight decay, or raise beta."
+                    "infinity, or has mass beyond 1e100. Add weight decay, or raise beta."
                 )
-            if falls and most_gap > 2 * (2 * scale + 60):
+            if shrinks and margin > 2 * (scale + 60):
                 raise ValueError(
-                    "the energy falls without bound towards zero singular values, faster than the "
-                    "volume: e^{-βE} is not integrable there. Bound it below, or lower beta."
+                    "the energy falls towards zero singular values faster than the volume does: "
+                    "e^{-βE} is not integrable there. Bound it below, or lower beta."
                 )
+            if not grows and not shrinks:
+                self._ceiling = upper
+                return boxes, peak
             if grows:
-                upper = min(upper + max(scale, 5.0), self._ceiling)
-            if falls:
-                lower, most_gap = 2 * lower, 2 * most_gap
-        self._cubatures[0] = self._integrated(0, boxes, peak)
-        self._lowest = lower
-        self._most_gap = most_gap
-        return upper
-
-    def _cubature(self, pivot: int) -> Cubature:
-        """Return the rule in ``log λ_pivot`` and gaps."""
-        if pivot not in self._cubatures:
-            low = numpy.array([self._lowest - self._most_gap] + [0.0] * (self.rank - 1))
-            high = numpy.array([self._ceiling] + [self._most_gap] * (self.rank - 1))
-            found = support(self._bound(pivot), low, high)
-            self._cubatures[pivot] = self._integrated(pivot, *found)
-        return self._cubatures[pivot]
+                upper = min(upper + scale, self._ceiling)
+            if shrinks:
+                margin *= 2
 
     # --- means ---
 
@@ -310,10 +328,11 @@ class Equilibrium:
         -------
         mean : float, or array, shape=[...]
         """
-        return self._cubature(0).mean(lambda points: function(self._sigma(points)))
+        return self._cubature(0).mean(lambda points: function(numpy.exp(self.depth * self._logs(points))))
 
-    def _sigma(self, points: numpy.ndarray) -> numpy.ndarray:
-        return numpy.exp(self.depth * numpy.maximum(self._logs(points, 0), _SMALLEST))
+    @staticmethod
+    def _logs(points: numpy.ndarray) -> numpy.ndarray:
+        return numpy.maximum(Coordinates(0).logs(points)[0], _SMALLEST)
 
     def variance(self, function: Callable[[numpy.ndarray], numpy.ndarray]) -> Any:
         """Return the variance of a function of the singular values; see `mean`."""
@@ -342,12 +361,9 @@ class Equilibrium:
         """``⟨S⟩``, the mean of the logarithm of the volume of orbits; zero unless ``entropic``."""
         if not self.entropic:
             return 0.0
-        widths = self.widths
         return float(
             self._cubature(0).mean(
-                lambda points: spectral_entropy_of_roots(
-                    numpy.exp(numpy.maximum(self._logs(points, 0), _SMALLEST)), widths
-                )
+                lambda points: spectral_entropy_of_logs(self._logs(points), self.widths)
             )
         )
 
@@ -379,8 +395,7 @@ class Equilibrium:
         """
         if not -self.rank <= index < self.rank:
             raise ValueError(f"expected the index of one of {self.rank} values, got {index}.")
-        pivot = index % self.rank
-        cubature = self._cubature(pivot)
+        cubature = self._cubature(index % self.rank)
         order = len(cubature.fractions)
         lower, width = cubature.boxes.lower[:, 0], cubature.boxes.width[:, 0]
         sums = cubature.masses.reshape(len(lower), order, -1).sum(axis=-1)
