@@ -5,7 +5,7 @@ and bound on ``ℓ``; then Gauss–Legendre rules of two orders, on boxes over w
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -179,16 +179,18 @@ class Cubature(NamedTuple):
     log_integral: float
     error: float
 
-    def mean(self, function: Function) -> numpy.ndarray:
-        """Return ``Σ m_i f(y_i)`` for ``f`` from shape=[p, r] to shape=[p, ...]."""
-        total, start = 0.0, 0
+    def mean(self, function: Function) -> Any:
+        """Return ``Σ m_i f(y_i)`` for ``f`` from shape=[p, r] to shape=[p, ...].
+
+        Over the nodes with mass: elsewhere ``f`` may be infinite.
+        """
+        total: Any = 0.0
+        start = 0
         for part in in_chunks(self.boxes, self.masses.shape[1]):
-            points = part.points(self.fractions)
-            masses = self.masses[start : start + len(points)]
-            start += len(points)
-            total = total + numpy.tensordot(
-                masses.reshape(-1), function(points.reshape(-1, points.shape[-1])), axes=(0, 0)
-            )
+            masses = self.masses[start : start + len(part.lower)]
+            start += len(masses)
+            points = part.points(self.fractions)[masses > 0]
+            total = total + numpy.tensordot(masses[masses > 0], function(points), axes=(0, 0))
         return total
 
 

@@ -27,9 +27,9 @@ _TOLERANCE = {1: 1e-12, 2: 1e-10, 3: 1e-8, 4: 1e-7}
 _MOST_RANK = 4
 _LARGEST = math.log(1e100)
 """Up to here an energy is followed before it is said not to confine: ``σ = 10^100``."""
+_LEAST = math.log(1e-300)
+"""Smaller ``σ`` are shown to the energy as this."""
 _NEAR = 1e-9
-_SMALLEST = -690.0
-"""``log λ`` is taken no smaller, to stay within the floating-point numbers."""
 
 
 def log_spectral_volume(
@@ -253,9 +253,9 @@ class Equilibrium:
         logs, gaps, change = at.logs(points)
         # Beyond the ceiling there is no mass; a slope takes its place.
         excess = numpy.maximum(logs[..., 0] - self._ceiling, 0)
-        logs = numpy.maximum(logs - excess[..., None], _SMALLEST)
+        logs = logs - excess[..., None]
         volume = _log_volume(logs, self.widths, self.kappa, self.entropic)
-        energies = self._energies(numpy.exp(self.depth * logs))
+        energies = self._energies(self._sigma(logs))
         total = volume + change - self.beta / self.kappa * energies - 10 * excess
         return total + _log_repulsion(gaps, first)
 
@@ -328,11 +328,10 @@ class Equilibrium:
         -------
         mean : float, or array, shape=[...]
         """
-        return self._cubature(0).mean(lambda points: function(numpy.exp(self.depth * self._logs(points))))
+        return self._cubature(0).mean(lambda points: function(self._sigma(Coordinates(0).logs(points)[0])))
 
-    @staticmethod
-    def _logs(points: numpy.ndarray) -> numpy.ndarray:
-        return numpy.maximum(Coordinates(0).logs(points)[0], _SMALLEST)
+    def _sigma(self, logs: numpy.ndarray) -> numpy.ndarray:
+        return numpy.exp(numpy.maximum(self.depth * logs, _LEAST))
 
     def variance(self, function: Callable[[numpy.ndarray], numpy.ndarray]) -> Any:
         """Return the variance of a function of the singular values; see `mean`."""
@@ -363,7 +362,9 @@ class Equilibrium:
             return 0.0
         return float(
             self._cubature(0).mean(
-                lambda points: spectral_entropy_of_logs(self._logs(points), self.widths)
+                lambda points: spectral_entropy_of_logs(
+                    Coordinates(0).logs(points)[0], self.widths
+                )
             )
         )
 
@@ -428,29 +429,40 @@ class Marginal(NamedTuple):
     upper: numpy.ndarray
     coefficients: numpy.ndarray
 
-    def _at(self, value: Any, integrated: bool) -> numpy.ndarray:
-        value = numpy.asarray(value, dtype=float)
+    def _log_root(self, sigma: Any) -> numpy.ndarray:
         with numpy.errstate(divide="ignore"):
-            log = numpy.log(value).reshape(-1) / self.depth
+            return numpy.log(numpy.asarray(sigma, dtype=float)) / self.depth
+
+    def _integral(self, log: numpy.ndarray, end: int) -> numpy.ndarray:
+        """Return the integral of the density between ``log λ`` and one end, -1 or 1."""
         total = numpy.zeros(log.shape)
         for lower, upper, series in zip(self.lower, self.upper, self.coefficients, strict=True):
-            place = (2 * log - lower - upper) / (upper - lower)
-            if integrated:
-                series = numpy.polynomial.legendre.legint(series, lbnd=-1)
-                inside = numpy.clip(place, -1, 1)
-                total += (upper - lower) / 2 * numpy.polynomial.legendre.legval(inside, series)
-            else:
-                inside = (place >= -1) & (place < 1)
-                total[inside] += numpy.polynomial.legendre.legval(place[inside], series)
-        return total.reshape(value.shape)
+            place = numpy.clip((2 * log - lower - upper) / (upper - lower), -1, 1)
+            series = numpy.polynomial.legendre.legint(series, lbnd=end)
+            total -= end * (upper - lower) / 2 * numpy.polynomial.legendre.legval(place, series)
+        return total
+
+    def log_root_density(self, log: numpy.ndarray) -> numpy.ndarray:
+        """Return the density of ``log λ``, shape=[...]."""
+        total = numpy.zeros(log.shape)
+        for lower, upper, series in zip(self.lower, self.upper, self.coefficients, strict=True):
+            inside = (log >= lower) & (log < upper)
+            place = (2 * log[inside] - lower - upper) / (upper - lower)
+            total[inside] += numpy.polynomial.legendre.legval(place, series)
+        return total
 
     def cdf(self, sigma: Any) -> numpy.ndarray:
         """Return the probability of a smaller singular value, shape=[...]."""
-        return self._at(sigma, True)
+        return self._integral(self._log_root(sigma), -1)
+
+    def survival(self, sigma: Any) -> numpy.ndarray:
+        """Return the probability of a larger singular value, shape=[...]."""
+        return self._integral(self._log_root(sigma), 1)
 
     def pdf(self, sigma: Any) -> numpy.ndarray:
-        """Return the density of the singular value, shape=[...]."""
-        return self._at(sigma, False) / (self.depth * numpy.asarray(sigma, dtype=float))
+        """Return the density of the singular value, shape=[...]; not zero."""
+        log = self._log_root(sigma)
+        return self.log_root_density(log) / (self.depth * numpy.exp(self.depth * log))
 
     def quantile(self, probability: Any) -> numpy.ndarray:
         """Return the singular values below which there is a probability, shape=[...]."""
