@@ -1,10 +1,11 @@
 r"""Integrals of ``e^{ℓ(y)}`` over boxes of a few dimensions, where ``ℓ`` is large and smooth.
 
 The mass may sit in wells ``10^-6`` times as wide as the box. So its support comes first, by branch
-and bound on ``ℓ``; then Gauss–Legendre rules of two orders, on boxes over which ``ℓ`` varies little.
+and bound on ``ℓ``; then Gauss–Legendre rules of two orders, on boxes where ``ℓ`` varies little.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy
@@ -21,7 +22,8 @@ _MOST_POINTS = 2**18
 _NARROWEST = 1e-12
 
 
-class Boxes(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Boxes:
     """Boxes in ``ℝ^r``.
 
     Attributes
@@ -32,7 +34,7 @@ class Boxes(NamedTuple):
     lower: numpy.ndarray
     width: numpy.ndarray
 
-    def __getitem__(self, chosen):  # type: ignore[override]
+    def __getitem__(self, chosen: Any) -> "Boxes":
         return Boxes(self.lower[chosen], self.width[chosen])
 
     def points(self, fractions: numpy.ndarray) -> numpy.ndarray:
@@ -59,7 +61,10 @@ class Boxes(NamedTuple):
 
 def joined(parts: list[Boxes]) -> Boxes:
     """Return all boxes of a list as one."""
-    return Boxes(*[numpy.concatenate(arrays) for arrays in zip(*parts, strict=True)])
+    return Boxes(
+        numpy.concatenate([part.lower for part in parts]),
+        numpy.concatenate([part.width for part in parts]),
+    )
 
 
 def in_chunks(boxes: Boxes, points_per_box: int) -> list[Boxes]:
@@ -258,6 +263,5 @@ def integrate(function: Function, boxes: Boxes, peak: float, rtol: float) -> Cub
         boxes = joined([boxes[~is_bad], new[0]])
         masses = numpy.concatenate([masses[~is_bad], new[1]])
         errors = numpy.concatenate([errors[~is_bad], new[2]])
-    return Cubature(
-        boxes, fractions, masses / total, float(numpy.log(total) + peak), float(errors.sum() / total)
-    )
+    log_integral, error = float(numpy.log(total) + peak), float(errors.sum() / total)
+    return Cubature(boxes, fractions, masses / total, log_integral, error)

@@ -9,7 +9,6 @@ References
 [MY25]; [Men24]; THEORY 4.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -17,9 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.cubature import Boxes, Cubature, Function, integrate, rule, support
+from dlngeo.core.cubature import Boxes, Cubature, integrate, support
 from dlngeo.core.factors import check_widths
-from dlngeo.core.thermodynamics import log_stiefel_volume, spectral_entropy_of_logs
+from dlngeo.core.marginal import Marginal, leading_marginal
+from dlngeo.core.spectral_volume import (
+    Coordinates,
+    log_repulsion,
+    log_smooth_volume,
+    log_spectral_volume,
+)
+from dlngeo.core.thermodynamics import spectral_entropy_of_logs
 
 Energy = Callable[[numpy.ndarray], Any]
 
@@ -30,106 +36,6 @@ _LARGEST = math.log(1e100)
 _LEAST = math.log(1e-300)
 """Smaller ``σ`` are shown to the energy as this."""
 _NEAR = 1e-9
-
-
-def log_spectral_volume(
-    roots: numpy.ndarray,
-    widths: Sequence[int],
-    kappa: float = 1.0,
-    *,
-    entropic: bool = True,
-) -> numpy.ndarray:
-    r"""Return the logarithm of the density of volume over the values ``λ``.
-
-    .. math:: \frac{N^{r/2}}{2^r} \mathrm{vol}_1 St(d_0, r)\, \mathrm{vol}_1 St(d_N, r)
-              \prod_{k<l} (λ_k^2 - λ_l^2) \prod_k λ_k^{d_0 + d_N - 2r} \, e^{S(λ)/κ}
-
-    on ``λ_1 > ... > λ_r > 0``. At ``κ = 1`` it is the volume of the balanced manifold over ``dλ``:
-    the two frames and the sign of every pair of singular vectors, the volume of ``g^N`` on the
-    singular values, and that of the orbit, ``e^S``. Without the last, that of the observables.
-
-    Parameters
-    ----------
-    roots : array, shape=[..., r]
-        ``λ``, in falling order.
-    widths : sequence of int
-        Widths ``(d_0, ..., d_N)``.
-    kappa : float
-        Temperature of the horizontal noise over that of the vertical.
-    entropic : bool
-        Whether orbits count with their volume.
-
-    Returns
-    -------
-    log_volume : array, shape=[...]
-
-    References
-    ----------
-    [MY25]; [Men24]; THEORY 4.
-    """
-    widths, rank = check_widths(widths, roots.shape[-1])
-    logs = numpy.log(roots)
-    repulsion = _log_repulsion(logs[..., :-1] - logs[..., 1:], range(rank - 1))
-    return _log_volume(logs, widths, kappa, entropic) + repulsion
-
-
-def _log_volume(
-    logs: numpy.ndarray, widths: tuple[int, ...], kappa: float, entropic: bool
-) -> numpy.ndarray:
-    """Return `log_spectral_volume` at ``log λ``, without the factors ``1 - (λ_l/λ_k)²``."""
-    depth, rank = len(widths) - 1, logs.shape[-1]
-    ends = log_stiefel_volume(widths[0], rank) + log_stiefel_volume(widths[-1], rank)
-    constant = ends + rank * (math.log(depth) / 2 - math.log(2))
-    powers = widths[0] + widths[-1] - 2 * rank + 2 * numpy.arange(rank)[::-1]
-    total = constant + logs @ powers
-    if entropic:
-        total = total + spectral_entropy_of_logs(logs, widths) / kappa
-    return total
-
-
-def _log_repulsion(gaps: numpy.ndarray, first: range) -> numpy.ndarray:
-    """Return ``Σ log(1 - (λ_l/λ_k)²)`` over ``k`` in a range and ``l > k``.
-
-    The gaps are between neighbours of ``log λ``, shape=[..., r - 1].
-    """
-    total = numpy.zeros(gaps.shape[:-1])
-    with numpy.errstate(divide="ignore"):  # zero where values meet
-        for k in first:
-            distances = gaps[..., k:].cumsum(axis=-1)
-            total += numpy.log(-numpy.expm1(-2 * distances)).sum(axis=-1)
-    return total
-
-
-class Coordinates(NamedTuple):
-    """Coordinates ``y`` of ``λ``, in which one of the values is the first.
-
-    ``y_0 = log λ_i``. Smaller values follow by gaps, ``λ_{k+1} = λ_k e^{-y}``, ``y > 0``, larger ones
-    by differences, ``λ_k = λ_{k+1} + e^y``: so the wells lie along the axes.
-
-    Attributes
-    ----------
-    index : int
-        ``i``.
-    """
-
-    index: int
-
-    def logs(self, points: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
-        """Return ``log λ``, its gaps, and the logarithm of ``|dλ/dy|``."""
-        index, rest = self.index, points[..., 1:]
-        logs, gaps = [points[..., 0]], []
-        for k in range(index - 1, -1, -1):
-            gaps.insert(0, numpy.logaddexp(rest[..., k] - logs[0], 0))
-            logs.insert(0, logs[0] + gaps[0])
-        for k in range(index, rest.shape[-1]):
-            gaps.append(rest[..., k])
-            logs.append(logs[-1] - gaps[-1])
-        change = sum(logs[index:]) + rest[..., :index].sum(axis=-1)
-        return (
-            numpy.stack(logs, axis=-1),
-            numpy.stack(gaps, axis=-1) if gaps else rest,
-            change,
-        )
 
 
 class Equilibrium:
@@ -254,10 +160,10 @@ class Equilibrium:
         # Beyond the ceiling there is no mass; a slope takes its place.
         excess = numpy.maximum(logs[..., 0] - self._ceiling, 0)
         logs = logs - excess[..., None]
-        volume = _log_volume(logs, self.widths, self.kappa, self.entropic)
+        volume = log_smooth_volume(logs, self.widths, self.kappa, self.entropic)
         energies = self._energies(self._sigma(logs))
         total = volume + change - self.beta / self.kappa * energies - 10 * excess
-        return total + _log_repulsion(gaps, first)
+        return total + log_repulsion(gaps, first)
 
     def _cubature(self, index: int) -> Cubature:
         """Return the rule in the coordinates that begin with ``log λ_index``."""
@@ -280,12 +186,12 @@ class Equilibrium:
         """
         scale = 10 * math.log(10) / self.depth
         margin, upper = scale + 60, min(scale, self._ceiling)
-        n_gaps = self.rank - 1 - at.index
+        n_gaps = self.rank - 1 - at.leading
         while True:
-            lower = numpy.array([-margin] * (at.index + 1) + [0.0] * n_gaps)
-            ends = numpy.array([upper] * (at.index + 1) + [scale + margin] * n_gaps)
+            lower = numpy.array([-margin] * (at.leading + 1) + [0.0] * n_gaps)
+            ends = numpy.array([upper] * (at.leading + 1) + [scale + margin] * n_gaps)
             boxes, peak = support(
-                lambda points: self._log_weight(points, at, range(at.index)), lower, ends
+                lambda points: self._log_weight(points, at, range(at.leading)), lower, ends
             )
             if peak == -math.inf:
                 raise ValueError(
@@ -293,8 +199,8 @@ class Equilibrium:
                 )
             rises = ends - (boxes.lower + boxes.width).max(axis=0) < _NEAR
             falls = boxes.lower.min(axis=0) - lower < _NEAR
-            grows = rises[: at.index + 1].any()
-            shrinks = falls[: at.index + 1].any() or rises[at.index + 1 :].any()
+            grows = rises[: at.leading + 1].any()
+            shrinks = falls[: at.leading + 1].any() or rises[at.leading + 1 :].any()
             if grows and upper == self._ceiling:
                 raise ValueError(
                     "the energy does not confine the singular values: e^{-βE} is not integrable at "
@@ -328,7 +234,9 @@ class Equilibrium:
         -------
         mean : float, or array, shape=[...]
         """
-        return self._cubature(0).mean(lambda points: function(self._sigma(Coordinates(0).logs(points)[0])))
+        return self._cubature(0).mean(
+            lambda points: function(self._sigma(Coordinates(0).logs(points)[0]))
+        )
 
     def _sigma(self, logs: numpy.ndarray) -> numpy.ndarray:
         return numpy.exp(numpy.maximum(self.depth * logs, _LEAST))
@@ -362,9 +270,7 @@ class Equilibrium:
             return 0.0
         return float(
             self._cubature(0).mean(
-                lambda points: spectral_entropy_of_logs(
-                    Coordinates(0).logs(points)[0], self.widths
-                )
+                lambda points: spectral_entropy_of_logs(Coordinates(0).logs(points)[0], self.widths)
             )
         )
 
@@ -382,7 +288,7 @@ class Equilibrium:
 
     # --- marginal laws ---
 
-    def marginal(self, index: int = 0) -> "Marginal":
+    def marginal(self, index: int = 0) -> Marginal:
         """Return the law of one singular value.
 
         Parameters
@@ -396,83 +302,43 @@ class Equilibrium:
         """
         if not -self.rank <= index < self.rank:
             raise ValueError(f"expected the index of one of {self.rank} values, got {index}.")
-        cubature = self._cubature(index % self.rank)
-        order = len(cubature.fractions)
-        lower, width = cubature.boxes.lower[:, 0], cubature.boxes.width[:, 0]
-        sums = cubature.masses.reshape(len(lower), order, -1).sum(axis=-1)
-        _, weights = rule(order)
-        densities = sums / (weights * width[:, None])
-        # Boxes are few that differ along this side.
-        ends, where = numpy.unique(
-            numpy.stack([lower, lower + width], axis=1).round(13), axis=0, return_inverse=True
-        )
-        total = numpy.zeros((len(ends), order))
-        numpy.add.at(total, where.reshape(-1), densities)
-        legendre = numpy.polynomial.legendre.legvander(2 * cubature.fractions - 1, order - 1)
-        return Marginal(self.depth, ends[:, 0], ends[:, 1], numpy.linalg.solve(legendre, total.T).T)
+        return leading_marginal(self._cubature(index % self.rank), self.depth)
 
 
-class Marginal(NamedTuple):
-    """The law of one singular value: a density of ``log λ``, on intervals that may overlap.
+class ThermodynamicCurves(NamedTuple):
+    """Equilibrium against temperature, arrays of shape=[b]; see `Equilibrium`."""
 
-    Attributes
+    beta: numpy.ndarray
+    free_energy: numpy.ndarray
+    mean_energy: numpy.ndarray
+    entropy: numpy.ndarray
+    heat_capacity: numpy.ndarray
+
+
+def thermodynamic_curves(
+    energy: Energy,
+    widths: Sequence[int],
+    betas: Sequence[float],
+    rank: int | None = None,
+    *,
+    kappa: float = 1.0,
+    entropic: bool = True,
+) -> ThermodynamicCurves:
+    """Return free energy, mean energy, entropy and heat capacity at several temperatures.
+
+    Parameters
     ----------
-    depth : int
-    lower, upper : array, shape=[m]
-        Ends of intervals of ``log λ``.
-    coefficients : array, shape=[m, n]
-        Of Legendre's polynomials on each of them; the density is the sum.
+    betas : sequence of float
+        Inverse temperatures.
+    energy, widths, rank, kappa, entropic
+        As in `Equilibrium`.
+
+    Returns
+    -------
+    curves : ThermodynamicCurves
     """
-
-    depth: int
-    lower: numpy.ndarray
-    upper: numpy.ndarray
-    coefficients: numpy.ndarray
-
-    def _log_root(self, sigma: Any) -> numpy.ndarray:
-        with numpy.errstate(divide="ignore"):
-            return numpy.log(numpy.asarray(sigma, dtype=float)) / self.depth
-
-    def _integral(self, log: numpy.ndarray, end: int) -> numpy.ndarray:
-        """Return the integral of the density between ``log λ`` and one end, -1 or 1."""
-        total = numpy.zeros(log.shape)
-        for lower, upper, series in zip(self.lower, self.upper, self.coefficients, strict=True):
-            place = numpy.clip((2 * log - lower - upper) / (upper - lower), -1, 1)
-            series = numpy.polynomial.legendre.legint(series, lbnd=end)
-            total -= end * (upper - lower) / 2 * numpy.polynomial.legendre.legval(place, series)
-        return total
-
-    def log_root_density(self, log: numpy.ndarray) -> numpy.ndarray:
-        """Return the density of ``log λ``, shape=[...]."""
-        total = numpy.zeros(log.shape)
-        for lower, upper, series in zip(self.lower, self.upper, self.coefficients, strict=True):
-            inside = (log >= lower) & (log < upper)
-            place = (2 * log[inside] - lower - upper) / (upper - lower)
-            total[inside] += numpy.polynomial.legendre.legval(place, series)
-        return total
-
-    def cdf(self, sigma: Any) -> numpy.ndarray:
-        """Return the probability of a smaller singular value, shape=[...]."""
-        return self._integral(self._log_root(sigma), -1)
-
-    def survival(self, sigma: Any) -> numpy.ndarray:
-        """Return the probability of a larger singular value, shape=[...]."""
-        return self._integral(self._log_root(sigma), 1)
-
-    def pdf(self, sigma: Any) -> numpy.ndarray:
-        """Return the density of the singular value, shape=[...]; not zero."""
-        log = self._log_root(sigma)
-        return self.log_root_density(log) / (self.depth * numpy.exp(self.depth * log))
-
-    def quantile(self, probability: Any) -> numpy.ndarray:
-        """Return the singular values below which there is a probability, shape=[...]."""
-        probability = numpy.asarray(probability, dtype=float)
-        if not ((probability > 0) & (probability < 1)).all():
-            raise ValueError("expected probabilities between 0 and 1.")
-        low = numpy.full(probability.shape, self.lower.min())
-        high = numpy.full(probability.shape, self.upper.max())
-        for _ in range(60):
-            middle = (low + high) / 2
-            is_below = self.cdf(numpy.exp(self.depth * middle)) < probability
-            low, high = numpy.where(is_below, middle, low), numpy.where(is_below, high, middle)
-        return numpy.exp(self.depth * (low + high) / 2)
+    rows = []
+    for beta in betas:
+        law = Equilibrium(energy, widths, rank, beta=beta, kappa=kappa, entropic=entropic)
+        rows.append((law.beta, law.free_energy, law.mean_energy, law.entropy, law.heat_capacity))
+    return ThermodynamicCurves(*numpy.array(rows).T)

@@ -63,7 +63,7 @@ def log_depth_kernel(left: Array, right: Array, depth: int) -> Array:
 
 
 def log_pair_kernel(log_left: Array, log_right: Array, depth: int) -> Array:
-    """Return ``log r`` of pairs, from ``log λ`` and ``log μ`` of one shape; see `log_depth_kernel`."""
+    """Return `log_depth_kernel` of pairs, from ``log λ`` and ``log μ`` of one shape."""
     xp = namespace(log_left, log_right)
     gap = 2 * (log_left - log_right)
     larger = log_left + log_right + xp.abs(gap) / 2

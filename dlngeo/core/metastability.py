@@ -15,7 +15,8 @@ import numpy
 import scipy.optimize
 
 from dlngeo.core.cubature import Function, rule
-from dlngeo.core.equilibrium import Equilibrium, Marginal
+from dlngeo.core.equilibrium import Equilibrium
+from dlngeo.core.marginal import Marginal
 
 _NODES, _WEIGHTS = rule(16)
 _N_GRID = 4001
