@@ -30,6 +30,7 @@ from dlngeo.core.thermodynamics import spectral_entropy_of_logs
 Energy = Callable[[numpy.ndarray], Any]
 
 _TOLERANCE = {1: 1e-12, 2: 1e-10, 3: 1e-8, 4: 1e-7}
+_MARGINAL_TOLERANCE = {2: 1e-9, 3: 1e-6, 4: 1e-5}
 _MOST_RANK = 4
 _LARGEST = math.log(1e100)
 """Up to here an energy is followed before it is said not to confine: ``σ = 10^100``."""
@@ -169,12 +170,11 @@ class Equilibrium:
         """Return the rule in the coordinates that begin with ``log λ_index``."""
         if index not in self._cubatures:
             at = Coordinates(index)
-            # Of the law of another value than the largest, six digits are enough.
-            rtol = _TOLERANCE[self.rank] if index == 0 else 1e-6
+            tolerances = _TOLERANCE if index == 0 else _MARGINAL_TOLERANCE
             self._cubatures[index] = integrate(
                 lambda points: self._log_weight(points, at, range(self.rank - 1)),
                 *self._support(at),
-                rtol,
+                tolerances[self.rank],
             )
         return self._cubatures[index]
 

@@ -20,6 +20,7 @@ from dlngeo.core.marginal import Marginal
 
 _NODES, _WEIGHTS = rule(16)
 _N_GRID = 4001
+_NEAR = 1e-11
 
 
 def diffusion_constant(equilibrium: Equilibrium) -> float:
@@ -64,6 +65,8 @@ def mean_passage_time(
     # With the density q of x = log λ: p dλ = q dx and dλ / p = λ² dx / q.
     ends = numpy.unique(numpy.concatenate([marginal.lower, marginal.upper, [low, high]]))
     ends = ends[(ends >= low) & (ends <= high)]
+    # Between ends that differ by round-off there is no density.
+    ends = ends[numpy.append(numpy.diff(ends) > _NEAR, True)]
     widths = numpy.diff(ends)[:, None]
     x = ends[:-1, None] + widths * _NODES
     sigma = numpy.exp(equilibrium.depth * x)
