@@ -212,7 +212,7 @@ class Equilibrium:
                     "e^{-βE} is not integrable there. Bound it below, or lower beta."
                 )
             if not grows and not shrinks:
-                self._ceiling = upper
+                self._ceiling = float((boxes.lower + boxes.width)[:, 0].max()) + 1.0
                 return boxes, peak
             if grows:
                 upper = min(upper + scale, self._ceiling)

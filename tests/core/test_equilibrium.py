@@ -101,7 +101,7 @@ def test_partition_function_by_monte_carlo(beta):
     Given ``W_1`` the density of ``μ`` at zero is that of Wishart's law of ``W_2ᵀ W_2`` at
     ``W_1 W_1ᵀ``; symmetric matrices have their Frobenius metric.
     """
-    count = 100_000
+    count = 40_000
     first = np.random.default_rng(0).standard_normal((count, 2, 2)) / beta**0.5
     gram = first @ first.swapaxes(1, 2)
     wishart = scipy.stats.wishart(2, np.eye(2) / beta).pdf(np.moveaxis(gram, 0, -1)) / 2**0.5
@@ -114,7 +114,7 @@ def test_partition_function_by_monte_carlo(beta):
     values = wishart * jacobians * (2 * math.pi / beta) ** 4
     mean, error = values.mean(), values.std() / count**0.5
     exact = math.exp(Equilibrium(norm(2), (2, 2, 2), beta=beta).log_partition)
-    assert error < 0.005 * exact
+    assert error < 0.01 * exact
     assert abs(mean - exact) < 4 * error
 
 
@@ -185,9 +185,11 @@ def test_two_values_by_another_rule(widths, kappa, entropic):
     nodes, weights = np.polynomial.legendre.leggauss(12)
 
     def composite(end):
-        edges = np.linspace(0, end, 41)
+        # Of the fourth root: at κ ≠ 1 the density is a fractional power at zero.
+        edges = np.linspace(0, 1, 41)
         width = np.diff(edges)[:, None]
-        return (edges[:-1, None] + width * (nodes + 1) / 2).ravel(), (width * weights / 2).ravel()
+        root = (edges[:-1, None] + width * (nodes + 1) / 2).ravel()
+        return end * root**4, end * 4 * root**3 * (width * weights / 2).ravel()
 
     def integral(f, largest=2.6, smallest=np.inf):
         parts = []
@@ -214,15 +216,15 @@ def test_two_values_by_another_rule(widths, kappa, entropic):
         assert mean[k] == pytest.approx(integral(lambda s, k=k: s[..., k]), rel=1e-9)
     assert law.mean_energy == pytest.approx(integral(tilted), rel=1e-9)
     below = integral(one, smallest=0.7)
-    assert law.marginal(-1).cdf(0.7**depth) == pytest.approx(below, rel=1e-8)
+    assert law.marginal(-1).cdf(0.7**depth) == pytest.approx(below, abs=1e-8)
     below = integral(one, largest=1.1)
-    assert law.marginal(0).cdf(1.1**depth) == pytest.approx(below, rel=1e-8)
+    assert law.marginal(0).cdf(1.1**depth) == pytest.approx(below, abs=1e-8)
 
 
 def test_three_values_by_samples():
     """Singular values of Gaussian matrices: the law of each, by Kolmogorov and Smirnov."""
     law = Equilibrium(norm(1), (3, 3), beta=1.0)
-    matrices = np.random.default_rng(1).standard_normal((20_000, 3, 3))
+    matrices = np.random.default_rng(1).standard_normal((5_000, 3, 3))
     values = np.linalg.svd(matrices, compute_uv=False)
     for index in range(3):
         marginal = law.marginal(index)
@@ -421,20 +423,26 @@ def test_passage_time_by_a_birth_death_chain():
     start, stop = np.searchsorted(lam, [1.0, 3**0.5])
     rates = np.sqrt(density[1:] * density[:-1]) / np.diff(lam) / (4.0 * 2)
     below = np.cumsum(density * np.diff(edges))
-    expected = np.sum((below[:-1] / rates)[start:stop])
+    expected = np.sum(below[start:stop] / rates[start:stop])
     assert mean_passage_time(law, 1.0, 3.0) == pytest.approx(expected, rel=2e-3)
 
 
-@pytest.mark.parametrize("widths", [(1, 1), (1, 1, 1, 1), (2, 2, 2)])
+@pytest.mark.parametrize("widths", [(1, 1), (1, 1, 1, 1)])
 def test_kramers(widths):
     """Kramers' formula is the limit of high barriers, with an error like ``1/β``."""
     errors = []
-    for beta in (20.0, 38.0):
+    for beta in (15.0, 30.0):
         law = Equilibrium(double_well, widths, beta=beta)
         exact = mean_passage_time(law, 0.9, 3.0)
         errors.append(abs(kramers_time(law, 0.9, 3.0) / exact - 1))
-    assert errors[1] < 0.05
-    assert errors[1] < 0.7 * errors[0]
+    assert errors[1] < 0.03
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_kramers_of_the_smallest_of_two():
+    law = Equilibrium(double_well, (2, 2, 2), beta=30.0)
+    exact = mean_passage_time(law, 0.9, 3.0)
+    assert kramers_time(law, 0.9, 3.0) == pytest.approx(exact, rel=0.05)
 
 
 def test_errors_of_passage_times():
