@@ -18,7 +18,7 @@ _SPREAD = {1: 6.0, 2: 8.0, 3: 10.0, 4: 10.0}
 # What lies further below the peak is left out. Few dimensions show barriers between wells too.
 _DEPTH = {1: 50.0, 2: 45.0, 3: 32.0, 4: 28.0}
 _MOST_BOXES = 60_000
-_MOST_POINTS = 2**18
+MOST_POINTS = 2**18
 _NARROWEST = 1e-12
 
 
@@ -69,7 +69,7 @@ def joined(parts: list[Boxes]) -> Boxes:
 
 def in_chunks(boxes: Boxes, points_per_box: int) -> list[Boxes]:
     """Return the boxes in parts whose points fit the memory."""
-    count = max(1, _MOST_POINTS // points_per_box)
+    count = max(1, MOST_POINTS // points_per_box)
     return [boxes[start : start + count] for start in range(0, len(boxes.lower), count)]
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.cubature import Cubature, rule
+from dlngeo.core.cubature import MOST_POINTS, Cubature, rule
 
 
 class Marginal(NamedTuple):
@@ -31,23 +31,29 @@ class Marginal(NamedTuple):
         with numpy.errstate(divide="ignore"):
             return numpy.log(numpy.asarray(sigma, dtype=float)) / self.depth
 
+    def _summed(self, log: numpy.ndarray, series: numpy.ndarray, clipped: bool) -> numpy.ndarray:
+        """Return the sum of series on the intervals, clipped to their ends or zero outside."""
+        centre, half = (self.upper + self.lower) / 2, (self.upper - self.lower) / 2
+        flat, count = log.reshape(-1), max(1, MOST_POINTS // len(half))
+        sums = [numpy.zeros(0)]
+        for start in range(0, len(flat), count):
+            place = (flat[start : start + count, None] - centre) / half
+            inside = numpy.clip(place, -1, 1)
+            values = numpy.polynomial.legendre.legval(inside, series.T, tensor=False)
+            if not clipped:
+                values = numpy.where((place >= -1) & (place < 1), values, 0.0)
+            sums.append(values.sum(axis=1))
+        return numpy.concatenate(sums).reshape(log.shape)
+
     def _integral(self, log: numpy.ndarray, end: int) -> numpy.ndarray:
         """Return the integral of the density between ``log λ`` and one end, -1 or 1."""
-        total = numpy.zeros(log.shape)
-        for lower, upper, series in zip(self.lower, self.upper, self.coefficients, strict=True):
-            place = numpy.clip((2 * log - lower - upper) / (upper - lower), -1, 1)
-            series = numpy.polynomial.legendre.legint(series, lbnd=end)
-            total -= end * (upper - lower) / 2 * numpy.polynomial.legendre.legval(place, series)
-        return total
+        series = numpy.polynomial.legendre.legint(self.coefficients, lbnd=end, axis=1)
+        half = (self.upper - self.lower)[:, None] / 2
+        return self._summed(log, -end * half * series, True)
 
     def log_root_density(self, log: numpy.ndarray) -> numpy.ndarray:
         """Return the density of ``log λ``, shape=[...]."""
-        total = numpy.zeros(log.shape)
-        for lower, upper, series in zip(self.lower, self.upper, self.coefficients, strict=True):
-            inside = (log >= lower) & (log < upper)
-            place = (2 * log[inside] - lower - upper) / (upper - lower)
-            total[inside] += numpy.polynomial.legendre.legval(place, series)
-        return total
+        return self._summed(log, self.coefficients, False)
 
     def cdf(self, sigma: Any) -> numpy.ndarray:
         """Return the probability of a smaller singular value, shape=[...]."""

@@ -47,13 +47,14 @@ def test_force_is_the_mean_acceleration_of_vertical_lines(widths, rank, spectrum
     """``grad S = Σ_j D²φ(v_j, v_j)`` over the vertical basis: straight lines leave the fibre."""
     net, force = case(widths, rank, spectrum)
     _, vertical = tangent_basis(net.factors, rank)
-    total = 0
+    total = np.zeros(net.matrix.shape)
     for j in range(len(vertical[0])):
         vector = [layers[j] for layers in vertical]
-        total = total + second_derivative(
-            lambda t, v=vector: product([w + t * x for w, x in zip(net.factors, v, strict=True)]),
-            0.1,
-        )
+
+        def line(t, vector=vector):
+            return product([w + t * v for w, v in zip(net.factors, vector, strict=True)])
+
+        total = total + second_derivative(line, 0.1)
     assert_close(total, force, 1e-10)
 
 
@@ -68,7 +69,7 @@ def test_force_is_minus_the_mean_curvature_of_the_orbit(widths, rank, spectrum):
     # do nothing, and drop out.
     left, values, right = np.linalg.svd(fields, full_matrices=False)
     kept = values > 1e-9
-    curvature = 0
+    curvature = np.zeros(len(fields))
     for k in np.flatnonzero(kept):
         weights = right[k] / values[k]
         element = [
