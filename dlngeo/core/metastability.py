@@ -157,10 +157,10 @@ def _stationary(potential: Function, bracket: numpy.ndarray, sign: int) -> float
 
 
 def _curvature(potential: Function, x: float) -> float:
-    """Return the second derivative, by differences over a tenth of the width of the well."""
+    """Return the second derivative, by differences over a fifth of the width of the well."""
     step = 1e-3
     for _ in range(4):
         values = potential(x + step * numpy.arange(-2, 3))
         second = float(values @ [-1, 16, -30, 16, -1]) / (12 * step**2)
-        step = 0.1 / math.sqrt(abs(second))
+        step = 0.2 / math.sqrt(abs(second))
     return second

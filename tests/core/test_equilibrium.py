@@ -439,6 +439,15 @@ def test_kramers(widths):
     assert errors[1] < 0.6 * errors[0]
 
 
+def test_passage_times_scale():
+    """``E(σ/s)``: lengths ``λ`` grow like ``s^{1/N}``, times like their squares."""
+    one = Equilibrium(double_well, (1, 1, 1, 1), beta=6.0)
+    other = Equilibrium(lambda sigma: double_well(sigma / 7), (1, 1, 1, 1), beta=6.0)
+    for time, rtol in ((mean_passage_time, 1e-9), (kramers_time, 1e-3)):
+        expected = 7 ** (2 / 3) * time(one, 0.9, 3.0)
+        assert time(other, 6.3, 21.0) == pytest.approx(expected, rel=rtol)
+
+
 def test_kramers_of_the_smallest_of_two():
     law = Equilibrium(double_well, (2, 2, 2), beta=30.0)
     exact = mean_passage_time(law, 0.9, 3.0)
