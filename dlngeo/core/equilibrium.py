@@ -179,7 +179,7 @@ class Equilibrium:
         return self._cubatures[index]
 
     def _support(self, at: Coordinates) -> tuple[Boxes, float]:
-        """Return boxes that hold all mass but e^-50, and the peak of the bound of `support`.
+        """Return boxes that hold all but a part of 1e-12 of the mass, and the peak of the bound of `support`.
 
         Energies have their scales between ``σ = 10^-10`` and ``10^10``, or the box grows. Below,
         the density over ``log λ`` falls like a power of ``λ`` of at least one.
@@ -212,7 +212,8 @@ class Equilibrium:
                     "e^{-βE} is not integrable there. Bound it below, or lower beta."
                 )
             if not grows and not shrinks:
-                self._ceiling = float((boxes.lower + boxes.width)[:, 0].max()) + 1.0
+                if at.leading == 0:
+                    self._ceiling = float((boxes.lower + boxes.width)[:, 0].max()) + 1.0
                 return boxes, peak
             if grows:
                 upper = min(upper + scale, self._ceiling)
@@ -228,7 +229,7 @@ class Equilibrium:
         ----------
         function : callable
             From singular values in falling order, shape=[p, r], to shape=[p, ...]. Smooth; for
-            indicators see `cdf`.
+            indicators see `marginal`.
 
         Returns
         -------

@@ -235,6 +235,18 @@ def test_three_values_by_samples():
     assert np.all(abs(values.mean(axis=0) - means) < 4 * errors)
 
 
+def test_three_values_far_apart():
+    """Wells of width ``w`` at three scales: normal laws, whichever is asked first."""
+    centres, width = np.array([1e3, 1.0, 1e-3]), 1e-3
+    law = Equilibrium(
+        lambda s: np.sum((s / centres - 1) ** 2, axis=-1) / (2 * width**2), (3, 3), beta=1.0
+    )
+    for k in (1, 2, 0):
+        found = law.marginal(k).quantile([0.1, 0.5, 0.9])
+        expected = centres[k] * scipy.stats.norm(1, width).ppf([0.1, 0.5, 0.9])
+        np.testing.assert_allclose(found, expected, rtol=0.02 * width)
+
+
 def test_entropy_shifts_the_law():
     """The numbers of THEORY 4, with the entropy and without."""
     for depth, entropic, expected in (
