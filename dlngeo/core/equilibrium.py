@@ -179,7 +179,7 @@ class Equilibrium:
         return self._cubatures[index]
 
     def _support(self, at: Coordinates) -> tuple[Boxes, float]:
-        """Return boxes that hold all but a part of 1e-12 of the mass, and the peak of the bound of `support`.
+        """Return boxes that hold all of the mass but 1e-12, and the peak, of the bound.
 
         Energies have their scales between ``σ = 10^-10`` and ``10^10``, or the box grows. Below,
         the density over ``log λ`` falls like a power of ``λ`` of at least one.
