@@ -11,6 +11,7 @@ string. Without offsets this is the kernel ``r_kl`` of balanced networks ([MPG25
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy
 
@@ -64,14 +65,15 @@ def _layers_value(matrix: Array, network: RelaxedNetwork) -> tuple[Array, ...]:
         if fixed[p - 1].any():
             layer = layer + from_numpy(fixed[p - 1], matrix)
         if p == 1:
-            layer = layer @ transpose(_completed(ends[0]))
+            layer = layer @ transpose(completed(ends[0]))
         if p == depth:
-            layer = _completed(ends[depth]) @ layer
+            layer = completed(ends[depth]) @ layer
         layers.append(layer)
     return tuple(layers)
 
 
-def _completed(frame: Array) -> Array:
+def completed(frame: Array) -> Array:
+    """Return a square orthogonal matrix of which the first columns are the frame."""
     return namespace(frame).concat([frame, complement(frame)], axis=-1)
 
 
@@ -110,6 +112,21 @@ def relaxed_layers(matrix: Array, network: RelaxedNetwork) -> tuple[Array, ...]:
     return _layers(matrix, network=network)
 
 
+def gram_kernel(left: Sequence[Array], right: Sequence[Array]) -> Array:
+    """Return ``Σ_p Π_{j>p} left_j(k) Π_{j<p} right_j(l)``, shape=[..., m, n].
+
+    Parameters
+    ----------
+    left, right : sequence of array-like, shape=[..., m], shape=[..., n]
+        ``m_k - τ_p`` for each ``p``.
+    """
+    kernel = power = 1 + 0 * (left[0][..., :, None] * right[0][..., None, :])
+    for before, square in zip(right[:-1], left[1:], strict=True):
+        power = power * before[..., None, :]
+        kernel = kernel * square[..., :, None] + power
+    return kernel
+
+
 def kernel_weights(
     network: RelaxedNetwork, sigma: Array
 ) -> tuple[Array, Array | None, Array | None]:
@@ -128,10 +145,7 @@ def kernel_weights(
         ``q(m_k) / (m_k - t)`` for null vectors of level ``t``; None where there are none.
     """
     squares = network.squares(sigma)
-    core = power = namespace(sigma).ones_like(squares[0][..., :, None] * squares[0][..., None, :])
-    for before, square in itertools.pairwise(squares):
-        power = power * before[..., None, :]
-        core = core * square[..., :, None] + power
+    core = gram_kernel(squares, squares)
     nulls = []
     for levels in (network.left_levels, network.right_levels):
         if not levels:
@@ -150,7 +164,7 @@ def _weighted_frames(
     """Return singular frames and, in the shape of blocks, the kernel in them."""
     frames = frames_of_rank(matrix, network.rank)
     null_levels = network.left_levels | network.right_levels
-    if null_levels - {network.top} or (divides and not network.is_smooth):
+    if null_levels - {network.top} or (divides and not network.is_complete):
         check_positive(frames.sigma, network.rank)
     core, left, right = kernel_weights(network, frames.sigma)
     check_range(core, divides=divides)

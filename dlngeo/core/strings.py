@@ -88,6 +88,11 @@ class RelaxedNetwork(NamedTuple):
         """The ``m`` of the right null vectors of ``X``."""
         return {string.level for string in self.strings if string.first == 0}
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the metric is complete: matrices of lower rank are ordinary points of it."""
+        return self.is_smooth and self.left_levels | self.right_levels <= {self.top}
+
     def squares(self, sigma: Array) -> list[Array]:
         """Return ``m_k - τ_p``, the squared singular values of the factors, for each ``p``."""
         gaps = [self.top - shift for shift in self.shifts]
