@@ -93,6 +93,12 @@ class RelaxedNetwork(NamedTuple):
         """Whether the metric is complete: matrices of lower rank are ordinary points of it."""
         return self.is_smooth and self.left_levels | self.right_levels <= {self.top}
 
+    def scaled(self, factor: float) -> "RelaxedNetwork":
+        """Return the network with offsets multiplied by a positive number."""
+        strings = [string._replace(level=factor * string.level) for string in self.strings]
+        shifts = [factor * shift for shift in self.shifts]
+        return self._replace(shifts=tuple(shifts), strings=tuple(strings))
+
     def squares(self, sigma: Array) -> list[Array]:
         """Return ``m_k - τ_p``, the squared singular values of the factors, for each ``p``."""
         gaps = [self.top - shift for shift in self.shifts]
@@ -219,6 +225,52 @@ def _check_room(
             f"W_pW_pᵀ + c_p I, or a positive W_pW_pᵀ, has no kernel), but layer {other} has only "
             f"{widths[other]}. Widen layer {other}, or change the offsets."
         )
+
+
+def intrinsic_network(
+    offsets: Sequence[float],
+    shape: tuple[int, int],
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> RelaxedNetwork:
+    """Return the strings over matrices of a shape, for which ``dφ dφ*`` is a function of ``X``.
+
+    Parameters
+    ----------
+    offsets : sequence of float
+        ``c_1, ..., c_{N-1}``.
+    shape : tuple of int
+        ``(d_N, d_0)``.
+    widths : sequence of int, optional
+        ``(d_0, ..., d_N)``; the hidden layers are as wide as the rank by default.
+    rank : int, optional
+        Rank of ``X``, full by default.
+
+    Returns
+    -------
+    network : RelaxedNetwork
+
+    Raises
+    ------
+    ValueError
+        As `relaxed_network` and `check_intrinsic`, or if the widths do not fit the shape.
+
+    References
+    ----------
+    [MPG25]; THEORY 6.
+    """
+    rows, columns = shape
+    if widths is None:
+        hidden = min(shape) if rank is None else rank
+        widths = (columns, *[hidden] * len(tuple(offsets)), rows)
+    network = relaxed_network(offsets, widths, rank)
+    if (network.widths[-1], network.widths[0]) != (rows, columns):
+        raise ValueError(
+            f"matrices of shape ({rows}, {columns}) need widths from {columns} to {rows}, in the "
+            f"order in which data flow; got {network.widths}."
+        )
+    check_intrinsic(network)
+    return network
 
 
 def check_intrinsic(network: RelaxedNetwork) -> None:

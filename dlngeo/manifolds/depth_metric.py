@@ -4,20 +4,15 @@ from collections.abc import Callable
 
 import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
-from geomstats.geometry.riemannian_metric import RiemannianMetric
-from geomstats.geometry.scalar_product_metric import register_scaled_method
 
 from dlngeo.core import curvature, geodesics, logarithm, transport
 from dlngeo.core import observables as core
 from dlngeo.core.arrays import Array
 from dlngeo.manifolds.arrays import check_shape, velocity_of
-from dlngeo.manifolds.fixed_rank import FixedRankMatrices
-
-# Of a multiple of the metric, which geomstats derives from the methods, gradients shrink.
-register_scaled_method("riemannian_gradient", "inverse")
+from dlngeo.manifolds.observable_metric import ObservableMetric
 
 
-class DepthMetric(RiemannianMetric):
+class DepthMetric(ObservableMetric):
     r"""Metric that training a balanced network of depth ``N`` puts on its matrices.
 
     .. math:: g^N_X(Z, Z') = \mathrm{tr}(Z^T A_{N,X}^{-1} Z'), \quad
@@ -44,54 +39,33 @@ class DepthMetric(RiemannianMetric):
     """
 
     def __init__(self, space: Manifold, depth: float):
-        if not isinstance(space, FixedRankMatrices):
-            raise ValueError(
-                "the depth metric lives on FixedRankMatrices(m, n, rank), got "
-                f"{type(space).__name__}."
-            )
-        core.check_observable(gs.eye(*space.shape), depth, space.rank)
         super().__init__(space=space)
+        core.check_observable(gs.eye(*space.shape), depth, space.rank)
         self.depth = depth
 
-    def inner_product(self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array) -> Array:
-        """Return ``tr(Zᵀ A_{N,X}^{-1} Z')``.
+    def flat(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the covector ``A_{N,X}^{-1}(Z)``.
 
         Parameters
         ----------
-        tangent_vec_a, tangent_vec_b : array-like, shape=[..., m, n]
+        tangent_vec : array-like, shape=[..., m, n]
         base_point : array-like, shape=[..., m, n]
 
         Returns
         -------
-        inner_product : array-like, shape=[...]
+        cotangent_vec : array-like, shape=[..., m, n]
 
         Raises
         ------
         ValueError
             If the base point has a lower rank.
+
+        References
+        ----------
+        [BRTW22]; THEORY 3.
         """
         check_shape(base_point, self._space.shape)
-        covector = core.flat(base_point, tangent_vec_b, self.depth, self._space.rank)
-        return gs.sum(tangent_vec_a * covector, axis=(-2, -1))
-
-    def inner_coproduct(
-        self, cotangent_vec_a: Array, cotangent_vec_b: Array, base_point: Array
-    ) -> Array:
-        """Return ``tr(Pᵀ A_{N,X} P')``.
-
-        Parameters
-        ----------
-        cotangent_vec_a, cotangent_vec_b : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        inner_coproduct : array-like, shape=[...]
-        """
-        return gs.sum(
-            cotangent_vec_a * self.riemannian_gradient(cotangent_vec_b, base_point),
-            axis=(-2, -1),
-        )
+        return core.flat(base_point, tangent_vec, self.depth, self._space.rank)
 
     def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:
         """Return the Riemannian gradient ``A_{N,X}(∇E)``.
@@ -112,42 +86,6 @@ class DepthMetric(RiemannianMetric):
         """
         check_shape(base_point, self._space.shape)
         return core.sharp(base_point, euclidean_gradient, self.depth, self._space.rank)
-
-    def metric_matrix(self, base_point: Array) -> Array:
-        """Return the matrix of the metric in flattened coordinates, row by row.
-
-        Below full rank it is zero on the normal space.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        metric_matrix : array-like, shape=[..., m n, m n]
-        """
-        return self._matrix_of(core.flat, base_point)
-
-    def cometric_matrix(self, base_point: Array) -> Array:
-        """Return the matrix of the cometric in flattened coordinates, row by row.
-
-        Below full rank it is zero on the normal space.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        cometric_matrix : array-like, shape=[..., m n, m n]
-        """
-        return self._matrix_of(core.sharp, base_point)
-
-    def _matrix_of(self, operator, base_point: Array) -> Array:
-        m, n = self._space.shape
-        basis = gs.reshape(gs.eye(m * n), (m * n, m, n))
-        images = operator(base_point[..., None, :, :], basis, self.depth, self._space.rank)
-        return gs.reshape(images, (*base_point.shape[:-2], m * n, m * n))
 
     def log_volume_density(self, base_point: Array) -> Array:
         r"""Return ``½ log det g^N``, the volume density against Lebesgue's measure.
@@ -409,11 +347,9 @@ class DepthMetric(RiemannianMetric):
         ricci_tensor : array-like, shape=[..., m n, m n]
         """
 
-        def lowered(point: Array, basis: Array, depth: float, rank: int) -> Array:
-            return core.flat(point, curvature.ricci(point, basis, depth, rank), depth, rank)
-
-        check_shape(base_point, self._space.shape)
-        return self._matrix_of(lowered, base_point)
+        return self._matrix_of(
+            lambda basis, point: self.flat(self.ricci(basis, point), point), base_point
+        )
 
     def scalar_curvature(self, base_point: Array) -> Array:
         """Return the scalar curvature, the trace of the Ricci operator.
