@@ -22,13 +22,19 @@ from dlngeo.core.depth_root import eigh
 from dlngeo.core.factors import checked_matrix
 from dlngeo.core.geodesics import check_arrival, check_on_boundary, checked_times
 from dlngeo.core.gram import divided
-from dlngeo.core.integration import NEAREST, Status, integrate
+from dlngeo.core.integration import Status, integrate
 from dlngeo.core.network import adjoint_differential, differential, end_to_end
 from dlngeo.core.relaxed import flat, gram_kernel, relaxed_layers
 from dlngeo.core.strings import RelaxedNetwork
 
-TOLERANCE = 1e-12
+TOLERANCE = 1e-11
 """Local error of a step, relative to the largest singular value of the factors."""
+
+NEAREST = 1e-4
+"""Part of the first gap below which the boundary counts as reached.
+
+The covector grows without bound there, and the steps shrink in proportion to the gap.
+"""
 
 
 class _Lift(NamedTuple):
@@ -129,6 +135,7 @@ def follow(
     time: numpy.ndarray,
     vectors: Sequence[numpy.ndarray] = (),
     tolerance: float | numpy.ndarray = TOLERANCE,
+    most_steps: int = 2_000,
 ) -> Positions:
     """Follow geodesics to a time of any sign, all in one batch.
 
@@ -142,6 +149,8 @@ def follow(
         Tangent vectors to transport.
     tolerance : float or array, shape=[b]
         Local error of a step.
+    most_steps : int
+        Number of trial steps after which a geodesic counts as stalled.
 
     Returns
     -------
@@ -177,7 +186,8 @@ def follow(
         _packed([*layers, covector, spread, *unit_vectors]),
         abs(time) * speed[:, 0, 0],
         tolerance,
-        nearest=NEAREST,
+        most_steps,
+        NEAREST,
     )
     layers, _, _, moved = lift.unpack(trajectory.state)
     is_lost = (trajectory.status != Status.ARRIVED)[:, None, None]

@@ -13,6 +13,7 @@ import numpy
 from dlngeo.core.arrays import Array, from_numpy, transpose
 from dlngeo.core.equations import polar_factor
 from dlngeo.core.frames import exact_frames
+from dlngeo.core.logarithm import check_components
 from dlngeo.core.network import differential, end_to_end
 from dlngeo.core.relaxed import completed, relaxed_layers
 from dlngeo.core.relaxed_geodesics import checked_host, follow
@@ -21,6 +22,7 @@ from dlngeo.core.strings import RelaxedNetwork
 
 _SWEEPS = 30
 _STAGES = 12
+_MOST_STEPS = 100
 
 
 def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
@@ -39,9 +41,11 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
 
     Raises
     ------
+    ValueError
+        If the metric is not complete, and the determinants of square matrices of full rank have
+        opposite signs: no path joins them.
     RuntimeError
-        If no geodesic was found for a pair, as between determinants of opposite signs unless
-        the metric is complete.
+        If no geodesic was found for a pair.
 
     References
     ----------
@@ -50,6 +54,8 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
     x, y = numpy.broadcast_arrays(*checked_host(network, matrix, point))
     shape = x.shape
     x, y = x.reshape(-1, *shape[-2:]), y.reshape(-1, *shape[-2:])
+    if x.shape[-2] == x.shape[-1] == network.rank and not network.is_complete:
+        check_components(x, y)
     unit = numpy.linalg.norm(x, 2, axis=(-2, -1))[:, None, None]
     unit = numpy.where(unit == 0, 1, unit)
     source = _tangent_basis(x, network.rank)
@@ -66,7 +72,9 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
         def miss(chosen: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> Array:
             here = index[chosen]
             velocity = unit[here] * numpy.einsum("bi,bimn->bmn", u, source[here])
-            ends = follow(x[here], velocity, network, numpy.ones(()), (), tolerance / 10)
+            ends = follow(
+                x[here], velocity, network, numpy.ones(()), (), tolerance / 10, _MOST_STEPS
+            )
             gap = (ends.point - end[chosen]) / unit[here]
             return numpy.einsum("bmn,bimn->bi", gap, target[chosen])
 
@@ -81,6 +89,8 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
                 w[lost] + stage / _STAGES * v[lost] for w, v in zip(layers, chord, strict=True)
             ]
             u, defect = shot(lost, u, end_to_end(moved))
+            if not (defect <= CONVERGED).any():
+                break
             # The geodesic goes on to where the next point is.
             u = u * (stage + 1) / stage if stage < _STAGES else u
         velocity[lost] = u
