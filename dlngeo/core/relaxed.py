@@ -49,13 +49,13 @@ def _layers_value(matrix: Array, network: RelaxedNetwork) -> tuple[Array, ...]:
     ends = {0: frames.right, depth: frames.left}
     fixed = [numpy.zeros((rows, columns)) for columns, rows in itertools.pairwise(widths)]
     used = [rank] * (depth + 1)
-    for first, last, level, count in network.strings:
+    for first, last, level, number in network.strings:
         for p in range(first + 1, last + 1):
             value = math.sqrt(level - network.shifts[p - 1])
-            for i in range(count):
+            for i in range(number):
                 fixed[p - 1][used[p] + i, used[p - 1] + i] = value
         for p in range(first, last + 1):
-            used[p] += count
+            used[p] += number
     layers = []
     for p, square in enumerate(network.squares(frames.sigma), start=1):
         root = square**0.5
@@ -146,7 +146,7 @@ def kernel_weights(
     """
     squares = network.squares(sigma)
     core = gram_kernel(squares, squares)
-    nulls = []
+    nulls: list[Array | None] = []
     for levels in (network.left_levels, network.right_levels):
         if not levels:
             nulls.append(None)

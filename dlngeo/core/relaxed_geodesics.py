@@ -108,8 +108,8 @@ def _size(matrices: Sequence[numpy.ndarray]) -> numpy.ndarray:
     return sum(numpy.sum(m * m, axis=(-2, -1), keepdims=True) for m in matrices) ** 0.5
 
 
-class Positions(NamedTuple):
-    """Positions on geodesics, and how the integration went.
+class Arrival(NamedTuple):
+    """Ends of geodesics, and how the integration went.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ def follow(
     vectors: Sequence[numpy.ndarray] = (),
     tolerance: float | numpy.ndarray = TOLERANCE,
     most_steps: int = 2_000,
-) -> Positions:
+) -> Arrival:
     """Follow geodesics to a time of any sign, all in one batch.
 
     Parameters
@@ -154,7 +154,7 @@ def follow(
 
     Returns
     -------
-    positions : Positions
+    arrival : Arrival
 
     References
     ----------
@@ -171,7 +171,7 @@ def follow(
     )
     time = numpy.broadcast_to(time, batch).reshape(-1)
     lift = _Lift(network, len(carried))
-    layers = relaxed_layers(matrix, network)
+    layers = list(relaxed_layers(matrix, network))
     norm = numpy.max([numpy.linalg.norm(w, 2, axis=(-2, -1)) for w in layers], axis=0)
     norm = numpy.where(norm == 0, 1, norm)[:, None, None]
     layers = [layer / norm for layer in layers]
@@ -198,7 +198,7 @@ def follow(
     )
     reached = divided(trajectory.time, speed[:, 0, 0]) * numpy.sign(time)
     end = numpy.where(is_lost[:, 0, 0], reached, time)
-    return Positions(point, moved, trajectory.status.reshape(batch), end.reshape(batch))
+    return Arrival(point, moved, trajectory.status.reshape(batch), end.reshape(batch))
 
 
 def path(
@@ -233,10 +233,10 @@ def path(
     times = checked_times(times)
     if times.ndim:
         x, z = x[..., None, :, :], z[..., None, :, :]
-    positions = follow(x, z, network, times)
+    arrival = follow(x, z, network, times)
     if on_boundary == "raise":
-        check_arrival(positions.status, positions.end)
-    return from_numpy(positions.point, matrix)
+        check_arrival(arrival.status, arrival.end)
+    return from_numpy(arrival.point, matrix)
 
 
 def checked_host(network: RelaxedNetwork, *matrices: Array) -> list[numpy.ndarray]:
@@ -270,6 +270,6 @@ def transport(matrix: Array, direction: Array, vector: Array, network: RelaxedNe
     THEORY 3, 6.
     """
     x, z, v = checked_host(network, matrix, direction, vector)
-    positions = follow(x, z, network, numpy.ones(()), [v])
-    check_arrival(positions.status, positions.end)
-    return from_numpy(positions.vectors[0], vector)
+    arrival = follow(x, z, network, numpy.ones(()), [v])
+    check_arrival(arrival.status, arrival.end)
+    return from_numpy(arrival.vectors[0], vector)

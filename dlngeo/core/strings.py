@@ -38,13 +38,14 @@ class String(NamedTuple):
         Layers ``a ≤ b`` from and to which they run.
     level : float
         Their ``m``.
-    count : int
+    number : int
+        How many there are.
     """
 
     first: int
     last: int
     level: float
-    count: int
+    number: int
 
 
 class RelaxedNetwork(NamedTuple):

@@ -8,7 +8,7 @@ from geomstats.geometry.manifold import Manifold
 from dlngeo.core import curvature, geodesics, logarithm, transport
 from dlngeo.core import observables as core
 from dlngeo.core.arrays import Array
-from dlngeo.manifolds.arrays import check_shape, velocity_of
+from dlngeo.manifolds.arrays import check_shape
 from dlngeo.manifolds.observable_metric import ObservableMetric
 
 
@@ -109,30 +109,16 @@ class DepthMetric(ObservableMetric):
         """
         return core.log_volume_density(base_point, self.depth)
 
-    def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str = "raise") -> Array:
-        """Return the exponential: the geodesic at time one.
+    def _exp(self, point: Array, velocity: Array, on_boundary: str) -> Array:
+        return geodesics.exp(point, velocity, self.depth, self._space.rank, on_boundary=on_boundary)
 
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
-        on_boundary : str
-            What happens if a geodesic reaches the boundary, where a singular value vanishes:
-            "raise" a ValueError that names the time, or "nan".
+    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
+        return geodesics.geodesic(
+            point, velocity, self.depth, self._space.rank, on_boundary=on_boundary
+        ).point
 
-        Returns
-        -------
-        point : array-like, shape=[..., m, n]
-
-        References
-        ----------
-        [Che25]; THEORY 3; see `dlngeo.core.geodesics`.
-        """
-        check_shape(base_point, self._space.shape)
-        check_shape(tangent_vec, self._space.shape)
-        return geodesics.exp(
-            base_point, tangent_vec, self.depth, self._space.rank, on_boundary=on_boundary
-        )
+    def _transport(self, point: Array, direction: Array, vector: Array) -> Array:
+        return transport.transport(point, direction, vector, self.depth, self._space.rank)
 
     def log(self, point: Array, base_point: Array) -> Array:
         """Return the logarithm: the velocity of the shortest geodesic found to a point.
@@ -193,76 +179,6 @@ class DepthMetric(ObservableMetric):
         check_shape(point_a, self._space.shape)
         check_shape(point_b, self._space.shape)
         return logarithm.squared_dist(point_a, point_b, self.depth, self._space.rank)
-
-    def geodesic(
-        self,
-        initial_point: Array,
-        end_point: Array | None = None,
-        initial_tangent_vec: Array | None = None,
-        on_boundary: str = "raise",
-    ) -> Callable[[Array], Array]:
-        """Return a geodesic, given by its velocity or by its end at time one.
-
-        Parameters
-        ----------
-        initial_point : array-like, shape=[..., m, n]
-        end_point : array-like, shape=[..., m, n], optional
-        initial_tangent_vec : array-like, shape=[..., m, n], optional
-        on_boundary : str
-            As in `exp`.
-
-        Returns
-        -------
-        path : callable
-            Times, shape=[n_times], to points, shape=[..., n_times, m, n].
-
-        Raises
-        ------
-        ValueError
-            If not exactly one of end point and tangent vector is given.
-        """
-        check_shape(initial_point, self._space.shape)
-        velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
-        curve = geodesics.geodesic(
-            initial_point, velocity, self.depth, self._space.rank, on_boundary=on_boundary
-        )
-        return lambda t: curve.point(gs.to_ndarray(gs.array(t), to_ndim=1))
-
-    def parallel_transport(
-        self,
-        tangent_vec: Array,
-        base_point: Array,
-        direction: Array | None = None,
-        end_point: Array | None = None,
-    ) -> Array:
-        """Transport a tangent vector along a geodesic, from time zero to one.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., m, n]
-            Axes that it has more than the points count vectors along the same geodesics.
-        base_point : array-like, shape=[..., m, n]
-        direction : array-like, shape=[..., m, n], optional
-            Initial velocity of the geodesic.
-        end_point : array-like, shape=[..., m, n], optional
-            End of the geodesic.
-
-        Returns
-        -------
-        transported : array-like, shape=[..., m, n]
-
-        Raises
-        ------
-        ValueError
-            If not exactly one of direction and end point is given.
-
-        References
-        ----------
-        THEORY 3; see `dlngeo.core.transport`.
-        """
-        check_shape(base_point, self._space.shape)
-        direction = velocity_of(self, base_point, end_point, direction)
-        return transport.transport(base_point, direction, tangent_vec, self.depth, self._space.rank)
 
     def curvature(
         self,

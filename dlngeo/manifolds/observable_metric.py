@@ -9,7 +9,7 @@ from geomstats.geometry.riemannian_metric import RiemannianMetric
 from geomstats.geometry.scalar_product_metric import register_scaled_method
 
 from dlngeo.core.arrays import Array
-from dlngeo.manifolds.arrays import check_shape
+from dlngeo.manifolds.arrays import check_shape, velocity_of
 from dlngeo.manifolds.fixed_rank import FixedRankMatrices
 
 # Of a multiple of the metric, which geomstats derives from the methods, gradients shrink.
@@ -49,6 +49,18 @@ class ObservableMetric(RiemannianMetric):
     @abstractmethod
     def flat(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return ``A_X^{-1}(Z)``."""
+
+    @abstractmethod
+    def _exp(self, point: Array, velocity: Array, on_boundary: str) -> Array:
+        """Return the end of a geodesic."""
+
+    @abstractmethod
+    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
+        """Return a geodesic as a function of an array of times."""
+
+    @abstractmethod
+    def _transport(self, point: Array, direction: Array, vector: Array) -> Array:
+        """Return a vector transported along a geodesic."""
 
     def inner_product(self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array) -> Array:
         """Return ``tr(Zᵀ A^{-1} Z')``.
@@ -117,6 +129,97 @@ class ObservableMetric(RiemannianMetric):
         cometric_matrix : array-like, shape=[..., m n, m n]
         """
         return self._matrix_of(self.riemannian_gradient, base_point)
+
+    def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str = "raise") -> Array:
+        """Return the exponential: the geodesic at time one.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., m, n]
+        base_point : array-like, shape=[..., m, n]
+        on_boundary : str
+            What happens if a geodesic reaches the boundary, where a singular value vanishes:
+            "raise" a ValueError that names the time, or "nan". A complete metric has none.
+
+        Returns
+        -------
+        point : array-like, shape=[..., m, n]
+
+        References
+        ----------
+        [Che25]; THEORY 3, 6; see `dlngeo.core.geodesics` and `dlngeo.core.relaxed_geodesics`.
+        """
+        check_shape(base_point, self._space.shape)
+        check_shape(tangent_vec, self._space.shape)
+        return self._exp(base_point, tangent_vec, on_boundary)
+
+    def geodesic(
+        self,
+        initial_point: Array,
+        end_point: Array | None = None,
+        initial_tangent_vec: Array | None = None,
+        on_boundary: str = "raise",
+    ) -> Callable[[Array], Array]:
+        """Return a geodesic, given by its velocity or by its end at time one.
+
+        Parameters
+        ----------
+        initial_point : array-like, shape=[..., m, n]
+        end_point : array-like, shape=[..., m, n], optional
+        initial_tangent_vec : array-like, shape=[..., m, n], optional
+        on_boundary : str
+            As in `exp`.
+
+        Returns
+        -------
+        path : callable
+            Times, shape=[n_times], to points, shape=[..., n_times, m, n].
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of end point and tangent vector is given.
+        """
+        check_shape(initial_point, self._space.shape)
+        velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
+        curve = self._curve(initial_point, velocity, on_boundary)
+        return lambda t: curve(gs.to_ndarray(gs.array(t), to_ndim=1))
+
+    def parallel_transport(
+        self,
+        tangent_vec: Array,
+        base_point: Array,
+        direction: Array | None = None,
+        end_point: Array | None = None,
+    ) -> Array:
+        """Transport a tangent vector along a geodesic, from time zero to one.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., m, n]
+            Axes that it has more than the points count vectors along the same geodesics.
+        base_point : array-like, shape=[..., m, n]
+        direction : array-like, shape=[..., m, n], optional
+            Initial velocity of the geodesic.
+        end_point : array-like, shape=[..., m, n], optional
+            End of the geodesic.
+
+        Returns
+        -------
+        transported : array-like, shape=[..., m, n]
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of direction and end point is given.
+
+        References
+        ----------
+        THEORY 3, 6.
+        """
+        check_shape(base_point, self._space.shape)
+        direction = velocity_of(self, base_point, end_point, direction)
+        return self._transport(base_point, direction, tangent_vec)
 
     def _matrix_of(self, operator: Callable[[Array, Array], Array], base_point: Array) -> Array:
         check_shape(base_point, self._space.shape)

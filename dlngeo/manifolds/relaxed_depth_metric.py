@@ -1,14 +1,14 @@
 """The metric of relaxed balanced networks on matrices of fixed rank, as a geomstats metric."""
 
+import functools
 from collections.abc import Callable, Sequence
 
-import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
 
 from dlngeo.core import relaxed, relaxed_geodesics, relaxed_logarithm
 from dlngeo.core.arrays import Array
 from dlngeo.core.strings import intrinsic_network
-from dlngeo.manifolds.arrays import check_shape, velocity_of
+from dlngeo.manifolds.arrays import check_shape
 from dlngeo.manifolds.observable_metric import ObservableMetric
 
 
@@ -103,29 +103,16 @@ class RelaxedDepthMetric(ObservableMetric):
         check_shape(base_point, self._space.shape)
         return relaxed.sharp(base_point, euclidean_gradient, self.network)
 
-    def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str = "raise") -> Array:
-        """Return the exponential: the geodesic at time one.
+    def _exp(self, point: Array, velocity: Array, on_boundary: str) -> Array:
+        return self._curve(point, velocity, on_boundary)(1.0)
 
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
-        on_boundary : str
-            What happens if a geodesic reaches the boundary, where a singular value vanishes:
-            "raise" a ValueError that names the time, or "nan". A complete metric has none.
-
-        Returns
-        -------
-        point : array-like, shape=[..., m, n]
-
-        References
-        ----------
-        THEORY 3, 6; see `dlngeo.core.relaxed_geodesics`.
-        """
-        check_shape(base_point, self._space.shape)
-        return relaxed_geodesics.path(
-            base_point, tangent_vec, self.network, 1.0, on_boundary=on_boundary
+    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
+        return functools.partial(
+            relaxed_geodesics.path, point, velocity, self.network, on_boundary=on_boundary
         )
+
+    def _transport(self, point: Array, direction: Array, vector: Array) -> Array:
+        return relaxed_geodesics.transport(point, direction, vector, self.network)
 
     def log(self, point: Array, base_point: Array) -> Array:
         """Return the logarithm: the velocity of a geodesic found to a point.
@@ -150,79 +137,6 @@ class RelaxedDepthMetric(ObservableMetric):
         """
         check_shape(base_point, self._space.shape)
         return relaxed_logarithm.log(base_point, point, self.network)
-
-    def geodesic(
-        self,
-        initial_point: Array,
-        end_point: Array | None = None,
-        initial_tangent_vec: Array | None = None,
-        on_boundary: str = "raise",
-    ) -> Callable[[Array], Array]:
-        """Return a geodesic, given by its velocity or by its end at time one.
-
-        Parameters
-        ----------
-        initial_point : array-like, shape=[..., m, n]
-        end_point : array-like, shape=[..., m, n], optional
-        initial_tangent_vec : array-like, shape=[..., m, n], optional
-        on_boundary : str
-            As in `exp`.
-
-        Returns
-        -------
-        path : callable
-            Times, shape=[n_times], to points, shape=[..., n_times, m, n].
-
-        Raises
-        ------
-        ValueError
-            If not exactly one of end point and tangent vector is given.
-        """
-        check_shape(initial_point, self._space.shape)
-        velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
-
-        def path(t: Array) -> Array:
-            times = gs.to_ndarray(gs.array(t), to_ndim=1)
-            return relaxed_geodesics.path(
-                initial_point, velocity, self.network, times, on_boundary=on_boundary
-            )
-
-        return path
-
-    def parallel_transport(
-        self,
-        tangent_vec: Array,
-        base_point: Array,
-        direction: Array | None = None,
-        end_point: Array | None = None,
-    ) -> Array:
-        """Transport a tangent vector along a geodesic, from time zero to one.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
-        direction : array-like, shape=[..., m, n], optional
-            Initial velocity of the geodesic.
-        end_point : array-like, shape=[..., m, n], optional
-            End of the geodesic.
-
-        Returns
-        -------
-        transported : array-like, shape=[..., m, n]
-
-        Raises
-        ------
-        ValueError
-            If not exactly one of direction and end point is given.
-
-        References
-        ----------
-        THEORY 3, 6.
-        """
-        check_shape(base_point, self._space.shape)
-        direction = velocity_of(self, base_point, end_point, direction)
-        return relaxed_geodesics.transport(base_point, direction, tangent_vec, self.network)
 
     def curvature(self, *_: Array, **__: Array) -> Array:
         """Refuse: not implemented.

@@ -52,7 +52,7 @@ def test_strings_fill_the_layers():
                 continue
             n_networks += 1
             for p, width in enumerate(widths):
-                through = [s.count for s in network.strings if s.first <= p <= s.last]
+                through = [s.number for s in network.strings if s.first <= p <= s.last]
                 assert rank + sum(through) == width
             matrix = rng.normal(size=(widths[-1], rank)) @ rng.normal(size=(rank, widths[0]))
             layers = relaxed_layers(matrix, network)
