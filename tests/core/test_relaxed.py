@@ -162,6 +162,8 @@ def test_lower_rank_is_an_ordinary_point_of_a_complete_metric(widths, offsets, r
 def test_lower_rank_is_refused_where_it_is_none():
     """A null vector of another level than the top makes the lower rank ambiguous."""
     network, matrix, vector = setting((2, 2, 4), (0.6,), 2, spectrum=np.array([1.0, 0.0]))
+    assert network.is_smooth
+    assert not network.is_complete
     with pytest.raises(ValueError, match="expected rank 2"):
         relaxed.sharp(matrix, vector, network)
     tied = intrinsic_network((0.5, -0.5), (2, 2))
