@@ -348,6 +348,13 @@ def test_complete_metrics_have_no_boundary():
     network = intrinsic_network((1.0,), (2, 2))
     points = rg.path(np.eye(2), velocity, network, np.array([0.3, 1.0]))
     assert np.linalg.det(points[0]) > 0 > np.linalg.det(points[1])
+    # One that ends at a singular matrix.
+    singular, away = np.diag([1.0, 0.0]), np.array([[0.1, 0.2], [-0.1, 0.4]])
+    before, after = rg.path(singular, away, network, np.array([1.0, 1.0 + 1e-3]))
+    back = log(before, singular, network)
+    assert np.linalg.norm(back) < 2
+    assert_close(rg.path(before, back, network, 1.0), singular, 1e-8)
+    assert inner(back, after - before) < 0
     found = log(np.eye(2), points[1], network)
     assert_close(rg.path(np.eye(2), found, network, 1.0), points[1], 1e-9)
     for offsets in ((0.0,), (0.5, -0.5)):
