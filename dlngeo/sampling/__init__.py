@@ -1,0 +1,10 @@
+"""Samplers of the laws of deep linear networks at a temperature."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "driver": ["LangevinResult", "langevin"],
+    },
+)
