@@ -38,6 +38,7 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/langevin.py
 	$(BIN)/python benchmarks/conservation_laws.py
 	$(BIN)/python benchmarks/path_lifting.py
+	$(BIN)/python benchmarks/neural_ode.py
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info

@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Fibre",
             "FixedRankMatrices",
             "OrbitAction",
+            "RelaxedDepthMetric",
             "from_geomstats",
         ],
         "solvers": ["balancing_flow", "langevin", "learning_flow", "minimize", "relu_flow"],
