@@ -48,7 +48,8 @@ def _reverse(function: Function, x: Array) -> tuple[Array, Function]:
     if library == "torch":
         import torch
 
-        values, pull_back = torch.func.vjp(function, x)
+        result: Any = torch.func.vjp(function, x)
+        values, pull_back = result
         return values, lambda w: pull_back(w)[0]
     if library == "jax":
         import jax

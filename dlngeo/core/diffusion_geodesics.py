@@ -6,6 +6,7 @@ double precision, in units of the length of the velocity.
 """
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy
@@ -22,8 +23,18 @@ TOLERANCE = 1e-11
 NEWTON = 64
 """Largest dimension in which logarithms are found with Jacobians by differences."""
 
+MOST_EVALUATIONS = 30_000
+"""Accelerations after which a geodesic counts as stalled."""
+
+SHOOTING_EVALUATIONS = 10_000
+"""Accelerations after which a logarithm is given up, and a tenth more for each dimension."""
+
 _CONTINUATION = (0.1, 0.3, 0.6, 1.0)
 """Parts of the scale through which a logarithm is followed that the chord does not lead to."""
+
+
+class _Stalled(Exception):
+    """The steps of a geodesic have become too short."""
 
 
 def positions(
@@ -140,6 +151,7 @@ def _path(
     times: numpy.ndarray,
     like: Array,
     tolerance: float,
+    budget: Iterator[int] | None = None,
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return points ``[t, D]`` and parallel fields ``[t, k, D]`` at ascending times."""
     size, end = len(start), times[-1]
@@ -149,9 +161,12 @@ def _path(
     weight = numpy.linalg.norm(fields, axis=-1, keepdims=True)
     weight = numpy.where(weight == 0, 1.0, weight)
     unit, base = length * end, geometry.base
+    budget = iter(range(MOST_EVALUATIONS)) if budget is None else budget
 
     def field(_: float, state: numpy.ndarray) -> numpy.ndarray:
         away, *vectors = state.reshape(-1, size)
+        if next(budget, None) is None:
+            raise _Stalled
         try:
             x = from_numpy(start + unit * away, like)
             rows = from_numpy(numpy.stack(vectors), like)
@@ -166,22 +181,28 @@ def _path(
 
     tolerance = max(tolerance, 100 * float(namespace(like).finfo(like.dtype).eps))
     state = numpy.concatenate([numpy.zeros(size), move / length, (fields / weight).ravel()])
-    with numpy.errstate(invalid="ignore", over="ignore"):
-        flow = solve_ivp(
-            field,
-            (0.0, 1.0),
-            state,
-            "DOP853",
-            t_eval=times / end,
-            rtol=tolerance,
-            atol=tolerance / numpy.sqrt(size),
-        )
-    if not flow.success or flow.y.shape[1] < len(times):
-        reached = flow.t[-1] * end if len(flow.t) else 0.0
+    if not numpy.isfinite(field(0.0, state)).all():
+        geometry.christoffel(*[from_numpy(array, like) for array in (start, move, move)])
+        raise ValueError("the geodesic equation is not finite at the start: lower the scale.")
+    reached = [0.0]
+    try:
+        with numpy.errstate(all="ignore"):  # a trial step may go wild; it is rejected
+            flow = solve_ivp(
+                field,
+                (0.0, 1.0),
+                state,
+                "DOP853",
+                t_eval=times / end,
+                rtol=tolerance,
+                atol=tolerance / numpy.sqrt(size),
+                events=lambda t, _: reached.append(t) or 1.0,
+            )
+    except _Stalled:
+        flow = None
+    if flow is None or not flow.success:
         raise ValueError(
-            f"the geodesic could not be continued from time {reached:.6g}, the last that was asked "
-            "for and reached: the losses cease to be finite or smooth there, or the submanifold "
-            "ends. Shorten the velocity."
+            f"the geodesic could not be continued from time {max(reached) * end:.6g}: the losses "
+            "cease to be finite or smooth there, or the submanifold ends. Shorten the velocity."
         )
     states = flow.y.T.reshape(len(times), -1, size)
     points = start + unit * states[:, 0]
@@ -201,12 +222,15 @@ def _connect(
     length = numpy.linalg.norm(end - start)
     if length == 0:
         return 0 * start
+    geometry.differential(from_numpy(end, like))  # an end that is none is told as such
     if geometry.base is None:
         basis = None
         first = (end - start) / length
     else:
         basis = to_numpy(geometry.base.basis(from_numpy(start, like)))
         first = basis @ (end - start) / length
+
+    budget = iter(range(SHOOTING_EVALUATIONS * (10 + len(first)) // 10))
 
     def vector(u: numpy.ndarray) -> numpy.ndarray:
         return length * (u if basis is None else u @ basis)
@@ -223,6 +247,7 @@ def _connect(
                 numpy.ones(1),
                 like,
                 tolerance,
+                budget,
             )[0][0]
         except ValueError:
             return numpy.full_like(u, numpy.inf)
@@ -236,8 +261,9 @@ def _connect(
             u, defect = _aimed(functools.partial(gap, part * geometry.scale), u, precision)
     if not defect <= precision:
         raise RuntimeError(
-            f"no geodesic was found between two points at Euclidean distance {length:.3g}: shooting "
-            f"missed by {defect * length:.1e}. Take points that are nearer, or a smaller scale."
+            f"no geodesic was found between two points at Euclidean distance {length:.3g}: "
+            f"shooting missed by {defect * length:.1e}. Take points that are nearer, or a smaller "
+            "scale."
         )
     return vector(u)
 

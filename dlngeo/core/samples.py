@@ -7,7 +7,6 @@ differentiation of the losses, or by hand.
 
 import functools
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy
@@ -66,7 +65,7 @@ class SampleLosses:
         self.shape = tuple(shape)
         self.losses, self.gradients, self.hvp = losses, gradients, hvp
         self.n_samples, self.indices = n_samples, indices
-        self._foreign: ModuleType | bool | None = None
+        self._foreign: Any = None
 
     def subset(self, indices: numpy.ndarray) -> "SampleLosses":
         """Return the losses of some of the samples; an index may be there more than once."""
@@ -218,7 +217,8 @@ def _checked(result: Array, name: str, point: Array) -> Array:
     ):
         where = "the point" if is_traced(point) else f"a point of norm {_norm(point):.3g}"
         raise ValueError(
-            f"the {name} are NaN or infinite at {where}: correct them, or stay where they are finite."
+            f"the {name} are NaN or infinite at {where}: correct them, or stay where they are "
+            "finite."
         )
     return result
 

@@ -134,9 +134,9 @@ class DiffusionMetric(RiemannianMetric):
     def _check_coordinates(self) -> None:
         if self.geometry.base is not None:
             raise NotImplementedError(
-                "tensors of the connection need coordinates of the space, and balanced factors are "
-                "coordinates of parameter space: take christoffel_action or curvature, which act on "
-                "tangent vectors."
+                "tensors of the connection need coordinates of the space, and balanced factors "
+                "are coordinates of parameter space: take christoffel_action or curvature, "
+                "which act on tangent vectors."
             )
 
     def inner_product(self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array) -> Array:
