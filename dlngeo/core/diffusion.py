@@ -108,9 +108,12 @@ class DiffusionGeometry:
             bent = bent + self.samples.push(x, self.base.second_form(x, u, v))
         return self._heights(bent)
 
-    def christoffel(self, x: Array, u: Array, v: Array) -> Array:
+    def christoffel(
+        self, x: Array, u: Array, v: Array, differential: Differential | None = None
+    ) -> Array:
         """Return ``Γ(u, v)``, with which ``∇_u v = dv(u) + Γ(u, v)`` in parameter space."""
-        symbol = graph_metric.raised(self.differential(x), self.bend(x, u, v))
+        differential = self.differential(x) if differential is None else differential
+        symbol = graph_metric.raised(differential, self.bend(x, u, v))
         return symbol if self.base is None else symbol - self.base.second_form(x, u, v)
 
     def gradient(self, x: Array, differential: Differential | None = None) -> Array:
@@ -118,9 +121,8 @@ class DiffusionGeometry:
         n = self.samples.count(x)
         weights = 0 * eye(1, n, x)[0] + 1 / n
         covector = self._tangent(x, self.samples.pull(x, weights))
-        return graph_metric.sharp(
-            self.differential(x) if differential is None else differential, covector
-        )
+        differential = self.differential(x) if differential is None else differential
+        return graph_metric.sharp(differential, covector)
 
     def curvature(self, x: Array, a: Array, b: Array, c: Array) -> Array:
         """Return ``R(a, b) c``."""

@@ -33,7 +33,7 @@ _CONTINUATION = (0.1, 0.3, 0.6, 1.0)
 """Parts of the scale through which a logarithm is followed that the chord does not lead to."""
 
 
-class _Stalled(Exception):
+class _Stalled(ValueError):
     """The steps of a geodesic have become too short."""
 
 
@@ -185,6 +185,11 @@ def _path(
         geometry.christoffel(*[from_numpy(array, like) for array in (start, move, move)])
         raise ValueError("the geodesic equation is not finite at the start: lower the scale.")
     reached = [0.0]
+
+    def record(time: float, _: numpy.ndarray) -> float:
+        reached.append(time)
+        return 1.0
+
     try:
         with numpy.errstate(all="ignore"):  # a trial step may go wild; it is rejected
             flow = solve_ivp(
@@ -195,7 +200,7 @@ def _path(
                 t_eval=times / end,
                 rtol=tolerance,
                 atol=tolerance / numpy.sqrt(size),
-                events=lambda t, _: reached.append(t) or 1.0,
+                events=record,
             )
     except _Stalled:
         flow = None

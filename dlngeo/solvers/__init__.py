@@ -1,6 +1,8 @@
 """Solvers: things that run for a while, and return a frozen result with a status."""
 
+from dlngeo.core.samples import SampleLosses
 from dlngeo.solvers.balancing import BalancingFlow, balancing_flow
+from dlngeo.solvers.forced_geodesics import ForcedGeodesic, forced_geodesic
 from dlngeo.solvers.learning import FlowResult, learning_flow
 from dlngeo.solvers.least_squares import LeastSquaresProblem
 from dlngeo.solvers.losses import (
@@ -11,18 +13,27 @@ from dlngeo.solvers.losses import (
     SparseMatrixCompletion,
 )
 from dlngeo.solvers.optimization import Minimum, minimize
+from dlngeo.solvers.sgd import NoisyPaths, SGDComparison, compare_sgd, sgd, sgd_diffusion
 
 __all__ = [
     "BalancingFlow",
     "Factorization",
     "FlowResult",
+    "ForcedGeodesic",
     "LeastSquaresProblem",
     "LinearRegression",
     "MatrixCompletion",
     "MatrixSensing",
     "Minimum",
+    "NoisyPaths",
+    "SGDComparison",
+    "SampleLosses",
     "SparseMatrixCompletion",
     "balancing_flow",
+    "compare_sgd",
+    "forced_geodesic",
     "learning_flow",
     "minimize",
+    "sgd",
+    "sgd_diffusion",
 ]
