@@ -101,11 +101,12 @@ class DiffusionGeometry:
         weights = (along - namespace(along).mean(along, axis=-1, keepdims=True)) / along.shape[-1]
         return self._tangent(x, self.samples.pull(x, weights))
 
-    def bend(self, x: Array, u: Array, v: Array) -> Array:
-        """Return ``w(u, v)``, shape=[..., n]."""
+    def bend(self, x: Array, u: Array, v: Array, form: Array | None = None) -> Array:
+        """Return ``w(u, v)``, shape=[..., n]; ``form`` is ``II(u, v)``, where it is known."""
         bent = self.samples.bend(x, u, v)
         if self.base is not None:
-            bent = bent + self.samples.push(x, self.base.second_form(x, u, v))
+            form = self.base.second_form(x, u, v) if form is None else form
+            bent = bent + self.samples.push(x, form)
         return self._heights(bent)
 
     def christoffel(
@@ -113,8 +114,9 @@ class DiffusionGeometry:
     ) -> Array:
         """Return ``Γ(u, v)``, with which ``∇_u v = dv(u) + Γ(u, v)`` in parameter space."""
         differential = self.differential(x) if differential is None else differential
-        symbol = graph_metric.raised(differential, self.bend(x, u, v))
-        return symbol if self.base is None else symbol - self.base.second_form(x, u, v)
+        form = None if self.base is None else self.base.second_form(x, u, v)
+        symbol = graph_metric.raised(differential, self.bend(x, u, v, form))
+        return symbol if form is None else symbol - form
 
     def gradient(self, x: Array, differential: Differential | None = None) -> Array:
         """Return the gradient in ``g_ε`` of the loss ``f``, the mean over the samples."""
@@ -133,12 +135,13 @@ class DiffusionGeometry:
 
     def _form(self, x: Array, differential: Differential, b: Array, c: Array, a: Array) -> Array:
         """Return the covector ``d ↦ ⟨II(b, c), II(a, d)⟩`` of the graph in ``ℝ^{D+n}``."""
-        weights = graph_metric.normal_solve(differential, self.bend(x, b, c))
+        form = None if self.base is None else self.base.second_form(x, b, c)
+        weights = graph_metric.normal_solve(differential, self.bend(x, b, c, form))
         weights = self._heights(weights)
         covector = self.samples.turn(x, weights, a)
         if self.base is None:
             return covector
-        normal = self.base.second_form(x, b, c) + self.samples.pull(x, weights)
+        normal = form + self.samples.pull(x, weights)
         return self.base.project(x, covector) + self.base.weingarten(x, a, normal)
 
     def sectional_curvature(self, x: Array, a: Array, b: Array) -> Array:
@@ -158,15 +161,13 @@ class DiffusionGeometry:
         # What round-off leaves of dependent vectors spans no plane.
         spans = product(rest, rest) > (100 * xp.finfo(rest.dtype).eps) ** 2
         rest = unit(xp.where(spans, rest, xp.zeros_like(rest)))
-        forms = [self.bend(x, u, v) for u, v in ((a, a), (rest, rest), (a, rest))]
-        one, other, mixed = forms
+        pairs = ((a, a), (rest, rest), (a, rest))
+        one, other, mixed = (self.bend(x, u, v) for u, v in pairs)
         result = graph_metric.gauss(differential, one, other)
         result = result - graph_metric.gauss(differential, mixed, mixed)
         if self.base is None:
             return result
-        one, other, mixed = [
-            self.base.second_form(x, u, v) for u, v in ((a, a), (rest, rest), (a, rest))
-        ]
+        one, other, mixed = (self.base.second_form(x, u, v) for u, v in pairs)
         return result + xp.sum(one * other - mixed * mixed, axis=-1)
 
     def _factor(self, n: int) -> float:

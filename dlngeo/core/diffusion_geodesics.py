@@ -15,6 +15,7 @@ from scipy.optimize import NoConvergence, anderson
 
 from dlngeo.core.arrays import Array, from_numpy, namespace, to_numpy
 from dlngeo.core.diffusion import DiffusionGeometry
+from dlngeo.core.integration import FIRST_STEP
 from dlngeo.core.shooting import CONVERGED, shoot
 
 TOLERANCE = 1e-11
@@ -181,7 +182,10 @@ def _path(
 
     tolerance = max(tolerance, 100 * float(namespace(like).finfo(like.dtype).eps))
     state = numpy.concatenate([numpy.zeros(size), move / length, (fields / weight).ravel()])
-    if not numpy.isfinite(field(0.0, state)).all():
+    rates = field(0.0, state)
+    # One for the velocity, and what turns it.
+    pace = float(numpy.linalg.norm(rates[: 2 * size]))
+    if not numpy.isfinite(pace):
         geometry.christoffel(*[from_numpy(array, like) for array in (start, move, move)])
         raise ValueError("the geodesic equation is not finite at the start: lower the scale.")
     reached = [0.0]
@@ -198,6 +202,7 @@ def _path(
                 state,
                 "DOP853",
                 t_eval=times / end,
+                first_step=min(1.0, FIRST_STEP * tolerance ** (1 / 8) / max(1.0, pace)),
                 rtol=tolerance,
                 atol=tolerance / numpy.sqrt(size),
                 events=record,

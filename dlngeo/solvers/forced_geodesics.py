@@ -47,7 +47,7 @@ class ForcedGeodesic:
     times: Array
     points: Array
     velocities: Array
-    loss: Array | None
+    loss: Array
     kinetic_energy: Array
     n_evaluations: int
     success: bool
@@ -55,7 +55,7 @@ class ForcedGeodesic:
     status: str
 
     @property
-    def energy(self) -> Array | None:
+    def energy(self) -> Array:
         """``½|ẋ|²_g + f``, which is conserved under the force without friction; or None."""
         return None if self.loss is None else self.kinetic_energy + self.loss
 

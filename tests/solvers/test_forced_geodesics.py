@@ -1,5 +1,7 @@
 """Motion in the diffusion metric: Newton's equation, energy, friction and its limit."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -145,7 +147,7 @@ def test_balanced_factors_stay_balanced():
 
 def test_pytorch_points_and_derivatives_by_hand():
     losses = waves(5, SIZE, 0, torch, torch.tensor)
-    options = {"t_final": 1.0, "n_saved": 2}
+    options: dict[str, Any] = {"t_final": 1.0, "n_saved": 2}
     expected = forced_geodesic(metric_of(2.0, sample_losses=LOSSES), X, V, **options)
     tensor = forced_geodesic(
         metric_of(2.0, sample_losses=losses), torch.tensor(X), torch.tensor(V), **options

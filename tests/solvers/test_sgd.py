@@ -1,5 +1,7 @@
 """Descent by minibatches and its stochastic differential equation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -130,7 +132,7 @@ def test_covariance_gap_is_that_of_the_matrices():
 
 
 def test_seeds_and_libraries():
-    options = {"learning_rate": 0.1, "batch_size": 2, "n_steps": 4, "n_paths": 2}
+    options: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 2, "n_steps": 4, "n_paths": 2}
     losses = SampleLosses((SIZE,), lambda x: (torch.tensor(A) @ x - torch.tensor(B)) ** 2 / 2)
     for model in (sgd, sgd_diffusion):
         first = model(SAMPLES, X, rng=3, **options)
@@ -162,7 +164,7 @@ def test_one_sample_has_no_noise(model):
 @MODELS
 def test_runs_that_end_early(model):
     quartic = SampleLosses((SIZE,), gradients=lambda x: np.stack([4 * x**3, 3 * x**3]))
-    options = {"batch_size": 1, "n_steps": 50, "rng": 0}
+    options: dict[str, Any] = {"batch_size": 1, "n_steps": 50, "rng": 0}
     result = model(quartic, 10 * X, learning_rate=1.0, **options)
     assert not result.success
     assert "Lower the learning rate" in result.status
@@ -185,7 +187,7 @@ def test_runs_that_end_early(model):
 
 
 def test_errors():
-    good = {"learning_rate": 0.1, "batch_size": 2, "n_steps": 3}
+    good: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 2, "n_steps": 3}
     for bad, match in (
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"batch_size": 0}, "batch"),
