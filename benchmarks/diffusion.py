@@ -1,10 +1,10 @@
 """The diffusion metric against geomstats' generic route, and its cost with size.
 
 First the right-hand side of the geodesic equation of 20 losses of 10 parameters, against
-geomstats' PullbackMetric of the graph, differentiated by autograd. Then the
-acceleration of a forced geodesic of a two-layer network of 100 inputs, differentiated by autograd
-with no matrix of gradients: time per sample and parameter, products of conjugate gradients in its two solves, and
-peak memory of the process. One core, medians.
+geomstats' PullbackMetric of the graph, differentiated by autograd. Then the acceleration of a
+forced geodesic of a two-layer network of 100 inputs, differentiated by autograd with no matrix of
+gradients: time per sample and parameter, products of the conjugate gradients of its two solves,
+and peak memory of the process. One core, medians.
 
     python benchmarks/diffusion.py
 """

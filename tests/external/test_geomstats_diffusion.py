@@ -1,7 +1,9 @@
 """geomstats' own test cases on the diffusion metric."""
 
-import autograd.numpy as anp
+from typing import Any
+
 import geomstats.backend as gs
+import numpy as np
 import pytest
 from geomstats.geometry.euclidean import Euclidean
 from geomstats.test_cases.geometry.riemannian_metric import RiemannianMetricTestCase
@@ -9,14 +11,14 @@ from geomstats.test_cases.geometry.riemannian_metric import RiemannianMetricTest
 from dlngeo.manifolds import BalancedManifold, DiffusionMetric
 from tests.external.geomstats_suite import Neighbourhood, check, laws, partial_identity
 from tests.external.test_geomstats_spaces import ATOL, INTRINSIC
-from tests.noisy_losses import waves
+from tests.noisy_losses import quadratics, waves_by_hand
 
 if gs.__name__.endswith("pytorch"):
     import torch
 
-    XP = torch
+    XP: Any = torch
 else:
-    XP = anp
+    XP = np
 
 
 class Case(RiemannianMetricTestCase):
@@ -38,8 +40,8 @@ class Vectors(Neighbourhood):
 @pytest.mark.parametrize(("n", "dim"), [(2, 3), (5, 2)])
 def test_parameters(n, dim, law, arguments):
     space = Euclidean(dim)
-    losses = waves(n, dim, 1, XP, gs.array)
-    space.equip_with_metric(DiffusionMetric, sample_losses=losses, scale=0.5)
+    gradients, hvp = waves_by_hand(n, dim, 1, XP, gs.array)
+    space.equip_with_metric(DiffusionMetric, scale=0.5, sample_gradients=gradients, sample_hvp=hvp)
     case = Case(space, gs.zeros(dim))
     case.data_generator = Vectors(space, gs.zeros(dim))
     check(case, law, arguments, ATOL)
@@ -64,8 +66,6 @@ def test_balanced_factors(law, arguments):
     space = BalancedManifold(depth=2, width=2, rank=1)
     point = gs.stack([partial_identity((2, 2), 1)] * 2)
 
-    def losses(w):
-        return XP.stack([(w[1] @ w[0])[0, 1] ** 2, XP.sum(w[1] @ w[0]), w[0][1, 1]])
-
-    space.equip_with_metric(DiffusionMetric, sample_losses=losses, scale=0.5)
+    gradients, hvp = quadratics(3, space.shape, 0, gs.array)
+    space.equip_with_metric(DiffusionMetric, scale=0.5, sample_gradients=gradients, sample_hvp=hvp)
     check(Case(space, point), law, arguments, ATOL)
