@@ -39,6 +39,7 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/conservation_laws.py
 	$(BIN)/python benchmarks/path_lifting.py
 	$(BIN)/python benchmarks/neural_ode.py
+	$(BIN)/python benchmarks/diffusion.py
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info

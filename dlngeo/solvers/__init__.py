@@ -1,7 +1,9 @@
 """Solvers: things that run for a while, and return a frozen result with a status."""
 
 from dlngeo.sampling.driver import LangevinResult, langevin
+from dlngeo.core.samples import SampleLosses
 from dlngeo.solvers.balancing import BalancingFlow, balancing_flow
+from dlngeo.solvers.forced_geodesics import ForcedGeodesic, forced_geodesic
 from dlngeo.solvers.learning import FlowResult, learning_flow
 from dlngeo.solvers.least_squares import LeastSquaresProblem
 from dlngeo.solvers.losses import (
@@ -13,12 +15,14 @@ from dlngeo.solvers.losses import (
 )
 from dlngeo.solvers.optimization import Minimum, minimize
 from dlngeo.solvers.relu_flow import ReluFlow, relu_flow
+from dlngeo.solvers.sgd import NoisyPaths, SGDComparison, compare_sgd, sgd, sgd_diffusion
 
 __all__ = [
     "BalancingFlow",
     "Factorization",
     "FlowResult",
     "LangevinResult",
+    "ForcedGeodesic",
     "LeastSquaresProblem",
     "LinearRegression",
     "MatrixCompletion",
@@ -31,4 +35,15 @@ __all__ = [
     "learning_flow",
     "minimize",
     "relu_flow",
+    "NoisyPaths",
+    "SGDComparison",
+    "SampleLosses",
+    "SparseMatrixCompletion",
+    "balancing_flow",
+    "compare_sgd",
+    "forced_geodesic",
+    "learning_flow",
+    "minimize",
+    "sgd",
+    "sgd_diffusion",
 ]
