@@ -1,7 +1,7 @@
 """Solvers: things that run for a while, and return a frozen result with a status."""
 
-from dlngeo.sampling.driver import LangevinResult, langevin
 from dlngeo.core.samples import SampleLosses
+from dlngeo.sampling.driver import LangevinResult, langevin
 from dlngeo.solvers.balancing import BalancingFlow, balancing_flow
 from dlngeo.solvers.forced_geodesics import ForcedGeodesic, forced_geodesic
 from dlngeo.solvers.learning import FlowResult, learning_flow
@@ -21,29 +21,25 @@ __all__ = [
     "BalancingFlow",
     "Factorization",
     "FlowResult",
-    "LangevinResult",
     "ForcedGeodesic",
+    "LangevinResult",
     "LeastSquaresProblem",
     "LinearRegression",
     "MatrixCompletion",
     "MatrixSensing",
     "Minimum",
-    "ReluFlow",
-    "SparseMatrixCompletion",
-    "balancing_flow",
-    "langevin",
-    "learning_flow",
-    "minimize",
-    "relu_flow",
     "NoisyPaths",
+    "ReluFlow",
     "SGDComparison",
     "SampleLosses",
     "SparseMatrixCompletion",
     "balancing_flow",
     "compare_sgd",
     "forced_geodesic",
+    "langevin",
     "learning_flow",
     "minimize",
+    "relu_flow",
     "sgd",
     "sgd_diffusion",
 ]
