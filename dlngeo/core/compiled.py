@@ -28,7 +28,7 @@ _ARRIVED, _BOUNDARY, _STALLED = map(int, Status)
 
 
 @compiled
-def product(a, b, out, lanes):
+def times(a, b, out, lanes):
     """Set ``out = a b``."""
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
@@ -52,7 +52,7 @@ def _transposed_product(a, b, out, lanes):
 
 
 @compiled
-def product_transposed(a, b, out, lanes):
+def times_transposed(a, b, out, lanes):
     """Set ``out = a bᵀ``."""
     for i in range(a.shape[0]):
         for j in range(b.shape[0]):
@@ -135,7 +135,7 @@ def _views(y, rows, columns, rank):
 def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, end_dot, null_dot):
     """Set the velocities of a frame and of its momentum, and add what the latter exerts."""
     height, rank, lanes = end.shape
-    product(end, rotation, end_dot, lanes)
+    times(end, rotation, end_dot, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
@@ -146,12 +146,12 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
     frame, image, drift = numpy.empty(tall), numpy.empty(tall), numpy.empty(tall)
     gram, spin = numpy.empty(square), numpy.empty(square)
     # In the eigenframe of S: the momentum, and the drift m S^{-2} of the frame.
-    product(null, v, frame, lanes)
+    times(null, v, frame, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
                 drift[i, k, e] = frame[i, k, e] / s[k, k, e] ** 2
-    product_transposed(drift, v, image, lanes)
+    times_transposed(drift, v, image, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
@@ -167,15 +167,15 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
         for l in range(rank):
             for e in range(lanes):
                 twist[k, l, e] -= sign / 2 * gram[k, l, e]
-    product(drift, spin, image, lanes)
-    product(end, v, frame, lanes)
-    product_transposed(frame, gram, drift, lanes)
+    times(drift, spin, image, lanes)
+    times(end, v, frame, lanes)
+    times_transposed(frame, gram, drift, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
                 image[i, k, e] -= drift[i, k, e]
-    product_transposed(image, v, null_dot, lanes)
-    product(null, rotation, image, lanes)
+    times_transposed(image, v, null_dot, lanes)
+    times(null, rotation, image, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
@@ -198,7 +198,7 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
     s, p, c, sums, turn, spin = work[0], work[1], work[2], work[3], work[4], work[5]
     a, b, s_dot, p_dot, twist, product = work[6], work[7], work[8], work[9], work[10], work[11]
     weights, total = work[12:], lines[4]
-    product(stretch, v, product, lanes)
+    times(stretch, v, product, lanes)
     _transposed_product(v, product, s, lanes)
     _diagonalise(s, v, lines, lanes)
     # The momenta p and c, symmetric and skew, turn together.
@@ -206,7 +206,7 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
         for l in range(rank):
             for e in range(lanes):
                 a[k, l, e] = momentum[k, l, e] + skew[k, l, e]
-    product(a, v, product, lanes)
+    times(a, v, product, lanes)
     _transposed_product(v, product, a, lanes)
     for k in range(rank):
         for l in range(rank):
@@ -257,7 +257,7 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
                         weights[n, l, m, e] += product_of_values * weights[n - 1, l, m, e]
                     elif power == 0:
                         weights[n, l, m, e] = 1.0
-    product(turn, spin, product, lanes)
+    times(turn, spin, product, lanes)
     for k in range(rank):
         for l in range(k, rank):
             for e in range(lanes):
@@ -280,19 +280,19 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
             for e in range(lanes):
                 # From here on p is the commutator [S, p].
                 p[k, l, e] *= s[k, k, e] - s[l, l, e]
-    product(turn, p, twist, lanes)
-    product(v, turn, product, lanes)
-    product_transposed(product, v, a, lanes)
+    times(turn, p, twist, lanes)
+    times(v, turn, product, lanes)
+    times_transposed(product, v, a, lanes)
     _side(1.0, left, left_null, v, s, c, sums, a, p, p_dot, twist, left_out, left_null_out)
     _side(-1.0, right, right_null, v, s, c, sums, a, p, p_dot, twist, right_out, right_null_out)
     for k in range(rank):
         for l in range(rank):
             for e in range(lanes):
                 b[k, l, e] = p_dot[k, l, e] + twist[k, l, e] - twist[l, k, e]
-    product(v, s_dot, product, lanes)
-    product_transposed(product, v, s_out, lanes)
-    product(v, b, product, lanes)
-    product_transposed(product, v, b, lanes)
+    times(v, s_dot, product, lanes)
+    times_transposed(product, v, s_out, lanes)
+    times(v, b, product, lanes)
+    times_transposed(product, v, b, lanes)
     for k in range(rank):
         for l in range(rank):
             for e in range(lanes):

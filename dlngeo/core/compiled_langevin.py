@@ -8,7 +8,7 @@ in less than the time of a call of LAPACK.
 
 import numpy
 
-from dlngeo.core.compiled import compiled, product, product_transposed
+from dlngeo.core.compiled import compiled, times, times_transposed
 
 LANES = 32
 
@@ -55,8 +55,8 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
                     core[i, j, e], draws[i, j, e] = covector[n, i, j], normals[n, i, j]
                     # Frames by columns, so that turns are of rows.
                     u[j, i, e], v[j, i, e] = left[n, i, j], right[n, i, j]
-        product(u, core, turn_u, LANES)
-        product_transposed(turn_u, v, slopes, LANES)
+        times(u, core, turn_u, LANES)
+        times_transposed(turn_u, v, slopes, LANES)
         _fill(core, turn_u, turn_v, power, slopes, draws, rows, depth, step, heat, noise)
         _rotate(u, turn_u)
         _rotate(v, turn_v)
