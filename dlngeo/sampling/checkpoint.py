@@ -77,7 +77,7 @@ class Checkpoint:
                 os.fsync(file.fileno())
             os.replace(scratch, self.path)
         except BaseException:
-            os.unlink(scratch)
+            Path(scratch).unlink(missing_ok=True)
             raise
         self._written = time.monotonic()
 

@@ -108,7 +108,8 @@ def langevin(
     ----------
     energy_gradient : callable
         ``∇E`` of end-to-end matrices, of all chains at once: shape=[chains, d_N, d_0] to the
-        same. For singular values ``∂E/∂σ``, shape=[chains, r] to the same.
+        same. For singular values ``∂E/∂σ``, shape=[chains, r] to the same, of values in
+        descending order.
     initial : array-like
         Factors, shape=[chains, N, d, d] or a tuple of shape=[chains, d_p, d_{p-1}], which are
         balanced first; or end-to-end matrices, shape=[chains, d_N, d_0]; or singular values,
@@ -188,7 +189,8 @@ def langevin(
     chains = _Chains(face, scheme, equation, step_size, save_every, record, rng, n_steps)
     store = None
     if checkpoint is not None:
-        settings = (face.name, scheme, n_steps, save_every, beta, kappa, step_size, *face[1:])
+        numbers = (n_steps, save_every, float(beta), float(kappa), float(step_size))
+        settings = (face.name, scheme, *numbers, chains.names, *face[1:])
         seed = None if rng is None else chains.random.bit_generator.state
         store = Checkpoint(Path(checkpoint), settings, seed, checkpoint_seconds)
         chains.load(store.read())
@@ -334,7 +336,7 @@ class _Chains:
         self.n_draws = 0 if save_every is None else n_steps // save_every
         self.trace: dict[str, Array] = {}
         with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self._measured()
+            self.names = tuple(self._measured(state))
 
     @property
     def n_steps(self) -> int:
@@ -345,17 +347,18 @@ class _Chains:
         """Take a step, and record."""
         state = self.kernel.step(self.now[0], self.random)
         n_steps = self.n_steps + 1
-        self.now = (state, n_steps, self.random.bit_generator.state)
         if self.save_every is not None and n_steps % self.save_every == 0:
-            for name, values in self._measured().items():
+            for name, values in self._measured(state).items():
                 if name not in self.trace:
                     shape = (len(values), self.n_draws, *values.shape[1:])
                     self.trace[name] = numpy.full(shape, math.nan)
                 self.trace[name][:, n_steps // self.save_every - 1] = values
+        # Last, so that a step that was interrupted while it was recorded is taken again.
+        self.now = (state, n_steps, self.random.bit_generator.state)
 
-    def _frames(self) -> SingularFrames:
+    def _frames(self, state: Any) -> SingularFrames:
         """Return the end-to-end matrices in singular frames, with descending values."""
-        state, depth = self.now[0], self.equation.depth
+        depth = self.equation.depth
         if isinstance(state, FactorState):
             return singular_frames(end_to_end(state.layers), self.equation.rank)
         frames = observable_frames(state.root, depth)
@@ -366,9 +369,9 @@ class _Chains:
             numpy.take_along_axis(frames.right, order[:, None], -1),
         )
 
-    def _measured(self) -> dict[str, Array]:
+    def _measured(self, state: Any) -> dict[str, Array]:
         """Return what is to be recorded of the states."""
-        frames = self._frames()
+        frames = self._frames(state)
         values = {"singular_values": frames.sigma}
         if self.equation.energy is not None:
             values["energy"] = self.equation.values(frames)
@@ -413,7 +416,7 @@ class _Chains:
         """Return where the chains are."""
         state, n_steps, random = self.now
         self.random.bit_generator.state = random
-        frames = self._frames()
+        frames = self._frames(state)
         zeros = numpy.zeros(len(frames.sigma), dtype=int)
         n_reflections = getattr(state, "n_reflections", zeros)
         n_rejected = getattr(state, "n_rejected", zeros)

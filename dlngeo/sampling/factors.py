@@ -22,7 +22,13 @@ import numpy
 from dlngeo.core.arrays import Array, transpose
 from dlngeo.core.balanced import tangent_projection
 from dlngeo.core.factors import layers_of
-from dlngeo.core.frames import BalancedFrames, SingularFrames, round_off, singular_frames
+from dlngeo.core.frames import (
+    BalancedFrames,
+    SingularFrames,
+    join,
+    round_off,
+    singular_frames,
+)
 from dlngeo.core.network import adjoint_differential, balance, end_to_end, factorize
 from dlngeo.core.submersion import horizontal_projection, vertical_projection
 from dlngeo.core.thermodynamics import entropy_gradient
@@ -189,7 +195,9 @@ def combined(one: Sequence[Array], other: Sequence[Array], weight: float) -> Lay
 
 
 def _covector(equation: Equation, layers: Layers) -> Array:
-    return equation.covector(singular_frames(end_to_end(layers), equation.rank))
+    """Return the gradient of the energy along end-to-end matrices of the rank."""
+    frames = singular_frames(end_to_end(layers), equation.rank)
+    return join(equation.slope(frames)._replace(both_null=None), frames.left, frames.right)
 
 
 def _kept(
@@ -200,7 +208,11 @@ def _kept(
     if matrix is None or not numpy.isfinite(matrix).all():
         raise Diverged("the factors leave every bound: take a smaller step_size.")
     sigma = numpy.linalg.svd(matrix, compute_uv=False)
-    is_kept = sigma[:, equation.rank - 1] > 100 * round_off(sigma) * sigma[:, 0]
+    # Kernels of the depth metric lie within the squares of the singular values.
+    if not numpy.isfinite(sigma[:, 0] ** 2).all():
+        raise Diverged("the factors leave every bound: take a smaller step_size.")
+    least = sigma[:, equation.rank - 1]
+    is_kept = (least > 100 * round_off(sigma) * sigma[:, 0]) & (least**2 > 0)
     return _chosen(is_kept, layers, before), is_kept
 
 

@@ -108,10 +108,10 @@ class EulerMaruyama:
             )
         else:
             after = self._moved(root, slope, normals, scale, rng)
-        if not numpy.isfinite(after.sigma).all():
+        if not numpy.isfinite(after.sigma**equation.depth).all():
             raise Diverged("the matrices leave every bound: take a smaller step_size.")
-        is_reflected = (after.sigma < 0).any(axis=-1)
-        lam = numpy.maximum(abs(after.sigma), TINY)
+        after, is_reflected = reflected(after)
+        lam = numpy.maximum(after.sigma, TINY)
         return ObservableState(after.left, lam, after.right, state.n_reflections + is_reflected)
 
     def _moved(
@@ -133,6 +133,24 @@ class EulerMaruyama:
         angle = scale * math.sqrt(1 - 1 / depth) / numpy.maximum(abs(after.sigma), TINY)
         left, right = (tilted(frame, angle, rng) for frame in (after.left, after.right))
         return SingularFrames(left, after.sigma, right)
+
+
+def reflected(signed: SingularFrames) -> tuple[SingularFrames, numpy.ndarray]:
+    """Return ``Y`` with positive values, and where it was reflected.
+
+    That is where ``det`` has changed its sign: then the least of the values changes its own.
+    """
+    is_negative = signed.sigma < 0
+    turned = numpy.flatnonzero(is_negative.any(axis=-1))
+    is_reflected = is_negative.sum(axis=-1) % 2 == 1
+    if len(turned):
+        signs = numpy.where(is_negative[turned], -1.0, 1.0)
+        least = numpy.argmin(abs(signed.sigma[turned]), axis=-1)
+        signs[numpy.arange(len(turned)), least] *= numpy.where(is_reflected[turned], -1, 1)
+        left = signed.left.copy()
+        left[turned] *= signs[:, None, :]
+        signed = signed._replace(left=left, sigma=abs(signed.sigma))
+    return signed, is_reflected
 
 
 def rotation(skew: numpy.ndarray) -> numpy.ndarray:
