@@ -182,8 +182,10 @@ def random_factors(
     n_chains, rank = frames.sigma.shape
     columns = [frames.right]
     for width in widths[1:-1]:
-        # The columns' signs do not matter: the other frame of a neighbour has them too.
-        columns.append(numpy.linalg.qr(rng.standard_normal((n_chains, width, rank)))[0])
+        frame, triangle = numpy.linalg.qr(rng.standard_normal((n_chains, width, rank)))
+        # With the signs that make R's diagonal positive Q is uniform; those of LAPACK are not.
+        diagonal = numpy.einsum("...kk->...k", triangle)
+        columns.append(frame * numpy.copysign(1.0, diagonal)[..., None, :])
     columns.append(frames.left)
     lam = frames.sigma ** (1 / (len(widths) - 1))
     return tuple(BalancedFrames(tuple(columns), lam).layers)
