@@ -16,7 +16,7 @@ from dlngeo.core.arrays import Array, real_array, to_numpy
 from dlngeo.core.factors import Factors, check_widths, layers_of, network_shape, widths_of
 from dlngeo.core.frames import SingularFrames, exact_frames, singular_frames
 from dlngeo.core.network import balance, end_to_end
-from dlngeo.sampling.checkpoint import Checkpoint
+from dlngeo.sampling.checkpoint import Checkpoint, as_text
 from dlngeo.sampling.equation import Diverged, Equation
 from dlngeo.sampling.factors import FactorEulerMaruyama, FactorState, SecondOrder, random_factors
 from dlngeo.sampling.metropolis import Metropolis, MetropolisState
@@ -242,7 +242,7 @@ class _Face(NamedTuple):
 def _face(initial: Any, depth: int | None, widths: Sequence[int] | None, rank: int | None) -> _Face:
     """Return the face that initial states are of, and the states as NumPy arrays."""
     if isinstance(initial, tuple | list):
-        layers = tuple(real_array(to_numpy(layer), "a factor") for layer in initial)
+        layers = tuple(_on_host(layer, "a factor") for layer in initial)
         dimensions = [layer.ndim for layer in layers]
         if dimensions != [3] * max(len(layers), 1):
             raise ValueError(
@@ -251,7 +251,7 @@ def _face(initial: Any, depth: int | None, widths: Sequence[int] | None, rank: i
                 "values, and one chain as [1, ...]."
             )
         return _factor_face(layers, False, depth, widths, rank)
-    array = real_array(to_numpy(initial), "the initial state")
+    array = _on_host(initial, "the initial state")
     if array.ndim == 4:
         layers = tuple(array[:, p] for p in range(array.shape[1]))
         return _factor_face(layers, True, depth, widths, rank)
@@ -280,6 +280,13 @@ def _face(initial: Any, depth: int | None, widths: Sequence[int] | None, rank: i
     matrix[:, diagonal, diagonal] = array[:, : len(diagonal)]
     widths, rank = network_shape(matrix, depth, widths, n_values)
     return _Face("singular values", widths, rank, (matrix,))
+
+
+def _on_host(array: Any, name: str) -> Array:
+    """Return an array of any library, or a nested sequence, as a checked one of NumPy's."""
+    if isinstance(array, tuple | list):
+        array = numpy.asarray(array)
+    return to_numpy(real_array(array, name))
 
 
 def _factor_face(
@@ -393,7 +400,7 @@ class _Chains:
         state, n_steps, random = self.now
         arrays = {f"state.{name}": value for name, value in _named(state).items()}
         arrays |= {f"trace.{name}": value for name, value in self.trace.items()}
-        return arrays | {"n_steps": n_steps, "random": json.dumps(random, default=int)}
+        return arrays | {"n_steps": n_steps, "random": as_text(random)}
 
     def load(self, arrays: dict[str, Array] | None) -> None:
         """Go on from what `packed` returned."""

@@ -59,6 +59,11 @@ class Equation:
         """
         return self.widths[0] == self.widths[-1] == self.rank
 
+    @property
+    def least(self) -> float:
+        """Value below which no ``λ`` is let fall: there kernels of the depth metric underflow."""
+        return 1e-300 ** (1 / (2 * self.depth))
+
     def covector(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the Euclidean gradient at matrices in frames, shape=[chains, d_N, d_0]."""
         if self.is_spectral:

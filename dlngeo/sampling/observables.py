@@ -28,8 +28,6 @@ with contextlib.suppress(ImportError):  # Numba is an optional extra
 COMPILED_UP_TO = 8
 """Largest rank for which the compiled step beats the calls of LAPACK."""
 
-TINY = 1e-200
-
 
 class ObservableState(NamedTuple):
     """State of chains of end-to-end matrices.
@@ -108,10 +106,9 @@ class EulerMaruyama:
             )
         else:
             after = self._moved(root, slope, normals, scale, rng)
-        if not numpy.isfinite(after.sigma**equation.depth).all():
-            raise Diverged("the matrices leave every bound: take a smaller step_size.")
+        check_bounds(after.sigma**equation.depth)
         after, is_reflected = reflected(after)
-        lam = numpy.maximum(after.sigma, TINY)
+        lam = numpy.maximum(after.sigma, equation.least)
         return ObservableState(after.left, lam, after.right, state.n_reflections + is_reflected)
 
     def _moved(
@@ -130,7 +127,7 @@ class EulerMaruyama:
         after = moved(SingularFrames(left, root.sigma, right), tangent)
         if scale == 0 or depth == 1:
             return after
-        angle = scale * math.sqrt(1 - 1 / depth) / numpy.maximum(abs(after.sigma), TINY)
+        angle = scale * math.sqrt(1 - 1 / depth) / numpy.maximum(abs(after.sigma), equation.least)
         left, right = (tilted(frame, angle, rng) for frame in (after.left, after.right))
         return SingularFrames(left, after.sigma, right)
 
@@ -220,6 +217,9 @@ def moved(root: SingularFrames, tangent: Blocks, *, orthographic: bool = False) 
     rank are an open set the values have the sign by which ``det`` changes.
     """
     core = diagonal_matrix(root.sigma) + tangent.core
+    for block in (core, tangent.left_null, tangent.right_null):
+        if block is not None:
+            check_bounds(block)
     left, right = root.left, root.right
     if tangent.left_null is None and tangent.right_null is None:
         turn, values, other = signed_frames(core)
@@ -237,6 +237,12 @@ def moved(root: SingularFrames, tangent: Blocks, *, orthographic: bool = False) 
         blocks = transpose(down) @ numpy.concatenate([blocks, below], axis=-2)
     within = singular_frames(blocks, rank)
     return SingularFrames(left @ within.left, within.sigma, right @ within.right)
+
+
+def check_bounds(array: numpy.ndarray) -> None:
+    """Raise `Diverged` if an entry is not finite."""
+    if not numpy.isfinite(array).all():
+        raise Diverged("the matrices leave every bound: take a smaller step_size.")
 
 
 def _spanned(frame: numpy.ndarray, null: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
