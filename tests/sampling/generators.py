@@ -146,7 +146,7 @@ class Problem:
         return result
 
     def expansion(self) -> tuple[float, float, float]:
-        """Return ``f``, ``L f`` and ``L² f`` at the point, the last one by differences of ``L f``."""
+        """Return ``f``, ``L f`` and ``L² f`` at the point, by differences of ``L f``."""
         c = self.coordinates
         once = self.generator(lambda x: self.function(self.matrix(x)))
         units = np.eye(len(c))

@@ -1,5 +1,7 @@
 """What the tests of every kernel ask of one step."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from dlngeo.sampling.equation import Equation
@@ -51,7 +53,7 @@ def local_order(problem, name, order):
 
 
 def orthonormal_frame(matrix, depth, rank):
-    """Return a ``g``-orthonormal frame at a matrix, shape=[count, m, n], and its singular frames."""
+    """Return a ``g``-orthonormal frame at a matrix, shape=[count, m, n], and its frames."""
     left, sigma, right = np.linalg.svd(matrix)
     lam = np.zeros(max(matrix.shape))
     lam[:rank] = sigma[:rank] ** (1 / depth)
@@ -78,7 +80,7 @@ def check_moments(widths, rank, lam, name, kappa, is_compiled=True):
     covector = rng.standard_normal((rows, columns))
     start = matrix[None]
     if "factors" in name:
-        start = tuple((q * lam @ p.T)[None] for p, q in zip(frames[:-1], frames[1:], strict=True))
+        start = tuple((q * lam @ p.T)[None] for p, q in pairwise(frames))
     equation = Equation(
         lambda x: np.broadcast_to(covector, x.shape), widths, rank, beta, kappa,
         energy=lambda x: np.sum(covector * x, axis=(-2, -1)),

@@ -230,6 +230,10 @@ def test_divergence_is_an_error_of_its_own():
         equation = Equation(lambda x: -1e200 * x**3, (columns, columns, rows), columns, 1.0)
         kernel = EulerMaruyama(equation, 1.0)
         state = kernel.init(np.ones((3, 1, 1)) * np.eye(rows, columns))
-        with np.errstate(all="ignore"), pytest.raises(Diverged, match="smaller step_size"):
+
+        def run(kernel=kernel, state=state):
             for _ in range(4):
                 state = kernel.step(state, np.random.default_rng(0))
+
+        with np.errstate(all="ignore"), pytest.raises(Diverged, match="smaller step_size"):
+            run()
