@@ -5,6 +5,7 @@ matrices of a rank by three of their blocks; its Laplace–Beltrami operator is 
 a gradient, both by central differences.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy import integrate
 from dlngeo.core import brownian
 from dlngeo.core.frames import Blocks, join, split
 from dlngeo.sampling.observables import rotation
-from tests.core.brute import assert_close, derivative, power, second_derivative
+from tests.core.brute import assert_close, derivative, on_line, power, second_derivative
 
 SHAPES = [(1, 1, 1), (2, 2, 2), (3, 3, 3), (3, 2, 2), (2, 3, 1), (3, 3, 2), (1, 3, 1)]
 SPECTRA = {
@@ -75,13 +76,12 @@ class Point:
 
     def velocities(self, coordinates, function):
         """Return the derivatives of a function of ``Y`` by the coordinates, as columns."""
-        return np.stack(
-            [
-                derivative(lambda t, e=e: np.ravel(function(self.chart(coordinates + t * e))))
-                for e in np.eye(self.dimension)
-            ],
-            axis=1,
-        )
+
+        def values(coordinates):
+            return np.ravel(function(self.chart(coordinates)))
+
+        units = np.eye(self.dimension)
+        return np.stack([derivative(on_line(values, coordinates, e)) for e in units], axis=1)
 
     def metric(self, coordinates):
         """Return the depth metric in the chart."""
@@ -99,7 +99,7 @@ class Point:
 
         here = np.zeros(self.dimension)
         total = sum(
-            derivative(lambda t, i=i, e=e: flux(t * e)[i], 1e-2)
+            derivative(on_line(flux, here, e), 1e-2)[i]
             for i, e in enumerate(np.eye(self.dimension))
         )
         return total / math.sqrt(np.linalg.det(self.metric(here)))
@@ -189,7 +189,7 @@ def test_laplacian_is_flat_noise_and_turns(shape, spectrum, depth):
         corner = left_null @ np.linalg.solve(core, right_null.T)
         return function(left @ core @ right.T + left_null @ right.T + left @ right_null.T + corner)
 
-    total = sum(second_derivative(lambda t, n=n: after(n, t)) for n in point.normals())
+    total = sum(second_derivative(functools.partial(after, n)) for n in point.normals())
     # Squares of tilts of the frames towards their null spaces, by the rest of the noise.
     weight = math.sqrt(1 - 1 / depth)
     for side, (size, basis) in enumerate(
@@ -333,7 +333,7 @@ def test_entropic_drift_is_the_gradient_of_the_entropy(spectrum, depth):
             for k, l in ((0, 1), (0, 2), (1, 2))
         )
 
-    slopes = [derivative(lambda t, e=e: entropy(lam + t * e)) for e in np.eye(3)]
+    slopes = [derivative(on_line(entropy, lam, e)) for e in np.eye(3)]
     assert_close(brownian.entropic_drift(lam, depth), np.array(slopes) / depth, 1e-10, scale=1.0)
 
 

@@ -13,7 +13,7 @@ import autograd.numpy as anp
 import numpy as np
 from autograd import grad, jacobian
 
-from tests.core.brute import derivative, second_derivative
+from tests.core.brute import derivative, on_line, second_derivative
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,9 @@ class Problem:
         units = np.eye(len(c))
         drift = np.array([self.generator(lambda x, e=e: x @ e)(c) for e in units])
         cometric = np.linalg.inv(self.metric(c)) * self.kappa / self.beta
-        twice = derivative(lambda t: once(c + t * drift))
+        twice = derivative(on_line(once, c, drift))
         for column in np.linalg.cholesky(cometric).T:
-            twice = twice + second_derivative(lambda t, v=column: once(c + t * v), 1e-2)
+            twice = twice + second_derivative(on_line(once, c, column), 1e-2)
         return float(self.function(self.point)), float(once(c)), float(twice)
 
     def mean(self, matrices: np.ndarray, weights: np.ndarray) -> float:

@@ -141,24 +141,24 @@ def cubature(size: int) -> tuple[np.ndarray, np.ndarray]:
         return nodes, weights.prod(-1) / (2 * math.pi) ** (size / 2)
     far, near = math.sqrt(size + 2), math.sqrt((size + 2) / 2)
     rows = [np.zeros(size)]
-    weights = [2 / (size + 2)]
+    shares = [2 / (size + 2)]
     for k in range(size):
         for sign in (1, -1):
             row = np.zeros(size)
             row[k] = sign * far
             rows.append(row)
-            weights.append((4 - size) / (2 * (size + 2) ** 2))
+            shares.append((4 - size) / (2 * (size + 2) ** 2))
     for k, l in itertools.combinations(range(size), 2):
         for one, other in itertools.product((1, -1), repeat=2):
             row = np.zeros(size)
             row[k], row[l] = one * near, other * near
             rows.append(row)
-            weights.append(1 / (size + 2) ** 2)
-    return np.array(rows), np.array(weights)
+            shares.append(1 / (size + 2) ** 2)
+    return np.array(rows), np.array(shares)
 
 
-class Replay:
-    """In place of a generator: hands out given normals, a chain to a row, piece by piece.
+class _Replay:
+    """Hands out given normals, a chain to a row, piece by piece.
 
     Uniform numbers are all alike.
     """
@@ -180,11 +180,17 @@ class Replay:
         return np.full(n, self.uniform)
 
 
+def replay(normals: np.ndarray, uniform: float = 0.5) -> Any:
+    """Return what stands in place of a generator, and hands out given normals."""
+    return _Replay(normals, uniform)
+
+
 def normals_of_a_step(kernel: Any, state: Any) -> int:
     """Return how many normals a step takes for each chain."""
-    replay = Replay(np.zeros((len(state[1] if hasattr(state, "lam") else state.layers[0]), 0)))
-    kernel.step(state, replay)
-    return replay.used
+    count = len(state.lam if hasattr(state, "lam") else state.layers[0])
+    draws = replay(np.zeros((count, 0)))
+    kernel.step(state, draws)
+    return draws.used
 
 
 def repeated(start: Any, n: int) -> Any:
@@ -214,4 +220,4 @@ def after_a_step(kernel: Any, start: Any, depth: int, uniform: float = 1e-300) -
     size = normals_of_a_step(kernel, kernel.init(start))
     nodes, weights = cubature(size)
     state = kernel.init(repeated(start, len(nodes)))
-    return matrix_of(kernel.step(state, Replay(nodes, uniform)), depth), weights
+    return matrix_of(kernel.step(state, replay(nodes, uniform)), depth), weights

@@ -1,6 +1,8 @@
 """What the tests of every kernel ask of one step."""
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from tests.core.brute import assert_close
 from tests.sampling.generators import Problem, slope
 from tests.sampling.reference import after_a_step
 
-KERNELS = {
+KERNELS: dict[str, Callable[..., Any]] = {
     "observables": EulerMaruyama,
     "factors": FactorEulerMaruyama,
     "second-order": lambda equation, step: SecondOrder(equation, step, has_vertical_noise=False),

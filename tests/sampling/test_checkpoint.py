@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_an_interrupt_while_it_is_recorded_leaves_no_hole(tmp_path):
     assert_same_bits(again, expected)
 
 
-OTHERS = {
+OTHERS: dict[str, dict[str, Any]] = {
     "beta": {"beta": 3.0},
     "kappa": {"kappa": 0.5},
     "step": {"step_size": 0.01},

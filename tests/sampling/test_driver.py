@@ -2,6 +2,7 @@
 
 import tracemalloc
 from itertools import pairwise
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -214,6 +215,10 @@ def test_spectral_energies_see_values_in_descending_order():
         seen.append(sigma)
         return np.tile([1.0, -0.5], (len(sigma), 1))
 
+    def seen_energy(sigma):
+        seen.append(sigma)
+        return sigma @ [1.0, -0.5]
+
     # Where the second value outgrows the first one chains swap their places.
     for shape in ({}, {"widths": (2, 4, 3, 2)}):
         for scheme in SCHEMES:
@@ -225,7 +230,7 @@ def test_spectral_energies_see_values_in_descending_order():
                 step_size=0.1,
                 n_steps=10,
                 scheme=scheme,
-                energy=lambda s: seen.append(s) or s @ [1.0, -0.5],
+                energy=seen_energy,
                 rng=0,
                 **shape,
             )
@@ -308,7 +313,7 @@ def test_values_that_vanish_without_noise():
 # --- what is refused ------------------------------------------------------------------
 
 EYE = np.tile(np.eye(2), (3, 1, 1))
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one vector": ({"initial": np.ones(3)}, "one chain is \\[1"),
     "no chains": ({"initial": np.ones((0, 2, 2))}, "initial must be"),
     "a scalar": ({"initial": np.array(1.0)}, "initial must be"),

@@ -12,7 +12,7 @@ from dlngeo.sampling.factors import FactorEulerMaruyama, SecondOrder, random_fac
 from dlngeo.sampling.observables import SingularFrames
 from tests.core.brute import assert_close
 from tests.sampling.generators import Problem
-from tests.sampling.reference import Replay, after_a_step, cubature, matrices, product, rotations
+from tests.sampling.reference import after_a_step, cubature, matrices, product, replay, rotations
 from tests.sampling.steps import KERNELS, MOMENTS, ORDERS, check_moments, equation_of, local_order
 from tests.sampling.test_observables import free_descent, half_square
 
@@ -63,7 +63,7 @@ def test_noise_of_factors_has_two_temperatures(name, kappa):
     size = sum(w.size for w in start) * (1 if name == "factors" else 4)
     nodes, weights = cubature(size)
     state = kernel.init(tuple(np.repeat(w, len(nodes), axis=0) for w in start))
-    after = kernel.step(state, Replay(nodes)).layers
+    after = kernel.step(state, replay(nodes)).layers
     moved = np.concatenate(
         [(a - b).reshape(len(nodes), -1) for a, b in zip(after, start, strict=True)], axis=1
     )
@@ -105,7 +105,7 @@ def test_both_schemes_move_factors_alike(name):
     start = tuple(w[None] for w in net.factors)
     nodes, weights = cubature(sum(w.size for w in start) * (1 if name == "factors" else 4))
     state = kernel.init(tuple(np.repeat(w, len(nodes), axis=0) for w in start))
-    after = kernel.step(state, Replay(nodes)).layers
+    after = kernel.step(state, replay(nodes)).layers
     mean = brute.flatten(
         [np.einsum("n,nkl->kl", weights, a - b) for a, b in zip(after, start, strict=True)]
     )
@@ -192,14 +192,14 @@ def test_a_reflection_is_the_orthogonal_one():
     kernel = FactorEulerMaruyama(equation, 0.01)
     push = np.zeros((1, 12))
     push[0, [3, 7, 11]] = -9.0  # of all (2, 2) entries: λ_2 falls by 0.9
-    after = kernel.step(kernel.init(layers), Replay(push))
+    after = kernel.step(kernel.init(layers), replay(push))
     assert after.n_reflections.tolist() == [1]
     assert after.n_rejected.tolist() == [0]
     assert_close(end_to_end(after.layers)[0], np.diag([1.0, 0.4**3]), 1e-12)
     # At an even depth the product does not see the sign.
     equation = Equation(lambda x: 0 * x, (2,) * 3, 2, beta=2.0)
     kernel = FactorEulerMaruyama(equation, 0.01)
-    after = kernel.step(kernel.init(layers[:2]), Replay(push[:, :8]))
+    after = kernel.step(kernel.init(layers[:2]), replay(push[:, :8]))
     assert after.n_reflections.tolist() == [0]
     assert_close(end_to_end(after.layers)[0], np.diag([1.0, 0.4**2]), 1e-12)
 

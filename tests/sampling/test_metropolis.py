@@ -6,7 +6,7 @@ import pytest
 from dlngeo.sampling.equation import Equation
 from dlngeo.sampling.metropolis import Metropolis
 from tests.sampling.generators import Problem
-from tests.sampling.reference import Replay, SpectralLaw, matrices, matrix_of
+from tests.sampling.reference import SpectralLaw, matrices, matrix_of, replay
 from tests.sampling.steps import MOMENTS, ORDERS, check_moments, equation_of, local_order
 from tests.sampling.test_observables import half_square, orientation
 
@@ -39,7 +39,7 @@ class Pair:
         """Return the coordinates of proposals from a point, all accepted."""
         matrix = np.asarray(self.problem.matrix(coordinates))
         state = self.kernel.init(np.repeat(matrix[None], len(draws), axis=0))
-        after = self.kernel.step(state, Replay(self._normals(state, draws), 1e-300))
+        after = self.kernel.step(state, replay(self._normals(state, draws), 1e-300))
         return self.coordinates_of(matrix_of(after, self.problem.depth))
 
     def _normals(self, state, draws):
@@ -99,8 +99,8 @@ class Pair:
         low, high = -60.0, 0.0
         for _ in range(60):
             middle = (low + high) / 2
-            replay = Replay(self._normals(state, draw[None]), np.exp(middle))
-            is_accepted = self.kernel.step(state, replay).n_accepted[0] == 1
+            draws = replay(self._normals(state, draw[None]), np.exp(middle))
+            is_accepted = self.kernel.step(state, draws).n_accepted[0] == 1
             low, high = (middle, high) if is_accepted else (low, middle)
         return (low + high) / 2
 

@@ -9,10 +9,10 @@ from dlngeo.sampling.equation import Diverged, Equation
 from dlngeo.sampling.observables import EulerMaruyama, ObservableState
 from tests.core.brute import assert_close
 from tests.sampling.reference import (
-    Replay,
     SpectralLaw,
     matrices,
     matrix_of,
+    replay,
     rotations,
 )
 from tests.sampling.steps import MOMENTS, ORDERS, check_moments, equation_of, local_order
@@ -64,14 +64,14 @@ def test_compiled_step_is_the_plain_one(rank, depth, step, monkeypatch):
     equation = Equation(lambda x: slopes, (rank,) * (depth + 1), rank, beta=2.0, kappa=0.7)
     normals = rng.standard_normal((64, rank * rank))
     kernel = EulerMaruyama(equation, step)
-    after = kernel.step(state, Replay(normals))
+    after = kernel.step(state, replay(normals))
     plain(monkeypatch)
-    expected = kernel.step(state, Replay(normals))
+    expected = kernel.step(state, replay(normals))
     lam = np.sort(after.lam, axis=-1)
     scale = float(expected.lam.max())
     assert_close(lam, np.sort(expected.lam, axis=-1), 1e-10, scale=scale)
     roots = [s.left * s.lam[:, None, :] @ s.right.swapaxes(-1, -2) for s in (after, expected)]
-    assert_close(*roots, 1e-10, scale=scale)
+    assert_close(roots[0], roots[1], 1e-10, scale=scale)
     for frame in (after.left, after.right):
         assert_close(frame.swapaxes(-1, -2) @ frame, np.eye(rank) + 0 * frame, 1e-12)
     assert (after.n_reflections == expected.n_reflections).all()
