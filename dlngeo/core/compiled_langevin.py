@@ -30,7 +30,7 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
     Returns
     -------
     left, lam, right : array
-        As given; the values have the sign by which ``det`` changes.
+        As given; the product of the values has the sign by which ``det`` changes.
     """
     chains, rank = lam.shape
     new_left, new_lam, new_right = left.copy(), lam.copy(), right.copy()
@@ -63,19 +63,10 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
         _decompose(core, u, v, rows)
         for e in range(min(LANES, chains - start)):
             n = start + e
-            # Of an odd number of negative values one is left, the least.
-            sign, least = 1.0, 0
             for i in range(rank):
-                if core[i, i, e] < 0:
-                    sign = -sign
-                if abs(core[i, i, e]) < abs(core[least, least, e]):
-                    least = i
-            for i in range(rank):
-                own = sign if i == least else 1.0
-                flip = numpy.copysign(1.0, core[i, i, e]) * own
-                new_lam[n, i] = own * abs(core[i, i, e])
+                new_lam[n, i] = core[i, i, e]
                 for j in range(rank):
-                    new_left[n, j, i], new_right[n, j, i] = flip * u[i, j, e], v[i, j, e]
+                    new_left[n, i, j], new_right[n, i, j] = u[j, i, e], v[j, i, e]
     return new_left, new_lam, new_right
 
 

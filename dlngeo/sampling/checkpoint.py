@@ -32,7 +32,7 @@ class Checkpoint:
             raise ValueError(f"there is no folder {path.parent} for the checkpoint: make it.")
         self.path, self.seconds = path, seconds
         self.run = _digest(settings)
-        self.seed = "" if seed is None else _digest([json.dumps(seed, default=int)])
+        self.seed = "" if seed is None else _digest([as_text(seed)])
         self._written = time.monotonic()
 
     def is_due(self) -> bool:
@@ -77,9 +77,14 @@ class Checkpoint:
                 os.fsync(file.fileno())
             os.replace(scratch, self.path)
         except BaseException:
-            os.unlink(scratch)
+            Path(scratch).unlink(missing_ok=True)
             raise
         self._written = time.monotonic()
+
+
+def as_text(state: Any) -> str:
+    """Return the state of a bit generator, some of which hold arrays, as text."""
+    return json.dumps(state, default=lambda array: array.tolist())
 
 
 def _digest(settings: Sequence[Any]) -> str:

@@ -16,7 +16,7 @@ from dlngeo.core.arrays import Array, real_array, to_numpy
 from dlngeo.core.factors import Factors, check_widths, layers_of, network_shape, widths_of
 from dlngeo.core.frames import SingularFrames, exact_frames, singular_frames
 from dlngeo.core.network import balance, end_to_end
-from dlngeo.sampling.checkpoint import Checkpoint
+from dlngeo.sampling.checkpoint import Checkpoint, as_text
 from dlngeo.sampling.equation import Diverged, Equation
 from dlngeo.sampling.factors import FactorEulerMaruyama, FactorState, SecondOrder, random_factors
 from dlngeo.sampling.metropolis import Metropolis, MetropolisState
@@ -108,7 +108,8 @@ def langevin(
     ----------
     energy_gradient : callable
         ``∇E`` of end-to-end matrices, of all chains at once: shape=[chains, d_N, d_0] to the
-        same. For singular values ``∂E/∂σ``, shape=[chains, r] to the same.
+        same. For singular values ``∂E/∂σ``, shape=[chains, r] to the same, of values in
+        descending order.
     initial : array-like
         Factors, shape=[chains, N, d, d] or a tuple of shape=[chains, d_p, d_{p-1}], which are
         balanced first; or end-to-end matrices, shape=[chains, d_N, d_0]; or singular values,
@@ -188,7 +189,8 @@ def langevin(
     chains = _Chains(face, scheme, equation, step_size, save_every, record, rng, n_steps)
     store = None
     if checkpoint is not None:
-        settings = (face.name, scheme, n_steps, save_every, beta, kappa, step_size, *face[1:])
+        numbers = (n_steps, save_every, float(beta), float(kappa), float(step_size))
+        settings = (face.name, scheme, *numbers, chains.names, *face[1:])
         seed = None if rng is None else chains.random.bit_generator.state
         store = Checkpoint(Path(checkpoint), settings, seed, checkpoint_seconds)
         chains.load(store.read())
@@ -240,7 +242,7 @@ class _Face(NamedTuple):
 def _face(initial: Any, depth: int | None, widths: Sequence[int] | None, rank: int | None) -> _Face:
     """Return the face that initial states are of, and the states as NumPy arrays."""
     if isinstance(initial, tuple | list):
-        layers = tuple(real_array(to_numpy(layer), "a factor") for layer in initial)
+        layers = tuple(_on_host(layer, "a factor") for layer in initial)
         dimensions = [layer.ndim for layer in layers]
         if dimensions != [3] * max(len(layers), 1):
             raise ValueError(
@@ -249,7 +251,7 @@ def _face(initial: Any, depth: int | None, widths: Sequence[int] | None, rank: i
                 "values, and one chain as [1, ...]."
             )
         return _factor_face(layers, False, depth, widths, rank)
-    array = real_array(to_numpy(initial), "the initial state")
+    array = _on_host(initial, "the initial state")
     if array.ndim == 4:
         layers = tuple(array[:, p] for p in range(array.shape[1]))
         return _factor_face(layers, True, depth, widths, rank)
@@ -278,6 +280,13 @@ def _face(initial: Any, depth: int | None, widths: Sequence[int] | None, rank: i
     matrix[:, diagonal, diagonal] = array[:, : len(diagonal)]
     widths, rank = network_shape(matrix, depth, widths, n_values)
     return _Face("singular values", widths, rank, (matrix,))
+
+
+def _on_host(array: Any, name: str) -> Array:
+    """Return an array of any library, or a nested sequence, as a checked one of NumPy's."""
+    if isinstance(array, tuple | list):
+        array = numpy.asarray(array)
+    return to_numpy(real_array(array, name))
 
 
 def _factor_face(
@@ -334,7 +343,7 @@ class _Chains:
         self.n_draws = 0 if save_every is None else n_steps // save_every
         self.trace: dict[str, Array] = {}
         with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self._measured()
+            self.names = tuple(self._measured(state))
 
     @property
     def n_steps(self) -> int:
@@ -345,17 +354,18 @@ class _Chains:
         """Take a step, and record."""
         state = self.kernel.step(self.now[0], self.random)
         n_steps = self.n_steps + 1
-        self.now = (state, n_steps, self.random.bit_generator.state)
         if self.save_every is not None and n_steps % self.save_every == 0:
-            for name, values in self._measured().items():
+            for name, values in self._measured(state).items():
                 if name not in self.trace:
                     shape = (len(values), self.n_draws, *values.shape[1:])
                     self.trace[name] = numpy.full(shape, math.nan)
                 self.trace[name][:, n_steps // self.save_every - 1] = values
+        # Last, so that a step that was interrupted while it was recorded is taken again.
+        self.now = (state, n_steps, self.random.bit_generator.state)
 
-    def _frames(self) -> SingularFrames:
+    def _frames(self, state: Any) -> SingularFrames:
         """Return the end-to-end matrices in singular frames, with descending values."""
-        state, depth = self.now[0], self.equation.depth
+        depth = self.equation.depth
         if isinstance(state, FactorState):
             return singular_frames(end_to_end(state.layers), self.equation.rank)
         frames = observable_frames(state.root, depth)
@@ -366,9 +376,9 @@ class _Chains:
             numpy.take_along_axis(frames.right, order[:, None], -1),
         )
 
-    def _measured(self) -> dict[str, Array]:
+    def _measured(self, state: Any) -> dict[str, Array]:
         """Return what is to be recorded of the states."""
-        frames = self._frames()
+        frames = self._frames(state)
         values = {"singular_values": frames.sigma}
         if self.equation.energy is not None:
             values["energy"] = self.equation.values(frames)
@@ -390,7 +400,7 @@ class _Chains:
         state, n_steps, random = self.now
         arrays = {f"state.{name}": value for name, value in _named(state).items()}
         arrays |= {f"trace.{name}": value for name, value in self.trace.items()}
-        return arrays | {"n_steps": n_steps, "random": json.dumps(random, default=int)}
+        return arrays | {"n_steps": n_steps, "random": as_text(random)}
 
     def load(self, arrays: dict[str, Array] | None) -> None:
         """Go on from what `packed` returned."""
@@ -413,7 +423,7 @@ class _Chains:
         """Return where the chains are."""
         state, n_steps, random = self.now
         self.random.bit_generator.state = random
-        frames = self._frames()
+        frames = self._frames(state)
         zeros = numpy.zeros(len(frames.sigma), dtype=int)
         n_reflections = getattr(state, "n_reflections", zeros)
         n_rejected = getattr(state, "n_rejected", zeros)

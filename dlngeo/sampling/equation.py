@@ -9,7 +9,7 @@ import numpy
 from dlngeo.core.frames import SingularFrames
 
 
-class Diverged(Exception):
+class Diverged(ValueError):
     """A chain has left every bound: its message says where, and what to do."""
 
 
@@ -25,7 +25,7 @@ class Equation:
     ----------
     gradient : callable
         ``∇E`` of matrices, shape=[chains, d_N, d_0] to the same; of a spectral energy the
-        derivatives ``∂E/∂σ``, shape=[chains, r] to the same.
+        derivatives ``∂E/∂σ``, shape=[chains, r] to the same, of values in descending order.
     widths : tuple of int
         ``(d_0, ..., d_N)``.
     rank : int
@@ -59,16 +59,27 @@ class Equation:
         """
         return self.widths[0] == self.widths[-1] == self.rank
 
+    @property
+    def least(self) -> float:
+        """Value below which no ``λ`` is let fall: there kernels of the depth metric underflow."""
+        return 1e-300 ** (1 / (2 * self.depth))
+
     def covector(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the Euclidean gradient at matrices in frames, shape=[chains, d_N, d_0]."""
         if self.is_spectral:
-            return matrix.with_values(self._gradient(matrix.sigma))
+            order = _descending(matrix.sigma)
+            slope = self._gradient(numpy.take_along_axis(matrix.sigma, order, -1))
+            back = numpy.argsort(order, axis=-1)
+            return matrix.with_values(numpy.take_along_axis(slope, back, -1))
         return self._gradient(matrix.with_values(matrix.sigma))
 
     def values(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the energy at matrices in frames, shape=[chains]; it may be infinite."""
         assert self.energy is not None
-        point = matrix.sigma if self.is_spectral else matrix.with_values(matrix.sigma)
+        if self.is_spectral:
+            point = numpy.take_along_axis(matrix.sigma, _descending(matrix.sigma), -1)
+        else:
+            point = matrix.with_values(matrix.sigma)
         return _of_shape(self.energy(point), point.shape[:1], "energy")
 
     def _gradient(self, point: numpy.ndarray) -> numpy.ndarray:
@@ -80,6 +91,10 @@ class Equation:
                 "take a smaller step_size, or correct it."
             )
         return slope
+
+
+def _descending(values: numpy.ndarray) -> numpy.ndarray:
+    return numpy.argsort(-values, axis=-1)
 
 
 def _of_shape(values: Any, shape: tuple[int, ...], name: str) -> numpy.ndarray:

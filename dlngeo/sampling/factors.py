@@ -22,7 +22,14 @@ import numpy
 from dlngeo.core.arrays import Array, transpose
 from dlngeo.core.balanced import tangent_projection
 from dlngeo.core.factors import layers_of
-from dlngeo.core.frames import BalancedFrames, SingularFrames, round_off, singular_frames
+from dlngeo.core.frames import (
+    BalancedFrames,
+    SingularFrames,
+    join,
+    round_off,
+    singular_frames,
+    split,
+)
 from dlngeo.core.network import adjoint_differential, balance, end_to_end, factorize
 from dlngeo.core.submersion import horizontal_projection, vertical_projection
 from dlngeo.core.thermodynamics import entropy_gradient
@@ -176,8 +183,10 @@ def random_factors(
     n_chains, rank = frames.sigma.shape
     columns = [frames.right]
     for width in widths[1:-1]:
-        # The columns' signs do not matter: the other frame of a neighbour has them too.
-        columns.append(numpy.linalg.qr(rng.standard_normal((n_chains, width, rank)))[0])
+        frame, triangle = numpy.linalg.qr(rng.standard_normal((n_chains, width, rank)))
+        # With the signs that make R's diagonal positive Q is uniform; those of LAPACK are not.
+        diagonal = numpy.einsum("...kk->...k", triangle)
+        columns.append(frame * numpy.copysign(1.0, diagonal)[..., None, :])
     columns.append(frames.left)
     lam = frames.sigma ** (1 / (len(widths) - 1))
     return tuple(BalancedFrames(tuple(columns), lam).layers)
@@ -189,7 +198,10 @@ def combined(one: Sequence[Array], other: Sequence[Array], weight: float) -> Lay
 
 
 def _covector(equation: Equation, layers: Layers) -> Array:
-    return equation.covector(singular_frames(end_to_end(layers), equation.rank))
+    """Return the gradient of the energy along end-to-end matrices of the rank."""
+    frames = singular_frames(end_to_end(layers), equation.rank)
+    slope = split(equation.covector(frames), frames.left, frames.right)
+    return join(slope._replace(both_null=None), frames.left, frames.right)
 
 
 def _kept(
@@ -200,7 +212,11 @@ def _kept(
     if matrix is None or not numpy.isfinite(matrix).all():
         raise Diverged("the factors leave every bound: take a smaller step_size.")
     sigma = numpy.linalg.svd(matrix, compute_uv=False)
-    is_kept = sigma[:, equation.rank - 1] > 100 * round_off(sigma) * sigma[:, 0]
+    # Kernels of the depth metric lie within the squares of the singular values.
+    if not numpy.isfinite(sigma[:, 0] ** 2).all():
+        raise Diverged("the factors leave every bound: take a smaller step_size.")
+    least = sigma[:, equation.rank - 1]
+    is_kept = (least > 100 * round_off(sigma) * sigma[:, 0]) & (least**2 > 0)
     return _chosen(is_kept, layers, before), is_kept
 
 

@@ -12,7 +12,6 @@ from dlngeo.core.frames import Blocks, SingularFrames, split
 from dlngeo.core.thermodynamics import spectral_entropy
 from dlngeo.sampling.equation import Equation
 from dlngeo.sampling.observables import (
-    TINY,
     added,
     drift,
     moved,
@@ -87,7 +86,7 @@ class Metropolis:
         step = added(self._mean(root, state.covector), times(kick, scale))
         proposal = moved(root, step, orthographic=True)
         has_crossed = (proposal.sigma < 0).any(axis=-1)
-        proposal = proposal._replace(sigma=numpy.maximum(abs(proposal.sigma), TINY))
+        proposal = proposal._replace(sigma=numpy.maximum(abs(proposal.sigma), equation.least))
         energy = equation.values(observable_frames(proposal, equation.depth))
         is_open = numpy.isfinite(energy) & ~has_crossed
         # No gradient is asked for where the proposal is lost already.

@@ -28,8 +28,6 @@ with contextlib.suppress(ImportError):  # Numba is an optional extra
 COMPILED_UP_TO = 16
 """Largest rank for which the compiled step beats the calls of LAPACK."""
 
-TINY = 1e-200
-
 
 class ObservableState(NamedTuple):
     """State of chains of end-to-end matrices.
@@ -108,10 +106,9 @@ class EulerMaruyama:
             )
         else:
             after = self._moved(root, covector, scale, rng)
-        if not numpy.isfinite(after.sigma).all():
-            raise Diverged("the matrices leave every bound: take a smaller step_size.")
-        is_reflected = (after.sigma < 0).any(axis=-1)
-        lam = numpy.maximum(abs(after.sigma), TINY)
+        check_bounds(after.sigma**equation.depth)
+        after, is_reflected = reflected(after)
+        lam = numpy.maximum(after.sigma, equation.least)
         return ObservableState(after.left, lam, after.right, state.n_reflections + is_reflected)
 
     def _moved(
@@ -132,9 +129,27 @@ class EulerMaruyama:
         after = moved(SingularFrames(left, root.sigma, right), tangent)
         if scale == 0 or depth == 1:
             return after
-        angle = scale * math.sqrt(1 - 1 / depth) / numpy.maximum(abs(after.sigma), TINY)
+        angle = scale * math.sqrt(1 - 1 / depth) / numpy.maximum(abs(after.sigma), equation.least)
         left, right = (tilted(frame, angle, rng) for frame in (after.left, after.right))
         return SingularFrames(left, after.sigma, right)
+
+
+def reflected(signed: SingularFrames) -> tuple[SingularFrames, numpy.ndarray]:
+    """Return ``Y`` with positive values, and where it was reflected.
+
+    That is where ``det`` has changed its sign: then the least of the values changes its own.
+    """
+    is_negative = signed.sigma < 0
+    turned = numpy.flatnonzero(is_negative.any(axis=-1))
+    is_reflected = is_negative.sum(axis=-1) % 2 == 1
+    if len(turned):
+        signs = numpy.where(is_negative[turned], -1.0, 1.0)
+        least = numpy.argmin(abs(signed.sigma[turned]), axis=-1)
+        signs[numpy.arange(len(turned)), least] *= numpy.where(is_reflected[turned], -1, 1)
+        left = signed.left.copy()
+        left[turned] *= signs[:, None, :]
+        signed = signed._replace(left=left, sigma=abs(signed.sigma))
+    return signed, is_reflected
 
 
 def rotation(skew: numpy.ndarray) -> numpy.ndarray:
@@ -207,6 +222,9 @@ def moved(root: SingularFrames, tangent: Blocks, *, orthographic: bool = False) 
     rank are an open set the values have the sign by which ``det`` changes.
     """
     core = diagonal_matrix(root.sigma) + tangent.core
+    for block in (core, tangent.left_null, tangent.right_null):
+        if block is not None:
+            check_bounds(block)
     left, right = root.left, root.right
     if tangent.left_null is None and tangent.right_null is None:
         turn, values, other = signed_frames(core)
@@ -224,6 +242,12 @@ def moved(root: SingularFrames, tangent: Blocks, *, orthographic: bool = False) 
         blocks = transpose(down) @ numpy.concatenate([blocks, below], axis=-2)
     within = singular_frames(blocks, rank)
     return SingularFrames(left @ within.left, within.sigma, right @ within.right)
+
+
+def check_bounds(array: numpy.ndarray) -> None:
+    """Raise `Diverged` if an entry is not finite."""
+    if not numpy.isfinite(array).all():
+        raise Diverged("the matrices leave every bound: take a smaller step_size.")
 
 
 def _spanned(frame: numpy.ndarray, null: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:

@@ -192,6 +192,11 @@ def vertical_projector(net: Network) -> np.ndarray:
     return tangent_projector(net) - horizontal_projector(net)
 
 
+def on_line(function: Callable, start: np.ndarray, direction: np.ndarray) -> Callable:
+    """Return a function on a straight line, of the time."""
+    return lambda time: function(start + time * direction)
+
+
 def derivative(curve: Callable[[float], Any], step: float = 5e-3) -> Any:
     """Return the derivative at zero by eighth-order central differences."""
     rings = [curve(k * step) - curve(-k * step) for k in (1, 2, 3, 4)]
