@@ -41,7 +41,12 @@ class LangevinResult:
         What was recorded along the chains.
     n_steps : int
         Steps taken.
-    step_size : float
+    widths : tuple of int
+        ``(d_0, ..., d_N)``.
+    beta, kappa, step_size : float
+    scheme : str
+    save_every : int or None
+        As they were given.
     acceptance_rate : array, shape=[chains], or None
         Share of proposals accepted, for the Metropolis scheme.
     n_reflections, n_rejected : array, shape=[chains]
@@ -57,7 +62,12 @@ class LangevinResult:
     singular_values: Array
     trace: dict[str, Array]
     n_steps: int
+    widths: tuple[int, ...]
+    beta: float
+    kappa: float
     step_size: float
+    scheme: str
+    save_every: int | None
     acceptance_rate: Array | None
     n_reflections: Array
     n_rejected: Array
@@ -193,7 +203,13 @@ def langevin(
         store = Checkpoint(Path(checkpoint), settings, seed, checkpoint_seconds)
         chains.load(store.read())
     interrupted, trouble = False, ""
-    bar = tqdm(desc="langevin", total=n_steps, initial=chains.n_steps, disable=not progress)
+    bar = tqdm(
+        desc="langevin",
+        total=n_steps,
+        initial=chains.n_steps,
+        disable=not progress,
+        leave=None,  # under the bar of an ensemble it goes when it is full
+    )
     try:
         with bar, numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
             while chains.n_steps < n_steps:
@@ -314,7 +330,7 @@ class _Chains:
         n_steps: int,
     ):
         self.face, self.equation, self.step_size = face, equation, step_size
-        self.save_every, self.record = save_every, record
+        self.scheme, self.save_every, self.record = scheme, save_every, record
         self.random = numpy.random.default_rng(rng)
         is_of_factors = face.name == "factors"
         kernels: dict[str, Callable[..., Any]] = {
@@ -334,7 +350,7 @@ class _Chains:
         self.n_draws = 0 if save_every is None else n_steps // save_every
         self.trace: dict[str, Array] = {}
         with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self._measured()
+            self._measured(state)
 
     @property
     def n_steps(self) -> int:
@@ -345,17 +361,18 @@ class _Chains:
         """Take a step, and record."""
         state = self.kernel.step(self.now[0], self.random)
         n_steps = self.n_steps + 1
-        self.now = (state, n_steps, self.random.bit_generator.state)
+        # Before the step counts, so that an interrupt loses no draw.
         if self.save_every is not None and n_steps % self.save_every == 0:
-            for name, values in self._measured().items():
+            for name, values in self._measured(state).items():
                 if name not in self.trace:
                     shape = (len(values), self.n_draws, *values.shape[1:])
                     self.trace[name] = numpy.full(shape, math.nan)
                 self.trace[name][:, n_steps // self.save_every - 1] = values
+        self.now = (state, n_steps, self.random.bit_generator.state)
 
-    def _frames(self) -> SingularFrames:
+    def _frames(self, state: Any) -> SingularFrames:
         """Return the end-to-end matrices in singular frames, with descending values."""
-        state, depth = self.now[0], self.equation.depth
+        depth = self.equation.depth
         if isinstance(state, FactorState):
             return singular_frames(end_to_end(state.layers), self.equation.rank)
         frames = observable_frames(state.root, depth)
@@ -366,9 +383,9 @@ class _Chains:
             numpy.take_along_axis(frames.right, order[:, None], -1),
         )
 
-    def _measured(self) -> dict[str, Array]:
+    def _measured(self, state: Any) -> dict[str, Array]:
         """Return what is to be recorded of the states."""
-        frames = self._frames()
+        frames = self._frames(state)
         values = {"singular_values": frames.sigma}
         if self.equation.energy is not None:
             values["energy"] = self.equation.values(frames)
@@ -413,7 +430,7 @@ class _Chains:
         """Return where the chains are."""
         state, n_steps, random = self.now
         self.random.bit_generator.state = random
-        frames = self._frames()
+        frames = self._frames(state)
         zeros = numpy.zeros(len(frames.sigma), dtype=int)
         n_reflections = getattr(state, "n_reflections", zeros)
         n_rejected = getattr(state, "n_rejected", zeros)
@@ -441,7 +458,12 @@ class _Chains:
             singular_values=frames.sigma,
             trace={name: values[:, :n_draws] for name, values in self.trace.items()},
             n_steps=n_steps,
+            widths=self.equation.widths,
+            beta=self.equation.beta,
+            kappa=self.equation.kappa,
             step_size=self.step_size,
+            scheme=self.scheme,
+            save_every=self.save_every,
             acceptance_rate=acceptance,
             n_reflections=n_reflections,
             n_rejected=n_rejected,
