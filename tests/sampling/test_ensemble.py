@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from dlngeo.sampling import langevin
-from dlngeo.sampling.ensemble import ensemble
+from dlngeo.sampling.ensembles import ensemble
 
 GRID = {"beta": [1.0, 4.0], "depth": [2, 3]}
 START = numpy.linspace(0.5, 1.5, 8).reshape(4, 2)
@@ -228,9 +228,7 @@ def test_finished_runs_are_not_repeated(tmp_path):
     two = ensemble(task, {"depth": [2, 3]}, **options)
     n_more = len((tmp_path / "steps").read_text().split()) - n_steps
     assert n_more < n_steps + 10
-    numpy.testing.assert_array_equal(
-        two.stack("singular_values")[:1], one.stack("singular_values")
-    )
+    numpy.testing.assert_array_equal(two.stack("singular_values")[:1], one.stack("singular_values"))
 
 
 def raising(rng, x):
