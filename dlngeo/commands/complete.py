@@ -1,12 +1,11 @@
 """``dlngeo complete``: fill in a matrix by deep linear networks."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlngeo.commands.files import publish
+from dlngeo.commands.files import check_folder, publish
 from dlngeo.version import __version__
 
 if TYPE_CHECKING:
@@ -151,19 +150,11 @@ def _output(options: argparse.Namespace, name: str) -> Path:
         output = Path(DEMO_OUTPUT)
     if output is None:
         raise ValueError("there is no folder to write to: give --output DIR.")
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"the output {output} is a file: give a folder.")
-    if not output.parent.is_dir():
-        raise ValueError(f"there is no folder {output.parent} for the output: make it first.")
-    if not os.access(output.parent, os.W_OK):
-        raise ValueError(f"the folder {output.parent} cannot be written to: choose another one.")
+    check_folder(output, (name, *REPORTS, FACTORS))
     if name in (*REPORTS, FACTORS):
         raise ValueError(f"the input has the name of a result, {name}: rename it.")
     if options.input is not None and output.resolve() == options.input.resolve().parent:
         raise ValueError(f"results in {output} would overwrite the input: give another folder.")
-    for taken in (output / file for file in (name, *REPORTS, FACTORS)):
-        if taken.is_dir():
-            raise ValueError(f"the output {taken} is a folder: remove it, or give another one.")
     return output
 
 

@@ -1,5 +1,6 @@
 """Chains for ArviZ, which has the diagnostics: ESS, R-hat, traces, energies."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -16,10 +17,25 @@ SETTINGS = ("beta", "kappa", "step_size", "scheme", "save_every")
 PER_CHAIN = ("acceptance_rate", "n_reflections", "n_rejected")
 
 
+def load_arviz() -> tuple[Any, Any]:
+    """Return the modules ArviZ and xarray, or say in an ImportError how to install them."""
+    # It reports what parts of it are not installed, which nothing here needs.
+    logging.getLogger("arviz.preview").setLevel(logging.WARNING)
+    try:
+        import arviz
+        import h5netcdf  # noqa: F401  # which writes their files
+        import xarray
+    except ImportError as error:
+        raise ImportError(
+            "the diagnostics are ArviZ's, which is not installed: pip install 'dlngeo[sampling]'."
+        ) from error
+    return arviz, xarray
+
+
 def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData":
     """Return chains as ArviZ's InferenceData.
 
-    ``arviz.summary(data)``, ``arviz.plot_trace(data)`` and ``arviz.ess(data.sample_stats["energy"])``
+    ``arviz.summary(data)``, ``arviz.plot_trace(data)``, ``arviz.ess(data.sample_stats["energy"])``
     then serve, and ``data.to_netcdf(path, engine="h5netcdf")``. The arguments of an ensemble's grid
     are dimensions, and the runs at a point are chains: ``data.sel(beta=2.0)`` is what it was there.
 
@@ -44,13 +60,7 @@ def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData":
         If nothing was recorded, or the ensemble did not succeed. Of a single run that stopped early
         there are the draws up to there.
     """
-    try:
-        import arviz
-        import xarray
-    except ImportError as error:
-        raise ImportError(
-            "the diagnostics are ArviZ's, which is not installed: pip install 'dlngeo[sampling]'."
-        ) from error
+    arviz, xarray = load_arviz()
     attributes: dict[str, Any] = {"dlngeo": __version__}
     if isinstance(source, LangevinResult):
         run = Run({}, (0,), source, 0.0, source.status)
