@@ -13,7 +13,6 @@ import numpy
 
 from dlngeo.core.arrays import Array
 from dlngeo.core.factors import check_widths
-from dlngeo.matrix_files import read_matrix
 from dlngeo.sampling import LangevinResult, langevin
 from dlngeo.sampling.driver import SCHEMES
 from dlngeo.sampling.energies import DoubleWell, SpectralExpression, SquaredNorm, WithWeightDecay
@@ -375,6 +374,9 @@ class _Table:
 
     def matrix(self, key: str) -> Array:
         """Return the matrix of a file beside this one, NaN where entries are missing."""
+        # Not above: worker processes, which get a problem, have no use for tables and pictures.
+        from dlngeo.matrix_files import read_matrix
+
         path = self.path.parent / self.text(key)
         try:
             file = read_matrix(path)

@@ -8,6 +8,7 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from dlngeo.plotting import STYLE, depth_colour
 from dlngeo.sampling.diagnostics import load_arviz
@@ -169,10 +170,14 @@ def _draw_singular_values(axes: Axes, summary: "Dataset", equilibria: Mapping) -
 def _set_log_if_wide(axes: Axes, values: Any) -> None:
     if values.min() > 0 and values.max() > 5 * values.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 
 
 def _add_depth_legend(axes: Axes, depths: list[int]) -> None:
-    handles = [Line2D([], [], color=depth_colour(n), marker="o", label=f"depth {n}") for n in depths]
+    handles = [
+        Line2D([], [], color=depth_colour(n), marker="o", label=f"depth {n}") for n in depths
+    ]
     axes.legend(handles=handles, loc="best")
 
 
@@ -228,8 +233,9 @@ def _draw_diagnostics(r_hat: Axes, ess: Axes, summary: "Dataset") -> None:
         title=rf"$\hat R$, the largest of $E$ and $\sigma_k$  (dotted: {CONVERGED:g})",
         ylabel=r"$\hat R$",
     )
-    r_hat.set_ylim(bottom=0.999)
+    highest = float(summary["r_hat"].max())
+    r_hat.set_ylim(0.999, max(1.3 * highest - 0.3, 1.012))
     ess.set(title="effective sample size, the least of them", ylabel="draws")
-    ess.set_ylim(bottom=0)
+    ess.set_ylim(0, 1.1 * float(summary["ess"].max()))
     for axes in (r_hat, ess):
         _along_beta(axes, summary)

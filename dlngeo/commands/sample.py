@@ -5,15 +5,12 @@ import contextlib
 import csv
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlngeo.commands.files import check_folder, publish
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from dlngeo.problem_files import Problem
     from dlngeo.sampling import Ensemble
 
@@ -77,7 +74,11 @@ def run(options: argparse.Namespace) -> None:
     data = to_inference_data(found).isel(draw=slice(problem.burn_in // problem.thinning, None))
     data.attrs["problem"] = options.problem.read_text(encoding="utf-8")
     summary = summarise(data)
-    rows = [_row(found, summary, beta, depth) for depth in problem.depths for beta in problem.betas]
+    rows = [
+        _row(found, summary, equilibria, beta, depth)
+        for depth in problem.depths
+        for beta in problem.betas
+    ]
     _print(rows)
     # Beside the output, so that moving it there is one step.
     with tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch:
@@ -99,6 +100,7 @@ def run(options: argparse.Namespace) -> None:
 def _sampled(problem: "Problem", checkpoints: Path, n_workers: int) -> "Ensemble":
     """Run all chains, or say how to go on."""
     import functools
+    import multiprocessing
 
     from dlngeo.sampling import ensemble
 
@@ -115,6 +117,10 @@ def _sampled(problem: "Problem", checkpoints: Path, n_workers: int) -> "Ensemble
                 folder=checkpoints,
                 progress=shows,
             )
+            if found.interrupted:
+                # Where they are, as checkpoints are whole at any moment.
+                for process in multiprocessing.active_children():
+                    process.terminate()
         is_complete = all(run.result is not None for run in found.runs)
         if is_complete and not found.success and not found.interrupted:
             raise RuntimeError(found.status)
@@ -145,29 +151,21 @@ def _claim(checkpoints: Path, problem: "Problem") -> None:
         print(f"going on from {checkpoints}", file=sys.stderr)
 
 
-@contextlib.contextmanager
-def _pool(n_workers: int) -> Iterator["Executor | None"]:
-    """Give processes; an interrupt ends them where they are, as checkpoints are whole."""
+def _pool(n_workers: int) -> Any:
+    """Return the context of an executor, or of none for one process."""
     import multiprocessing
     import signal
     from concurrent.futures import ProcessPoolExecutor
 
     if n_workers == 1:
-        yield None
-        return
+        return contextlib.nullcontext()
     # The keyboard interrupts all processes of a terminal: this one alone is to heed it.
-    executor = ProcessPoolExecutor(
+    return ProcessPoolExecutor(
         n_workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
 
 
 def _equilibria(problem: "Problem") -> dict[tuple[float, int], Any]:
@@ -196,6 +194,7 @@ COLUMNS = {
     "depth": ("depth", "d"),
     "energy": ("<E>", "#.5g"),
     "error": ("+-", ".1e"),
+    "exact": ("exact", "#.5g"),
     "r_hat": ("R-hat", ".3f"),
     "ess": ("ESS", ".0f"),
     "acceptance": ("acceptance", ".2f"),
@@ -203,9 +202,15 @@ COLUMNS = {
 }
 
 
-def _row(found: "Ensemble", summary: Any, beta: float, depth: int) -> dict[str, Any]:
+def _row(
+    found: "Ensemble",
+    summary: Any,
+    equilibria: dict[tuple[float, int], Any],
+    beta: float,
+    depth: int,
+) -> dict[str, Any]:
     """Return what is reported of one temperature and depth."""
-    here = summary.sel(beta=beta, depth=depth)
+    here, law = summary.sel(beta=beta, depth=depth), equilibria.get((beta, depth))
     run = next(run for run in found.runs if run.point == {"beta": beta, "depth": depth})
     rate = run.result.acceptance_rate
     return {
@@ -213,6 +218,7 @@ def _row(found: "Ensemble", summary: Any, beta: float, depth: int) -> dict[str, 
         "depth": depth,
         "energy": float(here["energy"]),
         "error": float(here["energy_error"]),
+        "exact": None if law is None else law.mean_energy,
         "r_hat": float(here["r_hat"]),
         "ess": float(here["ess"]),
         "acceptance": None if rate is None else float(rate.mean()),

@@ -230,7 +230,8 @@ def langevin(
             if store is None
             else "call again with the same arguments to go on from the checkpoint."
         )
-    return chains.result(trouble, interrupted)
+    with numpy.errstate(over="ignore", invalid="ignore"):  # of chains that have left
+        return chains.result(trouble, interrupted)
 
 
 def _count(number: int, name: str) -> int:
