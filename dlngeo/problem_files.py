@@ -16,7 +16,6 @@ from dlngeo.core.factors import check_widths
 from dlngeo.sampling import LangevinResult, langevin
 from dlngeo.sampling.driver import SCHEMES
 from dlngeo.sampling.energies import DoubleWell, SpectralExpression, SquaredNorm, WithWeightDecay
-from dlngeo.solvers.losses import Factorization, MatrixCompletion
 
 SPECTRAL = ("squared norm", "double well", "formula")
 ENERGIES = (*SPECTRAL, "least squares", "completion")
@@ -92,6 +91,10 @@ class Problem:
     def energy_at(self, depth: int) -> Any:
         """Return the energy at a depth, with its gradient as a method."""
         energy: Any
+        if not self.is_spectral:
+            # Not above: it takes seconds, which worker processes need not spend on other energies.
+            from dlngeo.solvers.losses import Factorization, MatrixCompletion
+
         if self.energy == "squared norm":
             energy = SquaredNorm(depth)
         elif self.energy == "double well":

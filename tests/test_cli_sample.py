@@ -12,9 +12,10 @@ import arviz
 import numpy
 import pytest
 import scipy.stats
+from matplotlib.figure import Figure
 from PIL import Image
 
-from dlngeo import problem_files
+from dlngeo import problem_files, sampling_report
 from dlngeo.cli import main
 from dlngeo.commands import sample
 from dlngeo.problem_files import read_problem
@@ -63,6 +64,14 @@ def output(tmp_path):
     return tmp_path / "results"
 
 
+@pytest.fixture
+def blank_report(monkeypatch):
+    """Leave out the figure, which takes the most time."""
+    monkeypatch.setattr(
+        sampling_report, "sampling_report", lambda *arguments, **options: Figure(figsize=(1, 1))
+    )
+
+
 def samples(output):
     return arviz.from_netcdf(str(output / "samples.nc"), engine="h5netcdf")
 
@@ -104,7 +113,7 @@ def test_results(problem, output, tmp_path, capsys):
         assert report.width > 2000
 
 
-def test_mean_energy_is_half_the_dimension_over_beta(tmp_path, output):
+def test_mean_energy_is_half_the_dimension_over_beta(tmp_path, output, blank_report):
     changes = {"chains": 200, "steps": 700, "burn_in": 200, "thinning": 5, "step_size": 0.01}
     assert call(written(tmp_path, langevin=changes), output) == 0
     with (output / "table.csv").open() as file:
@@ -198,7 +207,7 @@ def test_exact_laws_are_compared(tmp_path, output, monkeypatch, capsys):
     assert [row[4] for row in rows] == ["0.50000", "0.12500"]
 
 
-def test_existing_folder_keeps_other_files(problem, output):
+def test_existing_folder_keeps_other_files(problem, output, blank_report):
     output.mkdir()
     (output / "notes.txt").write_text("mine")
     (output / "table.csv").write_text("old")
@@ -207,7 +216,7 @@ def test_existing_folder_keeps_other_files(problem, output):
     assert (output / "table.csv").read_text() != "old"
 
 
-def test_results_depend_on_the_seed_alone(tmp_path, output):
+def test_results_depend_on_the_seed_alone(tmp_path, blank_report):
     found = {}
     for name, seed in {"a": 0, "b": 0, "c": 1}.items():
         problem = written(tmp_path, langevin={"seed": seed})
@@ -232,7 +241,7 @@ def interrupt_after(monkeypatch, n_calls):
     return calls
 
 
-def test_interrupt_and_go_on(problem, output, tmp_path, monkeypatch, capsys):
+def test_interrupt_and_go_on(problem, output, tmp_path, monkeypatch, capsys, blank_report):
     assert call(problem, tmp_path / "whole") == 0
     calls = interrupt_after(monkeypatch, 150)
     checkpoints = tmp_path / "results.checkpoints"
@@ -255,7 +264,7 @@ def test_interrupt_and_go_on(problem, output, tmp_path, monkeypatch, capsys):
     assert not checkpoints.exists()
 
 
-def test_workers_that_are_interrupted(tmp_path, output):
+def test_workers_that_are_interrupted(tmp_path, output, blank_report):
     """The processes of a terminal get the signal together, as by Ctrl-C."""
     problem = written(tmp_path, network={"depth": [1, 2, 3]}, langevin={"steps": 1500})
     checkpoints = tmp_path / "results.checkpoints"

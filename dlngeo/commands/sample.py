@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import csv
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def _sampled(problem: "Problem", checkpoints: Path, n_workers: int) -> "Ensemble
                 progress=shows,
             )
             if found.interrupted:
-                # Where they are, as checkpoints are whole at any moment.
+                # Wherever they are, as checkpoints are whole at any moment.
                 for process in multiprocessing.active_children():
                     process.terminate()
         is_complete = all(run.result is not None for run in found.runs)
@@ -154,18 +155,25 @@ def _claim(checkpoints: Path, problem: "Problem") -> None:
 def _pool(n_workers: int) -> Any:
     """Return the context of an executor, or of none for one process."""
     import multiprocessing
-    import signal
     from concurrent.futures import ProcessPoolExecutor
 
     if n_workers == 1:
         return contextlib.nullcontext()
-    # The keyboard interrupts all processes of a terminal: this one alone is to heed it.
-    return ProcessPoolExecutor(
-        n_workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(n_workers, mp_context=context, initializer=_heed_the_parent)
+
+
+def _heed_the_parent() -> None:
+    """Leave it to the parent to end this process, which the keyboard of a terminal interrupts too.
+
+    It ends by an exception, not at once, so that locks are given back.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(*_: Any) -> None:
+    raise SystemExit
 
 
 def _equilibria(problem: "Problem") -> dict[tuple[float, int], Any]:
