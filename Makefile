@@ -35,6 +35,9 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/geodesics.py
 	$(BIN)/python benchmarks/optimization.py
 	$(BIN)/python benchmarks/implicit_bias.py
+	$(BIN)/python benchmarks/langevin.py
+	$(BIN)/python benchmarks/conservation_laws.py
+	$(BIN)/python benchmarks/path_lifting.py
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info

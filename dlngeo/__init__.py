@@ -12,10 +12,11 @@ from dlngeo.version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["core", "manifolds", "solvers", "systems"],
+    submodules=["core", "intrinsic", "manifolds", "sampling", "solvers", "systems"],
     submod_attrs={
         "core.network": ["balance", "end_to_end", "factorize", "moment_map"],
         "core.thermodynamics": ["entropy", "free_energy"],
+        "intrinsic": ["ReluNetwork", "check_conservation", "conservation_laws"],
         "manifolds": [
             "BalancedFactors",
             "BalancedManifold",
@@ -26,6 +27,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "OrbitAction",
             "from_geomstats",
         ],
-        "solvers": ["balancing_flow", "learning_flow", "minimize"],
+        "solvers": ["balancing_flow", "langevin", "learning_flow", "minimize", "relu_flow"],
     },
 )

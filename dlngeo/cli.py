@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dlngeo.commands import balance, complete, sample
+from dlngeo.commands import balance, complete, laws, sample
 from dlngeo.version import __version__
 
 
@@ -17,7 +17,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dlngeo {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (complete, balance, sample):
+    for command in (complete, balance, sample, laws):
         command.add_parser(commands)
     return parser
 

@@ -137,6 +137,8 @@ def from_numpy(array: numpy.ndarray, like: Array) -> Array:
 
     Integers stand for floats.
     """
+    if _is_autograd_box(like):
+        return array.astype(like.dtype)
     xp = namespace(like)
     dtype = like.dtype if "float" in str(like.dtype) else xp.asarray(0.0).dtype
     return xp.asarray(array, dtype=dtype, device=array_api_compat.device(like))

@@ -22,13 +22,13 @@ from dlngeo.core.integration import (
     Status,
 )
 
-_compiled: Callable = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+compiled: Callable = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 
 _ARRIVED, _BOUNDARY, _STALLED = map(int, Status)
 
 
-@_compiled
-def _product(a, b, out, lanes):
+@compiled
+def product(a, b, out, lanes):
     """Set ``out = a b``."""
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
@@ -39,7 +39,7 @@ def _product(a, b, out, lanes):
                     out[i, j, e] += a[i, k, e] * b[k, j, e]
 
 
-@_compiled
+@compiled
 def _transposed_product(a, b, out, lanes):
     """Set ``out = aᵀ b``."""
     for i in range(a.shape[1]):
@@ -51,8 +51,8 @@ def _transposed_product(a, b, out, lanes):
                     out[i, j, e] += a[k, i, e] * b[k, j, e]
 
 
-@_compiled
-def _product_transposed(a, b, out, lanes):
+@compiled
+def product_transposed(a, b, out, lanes):
     """Set ``out = a bᵀ``."""
     for i in range(a.shape[0]):
         for j in range(b.shape[0]):
@@ -63,7 +63,7 @@ def _product_transposed(a, b, out, lanes):
                     out[i, j, e] += a[i, k, e] * b[j, k, e]
 
 
-@_compiled
+@compiled
 def _diagonalise(s, v, rows, lanes):
     """Turn symmetric ``s`` to diagonal form by cyclic Jacobi rotations, gathered in ``v``."""
     rank = s.shape[0]
@@ -112,7 +112,7 @@ def _diagonalise(s, v, rows, lanes):
             return
 
 
-@_compiled
+@compiled
 def _views(y, rows, columns, rank):
     """Return ``S, p, c, Q, O, m_L, m_R`` of states, shape=[n_state, lanes]."""
     lanes = y.shape[1]
@@ -131,11 +131,11 @@ def _views(y, rows, columns, rank):
     )
 
 
-@_compiled
+@compiled
 def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, end_dot, null_dot):
     """Set the velocities of a frame and of its momentum, and add what the latter exerts."""
     height, rank, lanes = end.shape
-    _product(end, rotation, end_dot, lanes)
+    product(end, rotation, end_dot, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
@@ -146,12 +146,12 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
     frame, image, drift = numpy.empty(tall), numpy.empty(tall), numpy.empty(tall)
     gram, spin = numpy.empty(square), numpy.empty(square)
     # In the eigenframe of S: the momentum, and the drift m S^{-2} of the frame.
-    _product(null, v, frame, lanes)
+    product(null, v, frame, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
                 drift[i, k, e] = frame[i, k, e] / s[k, k, e] ** 2
-    _product_transposed(drift, v, image, lanes)
+    product_transposed(drift, v, image, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
@@ -167,22 +167,22 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
         for l in range(rank):
             for e in range(lanes):
                 twist[k, l, e] -= sign / 2 * gram[k, l, e]
-    _product(drift, spin, image, lanes)
-    _product(end, v, frame, lanes)
-    _product_transposed(frame, gram, drift, lanes)
+    product(drift, spin, image, lanes)
+    product(end, v, frame, lanes)
+    product_transposed(frame, gram, drift, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
                 image[i, k, e] -= drift[i, k, e]
-    _product_transposed(image, v, null_dot, lanes)
-    _product(null, rotation, image, lanes)
+    product_transposed(image, v, null_dot, lanes)
+    product(null, rotation, image, lanes)
     for i in range(height):
         for k in range(rank):
             for e in range(lanes):
                 null_dot[i, k, e] += sign * image[i, k, e]
 
 
-@_compiled
+@compiled
 def _velocity(y, out, gap, v, shape, work, powers, lines):
     """Set velocities and gaps as `dlngeo.core.depth_root.DepthRootChart.velocity` does.
 
@@ -198,7 +198,7 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
     s, p, c, sums, turn, spin = work[0], work[1], work[2], work[3], work[4], work[5]
     a, b, s_dot, p_dot, twist, product = work[6], work[7], work[8], work[9], work[10], work[11]
     weights, total = work[12:], lines[4]
-    _product(stretch, v, product, lanes)
+    product(stretch, v, product, lanes)
     _transposed_product(v, product, s, lanes)
     _diagonalise(s, v, lines, lanes)
     # The momenta p and c, symmetric and skew, turn together.
@@ -206,7 +206,7 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
         for l in range(rank):
             for e in range(lanes):
                 a[k, l, e] = momentum[k, l, e] + skew[k, l, e]
-    _product(a, v, product, lanes)
+    product(a, v, product, lanes)
     _transposed_product(v, product, a, lanes)
     for k in range(rank):
         for l in range(rank):
@@ -257,7 +257,7 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
                         weights[n, l, m, e] += product_of_values * weights[n - 1, l, m, e]
                     elif power == 0:
                         weights[n, l, m, e] = 1.0
-    _product(turn, spin, product, lanes)
+    product(turn, spin, product, lanes)
     for k in range(rank):
         for l in range(k, rank):
             for e in range(lanes):
@@ -280,19 +280,19 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
             for e in range(lanes):
                 # From here on p is the commutator [S, p].
                 p[k, l, e] *= s[k, k, e] - s[l, l, e]
-    _product(turn, p, twist, lanes)
-    _product(v, turn, product, lanes)
-    _product_transposed(product, v, a, lanes)
+    product(turn, p, twist, lanes)
+    product(v, turn, product, lanes)
+    product_transposed(product, v, a, lanes)
     _side(1.0, left, left_null, v, s, c, sums, a, p, p_dot, twist, left_out, left_null_out)
     _side(-1.0, right, right_null, v, s, c, sums, a, p, p_dot, twist, right_out, right_null_out)
     for k in range(rank):
         for l in range(rank):
             for e in range(lanes):
                 b[k, l, e] = p_dot[k, l, e] + twist[k, l, e] - twist[l, k, e]
-    _product(v, s_dot, product, lanes)
-    _product_transposed(product, v, s_out, lanes)
-    _product(v, b, product, lanes)
-    _product_transposed(product, v, b, lanes)
+    product(v, s_dot, product, lanes)
+    product_transposed(product, v, s_out, lanes)
+    product(v, b, product, lanes)
+    product_transposed(product, v, b, lanes)
     for k in range(rank):
         for l in range(rank):
             for e in range(lanes):
@@ -300,7 +300,7 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
                 c_out[k, l, e] = (b[k, l, e] - b[l, k, e]) / 2
 
 
-@_compiled
+@compiled
 def _size(y, e):
     """Return the root mean square of the state of a lane, at least one."""
     total = 0.0
@@ -309,7 +309,7 @@ def _size(y, e):
     return max(1.0, numpy.sqrt(total / y.shape[0]))
 
 
-@_compiled
+@compiled
 def _combine(weights, slopes, out):
     """Set ``out = Σ_j w_j slopes_j``."""
     flat, terms = out.reshape(-1), slopes.reshape((slopes.shape[0], -1))
@@ -322,7 +322,7 @@ def _combine(weights, slopes, out):
                 flat[x] += weight * terms[j, x]
 
 
-@_compiled
+@compiled
 def _integrate(start, end, tolerance, most_steps, shape, tableau):
     rank, depth = shape[2], shape[3]
     nearest = NEAREST if max(shape[0], shape[1]) > rank else 0.0

@@ -6,26 +6,23 @@ diagonal up to the noise of a step, so that a few sweeps of Kogbetliantz' rotati
 in less than the time of a call of LAPACK.
 """
 
-from collections.abc import Callable
-
 import numpy
-from numba import njit
 
-_compiled: Callable = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+from dlngeo.core.compiled import compiled, product, product_transposed
 
 LANES = 32
 
 
-@_compiled
-def langevin_step(left, lam, right, slope, normals, depth, step, heat, noise):
+@compiled
+def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise):
     r"""Return the frames and the signed values of ``Y`` after an Euler–Maruyama step.
 
     Parameters
     ----------
     left, right : array, shape=[chains, r, r]
     lam : array, shape=[chains, r]
-    slope, normals : array, shape=[chains, r, r]
-        Gradient ``Qᵀ ∇E O`` and standard normals.
+    covector, normals : array, shape=[chains, r, r]
+        Gradient ``∇E`` in ambient coordinates, and standard normals in the frames.
     depth : int
     step, heat, noise : float
         ``h``, ``h/β``, ``√(2hκ/β)``.
@@ -55,22 +52,34 @@ def langevin_step(left, lam, right, slope, normals, depth, step, heat, noise):
                 for j in range(depth):
                     power[i, j + 1, e] = power[i, j, e] * lam[n, i]
                 for j in range(rank):
-                    slopes[i, j, e], draws[i, j, e] = slope[n, i, j], normals[n, i, j]
+                    core[i, j, e], draws[i, j, e] = covector[n, i, j], normals[n, i, j]
                     # Frames by columns, so that turns are of rows.
                     u[j, i, e], v[j, i, e] = left[n, i, j], right[n, i, j]
+        product(u, core, turn_u, LANES)
+        product_transposed(turn_u, v, slopes, LANES)
         _fill(core, turn_u, turn_v, power, slopes, draws, rows, depth, step, heat, noise)
         _rotate(u, turn_u)
         _rotate(v, turn_v)
         _decompose(core, u, v, rows)
         for e in range(min(LANES, chains - start)):
+            n = start + e
+            # Of an odd number of negative values one is left, the least.
+            sign, least = 1.0, 0
             for i in range(rank):
-                new_lam[start + e, i] = core[i, i, e]
+                if core[i, i, e] < 0:
+                    sign = -sign
+                if abs(core[i, i, e]) < abs(core[least, least, e]):
+                    least = i
+            for i in range(rank):
+                own = sign if i == least else 1.0
+                flip = numpy.copysign(1.0, core[i, i, e]) * own
+                new_lam[n, i] = own * abs(core[i, i, e])
                 for j in range(rank):
-                    new_left[start + e, i, j], new_right[start + e, i, j] = u[j, i, e], v[j, i, e]
+                    new_left[n, j, i], new_right[n, j, i] = flip * u[i, j, e], v[i, j, e]
     return new_left, new_lam, new_right
 
 
-@_compiled
+@compiled
 def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step, heat, noise):
     """Set the core, with drift and flat noise, and the halves of the turns of the frames."""
     rank = core.shape[0]
@@ -125,7 +134,7 @@ def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step, heat, 
                 turn_v[k, l, e], turn_v[l, k, e] = common - opposite, opposite - common
 
 
-@_compiled
+@compiled
 def _rotate(frame, half):
     """Turn a frame, kept by columns, by Cayley's rotation with half of a skew generator."""
     # With x (I - A/2) = q (I + A/2) for each row q of the frame: first the right-hand side in
@@ -163,7 +172,7 @@ def _rotate(frame, half):
                 frame[i, k, e] = 2 * frame[i, k, e] - old[i, k, e]
 
 
-@_compiled
+@compiled
 def _turn(matrix, p, q, cosine, sine):
     """Turn two rows."""
     for k in range(matrix.shape[1]):
@@ -173,7 +182,7 @@ def _turn(matrix, p, q, cosine, sine):
             matrix[q, k, e] = cosine[e] * y - sine[e] * x
 
 
-@_compiled
+@compiled
 def _decompose(core, left, right, rows):
     """Turn the core to diagonal form by rotations, which the frames gather."""
     rank = core.shape[0]

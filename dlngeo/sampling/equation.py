@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.frames import Blocks, SingularFrames, split
+from dlngeo.core.frames import SingularFrames
 
 
 class Diverged(Exception):
@@ -65,10 +65,6 @@ class Equation:
             return matrix.with_values(self._gradient(matrix.sigma))
         return self._gradient(matrix.with_values(matrix.sigma))
 
-    def slope(self, matrix: SingularFrames) -> Blocks:
-        """Return the Euclidean gradient at matrices in frames, split in these frames."""
-        return split(self.covector(matrix), matrix.left, matrix.right)
-
     def values(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the energy at matrices in frames, shape=[chains]; it may be infinite."""
         assert self.energy is not None
@@ -87,7 +83,7 @@ class Equation:
 
 
 def _of_shape(values: Any, shape: tuple[int, ...], name: str) -> numpy.ndarray:
-    array = numpy.asarray(values, dtype=float)
+    array = numpy.ascontiguousarray(values, dtype=float)
     if array.shape != shape:
         raise ValueError(
             f"{name} takes all chains at once: expected a result of shape {shape}, got "

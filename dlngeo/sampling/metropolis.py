@@ -121,8 +121,7 @@ class Metropolis:
 
     def _mean(self, root: SingularFrames, covector: numpy.ndarray) -> Blocks:
         equation = self.equation
-        slope = split(covector, root.left, root.right)
-        mean = drift(equation, root, slope, self.step_size)
+        mean = drift(equation, root, covector, self.step_size)
         lam, depth = root.sigma, equation.depth
         heat = self.step_size * equation.kappa / equation.beta
         null_width = equation.widths[0] + equation.widths[-1] - 2 * equation.rank

@@ -18,14 +18,14 @@ import numpy
 
 from dlngeo.core import brownian
 from dlngeo.core.arrays import diagonal_matrix, transpose
-from dlngeo.core.frames import Blocks, SingularFrames, singular_frames
+from dlngeo.core.frames import Blocks, SingularFrames, singular_frames, split
 from dlngeo.sampling.equation import Diverged, Equation
 
 langevin_step: Callable | None = None
 with contextlib.suppress(ImportError):  # Numba is an optional extra
     from dlngeo.core.compiled_langevin import langevin_step
 
-COMPILED_UP_TO = 8
+COMPILED_UP_TO = 16
 """Largest rank for which the compiled step beats the calls of LAPACK."""
 
 TINY = 1e-200
@@ -95,19 +95,19 @@ class EulerMaruyama:
     def step(self, state: ObservableState, rng: numpy.random.Generator) -> ObservableState:
         """Return the state after a step."""
         equation, root = self.equation, state.root
-        slope = equation.slope(observable_frames(root, equation.depth))
+        covector = equation.covector(observable_frames(root, equation.depth))
         scale = math.sqrt(2 * self.step_size * equation.kappa / equation.beta)
-        normals = normal_blocks(root, rng) if scale else times(slope, 0.0)
         is_small = set(equation.widths) == {equation.rank} and equation.rank <= COMPILED_UP_TO
         if is_small and langevin_step is not None:
+            normals = rng.standard_normal(covector.shape)
             heat = self.step_size / equation.beta
             after = SingularFrames(
                 *langevin_step(
-                    *root, slope.core, normals.core, equation.depth, self.step_size, heat, scale
+                    *root, covector, normals, equation.depth, self.step_size, heat, scale
                 )
             )
         else:
-            after = self._moved(root, slope, normals, scale, rng)
+            after = self._moved(root, covector, scale, rng)
         if not numpy.isfinite(after.sigma).all():
             raise Diverged("the matrices leave every bound: take a smaller step_size.")
         is_reflected = (after.sigma < 0).any(axis=-1)
@@ -117,14 +117,16 @@ class EulerMaruyama:
     def _moved(
         self,
         root: SingularFrames,
-        slope: Blocks,
-        normals: Blocks,
+        covector: numpy.ndarray,
         scale: float,
         rng: numpy.random.Generator,
     ) -> SingularFrames:
         equation, depth = self.equation, self.equation.depth
-        flat = scale / math.sqrt(depth)
-        tangent = added(drift(equation, root, slope, self.step_size), times(normals, flat))
+        normals = normal_blocks(root, rng)
+        tangent = added(
+            drift(equation, root, covector, self.step_size),
+            times(normals, scale / math.sqrt(depth)),
+        )
         turns = brownian.surplus_turns(root.sigma, depth, scale * normals.core)
         left, right = root.left @ rotation(turns[0]), root.right @ rotation(turns[1])
         after = moved(SingularFrames(left, root.sigma, right), tangent)
@@ -141,9 +143,12 @@ def rotation(skew: numpy.ndarray) -> numpy.ndarray:
     return numpy.linalg.solve(identity - skew / 2, identity + skew / 2)
 
 
-def drift(equation: Equation, root: SingularFrames, slope: Blocks, step_size: float) -> Blocks:
+def drift(
+    equation: Equation, root: SingularFrames, covector: numpy.ndarray, step_size: float
+) -> Blocks:
     """Return ``-grad F`` in depth-root coordinates, over a step, in frames."""
     lam, depth = root.sigma, equation.depth
+    slope = split(covector, root.left, root.right)
     heat = step_size / equation.beta
     surplus = sum(width - equation.rank for width in equation.widths[1:-1])
     entropic = heat * brownian.entropic_drift(lam, depth)
@@ -228,9 +233,9 @@ def _spanned(frame: numpy.ndarray, null: numpy.ndarray) -> tuple[numpy.ndarray, 
 
 
 def signed_frames(core: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-    """Return rotations and values of square matrices; the last value has the sign of ``det``."""
+    """Return singular frames and values of square matrices; the last has the sign of ``det``."""
     left, values, right = numpy.linalg.svd(core)
-    sign = numpy.sign(numpy.linalg.det(left) * numpy.linalg.det(right))
+    sign = numpy.where(numpy.linalg.slogdet(core)[0] < 0, -1.0, 1.0)
     left[..., -1] *= sign[..., None]
     values[..., -1] *= sign
     return left, values, transpose(right)

@@ -183,7 +183,7 @@ def learning_flow(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
 
-    slope = _gradient_of(loss, gradient)
+    slope = gradient_of(loss, gradient)
     initial = as_float(initial)
     is_upstairs = isinstance(initial, tuple) or initial.ndim == 3
     widths: tuple[int, ...] | None
@@ -248,7 +248,7 @@ def learning_flow(
     )
 
 
-def _gradient_of(loss: Any, gradient: Callable | None) -> Callable:
+def gradient_of(loss: Any, gradient: Callable | None) -> Callable:
     """Return the gradient that was given, the loss's own, or autograd's."""
     if gradient is not None:
         return gradient

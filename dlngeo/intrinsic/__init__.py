@@ -1,0 +1,24 @@
+"""Intrinsic dynamics of training: conservation laws, and when they close the equation of ``φ``."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["path_lifting", "rescaling"],
+    submod_attrs={
+        "criteria": [
+            "SmoothMap",
+            "intrinsic_metric",
+            "intrinsic_metric_derivative",
+            "intrinsic_properties",
+        ],
+        "drift": ["check_conservation"],
+        "law_spaces": ["polynomial_laws"],
+        "laws": ["conservation_laws", "conservation_laws_of"],
+        "polynomials": ["network_polynomials"],
+        "recovery": ["intrinsic_kernel", "recover"],
+        "relu_graph": ["network_of_graph"],
+        "relu_module": ["network_of_module"],
+        "relu_network": ["ReluNetwork"],
+    },
+)
