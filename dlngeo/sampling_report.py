@@ -40,7 +40,7 @@ def summarise(data: "InferenceData") -> "Dataset":
         ``singular_values_error``; the largest ``r_hat`` and the least ``ess`` of all of them.
     """
     arviz, xarray = load_arviz()
-    energy, sigma = data.sample_stats["energy"], data.posterior["singular_values"]
+    energy, sigma = data["sample_stats"]["energy"], data["posterior"]["singular_values"]
     chains = xarray.Dataset({"energy": energy, "singular_values": sigma})
     means, errors = chains.mean(("chain", "draw")), arviz.mcse(chains, method="mean")
     summary = means.assign({f"{name}_error": errors[name] for name in errors})
@@ -76,16 +76,18 @@ def sampling_report(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(15.0, 10.4), layout="constrained")
         figure.suptitle(title, fontsize=13, fontweight="bold")
-        top, middle, bottom = figure.subfigures(3, 1)
+        bands: Any = figure.subfigures(3, 1)
+        top, middle, bottom = bands
         by_energy, by_values = top.subplots(1, 2)
         _draw_energy(by_energy, summary, equilibria)
         _draw_singular_values(by_values, summary, equilibria)
         betas = _chosen(summary["beta"].values)
         for axes, beta in zip(middle.subplots(1, len(betas), squeeze=False)[0], betas, strict=True):
-            _draw_law(axes, data.posterior["singular_values"].sel(beta=beta), equilibria)
+            _draw_law(axes, data["posterior"]["singular_values"].sel(beta=beta), equilibria)
         left, right = bottom.subfigures(1, 2, width_ratios=[1, 2])
         _draw_traces(left, data, betas[-1])
-        _draw_diagnostics(*right.subplots(1, 2), summary)
+        r_hat, ess = right.subplots(1, 2)
+        _draw_diagnostics(r_hat, ess, summary)
     return figure
 
 
@@ -211,7 +213,7 @@ def _density(law: Any, lam: Any, depth: int) -> Any:
 
 def _draw_traces(figure: SubFigure, data: "InferenceData", beta: float) -> None:
     """Draw the energy of one chain at each of three depths."""
-    energy, attrs = data.sample_stats["energy"].sel(beta=beta), data.attrs
+    energy, attrs = data["sample_stats"]["energy"].sel(beta=beta), data.attrs
     times = (energy["draw"].values + 1) * attrs["save_every"] * attrs["step_size"]
     depths = _chosen(energy["depth"].values)
     all_axes = figure.subplots(len(depths), 1, sharex=True, sharey=True, squeeze=False)[:, 0]

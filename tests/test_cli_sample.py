@@ -131,7 +131,7 @@ def matrix_files(folder):
     (folder / "triples.csv").write_text("row,col,value\na,x,1\na,y,2\nb,x,3\n")
 
 
-KINDS = {
+KINDS: dict = {
     "least squares": {"network": {"shape": None}, "energy": {"target": "full.npy"}},
     "completion": {
         "network": {"shape": None, "rank": 1, "hidden_width": 2},
@@ -333,7 +333,7 @@ def energy_case(message, **changes):
     return case(message, energy=changes)
 
 
-WELL = {"name": "double well", "wells": [0.5, 2.0], "barrier": 1.0}
+WELL: dict = {"name": "double well", "wells": [0.5, 2.0], "barrier": 1.0}
 REFUSED = {
     "no toml": ("is not TOML", "[network\n"),
     "empty": ("network is missing: give a table [network]", "# nothing\n"),

@@ -72,7 +72,8 @@ def run(options: argparse.Namespace) -> None:
     equilibria = _equilibria(problem)
     checkpoints = output.with_name(f"{output.name}.checkpoints")
     found = _sampled(problem, checkpoints, options.workers)
-    data = to_inference_data(found).isel(draw=slice(problem.burn_in // problem.thinning, None))
+    first = problem.burn_in // problem.thinning
+    data: Any = to_inference_data(found).isel(draw=slice(first, None))
     data.attrs["problem"] = options.problem.read_text(encoding="utf-8")
     summary = summarise(data)
     rows = [

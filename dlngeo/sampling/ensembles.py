@@ -115,7 +115,7 @@ class Ensemble:
 
 def ensemble(
     task: Callable[..., Any],
-    grid: Mapping[str, Sequence[Any]],
+    grid: Mapping[str, Any],
     *,
     n_seeds: int = 1,
     seed: int = 0,
@@ -177,7 +177,7 @@ def ensemble(
         jobs.append(_Job(task, point, arguments, index, seed))
     runs: dict[tuple[int, ...], Run] = {}
     interrupted = False
-    finished = _in_turn(jobs) if executor is None else _submitted(jobs, executor)
+    finished: Any = _in_turn(jobs) if executor is None else _submitted(jobs, executor)
     bar = tqdm(desc="runs", total=len(jobs), disable=not progress)
     try:
         with bar, contextlib.closing(finished):
@@ -337,16 +337,16 @@ def _interrupted(run: Run) -> bool:
     return getattr(run.result, "interrupted", False)
 
 
-def _axes(grid: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+def _axes(grid: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     axes = {}
     for name, values in grid.items():
         if name in RESERVED:
             raise ValueError(f"{name} is given to every run by the ensemble: leave it out.")
         if isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
             raise ValueError(f"{name} needs one value or more, in a list, got {values!r}.")
-        # Numbers of NumPy's are Python's in results, messages and files.
-        array = values.tolist() if isinstance(values, numpy.ndarray) else values
-        axes[name] = tuple(array)
+        # Numbers are Python's in results, messages and files.
+        is_array = isinstance(values, numpy.ndarray) and values.ndim == 1
+        axes[name] = tuple(values.tolist() if is_array else values)
     return axes
 
 

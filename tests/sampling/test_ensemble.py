@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info
 from dlngeo.sampling import langevin
 from dlngeo.sampling.ensembles import ensemble
 
-GRID = {"beta": [1.0, 4.0], "depth": [2, 3]}
+GRID: dict = {"beta": [1.0, 4.0], "depth": [2, 3]}
 START = numpy.linspace(0.5, 1.5, 8).reshape(4, 2)
 
 
@@ -115,7 +115,7 @@ class Dying:
 def test_a_dead_worker_leaves_what_is_finished(serial, tmp_path):
     task = Dying(tmp_path / "marker")
     folder = tmp_path / "checkpoints"
-    options = {"n_seeds": 2, "seed": 5, "folder": folder}
+    options: dict = {"n_seeds": 2, "seed": 5, "folder": folder}
     with ProcessPoolExecutor(1) as executor:
         broken = ensemble(task, GRID, executor=executor, **options)
     assert not broken.success
@@ -147,7 +147,7 @@ def test_dask_with_a_killed_worker_gives_the_same_bits(serial, tmp_path):
     from distributed import Client, LocalCluster
 
     task = Dying(tmp_path / "marker")
-    options = {"n_seeds": 2, "seed": 5, "folder": tmp_path / "checkpoints"}
+    options: dict = {"n_seeds": 2, "seed": 5, "folder": tmp_path / "checkpoints"}
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
@@ -184,7 +184,7 @@ class Interrupted:
 
 def test_interrupt_and_resume(serial, tmp_path):
     task = Interrupted()
-    options = {"n_seeds": 2, "seed": 5, "folder": tmp_path / "checkpoints"}
+    options: dict = {"n_seeds": 2, "seed": 5, "folder": tmp_path / "checkpoints"}
     found = ensemble(task, GRID, **options)
     assert found.interrupted
     assert not found.success
@@ -222,7 +222,7 @@ def counted(path, *, rng, checkpoint=None, depth=1):
 
 def test_finished_runs_are_not_repeated(tmp_path):
     task = functools.partial(counted, tmp_path / "steps")
-    options = {"n_seeds": 2, "folder": tmp_path / "checkpoints"}
+    options: dict = {"n_seeds": 2, "folder": tmp_path / "checkpoints"}
     one = ensemble(task, {"depth": [2]}, **options)
     n_steps = len((tmp_path / "steps").read_text().split())
     two = ensemble(task, {"depth": [2, 3]}, **options)
@@ -253,7 +253,7 @@ def test_what_cannot_be_sent():
             return sigma
 
     with ProcessPoolExecutor(1) as executor:
-        for held in (lambda s: s, Local(), (x for x in ())):
+        for held in (lambda s: s, Local(), iter(lambda: 0, 1)):
             task = functools.partial(langevin, held, START, step_size=0.1, n_steps=1, depth=2)
             with pytest.raises(ValueError, match="at the top of a module"):
                 ensemble(task, {"beta": [1.0]}, executor=executor)
@@ -273,7 +273,7 @@ def test_a_task_of_any_kind():
 
 
 def test_runs_that_diverge_are_told():
-    grid = {"beta": [1.0], "step_size": [0.01, 1e3], "depth": [1]}
+    grid: dict = {"beta": [1.0], "step_size": [0.01, 1e3], "depth": [1]}
     task = functools.partial(langevin, lambda s: s**3, START, n_steps=200)
     found = ensemble(task, grid)
     assert not found.success
@@ -288,7 +288,7 @@ def test_results_of_different_shapes():
         found.stack(numpy.asarray)
 
 
-REFUSED = {
+REFUSED: dict = {
     "reserved": ({"grid": {"rng": [1]}}, "rng is given"),
     "checkpoint": ({"grid": {"checkpoint": [1]}}, "checkpoint is given"),
     "scalar": ({"grid": {"x": 1.0}}, "in a list"),
