@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlngeo.commands.files import check_folder, publish
+from dlngeo.commands.tables import heading, line
 from dlngeo.version import __version__
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def run(options: argparse.Namespace) -> None:
     solver = options.solver or ("conjugate-gradient" if is_triples else "flow")
     completions: list[Completion] = []
     rows: list[dict[str, Any]] = []
+    print(heading(COLUMNS))
     # One thread: in products with thin factors, threads wait for each other.
     with threadpool_limits(1):
         for depth in sorted({*COMPARED_DEPTHS, options.depth}):
@@ -108,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
                 progress=sys.stderr.isatty(),
             )
             row = _row(completion, file, ~observed)
-            _print_row(row, is_first=not rows)
+            print(line(COLUMNS, row), flush=True)
             completions.append(completion)
             rows.append(row)
     answer = next(c for c in completions if c.depth == options.depth)
@@ -230,16 +232,6 @@ COLUMNS = {
     "hidden_psnr_db": ("PSNR/dB", ".2f"),
     "seconds": ("seconds", ".1f"),
 }
-
-
-def _print_row(row: dict[str, Any], is_first: bool) -> None:
-    if is_first:
-        print("  ".join(title for title, _ in COLUMNS.values()))
-    cells = (
-        ("-" if row[key] is None else format(row[key], spec)).rjust(len(title))
-        for key, (title, spec) in COLUMNS.items()
-    )
-    print("  ".join(cells), flush=True)
 
 
 def _write_report(

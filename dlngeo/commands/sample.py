@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlngeo.commands.files import check_folder, publish
+from dlngeo.commands.tables import heading, line
 
 if TYPE_CHECKING:
     from dlngeo.problem_files import Problem
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
         for depth in problem.depths
         for beta in problem.betas
     ]
-    _print(rows)
+    print(heading(COLUMNS), *(line(COLUMNS, row) for row in rows), sep="\n")
     # Beside the output, so that moving it there is one step.
     with tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch:
         results = Path(scratch) / "results"
@@ -233,14 +234,3 @@ def _row(
         "acceptance": None if rate is None else float(rate.mean()),
         "seconds": round(run.seconds, 2),
     }
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    widths = {key: max(len(title), 8) for key, (title, _) in COLUMNS.items()}
-    print("  ".join(title.rjust(widths[key]) for key, (title, _) in COLUMNS.items()))
-    for row in rows:
-        cells = (
-            ("-" if row[key] is None else format(row[key], spec)).rjust(widths[key])
-            for key, (_, spec) in COLUMNS.items()
-        )
-        print("  ".join(cells))
