@@ -17,7 +17,7 @@ import tracemalloc
 
 import numpy as np
 
-from dlngeo.core.equilibrium import SpectralEquilibrium
+from dlngeo.core.equilibrium import Equilibrium
 from dlngeo.sampling import langevin
 
 BETA, STEP, DEPTH, CHAINS = 3.0, 5e-3, 3, 1000
@@ -52,9 +52,7 @@ def peer(x: np.ndarray, n_steps: int, rng: np.random.Generator) -> np.ndarray:
 
 def own(x: np.ndarray, n_steps: int, rng: np.random.Generator) -> np.ndarray:
     """Run the same chains by the package."""
-    result = langevin(
-        gradient, x, depth=DEPTH, beta=BETA, step_size=STEP, n_steps=n_steps, rng=rng
-    )
+    result = langevin(gradient, x, depth=DEPTH, beta=BETA, step_size=STEP, n_steps=n_steps, rng=rng)
     return result.observables
 
 
@@ -83,9 +81,7 @@ def law() -> None:
     """Print mean singular values against quadrature."""
     print("\nmean singular values against quadrature, h = 0.005")
     for size in (2, 3):
-        exact = SpectralEquilibrium(
-            lambda s: (s**2).sum(-1) / 2, widths=(size,) * (DEPTH + 1), beta=BETA
-        )
+        exact = Equilibrium(lambda s: (s**2).sum(-1) / 2, widths=(size,) * (DEPTH + 1), beta=BETA)
         quadrature = exact.mean(lambda s: s)
         start = np.random.default_rng(0).standard_normal((4 * CHAINS, size, size))
         result = langevin(

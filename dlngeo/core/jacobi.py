@@ -59,8 +59,14 @@ def log_depth_kernel(left: Array, right: Array, depth: int) -> Array:
     [MY25] Thm 4; THEORY 2, 4.
     """
     xp = namespace(left, right)
-    gap = 2 * (xp.log(left)[..., :, None] - xp.log(right)[..., None, :])
-    larger = xp.log(left)[..., :, None] + xp.log(right)[..., None, :] + xp.abs(gap) / 2
+    return log_pair_kernel(xp.log(left)[..., :, None], xp.log(right)[..., None, :], depth)
+
+
+def log_pair_kernel(log_left: Array, log_right: Array, depth: int) -> Array:
+    """Return `log_depth_kernel` of pairs, from ``log λ`` and ``log μ`` of one shape."""
+    xp = namespace(log_left, log_right)
+    gap = 2 * (log_left - log_right)
+    larger = log_left + log_right + xp.abs(gap) / 2
     ratio = xp.exp(-xp.abs(gap))
     geometric = xp.ones_like(ratio)
     for _ in range(depth - 1):

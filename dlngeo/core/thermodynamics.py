@@ -33,9 +33,9 @@ from dlngeo.core.frames import (
     split,
 )
 from dlngeo.core.jacobi import (
-    log_depth_kernel,
     log_depth_kernel_curvature,
     log_depth_kernel_derivative,
+    log_pair_kernel,
 )
 
 
@@ -102,17 +102,22 @@ def spectral_entropy(singular_values: Array, widths: Sequence[int]) -> Array:
     ----------
     [MY25] Thm 1; THEORY 4 for general widths and rank.
     """
-    depth, rank = len(widths) - 1, singular_values.shape[-1]
-    xp = namespace(singular_values)
-    lam = singular_values ** (1 / depth)
+    depth = len(widths) - 1
+    return spectral_entropy_of_logs(namespace(singular_values).log(singular_values) / depth, widths)
+
+
+def spectral_entropy_of_logs(logs: Array, widths: Sequence[int]) -> Array:
+    """Return `spectral_entropy` as a function of ``log λ = log σ / N``, shape=[..., r]."""
+    depth, rank = len(widths) - 1, logs.shape[-1]
+    xp = namespace(logs)
     constant = sum(
         log_stiefel_volume(width, rank) + (width * rank - rank * (rank + 1) / 2) * math.log(2) / 2
         for width in widths[1:-1]
     )
     surplus = sum(width - rank for width in widths[1:-1])
-    kernel = log_depth_kernel(lam, lam, depth)
-    pairs = xp.sum(kernel, axis=(-2, -1)) - xp.sum(xp.einsum("...kk->...k", kernel), axis=-1)
-    return constant + surplus * xp.sum(xp.log(lam), axis=-1) + pairs / 4
+    one, other = numpy.triu_indices(rank, 1)
+    pairs = xp.sum(log_pair_kernel(logs[..., one], logs[..., other], depth), axis=-1)
+    return constant + surplus * xp.sum(logs, axis=-1) + pairs / 2
 
 
 def spectral_entropy_gradient(singular_values: Array, widths: Sequence[int]) -> Array:
