@@ -180,10 +180,8 @@ def _leave(*_: Any) -> None:
 
 def _equilibria(problem: "Problem") -> dict[tuple[float, int], Any]:
     """Return the exact laws by β and depth, where there are integrals to compute them by."""
-    try:
-        from dlngeo.core.equilibrium import Equilibrium  # type: ignore[import-not-found]
-    except ImportError:
-        return {}
+    from dlngeo.core.equilibrium import Equilibrium
+
     if not problem.is_spectral or problem.rank > MOST_VALUES or problem.kappa == 0:
         return {}
     return {

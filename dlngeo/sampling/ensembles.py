@@ -180,7 +180,8 @@ def ensemble(
     finished: Any = _in_turn(jobs) if executor is None else _submitted(jobs, executor)
     bar = tqdm(desc="runs", total=len(jobs), disable=not progress)
     try:
-        with bar, contextlib.closing(finished):
+        # Here too: of the threads of a process the first to set the limit is heeded.
+        with bar, contextlib.closing(finished), _one_thread():
             for run in finished:
                 runs[run.index] = run
                 if getattr(run.result, "interrupted", False):

@@ -3,11 +3,12 @@
 import functools
 import os
 import signal
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from dlngeo.sampling import langevin
 from dlngeo.sampling.ensembles import ensemble
@@ -80,16 +81,17 @@ def test_pools_give_the_same_bits(serial, kind, n_workers):
     assert bits(found) == bits(serial)
 
 
-def threads(rng):
+def threads(rng, wait=0.0):
+    time.sleep(wait)
     return {library["num_threads"] for library in threadpool_info()}
 
 
 def test_a_task_has_one_thread_and_the_limit_is_lifted():
-    before = threads(None)
-    with ThreadPoolExecutor(3) as executor:
-        found = ensemble(threads, {}, n_seeds=9, executor=executor)
-    assert all(run.result == {1} for run in found.runs)
-    assert threads(None) == before
+    with threadpool_limits(2), ThreadPoolExecutor(3) as executor:
+        # The first to be done leaves the others their limit.
+        found = ensemble(threads, {"wait": [0.0, 0.1, 0.2]}, executor=executor)
+        assert [run.result for run in found.runs] == [{1}, {1}, {1}]
+        assert 2 in threads(None)
 
 
 class Dying:
@@ -260,6 +262,10 @@ def test_what_cannot_be_sent():
         # What the task raises is not mistaken for it.
         with pytest.raises(TypeError, match="unexpected keyword"):
             ensemble(raising, {"y": [1.0]}, executor=executor)
+    with ThreadPoolExecutor(1) as executor:
+        task = functools.partial(raising, y=lambda: 0)
+        with pytest.raises(TypeError, match="unexpected keyword"):
+            ensemble(task, {"x": [1]}, executor=executor)
 
 
 def test_a_task_of_any_kind():
