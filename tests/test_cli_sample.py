@@ -11,13 +11,11 @@ from pathlib import Path
 import arviz
 import numpy
 import pytest
-import scipy.stats
 from matplotlib.figure import Figure
 from PIL import Image
 
 from dlngeo import problem_files, sampling_report
 from dlngeo.cli import main
-from dlngeo.commands import sample
 from dlngeo.problem_files import read_problem
 from dlngeo.sampling.energies import DoubleWell
 
@@ -183,28 +181,15 @@ def test_every_energy(tmp_path, output, kind, capsys):
         assert " 0." in capsys.readouterr().out.splitlines()[1]
 
 
-class HalfNormal:
-    """The law of one layer of shape 1 x 1 at ``E = ½ σ²``."""
-
-    rank = 1
-
-    def __init__(self, beta):
-        self.law = scipy.stats.halfnorm(scale=beta**-0.5)
-        self.mean_energy = 0.5 / beta
-
-    def mean(self, function):
-        return function(self.law.mean() * numpy.ones((1, 1)))[0]
-
-    def marginal(self, index):
-        return self.law
-
-
-def test_exact_laws_are_compared(tmp_path, output, monkeypatch, capsys):
-    laws = {(beta, 1): HalfNormal(beta) for beta in (1.0, 4.0)}
-    monkeypatch.setattr(sample, "_equilibria", lambda problem: laws)
-    assert call(written(tmp_path, network={"shape": [1, 1], "depth": 1}), output) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
-    assert [row[4] for row in rows] == ["0.50000", "0.12500"]
+def test_exact_laws_are_compared(tmp_path, output, capsys):
+    assert call(written(tmp_path, langevin={"kappa": 0.5}), output) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:5]]
+    # At depth 1 there is no entropy: four degrees of freedom at the temperature κ/β.
+    assert [float(row[4]) for row in rows[:2]] == pytest.approx([1.0, 0.25], rel=1e-4)
+    assert [float(row[4]) for row in rows[2:]] == sorted([float(row[4]) for row in rows[2:]])[::-1]
+    # Of four singular values there is no integral.
+    assert call(written(tmp_path, network={"shape": [4, 4], "depth": 1}), output) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[4] == "-"
 
 
 def test_existing_folder_keeps_other_files(problem, output, blank_report):
@@ -298,10 +283,16 @@ def test_chains_that_diverge(tmp_path, output, capsys):
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of the formula's own
 def test_energies_that_are_no_numbers(tmp_path, output, capsys):
     changes = {"formula": "log(s - 100)", "name": "formula"}
-    problem = written(tmp_path, energy=changes, langevin={"scheme": "metropolis"})
-    assert call(problem, output) == 2
-    assert "not finite at every initial state" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == [problem]
+    for shape, message in {2: "the energy is NaN", 4: "not finite at every initial state"}.items():
+        problem = written(
+            tmp_path,
+            network={"shape": [shape, shape]},
+            energy=changes,
+            langevin={"scheme": "metropolis"},
+        )
+        assert call(problem, output) == 2
+        assert message in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == [problem]
 
 
 def test_without_arviz(problem, output, tmp_path, monkeypatch, capsys):

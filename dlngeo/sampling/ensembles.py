@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import operator
+import os
 import pickle
 import threading
 import time
@@ -220,6 +221,8 @@ class _Job:
 
 _threads = threading.Lock()
 _limits: list[Any] = []
+if hasattr(os, "register_at_fork"):  # a worker has no tasks yet
+    os.register_at_fork(after_in_child=_limits.clear)
 
 
 @contextlib.contextmanager

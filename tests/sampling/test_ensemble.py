@@ -92,6 +92,9 @@ def test_a_task_has_one_thread_and_the_limit_is_lifted():
         found = ensemble(threads, {"wait": [0.0, 0.1, 0.2]}, executor=executor)
         assert [run.result for run in found.runs] == [{1}, {1}, {1}]
         assert 2 in threads(None)
+    with ProcessPoolExecutor(1, initializer=threadpool_limits, initargs=(2,)) as executor:
+        assert ensemble(threads, {}, executor=executor).runs[0].result == {1}
+        assert 2 in executor.submit(threads, None).result()
 
 
 class Dying:
@@ -262,10 +265,11 @@ def test_what_cannot_be_sent():
         # What the task raises is not mistaken for it.
         with pytest.raises(TypeError, match="unexpected keyword"):
             ensemble(raising, {"y": [1.0]}, executor=executor)
-    with ThreadPoolExecutor(1) as executor:
-        task = functools.partial(raising, y=lambda: 0)
-        with pytest.raises(TypeError, match="unexpected keyword"):
-            ensemble(task, {"x": [1]}, executor=executor)
+    with (
+        ThreadPoolExecutor(1) as threads_of_one,
+        pytest.raises(TypeError, match="unexpected keyword"),
+    ):
+        ensemble(raising, {"x": [lambda: 0], "y": [1]}, executor=threads_of_one)
 
 
 def test_a_task_of_any_kind():
