@@ -8,7 +8,7 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from dlngeo.plotting import STYLE, depth_colour
 from dlngeo.sampling.diagnostics import load_arviz
@@ -172,8 +172,9 @@ def _draw_singular_values(axes: Axes, summary: "Dataset", equilibria: Mapping) -
 def _set_log_if_wide(axes: Axes, values: Any) -> None:
     if values.min() > 0 and values.max() > 5 * values.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _add_depth_legend(axes: Axes, depths: list[int]) -> None:
