@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dlngeo.commands import balance, complete, laws
+from dlngeo.commands import balance, complete, laws, sample
 from dlngeo.version import __version__
 
 
@@ -17,7 +17,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dlngeo {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (complete, balance, laws):
+    for command in (complete, balance, sample, laws):
         command.add_parser(commands)
     return parser
 
@@ -35,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except (ValueError, OSError) as error:
         return _fail(str(error), 2)
-    except RuntimeError as error:
+    except (RuntimeError, ImportError) as error:
         return _fail(str(error), 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted: nothing was written.", 130)
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "interrupted: nothing was written.", 130)
     return 0
 
 

@@ -1,7 +1,7 @@
 """Figures."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy
@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogFormatter
 
-from dlngeo.completion import Completion
 from dlngeo.core.arrays import Array
-from dlngeo.manifolds.fixed_rank import FixedRankMatrices
+
+if TYPE_CHECKING:
+    from dlngeo.completion import Completion
+    from dlngeo.manifolds.fixed_rank import FixedRankMatrices
 
 DEPTH_COLOURS = ("#8a8a8a", "#E69F00", "#0072B2", "#009E73", "#CC79A7")
 """Of depths 1, 2, ...: the palette of Okabe and Ito, safe for the colour-blind."""
@@ -42,7 +44,7 @@ def depth_colour(depth: int) -> str:
 
 
 def completion_report(
-    completions: Sequence[Completion],
+    completions: Sequence["Completion"],
     captions: Sequence[str],
     *,
     observed: Array | None = None,
@@ -106,12 +108,12 @@ def completion_report(
     return figure
 
 
-def _name(completion: Completion) -> str:
+def _name(completion: "Completion") -> str:
     is_linear = completion.depth == 1 and completion.solver == "flow"
     return "depth 1 (linear model)" if is_linear else f"depth {completion.depth}"
 
 
-def _clock(completions: Sequence[Completion]) -> dict[str, Any]:
+def _clock(completions: Sequence["Completion"]) -> dict[str, Any]:
     """Return label, scale and limits of the axis along descents."""
     last = max(completion.times[-1] for completion in completions)
     solver = completions[0].solver
@@ -141,7 +143,7 @@ def _painter(observed: Array, channels: int | None) -> Callable[[Array], Array]:
 
 
 def _draw_singular_values(
-    figure: SubFigure, completions: Sequence[Completion], captions: Sequence[str] | None
+    figure: SubFigure, completions: Sequence["Completion"], captions: Sequence[str] | None
 ) -> None:
     all_axes = figure.subplots(1, len(completions), sharex=True, sharey=True, squeeze=False)[0]
     for axes, flow in zip(all_axes, completions, strict=True):
@@ -163,7 +165,7 @@ def _draw_singular_values(
     all_axes[0].set_ylabel(r"$\sigma_k\,/\,s_1$")
 
 
-def _draw_histories(figure: SubFigure, completions: Sequence[Completion]) -> None:
+def _draw_histories(figure: SubFigure, completions: Sequence["Completion"]) -> None:
     all_axes = figure.subplots(1, 3, sharex=True)
     for flow in completions:
         colour = depth_colour(flow.depth)
@@ -190,7 +192,7 @@ def _draw_histories(figure: SubFigure, completions: Sequence[Completion]) -> Non
 
 
 def plot_geodesic_circles(
-    space: FixedRankMatrices,
+    space: "FixedRankMatrices",
     base_point: Array,
     plane: Array,
     radii: Sequence[float],

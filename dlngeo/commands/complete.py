@@ -1,12 +1,12 @@
 """``dlngeo complete``: fill in a matrix by deep linear networks."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlngeo.commands.files import publish
+from dlngeo.commands.files import check_folder, publish
+from dlngeo.commands.tables import heading, line
 from dlngeo.version import __version__
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def run(options: argparse.Namespace) -> None:
     solver = options.solver or ("conjugate-gradient" if is_triples else "flow")
     completions: list[Completion] = []
     rows: list[dict[str, Any]] = []
+    print(heading(COLUMNS))
     # One thread: in products with thin factors, threads wait for each other.
     with threadpool_limits(1):
         for depth in sorted({*COMPARED_DEPTHS, options.depth}):
@@ -109,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
                 progress=sys.stderr.isatty(),
             )
             row = _row(completion, file, ~observed)
-            _print_row(row, is_first=not rows)
+            print(line(COLUMNS, row), flush=True)
             completions.append(completion)
             rows.append(row)
     answer = next(c for c in completions if c.depth == options.depth)
@@ -151,19 +152,11 @@ def _output(options: argparse.Namespace, name: str) -> Path:
         output = Path(DEMO_OUTPUT)
     if output is None:
         raise ValueError("there is no folder to write to: give --output DIR.")
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"the output {output} is a file: give a folder.")
-    if not output.parent.is_dir():
-        raise ValueError(f"there is no folder {output.parent} for the output: make it first.")
-    if not os.access(output.parent, os.W_OK):
-        raise ValueError(f"the folder {output.parent} cannot be written to: choose another one.")
+    check_folder(output, (name, *REPORTS, FACTORS))
     if name in (*REPORTS, FACTORS):
         raise ValueError(f"the input has the name of a result, {name}: rename it.")
     if options.input is not None and output.resolve() == options.input.resolve().parent:
         raise ValueError(f"results in {output} would overwrite the input: give another folder.")
-    for taken in (output / file for file in (name, *REPORTS, FACTORS)):
-        if taken.is_dir():
-            raise ValueError(f"the output {taken} is a folder: remove it, or give another one.")
     return output
 
 
@@ -239,16 +232,6 @@ COLUMNS = {
     "hidden_psnr_db": ("PSNR/dB", ".2f"),
     "seconds": ("seconds", ".1f"),
 }
-
-
-def _print_row(row: dict[str, Any], is_first: bool) -> None:
-    if is_first:
-        print("  ".join(title for title, _ in COLUMNS.values()))
-    cells = (
-        ("-" if row[key] is None else format(row[key], spec)).rjust(len(title))
-        for key, (title, spec) in COLUMNS.items()
-    )
-    print("  ".join(cells), flush=True)
 
 
 def _write_report(

@@ -5,6 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "diagnostics": ["to_inference_data"],
         "driver": ["LangevinResult", "langevin"],
+        "ensembles": ["Ensemble", "Run", "ensemble"],
     },
 )

@@ -41,7 +41,12 @@ class LangevinResult:
         What was recorded along the chains.
     n_steps : int
         Steps taken.
-    step_size : float
+    widths : tuple of int
+        ``(d_0, ..., d_N)``.
+    beta, kappa, step_size : float
+    scheme : str
+    save_every : int or None
+        As they were given.
     acceptance_rate : array, shape=[chains], or None
         Share of proposals accepted, for the Metropolis scheme.
     n_reflections, n_rejected : array, shape=[chains]
@@ -57,7 +62,12 @@ class LangevinResult:
     singular_values: Array
     trace: dict[str, Array]
     n_steps: int
+    widths: tuple[int, ...]
+    beta: float
+    kappa: float
     step_size: float
+    scheme: str
+    save_every: int | None
     acceptance_rate: Array | None
     n_reflections: Array
     n_rejected: Array
@@ -195,7 +205,13 @@ def langevin(
         store = Checkpoint(Path(checkpoint), settings, seed, checkpoint_seconds)
         chains.load(store.read())
     interrupted, trouble = False, ""
-    bar = tqdm(desc="langevin", total=n_steps, initial=chains.n_steps, disable=not progress)
+    bar = tqdm(
+        desc="langevin",
+        total=n_steps,
+        initial=chains.n_steps,
+        disable=not progress,
+        leave=None,  # under the bar of an ensemble it goes when it is full
+    )
     try:
         with bar, numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
             while chains.n_steps < n_steps:
@@ -216,7 +232,8 @@ def langevin(
             if store is None
             else "call again with the same arguments to go on from the checkpoint."
         )
-    return chains.result(trouble, interrupted)
+    with numpy.errstate(over="ignore", invalid="ignore"):  # of chains that have left
+        return chains.result(trouble, interrupted)
 
 
 def _count(number: int, name: str) -> int:
@@ -323,7 +340,7 @@ class _Chains:
         n_steps: int,
     ):
         self.face, self.equation, self.step_size = face, equation, step_size
-        self.save_every, self.record = save_every, record
+        self.scheme, self.save_every, self.record = scheme, save_every, record
         self.random = numpy.random.default_rng(rng)
         is_of_factors = face.name == "factors"
         kernels: dict[str, Callable[..., Any]] = {
@@ -451,7 +468,12 @@ class _Chains:
             singular_values=frames.sigma,
             trace={name: values[:, :n_draws] for name, values in self.trace.items()},
             n_steps=n_steps,
+            widths=self.equation.widths,
+            beta=self.equation.beta,
+            kappa=self.equation.kappa,
             step_size=self.step_size,
+            scheme=self.scheme,
+            save_every=self.save_every,
             acceptance_rate=acceptance,
             n_reflections=n_reflections,
             n_rejected=n_rejected,
