@@ -1,0 +1,117 @@
+r"""Depth roots: the chart of square matrices of full rank in which the volume is Lebesgue's.
+
+A matrix ``X = U Λ^N Vᵀ`` has the *depth root* ``Y = U Λ Vᵀ``. In the frames of ``Y`` a covector
+``Π`` has the core ``π = Uᵀ Π V`` with symmetric part ``p`` and skew part ``k``, and the cometric
+of the depth metric is
+
+.. math:: H(Y, Π) = \tfrac12 \sum_{kl} \left( α_{kl} p_{kl}^2 + k_{kl}^2 / α_{kl} \right),
+          \quad \tfrac1N ≤ α ≤ 1
+
+(`dlngeo.core.depth_root`). Each pair ``k < l`` contributes ``α_kl`` and its inverse, so that the
+determinant of the cometric is that of the diagonal, ``α_kk = 1/N``: the volume of ``g^N`` is
+
+.. math:: dvol_{g^N} = N^{d/2} \, dY,
+
+a multiple of Lebesgue's measure for every depth. What is to be sampled from ``e^{-βF} dvol`` has
+the density ``e^{-βF}`` here, also across ``det = 0``, where the metric does not degenerate.
+
+References
+----------
+Own derivation; THEORY 3, 4.
+"""
+
+from typing import NamedTuple
+
+import numpy
+
+from dlngeo.core.arrays import symmetric_part, transpose
+from dlngeo.core.depth_root import force, kernels
+from dlngeo.core.frames import SingularFrames, singular_frames
+from dlngeo.core.thermodynamics import spectral_entropy, spectral_entropy_gradient
+
+
+def depth_root(matrix: numpy.ndarray, depth: int) -> numpy.ndarray:
+    """Return ``Y = U Λ Vᵀ`` of matrices ``X = U Λ^N Vᵀ``, shape=[..., d, d]."""
+    frames = singular_frames(matrix, matrix.shape[-1])
+    return frames.with_values(frames.sigma ** (1 / depth))
+
+
+def depth_power(root: numpy.ndarray, depth: int) -> numpy.ndarray:
+    """Return the matrices ``X = U Λ^N Vᵀ`` of depth roots, shape=[..., d, d]."""
+    return RootFrames.of(root, depth).observable()
+
+
+class RootFrames(NamedTuple):
+    """Singular frames of depth roots ``Y``, and what they make of covectors, shape=[..., d, d].
+
+    Attributes
+    ----------
+    frames : SingularFrames
+        ``U``, ``λ`` and ``V``.
+    depth : int
+        ``N``.
+    """
+
+    frames: SingularFrames
+    depth: int
+
+    @classmethod
+    def of(cls, root: numpy.ndarray, depth: int) -> "RootFrames":
+        """Return the frames of depth roots."""
+        return cls(singular_frames(root, root.shape[-1]), depth)
+
+    def observable(self) -> numpy.ndarray:
+        """Return ``X = U Λ^N Vᵀ``."""
+        return self.frames.with_values(self.frames.sigma**self.depth)
+
+    def cometric_weights(self) -> numpy.ndarray:
+        """Return ``α_kl``, by which symmetric parts are multiplied and skew parts divided."""
+        _, g, h = kernels(self.frames.sigma, self.depth)
+        return g / h
+
+    def pull_back(self, covector: numpy.ndarray) -> numpy.ndarray:
+        """Return the gradient by ``Y`` of a function that has the gradient ``P`` by ``X``.
+
+        Its core is ``h ∘ sym + g ∘ skew`` of that of ``P`` (Daleckii and Krein).
+        """
+        symmetric, skew = self._parts(covector)
+        _, g, h = kernels(self.frames.sigma, self.depth)
+        return self._from_core(h * symmetric + g * skew)
+
+    def kinetic_gradient(self, covector: numpy.ndarray) -> numpy.ndarray:
+        r"""Return the gradient by ``Y`` of ``H(Y, Π)`` at fixed ``Π``.
+
+        Its core has the symmetric part `force`, and the skew part
+        ``-(w - wᵀ)_kl / (2 (λ_k + λ_l))`` with ``w = e πᵀ + πᵀ e``, where ``e = α ∘ p + k / α`` is
+        the core of the velocity.
+        """
+        symmetric, skew = self._parts(covector)
+        sums, g, h = kernels(self.frames.sigma, self.depth)
+        velocity = g / h * symmetric + h / g * skew
+        back = symmetric - skew
+        twist = velocity @ back + back @ velocity
+        slope = force(self.frames.sigma, symmetric / h, skew / g, self.depth)
+        return self._from_core(slope - (twist - transpose(twist)) / (2 * sums))
+
+    def entropy(self) -> numpy.ndarray:
+        """Return the entropy ``S`` of networks whose layers are ``d`` wide, shape=[...]."""
+        return spectral_entropy(*self._spectrum())
+
+    def entropy_gradient(self) -> numpy.ndarray:
+        """Return the gradient ``U diag(∂S/∂λ) Vᵀ`` of the entropy by ``Y``."""
+        sigma, widths = self._spectrum()
+        chain = self.depth * sigma ** (1 - 1 / self.depth)
+        return self.frames.with_values(chain * spectral_entropy_gradient(sigma, widths))
+
+    def _parts(self, covector: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        core = transpose(self.frames.left) @ covector @ self.frames.right
+        symmetric = symmetric_part(core)
+        return symmetric, core - symmetric
+
+    def _from_core(self, core: numpy.ndarray) -> numpy.ndarray:
+        return self.frames.left @ core @ transpose(self.frames.right)
+
+    def _spectrum(self) -> tuple[numpy.ndarray, tuple[int, ...]]:
+        # The entropy is regular where one λ vanishes, but its logarithms are not.
+        sigma = numpy.maximum(self.frames.sigma**self.depth, numpy.finfo(float).tiny)
+        return sigma, (sigma.shape[-1],) * (self.depth + 1)

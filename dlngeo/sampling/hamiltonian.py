@@ -1,0 +1,496 @@
+r"""Hamiltonian Monte Carlo by Mici: its systems for balanced networks and their matrices.
+
+One law in three forms ([MY25]; THEORY 4): ``e^{-βE(φ(W))} dvol`` on the balanced manifold, which
+is ``e^{-βF} dvol_{g^N}`` of the matrix ``X = φ(W)``, with the free energy ``F = E - S/β``. Mici's
+samplers, integrators and adaptation take these systems as they are; needs the extra
+``sampling``.
+
+Chains stay in the component of matrices of full rank, ``det X > 0`` or ``det X < 0``, that they
+start in, as the Langevin equation does, which is reflected at ``det X = 0``: a proposal on the
+other side has infinite energy, so that it is rejected. On the balanced manifold of even depth
+nothing is rejected: where ``λ_d`` passes through zero all factors change the sign of their
+determinants, and ``X``, whose singular value is ``λ_d^N``, turns back by itself. Each chain
+remembers its component, so start chains from `states`.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+
+from dlngeo.core.arrays import real_array
+from dlngeo.core.factors import Factors, check_widths, checked_matrix, layers_of, widths_of
+from dlngeo.core.frames import check_positive, round_off
+from dlngeo.core.network import adjoint_differential, end_to_end, moment_map
+from dlngeo.core.root_chart import RootFrames, depth_power, depth_root
+
+try:
+    from mici import matrices, states, systems
+except ImportError as error:
+    raise ImportError(
+        "the Hamiltonian samplers are those of Mici, which is not installed: install the extra "
+        "sampling (pip install 'dlngeo[sampling]'), or use the Langevin samplers."
+    ) from error
+
+Energy = Callable[[numpy.ndarray], Any]
+EnergyGradient = Callable[[numpy.ndarray], numpy.ndarray]
+
+
+class _Network(systems.System):
+    """An energy of the end-to-end matrix, and the component that a chain is in."""
+
+    _energy: Energy
+    _energy_gradient: EnergyGradient
+    _beta: float
+    _has_components: bool
+
+    def _set_energy(self, energy: Energy, energy_gradient: EnergyGradient, beta: float) -> None:
+        if not 0 < beta < math.inf:
+            raise ValueError(f"the inverse temperature must be positive and finite, got {beta}.")
+        self._energy, self._energy_gradient, self._beta = energy, energy_gradient, float(beta)
+
+    def observables(self, positions: Any) -> numpy.ndarray:
+        """Return the end-to-end matrices ``X`` at positions, such as ``traces["pos"]``.
+
+        Parameters
+        ----------
+        positions : array-like, shape=[..., n]
+
+        Returns
+        -------
+        observables : array, shape=[..., d_N, d_0]
+        """
+        raise NotImplementedError
+
+    def _value(self, position: numpy.ndarray) -> float:
+        return self._slope_and_value(position)[1]
+
+    def _slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
+        """Return gradient and value of the negative logarithm of the density.
+
+        Beyond all bounds the value is infinite and the gradient NaN: Mici rejects the proposal.
+        """
+        if not numpy.isfinite(position).all():
+            return numpy.full_like(position, numpy.nan), numpy.inf
+        return self._finite_slope_and_value(position)
+
+    def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
+        raise NotImplementedError
+
+    def component(self, position: numpy.ndarray) -> float:
+        """Return the sign of ``det X``, or one where full rank is connected."""
+        if not self._has_components:
+            return 1.0
+        return float(numpy.linalg.slogdet(self.observables(position))[0])
+
+    def h1(self, state: states.ChainState) -> float:
+        """Return Mici's potential, infinite beyond the boundary of the chain's component."""
+        if "component" not in state:
+            raise ValueError(
+                "chains remember the component that they start in: pass system.states(...) as "
+                "init_states, not arrays."
+            )
+        if self.component(state.pos) != state.component:
+            return numpy.inf
+        return super().h1(state)
+
+    def _states(self, positions: numpy.ndarray) -> list[states.ChainState]:
+        positions = positions.reshape(-1, positions.shape[-1])
+        for observable in self.observables(positions):
+            value = numpy.asarray(self._energy(observable))
+            slope = numpy.asarray(self._energy_gradient(observable))
+            if value.size != 1 or slope.shape != observable.shape:
+                raise ValueError(
+                    f"energy and gradient of a matrix of shape {observable.shape} must be a number "
+                    f"and a matrix of its shape, got shapes {value.shape} and {slope.shape}."
+                )
+            if not (numpy.isfinite(value).all() and numpy.isfinite(slope).all()):
+                raise ValueError(
+                    "energy or gradient of an initial matrix is NaN or infinite: start elsewhere."
+                )
+        return [
+            states.ChainState(pos=position, mom=None, dir=1, component=self.component(position))
+            for position in positions
+        ]
+
+
+class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
+    r"""Mici's constrained system on the balanced manifold, the level set ``μ(W) = 0``.
+
+    The law is ``e^{-βE(φ(W))} dvol``, with the volume that parameter space, as a Euclidean space,
+    induces (Hausdorff's measure). A position is the flat vector of the factors.
+
+    Parameters
+    ----------
+    energy : callable
+        ``E``, from a matrix of shape=[d_N, d_0] to a number.
+    energy_gradient : callable
+        ``∇E``, from a matrix to a matrix of the same shape.
+    widths : sequence of int
+        Widths ``(d_0, ..., d_N)``, ``N ≥ 2``. The hidden ones are equal and are the rank ``r``.
+    beta : float
+        Inverse temperature ``β``.
+
+    Raises
+    ------
+    ValueError
+        If the widths are not such, or ``β`` is not positive.
+
+    Notes
+    -----
+    The moment map is a submersion at a balanced point if and only if every hidden layer is as
+    wide as the rank: a symmetric matrix between the null spaces of a wider layer is normal to
+    nothing. Mici's tolerances are absolute: in units in which the factors are of order one they
+    fit.
+
+    Examples
+    --------
+    >>> import mici, numpy
+    >>> from dlngeo import factorize
+    >>> from dlngeo.sampling import BalancedSystem
+    >>> target = numpy.diag([1.0, 0.5])
+    >>> system = BalancedSystem(
+    ...     lambda x: numpy.sum((x - target) ** 2) / 2, lambda x: x - target, (2, 2, 2), beta=5.0
+    ... )
+    >>> sampler = mici.samplers.RandomMetropolisHMC(
+    ...     system, mici.integrators.ConstrainedLeapfrogIntegrator(system),
+    ...     numpy.random.default_rng(0), n_step_range=(1, 8),
+    ... )
+    >>> start = numpy.random.default_rng(1).normal(size=(2, 2, 2))  # of two chains
+    >>> result = sampler.sample_chains(
+    ...     50, 100, system.states(factorize(start, depth=2)), display_progress=False
+    ... )
+    >>> system.factors(result.traces["pos"]).shape
+    (2, 100, 2, 2, 2)
+    >>> system.observables(result.traces["pos"]).shape
+    (2, 100, 2, 2)
+
+    References
+    ----------
+    [MY25]; THEORY 2, 4; Lelièvre, Rousset, Stoltz, *Hybrid Monte Carlo methods for sampling
+    probability measures on submanifolds*, 2019.
+    """
+
+    def __init__(
+        self,
+        energy: Energy,
+        energy_gradient: EnergyGradient,
+        widths: Sequence[int],
+        beta: float,
+    ):
+        self.widths, rank = check_widths(widths)
+        if len(self.widths) < 3:
+            raise ValueError(
+                "a network of depth 1 has no constraint: take DepthRootSystem of depth 1, or Mici's "
+                "own Euclidean systems."
+            )
+        if any(width != rank for width in self.widths[1:-1]):
+            raise ValueError(
+                f"of widths {self.widths} the hidden ones are not all equal to the rank {rank}: "
+                "there μ(W) = 0 is singular, no level set to constrain a chain to. Make the hidden "
+                f"layers {rank} wide, and for the same law of X subtract Σ_p (d_p - r) Σ_k log λ_k "
+                "/ β from the energy."
+            )
+        self._set_energy(energy, energy_gradient, beta)
+        self._has_components = self.widths[0] == self.widths[-1] == rank
+        self._shapes = [(b, a) for a, b in itertools.pairwise(self.widths)]
+        self._ends = numpy.cumsum([b * a for b, a in self._shapes])
+        self._hessian = _moment_hessian(self._shapes)
+        super().__init__(
+            self._value,
+            self._moments,
+            grad_neg_log_dens=self._slope_and_value,
+            jacob_constr=self._jacobian_and_moments,
+        )
+
+    def factors(self, positions: Any) -> Factors:
+        """Return the factors at positions, such as ``traces["pos"]``.
+
+        Parameters
+        ----------
+        positions : array-like, shape=[..., n]
+
+        Returns
+        -------
+        factors : array, shape=[..., N, d, d], or tuple of shape=[..., d_p, d_{p-1}]
+            One array if all widths are equal.
+        """
+        positions = numpy.asarray(positions)
+        batch = positions.shape[:-1]
+        if len(set(self.widths)) == 1:
+            return positions.reshape(*batch, len(self._shapes), *self._shapes[0])
+        pieces = numpy.split(positions, self._ends[:-1], axis=-1)
+        return tuple(
+            piece.reshape(*batch, *shape)
+            for piece, shape in zip(pieces, self._shapes, strict=True)
+        )
+
+    def observables(self, positions: Any) -> numpy.ndarray:  # noqa: D102
+        return end_to_end(self.factors(positions))
+
+    def states(self, factors: Factors) -> list[states.ChainState]:
+        """Return initial states of chains, one for each network.
+
+        Parameters
+        ----------
+        factors : array, shape=[chains, N, d, d], or tuple of shape=[chains, d_p, d_{p-1}]
+            Balanced factors of full rank.
+
+        Returns
+        -------
+        init_states : list of mici.states.ChainState
+
+        Raises
+        ------
+        ValueError
+            If the factors have other widths, are not balanced, or of a lower rank, or their energy
+            is not finite.
+        """
+        layers = layers_of(factors)
+        if widths_of(layers) != self.widths:
+            raise ValueError(f"expected widths {self.widths}, got {widths_of(layers)}.")
+        size = sum(numpy.sum(layer**2, axis=(-2, -1)) for layer in layers)
+        moments = [abs(moment).max(axis=(-2, -1)) for moment in moment_map(layers)]
+        if (numpy.stack(moments) > 1e-9 * size).any():
+            raise ValueError(
+                "initial factors must be balanced, μ(W) = 0: balance them first (dlngeo.balance)."
+            )
+        sigma = numpy.linalg.svd(end_to_end(layers), compute_uv=False)
+        check_positive(sigma, min(self.widths))
+        flat = [layer.reshape(*layer.shape[:-2], -1) for layer in layers]
+        return self._states(numpy.concatenate(flat, axis=-1))
+
+    def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
+        factors = self.factors(position)
+        observable = end_to_end(factors)
+        slope = self._beta * self._energy_gradient(observable)
+        value = self._beta * float(self._energy(observable))
+        if not numpy.isfinite(slope).all():
+            return numpy.full_like(position, numpy.nan), value
+        pulled = layers_of(adjoint_differential(factors, slope))
+        return numpy.concatenate([layer.ravel() for layer in pulled]), value
+
+    def _jacobian_and_moments(
+        self, position: numpy.ndarray
+    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+        # The moment map is a quadratic form: its derivative is linear.
+        count, entry, source, sign = self._hessian
+        size = count * len(position)
+        jacobian = numpy.bincount(entry, weights=sign * position[source], minlength=size)
+        jacobian = jacobian.reshape(count, len(position))
+        return jacobian, jacobian @ position / 2
+
+    def _moments(self, position: numpy.ndarray) -> numpy.ndarray:
+        return self._jacobian_and_moments(position)[1]
+
+
+def _moment_hessian(
+    shapes: Sequence[tuple[int, int]],
+) -> tuple[int, numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """Return the second derivatives of the moment map, which are constant, without zeros.
+
+    The entries ``i ≤ j`` of ``μ_p = W_{p+1}ᵀ W_{p+1} - W_p W_pᵀ`` count.
+
+    Returns
+    -------
+    count : int
+        Number ``c`` of entries.
+    entry : array of int, shape=[k]
+        Place in the Jacobian, shape=[c, n], as if it were flat; places may repeat.
+    source : array of int, shape=[k]
+        Place in the factors by which that entry is derived.
+    sign : array, shape=[k]
+        What there is to add.
+    """
+    ends = numpy.cumsum([0] + [rows * columns for rows, columns in shapes])
+    places = [
+        numpy.arange(start, stop).reshape(shape)
+        for start, stop, shape in zip(ends[:-1], ends[1:], shapes, strict=True)
+    ]
+    entries, sources, signs = [], [], []
+    count = 0
+    for before, after in itertools.pairwise(places):
+        for i, j in zip(*numpy.triu_indices(len(before)), strict=True):
+            for sign, one, other in ((1, after[:, i], after[:, j]), (-1, before[i], before[j])):
+                entries += [count * ends[-1] + one, count * ends[-1] + other]
+                sources += [other, one]
+                signs += [numpy.full(2 * len(one), sign)]
+            count += 1
+    return count, *(numpy.concatenate(parts) for parts in (entries, sources, signs))
+
+
+class _RootNetwork(_Network):
+    """Chains of square matrices in the coordinates ``Y = U Λ Vᵀ``."""
+
+    def _set_shape(self, width: int, depth: int) -> None:
+        check_widths((width,) * 2)
+        if not (depth >= 1 and float(depth).is_integer()):
+            raise ValueError(f"the depth must be a positive integer, got {depth}.")
+        self.width, self.depth = int(width), int(depth)
+        self._has_components = True
+
+    def observables(self, positions: Any) -> numpy.ndarray:  # noqa: D102
+        return depth_power(self._roots(positions), self.depth)
+
+    def component(self, position: numpy.ndarray) -> float:
+        """Return the sign of ``det X``."""
+        return float(numpy.linalg.slogdet(self._roots(position))[0])
+
+    def states(self, observables: numpy.ndarray) -> list[states.ChainState]:
+        """Return initial states of chains, one for each matrix.
+
+        Parameters
+        ----------
+        observables : array, shape=[chains, d, d]
+            Matrices ``X`` of full rank.
+
+        Returns
+        -------
+        init_states : list of mici.states.ChainState
+
+        Raises
+        ------
+        ValueError
+            If the matrices have another shape or a lower rank, or their energy is not finite.
+        """
+        observables = checked_matrix(
+            real_array(observables, "the matrix"), self.width, self.width
+        )
+        check_positive(numpy.linalg.svd(observables, compute_uv=False), self.width)
+        roots = depth_root(observables, self.depth)
+        return self._states(roots.reshape(*roots.shape[:-2], -1))
+
+    def _roots(self, positions: Any) -> numpy.ndarray:
+        positions = numpy.asarray(positions)
+        return positions.reshape(*positions.shape[:-1], self.width, self.width)
+
+    def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
+        root = RootFrames.of(self._roots(position), self.depth)
+        observable = root.observable()
+        slope = root.pull_back(self._beta * self._energy_gradient(observable))
+        value = self._beta * float(self._energy(observable)) - float(root.entropy())
+        return (slope - root.entropy_gradient()).ravel(), value
+
+
+class DepthRootSystem(_RootNetwork, systems.EuclideanMetricSystem):
+    r"""Mici's Euclidean system on square matrices, in depth-root coordinates.
+
+    The law is ``e^{-βF(X)} dvol_{g^N}``. A position is the flat depth root ``Y = U Λ Vᵀ`` of
+    ``X = U Λ^N Vᵀ``, in which the volume of ``g^N`` is a multiple of Lebesgue's measure
+    (`dlngeo.core.root_chart`): the density is ``e^{-βE + S}``, and the leapfrog is explicit. Of the
+    systems here it is the fastest.
+
+    Parameters
+    ----------
+    energy : callable
+        ``E``, from a matrix of shape=[d, d] to a number.
+    energy_gradient : callable
+        ``∇E``, from a matrix to a matrix.
+    width : int
+        ``d``; the hidden layers are as wide.
+    depth : int
+        Depth ``N``.
+    beta : float
+        Inverse temperature ``β``.
+
+    Raises
+    ------
+    ValueError
+        If width or depth is not a positive integer, or ``β`` not positive.
+
+    References
+    ----------
+    [MY25]; THEORY 3, 4.
+    """
+
+    def __init__(
+        self,
+        energy: Energy,
+        energy_gradient: EnergyGradient,
+        width: int,
+        depth: int,
+        beta: float,
+    ):
+        self._set_energy(energy, energy_gradient, beta)
+        self._set_shape(width, depth)
+        super().__init__(self._value, grad_neg_log_dens=self._slope_and_value)
+
+
+class ObservableSystem(_RootNetwork, systems.RiemannianMetricSystem):
+    r"""Mici's Riemannian system on square matrices, with the depth metric.
+
+    The law is ``e^{-βF(X)} dvol_{g^N}``, and trajectories follow the geodesics of ``g^N`` where the
+    free energy is flat. A position is the flat depth root ``Y = U Λ Vᵀ`` of ``X = U Λ^N Vᵀ``: in
+    the entries of ``X`` the metric is infinite at the boundary, and implicit integrators stall.
+    Here it lies between ``1`` and ``N`` in the directions ``U S Vᵀ``, ``S`` symmetric, between
+    ``1/N`` and ``1`` in the skew ones, and its determinant is constant: what Mici adds to the
+    negative logarithm of the density, ``½ log det g``, is a constant.
+
+    Parameters, errors as in `DepthRootSystem`. Integrate it by
+    ``mici.integrators.ImplicitLeapfrogIntegrator``.
+
+    References
+    ----------
+    [MY25]; THEORY 3, 4; Girolami, Calderhead, *Riemann manifold Langevin and Hamiltonian Monte
+    Carlo methods*, 2011.
+    """
+
+    def __init__(
+        self,
+        energy: Energy,
+        energy_gradient: EnergyGradient,
+        width: int,
+        depth: int,
+        beta: float,
+    ):
+        self._set_energy(energy, energy_gradient, beta)
+        self._set_shape(width, depth)
+        super().__init__(
+            self._value,
+            _DepthMetricMatrix,
+            _itself,
+            vjp_metric_func=_derivative_of_itself,
+            grad_neg_log_dens=self._slope_and_value,
+            metric_kwargs={"depth": self.depth},
+        )
+
+
+def _itself(position: numpy.ndarray) -> numpy.ndarray:
+    """Return the parameter of the metric matrix: the position."""
+    return position
+
+
+def _derivative_of_itself(_: numpy.ndarray) -> Callable[[numpy.ndarray], numpy.ndarray]:
+    return _itself
+
+
+class _DepthMetricMatrix(
+    matrices.EigendecomposedPositiveDefiniteMatrix, matrices.DifferentiableMatrix
+):
+    """The depth metric at a depth root, its parameter, by eigenvalues and eigenvectors."""
+
+    def __init__(self, position: numpy.ndarray, depth: int):
+        width = math.isqrt(len(position))
+        self._root = RootFrames.of(position.reshape(width, width), depth)
+        left, _, right = self._root.frames
+        alpha = self._root.cometric_weights()
+        # Of U M Vᵀ with M = E_kl + E_lk it is 1/α_kl, and with M = E_kl - E_lk it is α_kl.
+        upper, lower = numpy.triu_indices(width), numpy.triu_indices(width, 1)
+        outer = left.T[:, None, :, None] * right.T[None, :, None, :]
+        swapped = outer.swapaxes(0, 1)
+        symmetric = (outer + swapped)[upper] / numpy.where(upper[0] == upper[1], 2, 2**0.5)[
+            :, None, None
+        ]
+        skew = (outer - swapped)[lower] / 2**0.5
+        vectors = numpy.concatenate([symmetric, skew]).reshape(-1, len(position))
+        super().__init__(vectors.T, numpy.concatenate([1 / alpha[upper], alpha[lower]]))
+
+    @property
+    def grad_log_abs_det(self) -> numpy.ndarray:
+        return numpy.zeros(self.shape[0])
+
+    def grad_quadratic_form_inv(self, vector: numpy.ndarray) -> numpy.ndarray:
+        width = math.isqrt(len(vector))
+        return 2 * self._root.kinetic_gradient(vector.reshape(width, width)).ravel()
