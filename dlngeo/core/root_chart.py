@@ -12,8 +12,15 @@ determinant of the cometric is that of the diagonal, ``α_kk = 1/N``: the volume
 
 .. math:: dvol_{g^N} = N^{d/2} \, dY,
 
-a multiple of Lebesgue's measure for every depth. What is to be sampled from ``e^{-βF} dvol`` has
-the density ``e^{-βF}`` here, also across ``det = 0``, where the metric does not degenerate.
+a multiple of Lebesgue's measure for every depth: the law ``e^{-βF} dvol`` has the density
+``e^{-βF}`` here.
+
+Matrices of full rank have two components, which meet where ``λ_d = 0``. A process that is
+reflected there is one of all ``Y`` without a boundary, folded: where ``det Y`` has the other sign,
+the last column of ``U`` turns, ``X = U diag(λ_1^N, ..., -λ_d^N) Vᵀ``. The fold keeps Lebesgue's
+measure, and from depth two on functions of ``X`` stay continuously differentiable across
+``λ_d = 0``, as their slopes vanish there like ``λ_d^{N-1}``. The price is a set of codimension
+two, ``λ_{d-1} = λ_d`` on the other side, where it is ambiguous which column turns.
 
 References
 ----------
@@ -36,11 +43,6 @@ def depth_root(matrix: numpy.ndarray, depth: int) -> numpy.ndarray:
     return frames.with_values(frames.sigma ** (1 / depth))
 
 
-def depth_power(root: numpy.ndarray, depth: int) -> numpy.ndarray:
-    """Return the matrices ``X = U Λ^N Vᵀ`` of depth roots, shape=[..., d, d]."""
-    return RootFrames.of(root, depth).observable()
-
-
 class RootFrames(NamedTuple):
     """Singular frames of depth roots ``Y``, and what they make of covectors, shape=[..., d, d].
 
@@ -48,21 +50,37 @@ class RootFrames(NamedTuple):
     ----------
     frames : SingularFrames
         ``U``, ``λ`` and ``V``.
+    signs : array, shape=[..., d]
+        One, but minus one in the last place where the roots are folded.
     depth : int
         ``N``.
     """
 
     frames: SingularFrames
+    signs: numpy.ndarray
     depth: int
 
     @classmethod
-    def of(cls, root: numpy.ndarray, depth: int) -> "RootFrames":
-        """Return the frames of depth roots."""
-        return cls(singular_frames(root, root.shape[-1]), depth)
+    def of(cls, root: numpy.ndarray, depth: int, component: float | None = None) -> "RootFrames":
+        """Return the frames of depth roots.
+
+        Parameters
+        ----------
+        root : array, shape=[..., d, d]
+        depth : int
+        component : float, optional
+            The sign of ``det X`` to which they are folded; none by default.
+        """
+        frames = singular_frames(root, root.shape[-1])
+        signs = numpy.ones_like(frames.sigma)
+        if component is not None:
+            is_across = numpy.linalg.slogdet(root)[0] == -component
+            signs[..., -1] = numpy.where(is_across, -1.0, 1.0)
+        return cls(frames, signs, depth)
 
     def observable(self) -> numpy.ndarray:
-        """Return ``X = U Λ^N Vᵀ``."""
-        return self.frames.with_values(self.frames.sigma**self.depth)
+        """Return ``X = U Λ^N Vᵀ``, folded."""
+        return self.frames.with_values(self.signs * self.frames.sigma**self.depth)
 
     def cometric_weights(self) -> numpy.ndarray:
         """Return ``α_kl``, by which symmetric parts are multiplied and skew parts divided."""
@@ -72,11 +90,19 @@ class RootFrames(NamedTuple):
     def pull_back(self, covector: numpy.ndarray) -> numpy.ndarray:
         """Return the gradient by ``Y`` of a function that has the gradient ``P`` by ``X``.
 
-        Its core is ``h ∘ sym + g ∘ skew`` of that of ``P`` (Daleckii and Krein).
+        Its core is that of ``P`` with the symmetric part multiplied by
+        ``(φ_k - φ_l) / (λ_k - λ_l)`` and the skew part by ``(φ_k + φ_l) / (λ_k + λ_l)``, where
+        ``φ = ±λ^N`` are the values of ``X`` (Daleckii and Krein): by ``h`` and ``g`` unless folded.
         """
         symmetric, skew = self._parts(covector)
-        _, g, h = kernels(self.frames.sigma, self.depth)
-        return self._from_core(h * symmetric + g * skew)
+        lam, sign = self.frames.sigma, self.signs[..., :, None]
+        sums, g, h = kernels(lam, self.depth)
+        is_mixed = sign != self.signs[..., None, :]
+        gap = numpy.where(is_mixed, lam[..., :, None] - lam[..., None, :], sums)
+        with numpy.errstate(divide="ignore", invalid="ignore"):  # where the fold is ambiguous
+            by_symmetric = sign * numpy.where(is_mixed, g * sums / gap, h)
+        by_skew = sign * numpy.where(is_mixed, h * gap / sums, g)
+        return self._from_core(by_symmetric * symmetric + by_skew * skew)
 
     def kinetic_gradient(self, covector: numpy.ndarray) -> numpy.ndarray:
         r"""Return the gradient by ``Y`` of ``H(Y, Π)`` at fixed ``Π``.

@@ -5,12 +5,13 @@ is ``e^{-βF} dvol_{g^N}`` of the matrix ``X = φ(W)``, with the free energy ``F
 samplers, integrators and adaptation take these systems as they are; needs the extra
 ``sampling``.
 
-Chains stay in the component of matrices of full rank, ``det X > 0`` or ``det X < 0``, that they
-start in, as the Langevin equation does, which is reflected at ``det X = 0``: a proposal on the
-other side has infinite energy, so that it is rejected. On the balanced manifold of even depth
-nothing is rejected: where ``λ_d`` passes through zero all factors change the sign of their
-determinants, and ``X``, whose singular value is ``λ_d^N``, turns back by itself. Each chain
-remembers its component, so start chains from `states`.
+Square matrices of full rank have two components, ``det X > 0`` and ``det X < 0``, which meet where
+``λ_d = 0``. A system samples the law on one of them, as the Langevin equation does, which is
+reflected there. Its chains cross instead, and are folded: on the other side ``X`` is read with its
+last left singular vector turned, which keeps the measure and costs no rejections
+(`dlngeo.core.root_chart`). On the balanced manifold of even depth there is nothing to fold: where
+``λ_d`` passes through zero, all factors change the signs of their determinants, and ``X``, whose
+singular value is ``λ_d^N``, turns back by itself.
 """
 
 import itertools
@@ -20,14 +21,13 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.arrays import real_array
 from dlngeo.core.factors import Factors, check_widths, checked_matrix, layers_of, widths_of
-from dlngeo.core.frames import check_positive, round_off
+from dlngeo.core.frames import check_positive
 from dlngeo.core.network import adjoint_differential, end_to_end, moment_map
-from dlngeo.core.root_chart import RootFrames, depth_power, depth_root
+from dlngeo.core.root_chart import RootFrames, depth_root
 
 try:
-    from mici import matrices, states, systems
+    from mici import matrices, systems
 except ImportError as error:
     raise ImportError(
         "the Hamiltonian samplers are those of Mici, which is not installed: install the extra "
@@ -39,17 +39,17 @@ EnergyGradient = Callable[[numpy.ndarray], numpy.ndarray]
 
 
 class _Network(systems.System):
-    """An energy of the end-to-end matrix, and the component that a chain is in."""
+    """An energy of the end-to-end matrix."""
 
-    _energy: Energy
-    _energy_gradient: EnergyGradient
-    _beta: float
-    _has_components: bool
-
-    def _set_energy(self, energy: Energy, energy_gradient: EnergyGradient, beta: float) -> None:
+    def _set_energy(
+        self, energy: Energy, energy_gradient: EnergyGradient, beta: float, component: int
+    ) -> None:
         if not 0 < beta < math.inf:
             raise ValueError(f"the inverse temperature must be positive and finite, got {beta}.")
-        self._energy, self._energy_gradient, self._beta = energy, energy_gradient, float(beta)
+        if component not in (1, -1):
+            raise ValueError(f"the component is the sign of det X, 1 or -1, got {component}.")
+        self.beta, self.component = float(beta), int(component)
+        self._energy, self._energy_gradient = energy, energy_gradient
 
     def observables(self, positions: Any) -> numpy.ndarray:
         """Return the end-to-end matrices ``X`` at positions, such as ``traces["pos"]``.
@@ -72,33 +72,28 @@ class _Network(systems.System):
 
         Beyond all bounds the value is infinite and the gradient NaN: Mici rejects the proposal.
         """
-        if not numpy.isfinite(position).all():
-            return numpy.full_like(position, numpy.nan), numpy.inf
-        return self._finite_slope_and_value(position)
+        if numpy.isfinite(position).all():
+            slope, value = self._finite_slope_and_value(position)
+            if numpy.isfinite(slope).all():
+                return slope, value
+        return numpy.full_like(position, numpy.nan), numpy.inf
 
     def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
         raise NotImplementedError
 
-    def component(self, position: numpy.ndarray) -> float:
-        """Return the sign of ``det X``, or one where full rank is connected."""
-        if not self._has_components:
-            return 1.0
-        return float(numpy.linalg.slogdet(self.observables(position))[0])
+    def _scaled_energy(self, observable: numpy.ndarray) -> tuple[numpy.ndarray, float]:
+        """Return ``β ∇E`` and ``β E``."""
+        slope = self._energy_gradient(observable)
+        return self.beta * slope, self.beta * float(self._energy(observable))
 
-    def h1(self, state: states.ChainState) -> float:
-        """Return Mici's potential, infinite beyond the boundary of the chain's component."""
-        if "component" not in state:
-            raise ValueError(
-                "chains remember the component that they start in: pass system.states(...) as "
-                "init_states, not arrays."
-            )
-        if self.component(state.pos) != state.component:
-            return numpy.inf
-        return super().h1(state)
-
-    def _states(self, positions: numpy.ndarray) -> list[states.ChainState]:
-        positions = positions.reshape(-1, positions.shape[-1])
-        for observable in self.observables(positions):
+    def _checked_positions(
+        self, observables: numpy.ndarray, positions: numpy.ndarray
+    ) -> list[numpy.ndarray]:
+        """Return positions, one for each chain, where matrices are regular."""
+        rows, columns = observables.shape[-2:]
+        sigma = numpy.linalg.svd(observables, compute_uv=False)
+        check_positive(sigma, sigma.shape[-1])
+        for observable in observables.reshape(-1, rows, columns):
             value = numpy.asarray(self._energy(observable))
             slope = numpy.asarray(self._energy_gradient(observable))
             if value.size != 1 or slope.shape != observable.shape:
@@ -110,10 +105,15 @@ class _Network(systems.System):
                 raise ValueError(
                     "energy or gradient of an initial matrix is NaN or infinite: start elsewhere."
                 )
-        return [
-            states.ChainState(pos=position, mom=None, dir=1, component=self.component(position))
-            for position in positions
-        ]
+        return list(positions.reshape(-1, positions.shape[-1]))
+
+    def _check_component(self, observables: numpy.ndarray) -> None:
+        signs = numpy.linalg.slogdet(observables)[0]
+        if (signs != self.component).any():
+            raise ValueError(
+                f"expected initial matrices whose determinants have the sign {self.component}: "
+                "sample each component, component=1 and component=-1, by a system of its own."
+            )
 
 
 class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
@@ -132,6 +132,8 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
         Widths ``(d_0, ..., d_N)``, ``N ≥ 2``. The hidden ones are equal and are the rank ``r``.
     beta : float
         Inverse temperature ``β``.
+    component : int
+        The sign of ``det X``, where matrices of the rank have two components.
 
     Raises
     ------
@@ -158,9 +160,9 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
     ...     system, mici.integrators.ConstrainedLeapfrogIntegrator(system),
     ...     numpy.random.default_rng(0), n_step_range=(1, 8),
     ... )
-    >>> start = numpy.random.default_rng(1).normal(size=(2, 2, 2))  # of two chains
+    >>> start = numpy.stack([numpy.eye(2), numpy.diag([2.0, 1.0])])  # of two chains
     >>> result = sampler.sample_chains(
-    ...     50, 100, system.states(factorize(start, depth=2)), display_progress=False
+    ...     50, 100, system.positions(factorize(start, depth=2)), display_progress=False
     ... )
     >>> system.factors(result.traces["pos"]).shape
     (2, 100, 2, 2, 2)
@@ -179,6 +181,7 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
         energy_gradient: EnergyGradient,
         widths: Sequence[int],
         beta: float,
+        component: int = 1,
     ):
         self.widths, rank = check_widths(widths)
         if len(self.widths) < 3:
@@ -193,10 +196,11 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
                 f"layers {rank} wide, and for the same law of X subtract Σ_p (d_p - r) Σ_k log λ_k "
                 "/ β from the energy."
             )
-        self._set_energy(energy, energy_gradient, beta)
+        self._set_energy(energy, energy_gradient, beta, component)
         self._has_components = self.widths[0] == self.widths[-1] == rank
         self._shapes = [(b, a) for a, b in itertools.pairwise(self.widths)]
         self._ends = numpy.cumsum([b * a for b, a in self._shapes])
+        self._depth_is_odd = len(self._shapes) % 2 == 1
         self._hessian = _moment_hessian(self._shapes)
         super().__init__(
             self._value,
@@ -217,21 +221,40 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
         factors : array, shape=[..., N, d, d], or tuple of shape=[..., d_p, d_{p-1}]
             One array if all widths are equal.
         """
-        positions = numpy.asarray(positions)
-        batch = positions.shape[:-1]
-        if len(set(self.widths)) == 1:
-            return positions.reshape(*batch, len(self._shapes), *self._shapes[0])
+        layers = self._layers(numpy.asarray(positions))
+        if self._has_components:
+            # Turn the last factor with X: its left singular vectors are those of X.
+            frames, signs, _ = self._frames(end_to_end(layers))
+            turn = frames._replace(right=frames.left).with_values(signs)
+            layers = (*layers[:-1], turn @ layers[-1])
+        return numpy.stack(layers, axis=-3) if len(set(self.widths)) == 1 else layers
+
+    def observables(self, positions: Any) -> numpy.ndarray:
+        """Return the end-to-end matrices ``X`` at positions, such as ``traces["pos"]``.
+
+        Parameters
+        ----------
+        positions : array-like, shape=[..., n]
+
+        Returns
+        -------
+        observables : array, shape=[..., d_N, d_0]
+        """
+        product = end_to_end(self._layers(numpy.asarray(positions)))
+        return self._frames(product).observable() if self._has_components else product
+
+    def _layers(self, positions: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
         pieces = numpy.split(positions, self._ends[:-1], axis=-1)
         return tuple(
-            piece.reshape(*batch, *shape)
+            piece.reshape(*piece.shape[:-1], *shape)
             for piece, shape in zip(pieces, self._shapes, strict=True)
         )
 
-    def observables(self, positions: Any) -> numpy.ndarray:  # noqa: D102
-        return end_to_end(self.factors(positions))
+    def _frames(self, product: numpy.ndarray) -> RootFrames:
+        return RootFrames.of(product, 1, self.component)
 
-    def states(self, factors: Factors) -> list[states.ChainState]:
-        """Return initial states of chains, one for each network.
+    def positions(self, factors: Factors) -> list[numpy.ndarray]:
+        """Return initial positions of chains, one for each network.
 
         Parameters
         ----------
@@ -240,13 +263,13 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
 
         Returns
         -------
-        init_states : list of mici.states.ChainState
+        init_states : list of array, shape=[n]
 
         Raises
         ------
         ValueError
-            If the factors have other widths, are not balanced, or of a lower rank, or their energy
-            is not finite.
+            If the factors have other widths, are not balanced, of a lower rank or of the other
+            component, or their energy is not finite.
         """
         layers = layers_of(factors)
         if widths_of(layers) != self.widths:
@@ -257,19 +280,24 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
             raise ValueError(
                 "initial factors must be balanced, μ(W) = 0: balance them first (dlngeo.balance)."
             )
-        sigma = numpy.linalg.svd(end_to_end(layers), compute_uv=False)
-        check_positive(sigma, min(self.widths))
+        product = end_to_end(layers)
+        if self._has_components:
+            self._check_component(product)
         flat = [layer.reshape(*layer.shape[:-2], -1) for layer in layers]
-        return self._states(numpy.concatenate(flat, axis=-1))
+        return self._checked_positions(product, numpy.concatenate(flat, axis=-1))
 
     def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
-        factors = self.factors(position)
-        observable = end_to_end(factors)
-        slope = self._beta * self._energy_gradient(observable)
-        value = self._beta * float(self._energy(observable))
+        layers = self._layers(position)
+        product = end_to_end(layers)
+        if self._has_components and self._depth_is_odd:
+            frames = self._frames(product)
+            slope, value = self._scaled_energy(frames.observable())
+            slope = frames.pull_back(slope)
+        else:
+            slope, value = self._scaled_energy(product)
         if not numpy.isfinite(slope).all():
             return numpy.full_like(position, numpy.nan), value
-        pulled = layers_of(adjoint_differential(factors, slope))
+        pulled = adjoint_differential(layers, slope)
         return numpy.concatenate([layer.ravel() for layer in pulled]), value
 
     def _jacobian_and_moments(
@@ -329,17 +357,22 @@ class _RootNetwork(_Network):
         if not (depth >= 1 and float(depth).is_integer()):
             raise ValueError(f"the depth must be a positive integer, got {depth}.")
         self.width, self.depth = int(width), int(depth)
-        self._has_components = True
 
-    def observables(self, positions: Any) -> numpy.ndarray:  # noqa: D102
-        return depth_power(self._roots(positions), self.depth)
+    def observables(self, positions: Any) -> numpy.ndarray:
+        """Return the matrices ``X`` at positions, such as ``traces["pos"]``.
 
-    def component(self, position: numpy.ndarray) -> float:
-        """Return the sign of ``det X``."""
-        return float(numpy.linalg.slogdet(self._roots(position))[0])
+        Parameters
+        ----------
+        positions : array-like, shape=[..., d²]
 
-    def states(self, observables: numpy.ndarray) -> list[states.ChainState]:
-        """Return initial states of chains, one for each matrix.
+        Returns
+        -------
+        observables : array, shape=[..., d, d]
+        """
+        return self._frames(numpy.asarray(positions)).observable()
+
+    def positions(self, observables: numpy.ndarray) -> list[numpy.ndarray]:
+        """Return initial positions of chains, one for each matrix.
 
         Parameters
         ----------
@@ -348,30 +381,28 @@ class _RootNetwork(_Network):
 
         Returns
         -------
-        init_states : list of mici.states.ChainState
+        init_states : list of array, shape=[d²]
 
         Raises
         ------
         ValueError
-            If the matrices have another shape or a lower rank, or their energy is not finite.
+            If the matrices have another shape, a lower rank or are of the other component, or
+            their energy is not finite.
         """
-        observables = checked_matrix(
-            real_array(observables, "the matrix"), self.width, self.width
-        )
-        check_positive(numpy.linalg.svd(observables, compute_uv=False), self.width)
+        observables = checked_matrix(observables, self.width, self.width)
+        self._check_component(observables)
         roots = depth_root(observables, self.depth)
-        return self._states(roots.reshape(*roots.shape[:-2], -1))
+        return self._checked_positions(observables, roots.reshape(*roots.shape[:-2], -1))
 
-    def _roots(self, positions: Any) -> numpy.ndarray:
-        positions = numpy.asarray(positions)
-        return positions.reshape(*positions.shape[:-1], self.width, self.width)
+    def _frames(self, positions: numpy.ndarray) -> RootFrames:
+        roots = positions.reshape(*positions.shape[:-1], self.width, self.width)
+        return RootFrames.of(roots, self.depth, self.component)
 
     def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
-        root = RootFrames.of(self._roots(position), self.depth)
-        observable = root.observable()
-        slope = root.pull_back(self._beta * self._energy_gradient(observable))
-        value = self._beta * float(self._energy(observable)) - float(root.entropy())
-        return (slope - root.entropy_gradient()).ravel(), value
+        frames = self._frames(position)
+        slope, value = self._scaled_energy(frames.observable())
+        slope = frames.pull_back(slope) - frames.entropy_gradient()
+        return slope.ravel(), value - float(frames.entropy())
 
 
 class DepthRootSystem(_RootNetwork, systems.EuclideanMetricSystem):
@@ -394,6 +425,8 @@ class DepthRootSystem(_RootNetwork, systems.EuclideanMetricSystem):
         Depth ``N``.
     beta : float
         Inverse temperature ``β``.
+    component : int
+        The sign of ``det X``.
 
     Raises
     ------
@@ -412,8 +445,9 @@ class DepthRootSystem(_RootNetwork, systems.EuclideanMetricSystem):
         width: int,
         depth: int,
         beta: float,
+        component: int = 1,
     ):
-        self._set_energy(energy, energy_gradient, beta)
+        self._set_energy(energy, energy_gradient, beta, component)
         self._set_shape(width, depth)
         super().__init__(self._value, grad_neg_log_dens=self._slope_and_value)
 
@@ -444,8 +478,9 @@ class ObservableSystem(_RootNetwork, systems.RiemannianMetricSystem):
         width: int,
         depth: int,
         beta: float,
+        component: int = 1,
     ):
-        self._set_energy(energy, energy_gradient, beta)
+        self._set_energy(energy, energy_gradient, beta, component)
         self._set_shape(width, depth)
         super().__init__(
             self._value,
