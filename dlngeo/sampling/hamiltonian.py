@@ -14,6 +14,7 @@ last left singular vector turned, which keeps the measure and costs no rejection
 singular value is ``λ_d^N``, turns back by itself.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -501,6 +502,23 @@ def _derivative_of_itself(_: numpy.ndarray) -> Callable[[numpy.ndarray], numpy.n
     return _itself
 
 
+@functools.lru_cache
+def _modes(width: int) -> tuple[numpy.ndarray, ...]:
+    """Return the cores of orthonormal eigenvectors of the metric, and what belongs to them.
+
+    It is ``1/α_kl`` in the symmetric direction of a pair, and ``α_kl`` in the skew one: the
+    power of ``α`` comes last, after the pair.
+    """
+    modes = numpy.eye(width**2).reshape(width, width, width, width)
+    upper, above = numpy.triu_indices(width), numpy.triu_indices(width, 1)
+    symmetric = (modes + modes.swapaxes(0, 1))[upper]
+    symmetric /= numpy.linalg.norm(symmetric, axis=(1, 2), keepdims=True)
+    skew = (modes - modes.swapaxes(0, 1))[above] / math.sqrt(2)
+    rows, columns = numpy.concatenate([upper, above], axis=1)
+    power = numpy.repeat([-1.0, 1.0], [len(symmetric), len(skew)])
+    return numpy.concatenate([symmetric, skew]), rows, columns, power
+
+
 class _DepthMetricMatrix(
     matrices.EigendecomposedPositiveDefiniteMatrix, matrices.DifferentiableMatrix
 ):
@@ -511,16 +529,9 @@ class _DepthMetricMatrix(
         self._root = RootFrames.of(position.reshape(width, width), depth)
         left, _, right = self._root.frames
         alpha = self._root.cometric_weights()
-        # Of U M Vᵀ with M = E_kl + E_lk it is 1/α_kl, and with M = E_kl - E_lk it is α_kl.
-        upper, lower = numpy.triu_indices(width), numpy.triu_indices(width, 1)
-        outer = left.T[:, None, :, None] * right.T[None, :, None, :]
-        swapped = outer.swapaxes(0, 1)
-        symmetric = (outer + swapped)[upper] / numpy.where(upper[0] == upper[1], 2, 2**0.5)[
-            :, None, None
-        ]
-        skew = (outer - swapped)[lower] / 2**0.5
-        vectors = numpy.concatenate([symmetric, skew]).reshape(-1, len(position))
-        super().__init__(vectors.T, numpy.concatenate([1 / alpha[upper], alpha[lower]]))
+        modes, rows, columns, power = _modes(width)
+        vectors = left @ modes @ right.T
+        super().__init__(vectors.reshape(len(position), -1).T, alpha[rows, columns] ** power)
 
     @property
     def grad_log_abs_det(self) -> numpy.ndarray:
