@@ -42,6 +42,8 @@ EnergyGradient = Callable[[numpy.ndarray], numpy.ndarray]
 class _Network(systems.System):
     """An energy of the end-to-end matrix."""
 
+    _has_components = True
+
     def _set_energy(
         self, energy: Energy, energy_gradient: EnergyGradient, beta: float, component: int
     ) -> None:
@@ -74,7 +76,8 @@ class _Network(systems.System):
         Beyond all bounds the value is infinite and the gradient NaN: Mici rejects the proposal.
         """
         if numpy.isfinite(position).all():
-            slope, value = self._finite_slope_and_value(position)
+            with numpy.errstate(over="ignore", invalid="ignore"):
+                slope, value = self._finite_slope_and_value(position)
             if numpy.isfinite(slope).all():
                 return slope, value
         return numpy.full_like(position, numpy.nan), numpy.inf
@@ -88,12 +91,19 @@ class _Network(systems.System):
         return self.beta * slope, self.beta * float(self._energy(observable))
 
     def _checked_positions(
-        self, observables: numpy.ndarray, positions: numpy.ndarray
+        self, observables: numpy.ndarray, positions: numpy.ndarray, rank: int
     ) -> list[numpy.ndarray]:
-        """Return positions, one for each chain, where matrices are regular."""
+        """Return positions, one for each chain, over matrices that a chain can start at."""
+        check_positive(numpy.linalg.svd(observables, compute_uv=False), rank)
         rows, columns = observables.shape[-2:]
-        sigma = numpy.linalg.svd(observables, compute_uv=False)
-        check_positive(sigma, sigma.shape[-1])
+        if self._has_components:
+            signs = numpy.linalg.slogdet(observables)[0]
+            if (signs != self.component).any():
+                raise ValueError(
+                    "expected initial matrices whose determinants have the sign "
+                    f"{self.component}: sample each component, component=1 and component=-1, by a "
+                    "system of its own."
+                )
         for observable in observables.reshape(-1, rows, columns):
             value = numpy.asarray(self._energy(observable))
             slope = numpy.asarray(self._energy_gradient(observable))
@@ -107,14 +117,6 @@ class _Network(systems.System):
                     "energy or gradient of an initial matrix is NaN or infinite: start elsewhere."
                 )
         return list(positions.reshape(-1, positions.shape[-1]))
-
-    def _check_component(self, observables: numpy.ndarray) -> None:
-        signs = numpy.linalg.slogdet(observables)[0]
-        if (signs != self.component).any():
-            raise ValueError(
-                f"expected initial matrices whose determinants have the sign {self.component}: "
-                "sample each component, component=1 and component=-1, by a system of its own."
-            )
 
 
 class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
@@ -282,10 +284,8 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
                 "initial factors must be balanced, μ(W) = 0: balance them first (dlngeo.balance)."
             )
         product = end_to_end(layers)
-        if self._has_components:
-            self._check_component(product)
         flat = [layer.reshape(*layer.shape[:-2], -1) for layer in layers]
-        return self._checked_positions(product, numpy.concatenate(flat, axis=-1))
+        return self._checked_positions(product, numpy.concatenate(flat, axis=-1), min(self.widths))
 
     def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
         layers = self._layers(position)
@@ -301,9 +301,7 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
         pulled = adjoint_differential(layers, slope)
         return numpy.concatenate([layer.ravel() for layer in pulled]), value
 
-    def _jacobian_and_moments(
-        self, position: numpy.ndarray
-    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+    def _jacobian_and_moments(self, position: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         # The moment map is a quadratic form: its derivative is linear.
         count, entry, source, sign = self._hessian
         size = count * len(position)
@@ -391,9 +389,10 @@ class _RootNetwork(_Network):
             their energy is not finite.
         """
         observables = checked_matrix(observables, self.width, self.width)
-        self._check_component(observables)
         roots = depth_root(observables, self.depth)
-        return self._checked_positions(observables, roots.reshape(*roots.shape[:-2], -1))
+        return self._checked_positions(
+            observables, roots.reshape(*roots.shape[:-2], -1), self.width
+        )
 
     def _frames(self, positions: numpy.ndarray) -> RootFrames:
         roots = positions.reshape(*positions.shape[:-1], self.width, self.width)

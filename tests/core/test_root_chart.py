@@ -166,7 +166,7 @@ def test_flat_and_root_metric_agree():
     """The metric of a velocity of ``Y`` is that of its velocity of ``X``."""
     depth, root, velocity = 3, gaussian(3), gaussian(3, seed=7)
     step = 1e-6
-    moved = (observable(root + step * velocity, depth) - observable(root - step * velocity, depth))
+    moved = observable(root + step * velocity, depth) - observable(root - step * velocity, depth)
     moved /= 2 * step
     frames = RootFrames.of(root, depth)
     core = frames.frames.left.T @ velocity @ frames.frames.right
