@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "balanced_factors": ["BalancedFactors"],
         "deep_fixed_rank": ["DeepFixedRank"],
         "depth_metric": ["DepthMetric"],
+        "entries": ["Entries"],
         "fibre": ["Fibre", "FibreMetric", "GroupMetric"],
         "fixed_rank": ["FixedRankMatrices"],
         "geomstats_spaces": ["from_geomstats"],

@@ -189,8 +189,8 @@ class BalancedSystem(_Network, systems.DenseConstrainedEuclideanMetricSystem):
         self.widths, rank = check_widths(widths)
         if len(self.widths) < 3:
             raise ValueError(
-                "a network of depth 1 has no constraint: take DepthRootSystem of depth 1, or Mici's "
-                "own Euclidean systems."
+                "a network of depth 1 has no constraint: take DepthRootSystem, or Mici's own "
+                "Euclidean systems."
             )
         if any(width != rank for width in self.widths[1:-1]):
             raise ValueError(
