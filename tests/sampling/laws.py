@@ -1,5 +1,7 @@
 """Laws of small networks by quadrature, energies, and chains of Mici's samplers."""
 
+import itertools
+
 import arviz
 import mici
 import numpy
@@ -27,19 +29,21 @@ def integrator_of(system):
 class SpectralEnergy:
     """``(N/2) Σ w_k σ_k^{2/N}``: with equal weights ``½‖W‖²`` of balanced factors."""
 
-    def __init__(self, depth, weights=(1.0,)):
+    def __init__(self, depth, weights=(1.0, 1.0)):
         self.depth, self.weights = depth, numpy.array(weights)
 
     def of_roots(self, lam):
         return self.depth / 2 * numpy.sum(self.weights * lam**2, axis=-1)
 
     def __call__(self, matrix):
-        sigma = numpy.linalg.svd(matrix, compute_uv=False)
+        sigma = numpy.linalg.svd(matrix, compute_uv=False)[..., : len(self.weights)]
         return self.of_roots(sigma ** (1 / self.depth))
 
     def gradient(self, matrix):
-        left, sigma, right = numpy.linalg.svd(matrix)
-        return (left * (self.weights * sigma ** (2 / self.depth - 1))) @ right
+        left, sigma, right = numpy.linalg.svd(matrix, full_matrices=False)
+        sigma, rank = sigma[: len(self.weights)], len(self.weights)
+        slope = self.weights * sigma ** (2 / self.depth - 1)
+        return (left[:, :rank] * slope) @ right[:rank]
 
 
 class MatrixEnergy:
@@ -77,22 +81,30 @@ class PlantedEnergy:
         return self.energy.gradient(matrix) + slope / self.beta
 
 
-def spectral_grid(depth, entropy=True, top=5.0, count=200):
-    """Return ordered pairs ``λ_1 > λ_2`` and weights ``ρ(λ) dλ`` of matrices of width two."""
+def spectral_grid(depth, width=2, surplus=0, entropy=True, top=4.0, count=120):
+    """Return ordered ``λ_1 > ... > λ_d`` and weights ``ρ(λ) dλ``, by nested Gauss–Legendre rules.
+
+    ``surplus`` is the power of ``Π λ_k`` in ``ρ``, ``Σ_p (d_p - r)``.
+    """
     nodes, weights = numpy.polynomial.legendre.leggauss(count)
-    nodes, weights = top * (nodes + 1) / 2, top * weights / 2
-    fraction, of_fraction = nodes / top, weights / top
-    lam = numpy.stack(numpy.broadcast_arrays(nodes[:, None], nodes[:, None] * fraction), axis=-1)
-    area = weights[:, None] * nodes[:, None] * of_fraction
-    one, two = lam[..., 0], lam[..., 1]
-    gaps = one**2 - two**2
-    density = numpy.sqrt(gaps * (one ** (2 * depth) - two ** (2 * depth))) if entropy else gaps
-    return lam.reshape(-1, 2), (area * density).ravel()
+    nodes, weights = (nodes + 1) / 2, weights / 2
+    lam, density = numpy.full((1, 1), top), numpy.ones(1)
+    for _ in range(width):
+        following = lam[:, -1:] * nodes
+        density = (density[:, None] * lam[:, -1:] * weights).ravel()
+        lam = numpy.repeat(lam, count, axis=0)
+        lam = numpy.concatenate([lam, following.reshape(-1, 1)], axis=1)
+    lam = lam[:, 1:]
+    for k, l in itertools.combinations(range(width), 2):
+        gap = lam[:, k] ** 2 - lam[:, l] ** 2
+        power = lam[:, k] ** (2 * depth) - lam[:, l] ** (2 * depth)
+        density = density * (numpy.sqrt(gap * power) if entropy else gap)
+    return lam, density * numpy.prod(lam, axis=1) ** surplus
 
 
-def spectral_means(energy, beta, statistics, entropy=True):
+def spectral_means(energy, beta, statistics, **grid):
     """Return the means of statistics of the singular values of factors, by quadrature."""
-    lam, weights = spectral_grid(energy.depth, entropy)
+    lam, weights = spectral_grid(energy.depth, **grid)
     weights = weights * numpy.exp(-beta * energy.of_roots(lam))
     return statistics(lam).T @ weights / weights.sum()
 
@@ -137,10 +149,14 @@ def make(kind, energy, width, depth, beta, component=1):
 def sample(system, n_draws, seed, n_chains=2, width=2):
     """Return matrices, shape=[chains, draws, d, d], and Mici's result."""
     rng = numpy.random.default_rng(seed)
-    start = 0.5 * numpy.eye(width) + 0.1 * rng.normal(size=(n_chains, width, width))
-    start[:, 0] *= (system.component * numpy.linalg.slogdet(start)[0])[:, None]
+    rows, columns = width, width
     if isinstance(system, BalancedSystem):
-        start = factorize(start, len(system.widths) - 1)
+        rows, columns = system.widths[-1], system.widths[0]
+    start = 0.5 * numpy.eye(rows, columns) + 0.1 * rng.normal(size=(n_chains, rows, columns))
+    if rows == columns:
+        start[:, 0] *= (system.component * numpy.linalg.slogdet(start)[0])[:, None]
+    if isinstance(system, BalancedSystem):
+        start = factorize(start, len(system.widths) - 1, system.widths)
     sampler = mici.samplers.RandomMetropolisHMC(
         system, integrator_of(system), rng, n_step_range=(1, 8)
     )
