@@ -104,6 +104,16 @@ class RootFrames(NamedTuple):
         by_skew = sign * numpy.where(is_mixed, h * gap / sums, g)
         return self._from_core(by_symmetric * symmetric + by_skew * skew)
 
+    def apply_cometric(self, covector: numpy.ndarray, power: float = 1) -> numpy.ndarray:
+        """Return a covector with its index raised, or a power of the cometric applied to it.
+
+        It multiplies the symmetric part of the core by ``α`` and divides the skew part by it; minus
+        one is the metric.
+        """
+        symmetric, skew = self._parts(covector)
+        alpha = self.cometric_weights() ** power
+        return self._from_core(alpha * symmetric + skew / alpha)
+
     def kinetic_gradient(self, covector: numpy.ndarray) -> numpy.ndarray:
         r"""Return the gradient by ``Y`` of ``H(Y, Π)`` at fixed ``Π``.
 

@@ -14,7 +14,7 @@ last left singular vector turned, which keeps the measure and costs no rejection
 singular value is ``λ_d^N``, turns back by itself.
 """
 
-import functools
+import copy
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -351,11 +351,25 @@ def _moment_hessian(
 class _RootNetwork(_Network):
     """Chains of square matrices in the coordinates ``Y = U Λ Vᵀ``."""
 
-    def _set_shape(self, width: int, depth: int) -> None:
+    def __init__(
+        self,
+        energy: Energy,
+        energy_gradient: EnergyGradient,
+        width: int,
+        depth: int,
+        beta: float,
+        component: int = 1,
+    ):
         check_widths((width,) * 2)
         if not (depth >= 1 and float(depth).is_integer()):
             raise ValueError(f"the depth must be a positive integer, got {depth}.")
         self.width, self.depth = int(width), int(depth)
+        self._set_energy(energy, energy_gradient, beta, component)
+        super().__init__(self._value, grad_neg_log_dens=self._slope_and_value, **self._metric())
+
+    def _metric(self) -> dict[str, Any]:
+        """Return what Mici's constructor wants to know of the metric."""
+        return {}
 
     def observables(self, positions: Any) -> numpy.ndarray:
         """Return the matrices ``X`` at positions, such as ``traces["pos"]``.
@@ -438,19 +452,6 @@ class DepthRootSystem(_RootNetwork, systems.EuclideanMetricSystem):
     [MY25]; THEORY 3, 4.
     """
 
-    def __init__(
-        self,
-        energy: Energy,
-        energy_gradient: EnergyGradient,
-        width: int,
-        depth: int,
-        beta: float,
-        component: int = 1,
-    ):
-        self._set_energy(energy, energy_gradient, beta, component)
-        self._set_shape(width, depth)
-        super().__init__(self._value, grad_neg_log_dens=self._slope_and_value)
-
 
 class ObservableSystem(_RootNetwork, systems.RiemannianMetricSystem):
     r"""Mici's Riemannian system on square matrices, with the depth metric.
@@ -471,25 +472,13 @@ class ObservableSystem(_RootNetwork, systems.RiemannianMetricSystem):
     Carlo methods*, 2011.
     """
 
-    def __init__(
-        self,
-        energy: Energy,
-        energy_gradient: EnergyGradient,
-        width: int,
-        depth: int,
-        beta: float,
-        component: int = 1,
-    ):
-        self._set_energy(energy, energy_gradient, beta, component)
-        self._set_shape(width, depth)
-        super().__init__(
-            self._value,
-            _DepthMetricMatrix,
-            _itself,
-            vjp_metric_func=_derivative_of_itself,
-            grad_neg_log_dens=self._slope_and_value,
-            metric_kwargs={"depth": self.depth},
-        )
+    def _metric(self) -> dict[str, Any]:
+        return {
+            "metric_matrix_class": _DepthMetricMatrix,
+            "metric_func": _itself,
+            "vjp_metric_func": _derivative_of_itself,
+            "metric_kwargs": {"depth": self.depth},
+        }
 
 
 def _itself(position: numpy.ndarray) -> numpy.ndarray:
@@ -501,41 +490,61 @@ def _derivative_of_itself(_: numpy.ndarray) -> Callable[[numpy.ndarray], numpy.n
     return _itself
 
 
-@functools.lru_cache
-def _modes(width: int) -> tuple[numpy.ndarray, ...]:
-    """Return the cores of orthonormal eigenvectors of the metric, and what belongs to them.
-
-    It is ``1/α_kl`` in the symmetric direction of a pair, and ``α_kl`` in the skew one: the
-    power of ``α`` comes last, after the pair.
-    """
-    modes = numpy.eye(width**2).reshape(width, width, width, width)
-    upper, above = numpy.triu_indices(width), numpy.triu_indices(width, 1)
-    symmetric = (modes + modes.swapaxes(0, 1))[upper]
-    symmetric /= numpy.linalg.norm(symmetric, axis=(1, 2), keepdims=True)
-    skew = (modes - modes.swapaxes(0, 1))[above] / math.sqrt(2)
-    rows, columns = numpy.concatenate([upper, above], axis=1)
-    power = numpy.repeat([-1.0, 1.0], [len(symmetric), len(skew)])
-    return numpy.concatenate([symmetric, skew]), rows, columns, power
-
-
 class _DepthMetricMatrix(
-    matrices.EigendecomposedPositiveDefiniteMatrix, matrices.DifferentiableMatrix
+    matrices.PositiveDefiniteMatrix, matrices.DifferentiableMatrix, matrices.ImplicitArrayMatrix
 ):
-    """The depth metric at a depth root, its parameter, by eigenvalues and eigenvectors."""
+    """The depth metric at a depth root, which is its parameter, or a power of it."""
 
-    def __init__(self, position: numpy.ndarray, depth: int):
-        width = math.isqrt(len(position))
-        self._root = RootFrames.of(position.reshape(width, width), depth)
-        left, _, right = self._root.frames
-        alpha = self._root.cometric_weights()
-        modes, rows, columns, power = _modes(width)
-        vectors = left @ modes @ right.T
-        super().__init__(vectors.reshape(len(position), -1).T, alpha[rows, columns] ** power)
+    def __init__(self, position: numpy.ndarray, depth: int, power: float = 1):
+        self._position, self._power = position, power
+        self._width = math.isqrt(len(position))
+        self._root = RootFrames.of(self._matrices(position), depth)
+        super().__init__((len(position), len(position)))
+
+    def _matrices(self, vectors: numpy.ndarray) -> numpy.ndarray:
+        return vectors.reshape(*vectors.shape[:-1], self._width, self._width)
+
+    def _to_power(self, power: float) -> "_DepthMetricMatrix":
+        other = copy.copy(self)
+        super(_DepthMetricMatrix, other).__init__(self.shape)  # forget what is kept of this one
+        other._power = power
+        return other
+
+    def _right_matrix_multiply(self, other: numpy.ndarray) -> numpy.ndarray:
+        moved = self._root.apply_cometric(self._matrices(other), -self._power)
+        return moved.reshape(other.shape)
+
+    def _left_matrix_multiply(self, other: numpy.ndarray) -> numpy.ndarray:
+        return self._right_matrix_multiply(other.T).T
+
+    def _scalar_multiply(self, scalar: float) -> matrices.Matrix:
+        return matrices.DenseSymmetricMatrix(scalar * self.array)
+
+    def _construct_inv(self) -> "_DepthMetricMatrix":
+        return self._to_power(-self._power)
+
+    def _construct_sqrt(self) -> "_DepthMetricMatrix":
+        return self._to_power(self._power / 2)
+
+    def _construct_array(self) -> numpy.ndarray:
+        return self @ numpy.eye(len(self._position))
+
+    def _parameters(self) -> tuple:
+        return (self._position.tobytes(), self._root.depth, self._power)
+
+    def _compute_hash(self) -> int:
+        return hash(self._parameters())
+
+    def _check_equality(self, other: "_DepthMetricMatrix") -> bool:
+        return self._parameters() == other._parameters()
+
+    @property
+    def log_abs_det(self) -> float:
+        return self._power * self._width * math.log(self._root.depth)
 
     @property
     def grad_log_abs_det(self) -> numpy.ndarray:
-        return numpy.zeros(self.shape[0])
+        return numpy.zeros_like(self._position)
 
     def grad_quadratic_form_inv(self, vector: numpy.ndarray) -> numpy.ndarray:
-        width = math.isqrt(len(vector))
-        return 2 * self._root.kinetic_gradient(vector.reshape(width, width)).ravel()
+        return 2 * self._root.kinetic_gradient(self._matrices(vector)).ravel()
