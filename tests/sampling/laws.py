@@ -12,18 +12,21 @@ from dlngeo.core.thermodynamics import entropy, entropy_gradient
 from dlngeo.sampling import BalancedSystem, DepthRootSystem
 
 
-def integrator_of(system):
-    """Return Mici's integrator, with a step size for energies and factors of order one."""
+def sampler_of(system, rng):
+    """Return one of Mici's samplers, with steps for energies and factors of order one."""
     if isinstance(system, BalancedSystem):
-        return mici.integrators.ConstrainedLeapfrogIntegrator(system, step_size=0.2)
-    if isinstance(system, DepthRootSystem):
-        return mici.integrators.LeapfrogIntegrator(system, step_size=0.2)
-    return mici.integrators.ImplicitLeapfrogIntegrator(
-        system,
-        step_size=0.1,
-        reverse_check_tol=1e-6,
-        fixed_point_solver_kwargs={"convergence_tol": 1e-7},
-    )
+        integrator = mici.integrators.ConstrainedLeapfrogIntegrator(system, step_size=0.2)
+    elif isinstance(system, DepthRootSystem):
+        integrator = mici.integrators.LeapfrogIntegrator(system, step_size=0.2)
+    else:
+        integrator = mici.integrators.ImplicitLeapfrogIntegrator(
+            system,
+            step_size=0.07,
+            reverse_check_tol=1e-6,
+            fixed_point_solver_kwargs={"convergence_tol": 1e-7},
+        )
+    longest = 8 if isinstance(system, BalancedSystem | DepthRootSystem) else 10
+    return mici.samplers.RandomMetropolisHMC(system, integrator, rng, n_step_range=(1, longest))
 
 
 class SpectralEnergy:
@@ -157,10 +160,7 @@ def sample(system, n_draws, seed, n_chains=2, width=2):
         start[:, 0] *= (system.component * numpy.linalg.slogdet(start)[0])[:, None]
     if isinstance(system, BalancedSystem):
         start = factorize(start, len(system.widths) - 1, system.widths)
-    sampler = mici.samplers.RandomMetropolisHMC(
-        system, integrator_of(system), rng, n_step_range=(1, 8)
-    )
-    result = sampler.sample_chains(
+    result = sampler_of(system, rng).sample_chains(
         20, n_draws, system.positions(start), adapters=[], display_progress=False
     )
     return system.observables(result.traces["pos"]), result

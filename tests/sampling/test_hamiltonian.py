@@ -268,7 +268,7 @@ def test_without_mici():
 
 # --- laws; longer ones in tests/statistics ----------------------------------------------
 
-DRAWS = {BalancedSystem: 300, DepthRootSystem: 500, ObservableSystem: 170}
+DRAWS = {BalancedSystem: 250, DepthRootSystem: 500, ObservableSystem: 120}
 
 
 @EVERY
@@ -311,6 +311,6 @@ def test_planted_errors_are_seen(error):
     depth, beta = 3, 2.0
     energy = SpectralEnergy(depth, (1.0, 2.0))
     planted = PlantedEnergy(energy, beta, error == "entropy left out")
-    observables, _ = sample(make(DepthRootSystem, planted, 2, depth, beta), 400, seed=1)
+    observables, _ = sample(make(DepthRootSystem, planted, 2, depth, beta), 300, seed=1)
     expected = spectral_means(energy, beta, lam_moments)
     assert abs(deviations(lam_moments(roots_of(observables, depth)), expected)).max() > 5
