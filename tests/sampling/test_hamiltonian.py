@@ -71,6 +71,9 @@ def test_slope_of_the_potential(kind, depth, component, seed):
     """On both sides of the boundary: of the seeds some are folded."""
     system = make(kind, MatrixEnergy(LINEAR), 2, depth, 1.7, component)
     position = random_position(system, seed)
+    if kind is BalancedSystem:
+        value = 1.7 * MatrixEnergy(LINEAR)(system.observables(position))
+        assert system.neg_log_dens(state_of(position)) == pytest.approx(value, rel=1e-12)
     found = system.grad_neg_log_dens(state_of(position))
     expected = differences(lambda q: system.neg_log_dens(state_of(q)), position)
     numpy.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7 * abs(expected).max())
