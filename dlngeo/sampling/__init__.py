@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "hamiltonian": ["BalancedSystem", "DepthRootSystem", "ObservableSystem"],
+        "balanced_system": ["BalancedSystem"],
+        "root_systems": ["DepthRootSystem", "ObservableSystem"],
     },
 )

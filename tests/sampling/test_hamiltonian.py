@@ -15,7 +15,7 @@ from dlngeo.core.balanced import dimension
 from dlngeo.core.network import end_to_end, factorize, moment_map
 from dlngeo.core.observables import sharp
 from dlngeo.core.thermodynamics import free_energy
-from dlngeo.sampling import BalancedSystem, DepthRootSystem, ObservableSystem, hamiltonian
+from dlngeo.sampling import BalancedSystem, DepthRootSystem, ObservableSystem, balanced_system
 from tests.sampling.laws import (
     MatrixEnergy,
     PlantedEnergy,
@@ -112,7 +112,7 @@ def test_constraint_is_the_moment_map(widths):
 @pytest.mark.parametrize("widths", [*WIDTHS, (2, 3, 2), (3, 4, 2, 5, 3)], ids=str)
 def test_level_set_is_regular_where_hidden_layers_have_the_rank(widths):
     shapes = [(b, a) for a, b in itertools.pairwise(widths)]
-    count, entry, source, sign = hamiltonian._moment_hessian(shapes)
+    count, entry, source, sign = balanced_system._moment_hessian(shapes)
     layers = factorize(
         numpy.random.default_rng(0).normal(size=shapes[-1][:1] + shapes[0][1:]), len(shapes), widths
     )
