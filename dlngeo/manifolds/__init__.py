@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "deep_fixed_rank": ["DeepFixedRank"],
         "depth_metric": ["DepthMetric"],
         "diffusion": ["DiffusionMetric"],
+        "entries": ["Entries"],
         "fibre": ["Fibre", "FibreMetric", "GroupMetric"],
         "fixed_rank": ["FixedRankMatrices"],
         "geomstats_spaces": ["from_geomstats"],
