@@ -95,7 +95,11 @@ def real_array(array: Array, name: str) -> Array:
         raise ValueError(f"{name} is of type {kind}: dlngeo works on real numbers.")
     if "float" not in kind:
         array = 1.0 * array
-    if not is_traced(array) and not bool(xp.all(xp.isfinite(array))):
+    if is_traced(array):
+        return array
+    is_finite = xp.all(xp.isfinite(array))
+    # Inside of what JAX compiles, even that of a constant has no definite value.
+    if not is_traced(is_finite) and not bool(is_finite):
         raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
     return array
 

@@ -290,7 +290,7 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     )
     source, target = exact_frames(x, rank), exact_frames(y, rank)
     if rows == columns == rank:
-        _check_components(x, y)
+        check_components(x, y)
     unit = source.sigma[:, :1]
     # A shortest geodesic stays in the common spans: reflections at them keep its ends.
     left, target_left, left_basis = restricted(source.left, target.left)
@@ -351,7 +351,7 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     )
 
 
-def _check_components(x: numpy.ndarray, y: numpy.ndarray) -> None:
+def check_components(x: numpy.ndarray, y: numpy.ndarray) -> None:
     """Raise a ValueError if determinants have opposite signs."""
     apart = numpy.linalg.slogdet(x)[0] != numpy.linalg.slogdet(y)[0]
     if apart.any():

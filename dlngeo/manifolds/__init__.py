@@ -13,5 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fixed_rank": ["FixedRankMatrices"],
         "geomstats_spaces": ["from_geomstats"],
         "quotient": ["OrbitAction", "OrbitBundle"],
+        "relaxed_depth_metric": ["RelaxedDepthMetric"],
     },
 )

@@ -4,20 +4,15 @@ from collections.abc import Callable
 
 import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
-from geomstats.geometry.riemannian_metric import RiemannianMetric
-from geomstats.geometry.scalar_product_metric import register_scaled_method
 
 from dlngeo.core import curvature, geodesics, logarithm, transport
 from dlngeo.core import observables as core
 from dlngeo.core.arrays import Array
-from dlngeo.manifolds.arrays import check_shape, velocity_of
-from dlngeo.manifolds.fixed_rank import FixedRankMatrices
-
-# Of a multiple of the metric, which geomstats derives from the methods, gradients shrink.
-register_scaled_method("riemannian_gradient", "inverse")
+from dlngeo.manifolds.arrays import check_shape
+from dlngeo.manifolds.observable_metric import ObservableMetric
 
 
-class DepthMetric(RiemannianMetric):
+class DepthMetric(ObservableMetric):
     r"""Metric that training a balanced network of depth ``N`` puts on its matrices.
 
     .. math:: g^N_X(Z, Z') = \mathrm{tr}(Z^T A_{N,X}^{-1} Z'), \quad
@@ -44,54 +39,33 @@ class DepthMetric(RiemannianMetric):
     """
 
     def __init__(self, space: Manifold, depth: float):
-        if not isinstance(space, FixedRankMatrices):
-            raise ValueError(
-                "the depth metric lives on FixedRankMatrices(m, n, rank), got "
-                f"{type(space).__name__}."
-            )
-        core.check_observable(gs.eye(*space.shape), depth, space.rank)
         super().__init__(space=space)
+        core.check_observable(gs.eye(*space.shape), depth, space.rank)
         self.depth = depth
 
-    def inner_product(self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array) -> Array:
-        """Return ``tr(Zᵀ A_{N,X}^{-1} Z')``.
+    def flat(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the covector ``A_{N,X}^{-1}(Z)``.
 
         Parameters
         ----------
-        tangent_vec_a, tangent_vec_b : array-like, shape=[..., m, n]
+        tangent_vec : array-like, shape=[..., m, n]
         base_point : array-like, shape=[..., m, n]
 
         Returns
         -------
-        inner_product : array-like, shape=[...]
+        cotangent_vec : array-like, shape=[..., m, n]
 
         Raises
         ------
         ValueError
             If the base point has a lower rank.
+
+        References
+        ----------
+        [BRTW22]; THEORY 3.
         """
         check_shape(base_point, self._space.shape)
-        covector = core.flat(base_point, tangent_vec_b, self.depth, self._space.rank)
-        return gs.sum(tangent_vec_a * covector, axis=(-2, -1))
-
-    def inner_coproduct(
-        self, cotangent_vec_a: Array, cotangent_vec_b: Array, base_point: Array
-    ) -> Array:
-        """Return ``tr(Pᵀ A_{N,X} P')``.
-
-        Parameters
-        ----------
-        cotangent_vec_a, cotangent_vec_b : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        inner_coproduct : array-like, shape=[...]
-        """
-        return gs.sum(
-            cotangent_vec_a * self.riemannian_gradient(cotangent_vec_b, base_point),
-            axis=(-2, -1),
-        )
+        return core.flat(base_point, tangent_vec, self.depth, self._space.rank)
 
     def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:
         """Return the Riemannian gradient ``A_{N,X}(∇E)``.
@@ -112,42 +86,6 @@ class DepthMetric(RiemannianMetric):
         """
         check_shape(base_point, self._space.shape)
         return core.sharp(base_point, euclidean_gradient, self.depth, self._space.rank)
-
-    def metric_matrix(self, base_point: Array) -> Array:
-        """Return the matrix of the metric in flattened coordinates, row by row.
-
-        Below full rank it is zero on the normal space.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        metric_matrix : array-like, shape=[..., m n, m n]
-        """
-        return self._matrix_of(core.flat, base_point)
-
-    def cometric_matrix(self, base_point: Array) -> Array:
-        """Return the matrix of the cometric in flattened coordinates, row by row.
-
-        Below full rank it is zero on the normal space.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        cometric_matrix : array-like, shape=[..., m n, m n]
-        """
-        return self._matrix_of(core.sharp, base_point)
-
-    def _matrix_of(self, operator, base_point: Array) -> Array:
-        m, n = self._space.shape
-        basis = gs.reshape(gs.eye(m * n), (m * n, m, n))
-        images = operator(base_point[..., None, :, :], basis, self.depth, self._space.rank)
-        return gs.reshape(images, (*base_point.shape[:-2], m * n, m * n))
 
     def log_volume_density(self, base_point: Array) -> Array:
         r"""Return ``½ log det g^N``, the volume density against Lebesgue's measure.
@@ -171,30 +109,16 @@ class DepthMetric(RiemannianMetric):
         """
         return core.log_volume_density(base_point, self.depth)
 
-    def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str = "raise") -> Array:
-        """Return the exponential: the geodesic at time one.
+    def _exp(self, point: Array, velocity: Array, on_boundary: str) -> Array:
+        return geodesics.exp(point, velocity, self.depth, self._space.rank, on_boundary=on_boundary)
 
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
-        on_boundary : str
-            What happens if a geodesic reaches the boundary, where a singular value vanishes:
-            "raise" a ValueError that names the time, or "nan".
+    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
+        return geodesics.geodesic(
+            point, velocity, self.depth, self._space.rank, on_boundary=on_boundary
+        ).point
 
-        Returns
-        -------
-        point : array-like, shape=[..., m, n]
-
-        References
-        ----------
-        [Che25]; THEORY 3; see `dlngeo.core.geodesics`.
-        """
-        check_shape(base_point, self._space.shape)
-        check_shape(tangent_vec, self._space.shape)
-        return geodesics.exp(
-            base_point, tangent_vec, self.depth, self._space.rank, on_boundary=on_boundary
-        )
+    def _transport(self, point: Array, direction: Array, vector: Array) -> Array:
+        return transport.transport(point, direction, vector, self.depth, self._space.rank)
 
     def log(self, point: Array, base_point: Array) -> Array:
         """Return the logarithm: the velocity of the shortest geodesic found to a point.
@@ -255,76 +179,6 @@ class DepthMetric(RiemannianMetric):
         check_shape(point_a, self._space.shape)
         check_shape(point_b, self._space.shape)
         return logarithm.squared_dist(point_a, point_b, self.depth, self._space.rank)
-
-    def geodesic(
-        self,
-        initial_point: Array,
-        end_point: Array | None = None,
-        initial_tangent_vec: Array | None = None,
-        on_boundary: str = "raise",
-    ) -> Callable[[Array], Array]:
-        """Return a geodesic, given by its velocity or by its end at time one.
-
-        Parameters
-        ----------
-        initial_point : array-like, shape=[..., m, n]
-        end_point : array-like, shape=[..., m, n], optional
-        initial_tangent_vec : array-like, shape=[..., m, n], optional
-        on_boundary : str
-            As in `exp`.
-
-        Returns
-        -------
-        path : callable
-            Times, shape=[n_times], to points, shape=[..., n_times, m, n].
-
-        Raises
-        ------
-        ValueError
-            If not exactly one of end point and tangent vector is given.
-        """
-        check_shape(initial_point, self._space.shape)
-        velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
-        curve = geodesics.geodesic(
-            initial_point, velocity, self.depth, self._space.rank, on_boundary=on_boundary
-        )
-        return lambda t: curve.point(gs.to_ndarray(gs.array(t), to_ndim=1))
-
-    def parallel_transport(
-        self,
-        tangent_vec: Array,
-        base_point: Array,
-        direction: Array | None = None,
-        end_point: Array | None = None,
-    ) -> Array:
-        """Transport a tangent vector along a geodesic, from time zero to one.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., m, n]
-            Axes that it has more than the points count vectors along the same geodesics.
-        base_point : array-like, shape=[..., m, n]
-        direction : array-like, shape=[..., m, n], optional
-            Initial velocity of the geodesic.
-        end_point : array-like, shape=[..., m, n], optional
-            End of the geodesic.
-
-        Returns
-        -------
-        transported : array-like, shape=[..., m, n]
-
-        Raises
-        ------
-        ValueError
-            If not exactly one of direction and end point is given.
-
-        References
-        ----------
-        THEORY 3; see `dlngeo.core.transport`.
-        """
-        check_shape(base_point, self._space.shape)
-        direction = velocity_of(self, base_point, end_point, direction)
-        return transport.transport(base_point, direction, tangent_vec, self.depth, self._space.rank)
 
     def curvature(
         self,
@@ -409,11 +263,9 @@ class DepthMetric(RiemannianMetric):
         ricci_tensor : array-like, shape=[..., m n, m n]
         """
 
-        def lowered(point: Array, basis: Array, depth: float, rank: int) -> Array:
-            return core.flat(point, curvature.ricci(point, basis, depth, rank), depth, rank)
-
-        check_shape(base_point, self._space.shape)
-        return self._matrix_of(lowered, base_point)
+        return self._matrix_of(
+            lambda basis, point: self.flat(self.ricci(basis, point), point), base_point
+        )
 
     def scalar_curvature(self, base_point: Array) -> Array:
         """Return the scalar curvature, the trace of the Ricci operator.

@@ -13,6 +13,7 @@ from typing import Any
 import autograd
 import numpy
 
+from dlngeo.core import relaxed
 from dlngeo.core.arrays import Array, real_array, transpose
 from dlngeo.core.factors import (
     Factors,
@@ -26,6 +27,7 @@ from dlngeo.core.fibre import tangent_projection
 from dlngeo.core.frames import frames_of_rank, round_off, singular_frames
 from dlngeo.core.network import adjoint_differential, end_to_end, moment_map
 from dlngeo.core.observables import check_observable, sharp
+from dlngeo.core.strings import RelaxedNetwork, intrinsic_network
 from dlngeo.core.thermodynamics import spectral_entropy
 from dlngeo.solvers.integration import (
     METHODS,
@@ -37,8 +39,8 @@ from dlngeo.solvers.integration import (
     saved_times,
 )
 
-Descent = Callable[[Layers, Array], Layers]
-"""From a state and the gradient ``∇E(X)`` there to the velocity of the state."""
+Descent = Callable[[float, Layers, Array], Layers]
+"""From a time, a state and the gradient ``∇E(X)`` there to the velocity of the state."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +60,8 @@ class FlowResult:
         ``‖μ(W)‖ / ‖W‖²``; None downstairs. Along the flow without weight decay ``μ`` is
         conserved: its drift measures the error of the integration.
     entropy : array, shape=[t], or None
-        Boltzmann entropy in nats; None where it is not defined: at infinite depth, and if
-        the matrix has a lower rank than asked for.
+        Boltzmann entropy in nats; None where it is not defined: at infinite depth, with
+        offsets, and if the matrix has a lower rank than asked for.
     n_evaluations : int
         Evaluations of the velocity.
     success : bool
@@ -100,6 +102,8 @@ def learning_flow(
     gradient: Callable[[Array], Array] | None = None,
     depth: float | None = None,
     rank: int | None = None,
+    offsets: Sequence[float] | None = None,
+    widths: Sequence[int] | None = None,
     weight_decay: float = 0.0,
     balancing: float = 0.0,
     rtol: float = 1e-6,
@@ -122,7 +126,10 @@ def learning_flow(
     .. math:: \dot X = -A_{N,X}(∇E(X)) - η N X.
 
     At infinite depth time is scaled by ``N``, as the metric is:
-    ``Ẋ = -A_∞(∇E) - ηX``, the flow of ``E + η log|det X|``.
+    ``Ẋ = -A_∞(∇E) - ηX``, the flow of ``E + η log|det X|``. With offsets ``c`` it is the
+    projection of the flow from relaxed balanced factors, ``μ_p = c_p I``, which decay with
+    ``μ``; where their metric is complete (`dlngeo.manifolds.RelaxedDepthMetric`), the flow may
+    pass matrices of lower rank.
 
     Parameters
     ----------
@@ -137,11 +144,16 @@ def learning_flow(
     gradient : callable, optional
         ``∇E``, if it is not to be found as above. Then the loss may be None.
     depth : int or inf
-        Depth ``N``, for a matrix and only then.
+        Depth ``N``, for a matrix without offsets and only then.
     rank : int, optional
         Rank of ``X``, full by default (``min(widths)`` upstairs). The downstairs flow
         stays on matrices of this rank; upstairs only the singular values and the entropy
         of the result depend on it.
+    offsets : sequence of float, optional
+        ``c_1, ..., c_{N-1}``, for a matrix and only then.
+    widths : sequence of int, optional
+        ``(d_0, ..., d_N)`` of the network with these offsets; the hidden layers are as wide as
+        the rank by default.
     weight_decay : float
         ``η``.
     balancing : float
@@ -174,7 +186,8 @@ def learning_flow(
 
     References
     ----------
-    [ACH18]; [BRTW22]; [LM25] for weight decay; [CMV22] for infinite depth; THEORY 1, 3, 5.
+    [ACH18]; [BRTW22]; [LM25] for weight decay; [CMV22] for infinite depth; [MPG25] for offsets;
+    THEORY 1, 3, 5, 6.
     """
     times = saved_times(t_final, n_saved, rtol, atol)
     for name, rate in (("weight_decay", weight_decay), ("balancing", balancing)):
@@ -186,26 +199,39 @@ def learning_flow(
     slope = gradient_of(loss, gradient)
     initial = as_float(initial)
     is_upstairs = isinstance(initial, tuple) or initial.ndim == 3
-    widths: tuple[int, ...] | None
+    keeps_rank = True
+    layer_widths: tuple[int, ...] | None
+    if widths is not None and offsets is None:
+        raise ValueError("widths= goes with offsets=: the flow depends on the widths only then.")
     if is_upstairs:
-        if depth is not None:
-            raise ValueError(
-                f"the depth of factors is their number, {len(initial)}: leave out depth={depth}."
-            )
+        for name, value in (("depth", depth), ("offsets", offsets)):
+            if value is not None:
+                raise ValueError(
+                    f"the factors, {len(initial)} in number, tell it: leave out {name}={value}."
+                )
         start = layers_of(initial)
-        widths, rank = check_widths(widths_of(start), rank)
+        layer_widths, rank = check_widths(widths_of(start), rank)
         descent = _factor_descent(weight_decay, balancing)
     else:
         if balancing:
             raise ValueError("a matrix has no fibre to balance on: give factors, or no balancing=.")
-        if depth is None:
-            raise ValueError("the flow of a matrix needs the depth of the network: give depth=.")
+        if (depth is None) == (offsets is None):
+            raise ValueError(
+                "the flow of a matrix needs the depth of the network: give depth=, or offsets= of "
+                f"its hidden layers; got depth={depth} and offsets={offsets}."
+            )
         start = (initial,)
-        rank = check_observable(initial, depth, rank)
-        frames_of_rank(real_array(initial, "the matrix"), rank)
         rows, columns = initial.shape
-        widths = None if depth == math.inf else default_widths(rows, columns, depth)
-        descent = _observable_descent(weight_decay, depth, rank)
+        if depth is None:
+            network = intrinsic_network(offsets or (), (rows, columns), widths, rank)
+            rank, layer_widths, keeps_rank = network.rank, None, not network.is_complete
+            depth = len(network.shifts)
+            descent = _relaxed_descent(weight_decay, network)
+        else:
+            rank = check_observable(initial, depth, rank)
+            layer_widths = None if depth == math.inf else default_widths(rows, columns, depth)
+            descent = _observable_descent(weight_decay, depth, rank)
+        frames_of_rank(real_array(initial, "the matrix"), rank)
     _check_start(end_to_end(start), loss, slope)
 
     path = flow_path(
@@ -230,9 +256,9 @@ def learning_flow(
     singular_values = _singular_values(layers, rank)
     moments = _moment_map_norm(layers) if is_upstairs else None
     is_balanced = moments is None or moments[0] < math.sqrt(round_off(moments))
-    is_deep = len(layers) > 1 or (depth is not None and depth > 1)
+    may_cross = keeps_rank and (len(layers) > 1 or (depth is not None and depth > 1))
     status = path.status
-    if is_deep and is_balanced and layers[0].shape[-1] == layers[-1].shape[-2] == rank:
+    if may_cross and is_balanced and layers[0].shape[-1] == layers[-1].shape[-2] == rank:
         status += _crossing(layers, path.times)
     return FlowResult(
         times=numpy.array(path.times),
@@ -240,7 +266,7 @@ def learning_flow(
         loss=losses,
         singular_values=singular_values,
         moment_map_norm=moments,
-        entropy=_entropy(singular_values, widths),
+        entropy=_entropy(singular_values, layer_widths),
         n_evaluations=path.n_evaluations,
         success=path.success,
         interrupted=path.interrupted,
@@ -287,12 +313,12 @@ def _check_start(matrix: Array, loss: Callable | None, slope: Callable) -> None:
 def _velocity(descent: Descent, slope: Callable) -> Velocity:
     """Return the velocity, none where the loss or the flow is not defined."""
 
-    def velocity(_: float, layers: Layers) -> Layers | None:
+    def velocity(time: float, layers: Layers) -> Layers | None:
         covector = numpy.asarray(slope(end_to_end(layers)))
         if not numpy.isfinite(covector).all():
             return None
         try:
-            return descent(layers, covector)
+            return descent(time, layers, covector)
         except ValueError:  # the core's: at infinite depth X must stay invertible
             return None
 
@@ -300,7 +326,7 @@ def _velocity(descent: Descent, slope: Callable) -> Velocity:
 
 
 def _factor_descent(weight_decay: float, balancing: float) -> Descent:
-    def descent(layers: Layers, covector: Array) -> Layers:
+    def descent(_: float, layers: Layers, covector: Array) -> Layers:
         gradient = adjoint_differential(layers, covector)
         velocity = [-g - weight_decay * w for g, w in zip(gradient, layers, strict=True)]
         if balancing:
@@ -314,9 +340,20 @@ def _factor_descent(weight_decay: float, balancing: float) -> Descent:
 def _observable_descent(weight_decay: float, depth: float, rank: int) -> Descent:
     decay = weight_decay if depth == math.inf else weight_decay * depth
 
-    def descent(layers: Layers, covector: Array) -> Layers:
+    def descent(_: float, layers: Layers, covector: Array) -> Layers:
         matrix = _of_rank(layers[0], rank)
         return (-sharp(matrix, covector, depth, rank) - decay * matrix,)
+
+    return descent
+
+
+def _relaxed_descent(weight_decay: float, network: RelaxedNetwork) -> Descent:
+    decay = weight_decay * len(network.shifts)
+
+    def descent(time: float, layers: Layers, covector: Array) -> Layers:
+        matrix = _of_rank(layers[0], network.rank)
+        here = network.scaled(math.exp(-2 * weight_decay * time))
+        return (-relaxed.sharp(matrix, covector, here) - decay * matrix,)
 
     return descent
 

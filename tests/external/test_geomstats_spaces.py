@@ -17,7 +17,13 @@ from geomstats.test_cases.geometry.riemannian_metric import (
     RiemannianMetricTestCase,
 )
 
-from dlngeo.manifolds import BalancedManifold, DepthMetric, FixedRankMatrices, OrbitAction
+from dlngeo.manifolds import (
+    BalancedManifold,
+    DepthMetric,
+    FixedRankMatrices,
+    OrbitAction,
+    RelaxedDepthMetric,
+)
 from tests.external.geomstats_suite import Neighbourhood, check, laws, partial_identity
 
 ATOL = 1e-9
@@ -40,6 +46,13 @@ MATRICES = [
     pytest.param((3, 2), 2, 3, id="3x2,r=2,N=3"),
     pytest.param((2, 2), 2, 10, id="2x2,r=2,N=10"),
     pytest.param((2, 2), 2, math.inf, id="2x2,r=2,N=inf"),
+]
+
+# Complete, with null vectors of a level of their own, and with tied shifts.
+RELAXED = [
+    pytest.param((2, 2), 2, (0.5,), id="2x2,r=2,c=.5"),
+    pytest.param((3, 2), 1, (0.3, -0.6), id="3x2,r=1,c=.3,-.6"),
+    pytest.param((2, 2), 2, (0.5, -0.5), id="2x2,r=2,c=.5,-.5"),
 ]
 
 INTRINSIC = "needs intrinsic coordinates: geomstats has it for points that are vectors of them"
@@ -100,6 +113,14 @@ def test_balanced_metric(widths, rank, law, arguments):
 @pytest.mark.parametrize(("shape", "rank", "depth"), MATRICES)
 def test_depth_metric(shape, rank, depth, law, arguments):
     space = FixedRankMatrices(*shape, rank=rank).equip_with_metric(DepthMetric, depth=depth)
+    check(MetricCase(space, partial_identity(shape, rank)), law, arguments, ATOL)
+
+
+@pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=EXEMPT))
+@pytest.mark.parametrize(("shape", "rank", "offsets"), RELAXED)
+def test_relaxed_depth_metric(shape, rank, offsets, law, arguments):
+    space = FixedRankMatrices(*shape, rank=rank, equip=False)
+    space.equip_with_metric(RelaxedDepthMetric, offsets=offsets)
     check(MetricCase(space, partial_identity(shape, rank)), law, arguments, ATOL)
 
 

@@ -1,0 +1,128 @@
+"""The metric of relaxed balanced networks as its users meet it, under every geomstats backend."""
+
+import geomstats.backend as gs
+import pytest
+from geomstats.geometry.spd_matrices import SPDMatrices
+
+from dlngeo.manifolds import DepthMetric, FixedRankMatrices, RelaxedDepthMetric
+
+SPACES = [
+    ((3, 3), None, {"offsets": (0.5,)}),
+    ((3, 4), 2, {"offsets": (0.4, -0.2)}),
+    ((4, 2), None, {"offsets": (-0.5,), "widths": (2, 2, 4)}),
+    ((3, 3), 2, {"offsets": (0.5, -0.5), "widths": (3, 3, 3, 3)}),
+]
+SPACE = pytest.mark.parametrize(("shape", "rank", "options"), SPACES)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    gs.random.seed(7)
+
+
+def equipped(shape, rank, options):
+    space = FixedRankMatrices(*shape, rank=rank, equip=False)
+    return space.equip_with_metric(RelaxedDepthMetric, **options)
+
+
+@SPACE
+def test_gradient_represents_the_differential(shape, rank, options):
+    space = equipped(shape, rank, options)
+    point, euclidean = space.random_point(3), gs.random.normal(size=(3, *shape))
+    tangent = space.random_tangent_vec(point)
+    gradient = space.metric.riemannian_gradient(euclidean, point)
+    assert gs.all(space.is_tangent(gradient, point, atol=1e-9))
+    assert gs.allclose(
+        space.metric.inner_product(gradient, tangent, point),
+        gs.sum(euclidean * tangent, axis=(-2, -1)),
+    )
+    assert gs.allclose(
+        space.metric.inner_coproduct(euclidean, euclidean, point),
+        space.metric.squared_norm(gradient, point),
+    )
+    lowered = space.metric.flat(gradient, point)
+    assert gs.allclose(lowered, space.to_tangent(euclidean, point), atol=1e-9)
+
+
+@SPACE
+def test_matrices_of_metric_and_cometric(shape, rank, options):
+    space = equipped(shape, rank, options)
+    point, vector = space.random_point(2), gs.random.normal(size=(2, shape[0] * shape[1]))
+    tangent = gs.reshape(space.to_tangent(gs.reshape(vector, (2, *shape)), point), (2, -1))
+    raised = gs.einsum("bij,bj->bi", space.metric.cometric_matrix(point), vector)
+    lowered = gs.einsum("bij,bj->bi", space.metric.metric_matrix(point), raised)
+    assert gs.allclose(lowered, tangent, atol=1e-8)
+
+
+@SPACE
+def test_exponential_logarithm_and_transport(shape, rank, options):
+    space = equipped(shape, rank, options)
+    point = space.random_point(2)
+    vector = space.random_tangent_vec(point)
+    vector = 0.1 * vector / space.metric.norm(vector, point)[:, None, None]
+    end = space.metric.exp(vector, point)
+    assert gs.allclose(space.metric.log(end, point), vector, atol=1e-8)
+    assert gs.allclose(space.metric.dist(point, end), 0.1 * gs.ones(2), atol=1e-8)
+    path = space.metric.geodesic(point, end_point=end)
+    assert gs.allclose(path(gs.array([0.0, 1.0]))[:, 1], end, atol=1e-8)
+    carried = space.metric.parallel_transport(vector, point, end_point=end)
+    assert gs.allclose(-space.metric.log(point, end), carried, atol=1e-7)
+
+
+@pytest.mark.parametrize(("shape", "rank", "depth"), [((3, 3), 3, 3), ((3, 4), 2, 2)])
+def test_zero_offsets_are_the_depth_metric(shape, rank, depth):
+    relaxed = equipped(shape, rank, {"offsets": (0.0,) * (depth - 1)})
+    space = FixedRankMatrices(*shape, rank=rank).equip_with_metric(DepthMetric, depth=depth)
+    assert relaxed.metric.depth == depth
+    point = space.random_point(2)
+    vector = space.random_tangent_vec(point)
+    vector = 0.1 * vector / space.metric.norm(vector, point)[:, None, None]
+    assert gs.allclose(relaxed.metric.flat(vector, point), space.metric.flat(vector, point))
+    ours = relaxed.metric.exp(vector, point)
+    assert gs.allclose(ours, space.metric.exp(vector, point), atol=1e-9)
+
+
+def test_a_complete_metric_at_the_zero_matrix():
+    """Where one factor alone is at the top, lower rank is an ordinary point."""
+    metric = equipped((2, 2), None, {"offsets": (0.5,)}).metric
+    assert metric.network.is_complete
+    zero, vector = gs.zeros((2, 2)), gs.array([[1.0, 2.0], [0.0, -1.0]])
+    # W_2 = √c I and W_1 = 0: dφ dφ*(P) = W_2 W_2ᵀ P = c P.
+    assert gs.allclose(metric.riemannian_gradient(vector, zero), 0.5 * vector)
+    assert gs.allclose(metric.squared_norm(vector, zero), gs.array(12.0))
+
+
+def test_multiples_of_the_metric():
+    metric = equipped((2, 2), None, {"offsets": (0.5,)}).metric
+    point, vector = gs.eye(2), gs.array([[1.0, 2.0], [0.0, -1.0]])
+    double = 2.0 * metric
+    assert gs.allclose(double.flat(vector, point), 2 * metric.flat(vector, point))
+    lowered = double.flat(vector, point)
+    assert gs.allclose(double.riemannian_gradient(lowered, point), vector)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SPDMatrices(3).equip_with_metric(RelaxedDepthMetric, offsets=()), "FixedRank"),
+        (lambda: equipped((3, 1), None, {"offsets": (0.5,), "widths": (1, 2, 3)}), "not of X"),
+        (lambda: equipped((3, 3), 2, {"offsets": (0.5,), "widths": (3, 3, 3)}), "leaves"),
+        (lambda: equipped((2, 3), None, {"offsets": (0.5,), "widths": (2, 2, 3)}), "widths from 3"),
+        (lambda: equipped((2, 2), None, {"offsets": (0.5,), "widths": (2, 3, 2)}), "Widen layer 2"),
+        (
+            lambda: equipped((2, 2), None, {"offsets": (0.5,)}).metric.flat(gs.eye(2), gs.eye(3)),
+            r"\[..., 2, 2\], got \(3, 3\)",
+        ),
+    ],
+)
+def test_errors_say_why(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_curvature_is_refused():
+    metric, eye = equipped((2, 2), None, {"offsets": (0.5,)}).metric, gs.eye(2)
+    with pytest.raises(NotImplementedError, match="DepthMetric"):
+        metric.sectional_curvature(eye, eye, eye)
+    with pytest.raises(NotImplementedError, match="DepthMetric"):
+        metric.curvature(eye, eye, eye, eye)
