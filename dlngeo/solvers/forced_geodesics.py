@@ -20,6 +20,11 @@ from dlngeo.core.arrays import Array, from_numpy, real_array, to_numpy
 from dlngeo.core.diffusion import DiffusionGeometry
 from dlngeo.solvers.integration import METHODS, Layers, flow_path, saved_times
 
+REMEDY = (
+    "losses or their derivatives cease to be finite there, or the submanifold ends. Stop before, "
+    "or correct the losses."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class ForcedGeodesic:
@@ -122,28 +127,13 @@ def forced_geodesic(
     times = saved_times(t_final, n_saved, rtol, atol)
     geometry: DiffusionGeometry = metric.geometry
     shape = geometry.samples.shape
-    start = real_array(initial, "the initial point")
-    if not friction >= 0:
-        raise ValueError(f"friction must be at least zero, got {friction}.")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     is_overdamped = math.isinf(friction)
     if is_overdamped and (velocity is not None or not force):
         raise ValueError(
             "in the overdamped limit the force is the velocity: leave out velocity= and force=."
         )
-    move = 0 * start if velocity is None else real_array(velocity, "the velocity")
-    if tuple(start.shape) != shape or tuple(move.shape) != shape:
-        raise ValueError(
-            f"initial point and velocity must be of the shape {shape} of one point, got "
-            f"{tuple(start.shape)} and {tuple(move.shape)}."
-        )
+    start, move = particle(geometry, initial, velocity, friction, method)
     size, base = math.prod(shape), geometry.base
-
-    def acceleration(x: Array, v: Array) -> Array:
-        differential = geometry.differential(x)
-        rate = -geometry.christoffel(x, v, v, differential) - friction * v
-        return rate - geometry.gradient(x, differential) if force else rate
 
     def rates(_: float, state: Layers) -> Layers | None:
         x, *moves = (from_numpy(part, start) for part in state)
@@ -154,7 +144,7 @@ def forced_geodesic(
             if is_overdamped:
                 return (to_numpy(-geometry.gradient(x)),)
             (v,) = moves
-            return to_numpy(v), to_numpy(acceleration(x, v))
+            return to_numpy(v), to_numpy(acceleration(geometry, x, v, friction, force))
         except (ValueError, RuntimeError):
             return None
 
@@ -171,8 +161,7 @@ def forced_geodesic(
         method,
         progress,
         name="forced geodesic",
-        remedy="losses or their derivatives cease to be finite there, or the submanifold ends. "
-        "Stop before, or correct the losses.",
+        remedy=REMEDY,
         rtol=rtol,
         atol=atol,
     )
@@ -202,3 +191,35 @@ def forced_geodesic(
         interrupted=path.interrupted,
         status=path.status,
     )
+
+
+def particle(
+    geometry: DiffusionGeometry,
+    initial: Array,
+    velocity: Array | None,
+    friction: float,
+    method: str,
+) -> tuple[Array, Array]:
+    """Return point and velocity at the start, after checks of the arguments of a motion."""
+    shape = geometry.samples.shape
+    start = real_array(initial, "the initial point")
+    if not friction >= 0:
+        raise ValueError(f"friction must be at least zero, got {friction}.")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
+    move = 0 * start if velocity is None else real_array(velocity, "the velocity")
+    if tuple(start.shape) != shape or tuple(move.shape) != shape:
+        raise ValueError(
+            f"initial point and velocity must be of the shape {shape} of one point, got "
+            f"{tuple(start.shape)} and {tuple(move.shape)}."
+        )
+    return start, move
+
+
+def acceleration(
+    geometry: DiffusionGeometry, x: Array, v: Array, friction: float, force: bool
+) -> Array:
+    """Return ``ẍ`` of a particle, in parameter space."""
+    differential = geometry.differential(x)
+    rate = -geometry.christoffel(x, v, v, differential) - friction * v
+    return rate - geometry.gradient(x, differential) if force else rate
