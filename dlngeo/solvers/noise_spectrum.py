@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy
-from scipy.sparse.linalg import LinearOperator, svds
+from scipy.sparse.linalg import svds
 
 from dlngeo.core.arrays import Array, real_array, to_numpy
 
@@ -15,7 +15,7 @@ class NoiseSpectrum:
     Attributes
     ----------
     eigenvalues : array, shape=[k]
-        In descending order.
+        In descending order, to round-off of the first.
     eigenvectors : array, shape=[k, *point_shape]
         Orthonormal, one in each row; of an eigenvalue zero, arbitrary.
     trace : float
@@ -87,37 +87,26 @@ def noise_spectrum(
         )
     if not k >= 1:
         raise ValueError(f"k must be at least one, got {k}.")
-    shape = rows.shape[1:]
-    rows = rows.reshape(len(rows), -1)
-    n, size = rows.shape
-    mean = rows.mean(axis=0)
-    # What round-off leaves of equal gradients is no noise.
-    trace = sum(float(numpy.sum((row - mean) ** 2)) for row in rows) / n
-    floor = (4 * numpy.finfo(float).eps) ** 2 * float(numpy.sum(mean**2))
-    trace = trace if trace > floor else 0.0
-    count = min(k, n, size)
-    if not trace:
-        values, vectors = numpy.zeros(count), numpy.eye(count, size)
+    n, shape = len(rows), rows.shape[1:]
+    rows = rows.reshape(n, -1)
+    # Equal gradients first, so that they leave no round-off that looks like noise.
+    rows = rows - rows[0]
+    rows -= rows.mean(axis=0)
+    # The iteration stops early among numbers that are tiny.
+    unit = abs(rows).max() or 1.0
+    rows /= unit
+    count = min(k, *rows.shape)
+    if not rows.any():
+        values, vectors = numpy.zeros(count), numpy.eye(count, rows.shape[1])
+    elif 2 * count >= min(rows.shape):
+        _, values, vectors = numpy.linalg.svd(rows, full_matrices=False)
     else:
-        values, vectors = _leading(rows, mean, count, numpy.random.default_rng(rng))
-    return NoiseSpectrum(values**2 / n, vectors.reshape(count, *shape), trace, size)
-
-
-def _leading(
-    rows: numpy.ndarray, mean: numpy.ndarray, count: int, rng: numpy.random.Generator
-) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Return the largest singular values of the centred rows, and their right vectors."""
-    if 2 * count >= min(rows.shape):
-        _, values, vectors = numpy.linalg.svd(rows - mean, full_matrices=False)
-        return values[:count], vectors[:count]
-    # In units in which the products of Lanczos neither overflow nor underflow.
-    unit = abs(rows).max()
-    centred = LinearOperator(
-        rows.shape,
-        matvec=lambda v: (rows @ v - mean @ v) / unit,
-        rmatvec=lambda w: (w @ rows - w.sum() * mean) / unit,
-        dtype=float,
+        start = numpy.random.default_rng(rng).standard_normal(min(rows.shape))
+        _, values, vectors = svds(rows, k=count, v0=start)
+        values, vectors = values[::-1], vectors[::-1]
+    return NoiseSpectrum(
+        eigenvalues=unit**2 / n * values[:count] ** 2,
+        eigenvectors=vectors[:count].reshape(count, *shape),
+        trace=unit**2 / n * float(numpy.sum(rows**2)),
+        dimension=rows.shape[1],
     )
-    _, values, vectors = svds(centred, k=count, rng=rng)
-    order = numpy.argsort(values)[::-1]
-    return unit * values[order], vectors[order]
