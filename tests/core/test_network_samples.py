@@ -1,6 +1,7 @@
 """Samples on a deep linear network: derivatives, where their noise lies, and what it does."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_derivatives_are_those_of_automatic_differentiation(widths):
     x, v = torch.tensor(point), np.random.default_rng(1).normal(size=point.shape)
     gradients = torch.func.jacrev(torch_data.losses)
     np.testing.assert_allclose(data.gradients(point), gradients(x), atol=1e-11)
-    _, products = torch.func.jvp(gradients, (x,), (torch.tensor(v),))
+    products = torch.func.jvp(gradients, (x,), (torch.tensor(v),))[1]
     np.testing.assert_allclose(data.hvp(point, v), products, atol=1e-10)
     np.testing.assert_allclose(torch_data.hvp(x, torch.tensor(v)), products, atol=1e-10)
     some = np.array([3, 0, 3])
@@ -117,8 +118,9 @@ def test_in_the_stochastic_equation_the_moment_map_has_no_martingale_part():
     data, _ = data_of((2, 3, 2), n=6)
     point = joined(balance(factors_of(data_of((2, 3, 2))[1], (2, 3, 2))), (12,))
     steps = 200
-    options = {"learning_rate": 2e-3, "batch_size": 1, "n_steps": steps, "n_paths": 60, "rng": 0}
-    path = sgd_diffusion(data.samples, point, n_saved=steps + 1, **options)
+    options: dict[str, Any] = {"learning_rate": 2e-3, "batch_size": 1, "n_steps": steps}
+    options |= {"n_saved": steps + 1, "n_paths": 60, "rng": 0}
+    path = sgd_diffusion(data.samples, point, **options)
     moments = [moment_map(factors_of(p, (2, 3, 2)))[0] for p in path.points[-1]]
     drift = np.mean(
         [
@@ -161,7 +163,7 @@ def test_noise_is_horizontal_and_the_metric_is_that_of_the_quotient(widths, rank
     lifts = [joined(horizontal_lift(factors, z, rank), point.shape) for z in (a, b)]
     residuals = data.inputs @ end.T - data.outputs
     slopes = [np.einsum("si,ij,sj->s", residuals, z, data.inputs) for z in (a, b)]
-    noise = np.cov(*slopes, bias=True)[0, 1]
+    noise = np.cov(slopes[0], slopes[1], bias=True)[0, 1]
     expected = below.metric.inner_product(a, b, end) + 0.6 * noise
     assert space.metric.inner_product(*lifts, point) == pytest.approx(expected, rel=1e-9)
     tangent = space.to_tangent(rng.normal(size=point.shape), point)

@@ -1,5 +1,7 @@
 """Jacobi fields of forced geodesics against nearby solutions, and their laws."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from geomstats.geometry.euclidean import Euclidean
@@ -14,7 +16,7 @@ RNG = np.random.default_rng(5)
 X, V = RNG.normal(size=(2, SIZE))
 Y, K = RNG.normal(size=(2, 2, SIZE))
 GRADIENTS, HVP = waves_by_hand(5, SIZE)
-OPTIONS = {"n_saved": 3, "rtol": 1e-11}
+OPTIONS: dict[str, Any] = {"n_saved": 3, "rtol": 1e-11}
 
 
 def metric_of(scale, gradients=GRADIENTS, hvp=HVP):
@@ -42,7 +44,8 @@ def balanced_metric(widths, rank=None):
     [(0.0, True, 2.0), (0.7, True, 20.0), (0.0, False, 2.0), (0.5, True, 0.0)],
 )
 def test_equal_to_differences_of_nearby_solutions(friction, force, scale):
-    metric, motion = metric_of(scale), {"t_final": 1.0, "friction": friction, "force": force}
+    metric = metric_of(scale)
+    motion: dict[str, Any] = {"t_final": 1.0, "friction": friction, "force": force}
     result = geodesic_deviation(metric, X, V, deviation=Y, rate=K, **motion, **OPTIONS)
     assert result.success
     alone = forced_geodesic(metric, X, V, **motion, **OPTIONS)
@@ -68,7 +71,7 @@ def test_equal_to_differences_of_nearby_solutions(friction, force, scale):
 @pytest.mark.parametrize(("widths", "rank"), [((3, 2, 3), None), ((2, 2, 2), 1), ((2, 3, 1), None)])
 def test_on_balanced_factors(widths, rank):
     space, point, v, fields, rates = balanced_metric(widths, rank)
-    motion = {"t_final": 0.2, "friction": 0.5}
+    motion: dict[str, Any] = {"t_final": 0.2, "friction": 0.5}
     result = geodesic_deviation(
         space.metric, point, v, deviation=fields, rate=rates, **motion, **OPTIONS
     )
@@ -153,7 +156,7 @@ def test_a_path_that_ends():
 
 def test_errors():
     metric = metric_of(1.0)
-    options = {"deviation": Y, "t_final": 1.0}
+    options: dict[str, Any] = {"deviation": Y, "t_final": 1.0}
     with pytest.raises(ValueError, match="first order"):
         geodesic_deviation(metric, X, friction=np.inf, **options)
     with pytest.raises(ValueError, match="one shape"):
