@@ -133,13 +133,10 @@ def forced_geodesic(
             "in the overdamped limit the force is the velocity: leave out velocity= and force=."
         )
     start, move = particle(geometry, initial, velocity, friction, method)
-    size, base = math.prod(shape), geometry.base
+    size = math.prod(shape)
 
     def rates(_: float, state: Layers) -> Layers | None:
-        x, *moves = (from_numpy(part, start) for part in state)
-        if base is not None:
-            x = base.nearest(x)
-            moves = [base.project(x, v) for v in moves]
+        x, *moves = on_base(geometry, state, start)
         try:
             if is_overdamped:
                 return (to_numpy(-geometry.gradient(x)),)
@@ -165,16 +162,13 @@ def forced_geodesic(
         rtol=rtol,
         atol=atol,
     )
-    points = from_numpy(numpy.stack([state[0] for state in path.states]), start)
-    if base is not None:
-        points = base.nearest(points)
+    stacked = tuple(numpy.stack(part) for part in zip(*path.states, strict=True))
+    points, *moves = on_base(geometry, stacked, start)
     if is_overdamped:
         velocities = -geometry.gradient(points)
         kinetic = 0 * velocities[:, 0]
     else:
-        velocities = from_numpy(numpy.stack([state[1] for state in path.states]), start)
-        if base is not None:
-            velocities = base.project(points, velocities)
+        (velocities,) = moves
         products = geometry.products(points)
         kinetic = graph_metric.inner_product(products, velocities, velocities) / 2
     loss = None
@@ -223,3 +217,12 @@ def acceleration(
     differential = geometry.differential(x)
     rate = -geometry.christoffel(x, v, v, differential) - friction * v
     return rate - geometry.gradient(x, differential) if force else rate
+
+
+def on_base(geometry: DiffusionGeometry, state: Layers, like: Array) -> list[Array]:
+    """Return a point and vectors in the library of an array, brought back to the submanifold."""
+    x, *vectors = (from_numpy(part, like) for part in state)
+    if geometry.base is None:
+        return [x, *vectors]
+    x = geometry.base.nearest(x)
+    return [x, *(geometry.base.project(x, v) for v in vectors)]

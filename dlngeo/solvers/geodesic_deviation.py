@@ -17,9 +17,9 @@ from typing import Any
 import numpy
 
 from dlngeo.core import graph_metric
-from dlngeo.core.arrays import Array, from_numpy, real_array, to_numpy
+from dlngeo.core.arrays import Array, real_array, to_numpy
 from dlngeo.core.diffusion import DiffusionGeometry
-from dlngeo.solvers.forced_geodesics import REMEDY, acceleration, particle
+from dlngeo.solvers.forced_geodesics import REMEDY, acceleration, on_base, particle
 from dlngeo.solvers.integration import Layers, flow_path, saved_times
 
 
@@ -110,7 +110,8 @@ def geodesic_deviation(
     if math.isinf(friction):
         raise ValueError("friction must be finite: the overdamped limit is of first order.")
     start, move = particle(geometry, initial, velocity, friction, method)
-    shape, size, base = geometry.samples.shape, math.prod(geometry.samples.shape), geometry.base
+    shape = geometry.samples.shape
+    size = math.prod(shape)
     deviation = real_array(deviation, "the deviation")
     rate = 0 * deviation if rate is None else real_array(rate, "the rate of the deviation")
     batch = tuple(deviation.shape[: deviation.ndim - len(shape)])
@@ -131,23 +132,16 @@ def geodesic_deviation(
             to_numpy(tide - geometry.christoffel(x, v, k)),
         )
 
-    def on_base(state: Layers) -> list[Array]:
-        x, *vectors = (from_numpy(part, start) for part in state)
-        if base is not None:
-            x = base.nearest(x)
-            vectors = [base.project(x, v) for v in vectors]
-        return [x, *vectors]
-
     def rates(_: float, state: Layers) -> Layers | None:
         try:
-            return equation(*on_base(state))
+            return equation(*on_base(geometry, state, start))
         except (ValueError, RuntimeError):
             return None
 
     fields = [to_numpy(array).reshape(-1, size) for array in (deviation, rate)]
     state: Layers = (to_numpy(start).reshape(size), to_numpy(move).reshape(size), *fields)
     if rates(0.0, state) is None:  # raise the error that tells why
-        equation(*on_base(state))
+        equation(*on_base(geometry, state, start))
     path = flow_path(
         rates,
         state,
@@ -161,7 +155,7 @@ def geodesic_deviation(
     )
     rows = []
     for state in path.states:
-        x, v, y, k = on_base(state)
+        x, v, y, k = on_base(geometry, state, start)
         products = geometry.products(x)
         lengths = to_numpy(graph_metric.inner_product(products, y, y)) ** 0.5
         rows.append((*(to_numpy(array) for array in (x, v, y, k)), lengths))

@@ -31,6 +31,14 @@ def factors_of(point, widths):
     return tuple(p.reshape(s) for p, s in zip(np.split(point, cuts), shapes, strict=True))
 
 
+def balanced_factors(widths, rank):
+    """Return generic balanced factors, in random frames, of singular values from 0.7 to 1.5."""
+    rng = np.random.default_rng(6)
+    frames = [np.linalg.qr(rng.normal(size=(w, rank)))[0] for w in widths]
+    root = np.linspace(1.5, 0.7, rank) ** (1 / (len(widths) - 1))
+    return tuple(after * root @ before.T for before, after in itertools.pairwise(frames))
+
+
 def joined(factors, shape):
     return np.concatenate([f.ravel() for f in factors]).reshape(shape)
 
@@ -145,8 +153,8 @@ def test_noise_is_horizontal_and_the_metric_is_that_of_the_quotient(widths, rank
     """``g_ε`` of horizontal lifts is the depth metric plus the noise of the convex loss."""
     data, _ = data_of(widths)
     space = BalancedManifold(widths=widths, rank=rank)
-    point = space.random_point()
-    factors = tuple(factors_of(point, widths))
+    factors = balanced_factors(widths, rank)
+    point = joined(factors, data.point_shape)
     rows = data.gradients(point)
     for row in rows:
         vertical = vertical_projection(factors, factors_of(row, widths), rank)
@@ -169,7 +177,8 @@ def test_noise_is_horizontal_and_the_metric_is_that_of_the_quotient(widths, rank
     tangent = space.to_tangent(rng.normal(size=point.shape), point)
     vertical = vertical_projection(factors, factors_of(tangent, widths), rank)
     vertical = joined(vertical, point.shape)
-    np.testing.assert_allclose(space.metric.diffusion(vertical, point), 0, atol=1e-12)
+    size = np.sum(rows**2) / len(rows)
+    np.testing.assert_allclose(space.metric.diffusion(vertical, point) / size, 0, atol=1e-13)
     assert abs(space.metric.inner_product(vertical, lifts[0], point)) < 1e-10
     moved = differential(factors, factors_of(vertical, widths))
     np.testing.assert_allclose(moved, 0, atol=1e-12)
@@ -183,8 +192,7 @@ def test_white_noise_breaks_balance_but_in_the_middle(widths):
     errors = np.concatenate([0.3 * np.sqrt(widths[-1]) * s * np.eye(widths[-1]) for s in signs])
     pairs = np.array(list(itertools.product(range(len(inputs)), range(len(errors)))))
     inputs, errors = inputs[pairs[:, 0]], errors[pairs[:, 1]]
-    space = BalancedManifold(widths=widths)
-    factors = tuple(factors_of(space.random_point(), widths))
+    factors = balanced_factors(widths, min(widths))
     end = end_to_end(factors)
     data = NetworkSamples(inputs, inputs @ end.T + errors, widths)
     point = joined(factors, data.point_shape)

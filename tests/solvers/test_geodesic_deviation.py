@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from geomstats.geometry.euclidean import Euclidean
 from scipy.linalg import expm
 
+from dlngeo.core.diffusion import DiffusionGeometry
 from dlngeo.manifolds import BalancedManifold, DiffusionMetric
 from dlngeo.solvers import NetworkSamples, forced_geodesic, geodesic_deviation
 from tests.noisy_losses import quadratics, waves, waves_by_hand
@@ -27,14 +29,17 @@ def metric_of(scale, gradients=GRADIENTS, hvp=HVP):
     return space.metric
 
 
-def balanced_metric(widths, rank=None):
+def balanced_metric(widths, rank=None, of_network=True):
     rng = np.random.default_rng(1)
-    data = NetworkSamples(rng.normal(size=(6, widths[0])), rng.normal(size=(6, widths[-1])), widths)
     space = BalancedManifold(widths=widths, rank=rank)
-    space.equip_with_metric(
-        DiffusionMetric, scale=0.7, sample_gradients=data.gradients, sample_hvp=data.hvp
-    )
-    point = space.random_point()
+    if of_network:
+        inputs, outputs = rng.normal(size=(6, widths[0])), rng.normal(size=(6, widths[-1]))
+        data = NetworkSamples(inputs, outputs, widths)
+        gradients, hvp = data.gradients, data.hvp
+    else:  # gradients that are not tangent
+        gradients, hvp = quadratics(4, space.shape)
+    space.equip_with_metric(DiffusionMetric, scale=0.7, sample_gradients=gradients, sample_hvp=hvp)
+    point = space.projection(rng.normal(size=space.shape))
     v, *fields = space.to_tangent(rng.normal(size=(5, *point.shape)), point)
     return space, point, v, np.stack(fields[:2]), np.stack(fields[2:])
 
@@ -68,9 +73,12 @@ def test_equal_to_differences_of_nearby_solutions(friction, force, scale):
         np.testing.assert_allclose(result.lengths[:, i], lengths, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("widths", "rank"), [((3, 2, 3), None), ((2, 2, 2), 1), ((2, 3, 1), None)])
-def test_on_balanced_factors(widths, rank):
-    space, point, v, fields, rates = balanced_metric(widths, rank)
+@pytest.mark.parametrize(
+    ("widths", "rank", "of_network"),
+    [((3, 2, 3), None, True), ((2, 2, 2), 1, False), ((2, 3, 1), None, False)],
+)
+def test_on_balanced_factors(widths, rank, of_network):
+    space, point, v, fields, rates = balanced_metric(widths, rank, of_network)
     motion: dict[str, Any] = {"t_final": 0.2, "friction": 0.5}
     result = geodesic_deviation(
         space.metric, point, v, deviation=fields, rate=rates, **motion, **OPTIONS
@@ -135,6 +143,22 @@ def test_hessian_of_the_loss_is_the_derivative_of_its_gradient(scale):
     np.testing.assert_allclose(hessian, moved, atol=1e-8)
     one, other = (metric.inner_product(hessian[i], Y[1 - i], X) for i in range(2))
     assert one == pytest.approx(other, rel=1e-11)
+
+
+def test_pytorch_points_on_a_network_of_pytorch():
+    rng = np.random.default_rng(3)
+    inputs, outputs, x, y = (rng.normal(size=s) for s in ((4, 2), (4, 2), (2, 2, 2), (3, 2, 2, 2)))
+    results = []
+    for array in (np.array, torch.tensor):
+        data = NetworkSamples(array(inputs), array(outputs), (2, 2, 2))
+        metric = metric_of(0.5)
+        metric.geometry = DiffusionGeometry(data.samples, 0.5)
+        options: dict[str, Any] = {"deviation": array(y), "t_final": 0.5}
+        results.append(geodesic_deviation(metric, array(x), **options, **OPTIONS))
+    for name in ("points", "deviations", "rates", "lengths"):
+        one, other = (getattr(result, name) for result in results)
+        assert type(other) is np.ndarray
+        np.testing.assert_allclose(one, other, atol=1e-9)
 
 
 def test_a_path_that_ends():
