@@ -126,6 +126,21 @@ class DiffusionGeometry:
         differential = self.differential(x) if differential is None else differential
         return graph_metric.sharp(differential, covector)
 
+    def hessian(self, x: Array, v: Array, differential: Differential | None = None) -> Array:
+        """Return ``∇_v grad f``, the Hessian in ``g_ε`` of the loss, as a tangent vector.
+
+        ``⟨∇_v grad f, d⟩ = Σ_s a_s (vᵀ∇²f_s d + ⟨∇f_s, II(v, d)⟩)`` with the weights
+        ``a = 1/n - √(ε/n) C J grad f``, ``C`` centring: second derivatives are enough.
+        """
+        differential = self.differential(x) if differential is None else differential
+        slopes = graph_metric.push(differential, self.gradient(x, differential))
+        weights = 1 / slopes.shape[-1] - self._heights(slopes)
+        covector = self.samples.turn(x, weights, v)
+        if self.base is not None:
+            covector = self.base.project(x, covector)
+            covector = covector + self.base.weingarten(x, v, self.samples.pull(x, weights))
+        return graph_metric.sharp(differential, covector)
+
     def curvature(self, x: Array, a: Array, b: Array, c: Array) -> Array:
         """Return ``R(a, b) c``."""
         differential = self.differential(x)

@@ -20,6 +20,11 @@ from dlngeo.core.arrays import Array, from_numpy, real_array, to_numpy
 from dlngeo.core.diffusion import DiffusionGeometry
 from dlngeo.solvers.integration import METHODS, Layers, flow_path, saved_times
 
+REMEDY = (
+    "losses or their derivatives cease to be finite there, or the submanifold ends. Stop before, "
+    "or correct the losses."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class ForcedGeodesic:
@@ -122,39 +127,21 @@ def forced_geodesic(
     times = saved_times(t_final, n_saved, rtol, atol)
     geometry: DiffusionGeometry = metric.geometry
     shape = geometry.samples.shape
-    start = real_array(initial, "the initial point")
-    if not friction >= 0:
-        raise ValueError(f"friction must be at least zero, got {friction}.")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     is_overdamped = math.isinf(friction)
     if is_overdamped and (velocity is not None or not force):
         raise ValueError(
             "in the overdamped limit the force is the velocity: leave out velocity= and force=."
         )
-    move = 0 * start if velocity is None else real_array(velocity, "the velocity")
-    if tuple(start.shape) != shape or tuple(move.shape) != shape:
-        raise ValueError(
-            f"initial point and velocity must be of the shape {shape} of one point, got "
-            f"{tuple(start.shape)} and {tuple(move.shape)}."
-        )
-    size, base = math.prod(shape), geometry.base
-
-    def acceleration(x: Array, v: Array) -> Array:
-        differential = geometry.differential(x)
-        rate = -geometry.christoffel(x, v, v, differential) - friction * v
-        return rate - geometry.gradient(x, differential) if force else rate
+    start, move = particle(geometry, initial, velocity, friction, method)
+    size = math.prod(shape)
 
     def rates(_: float, state: Layers) -> Layers | None:
-        x, *moves = (from_numpy(part, start) for part in state)
-        if base is not None:
-            x = base.nearest(x)
-            moves = [base.project(x, v) for v in moves]
+        x, *moves = on_base(geometry, state, start)
         try:
             if is_overdamped:
                 return (to_numpy(-geometry.gradient(x)),)
             (v,) = moves
-            return to_numpy(v), to_numpy(acceleration(x, v))
+            return to_numpy(v), to_numpy(acceleration(geometry, x, v, friction, force))
         except (ValueError, RuntimeError):
             return None
 
@@ -171,21 +158,17 @@ def forced_geodesic(
         method,
         progress,
         name="forced geodesic",
-        remedy="losses or their derivatives cease to be finite there, or the submanifold ends. "
-        "Stop before, or correct the losses.",
+        remedy=REMEDY,
         rtol=rtol,
         atol=atol,
     )
-    points = from_numpy(numpy.stack([state[0] for state in path.states]), start)
-    if base is not None:
-        points = base.nearest(points)
+    stacked = tuple(numpy.stack(part) for part in zip(*path.states, strict=True))
+    points, *moves = on_base(geometry, stacked, start)
     if is_overdamped:
         velocities = -geometry.gradient(points)
         kinetic = 0 * velocities[:, 0]
     else:
-        velocities = from_numpy(numpy.stack([state[1] for state in path.states]), start)
-        if base is not None:
-            velocities = base.project(points, velocities)
+        (velocities,) = moves
         products = geometry.products(points)
         kinetic = graph_metric.inner_product(products, velocities, velocities) / 2
     loss = None
@@ -202,3 +185,44 @@ def forced_geodesic(
         interrupted=path.interrupted,
         status=path.status,
     )
+
+
+def particle(
+    geometry: DiffusionGeometry,
+    initial: Array,
+    velocity: Array | None,
+    friction: float,
+    method: str,
+) -> tuple[Array, Array]:
+    """Return point and velocity at the start, after checks of the arguments of a motion."""
+    shape = geometry.samples.shape
+    start = real_array(initial, "the initial point")
+    if not friction >= 0:
+        raise ValueError(f"friction must be at least zero, got {friction}.")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
+    move = 0 * start if velocity is None else real_array(velocity, "the velocity")
+    if tuple(start.shape) != shape or tuple(move.shape) != shape:
+        raise ValueError(
+            f"initial point and velocity must be of the shape {shape} of one point, got "
+            f"{tuple(start.shape)} and {tuple(move.shape)}."
+        )
+    return start, move
+
+
+def acceleration(
+    geometry: DiffusionGeometry, x: Array, v: Array, friction: float, force: bool
+) -> Array:
+    """Return ``ẍ`` of a particle, in parameter space."""
+    differential = geometry.differential(x)
+    rate = -geometry.christoffel(x, v, v, differential) - friction * v
+    return rate - geometry.gradient(x, differential) if force else rate
+
+
+def on_base(geometry: DiffusionGeometry, state: Layers, like: Array) -> list[Array]:
+    """Return a point and vectors in the library of an array, brought back to the submanifold."""
+    x, *vectors = (from_numpy(part, like) for part in state)
+    if geometry.base is None:
+        return [x, *vectors]
+    x = geometry.base.nearest(x)
+    return [x, *(geometry.base.project(x, v) for v in vectors)]
