@@ -66,6 +66,9 @@ class FactorEulerMaruyama:
     ``W ← bal(W + P_W(-h ∇L) + √(2h/β) (P_v + √κ P_h) ξ)``. The retraction is of second order, so
     that it moves by just the normal part of the drift.
 
+    Near a boundary that is no wall, of rectangular or rank-deficient matrices, it is right for
+    ``λ`` well above the noise of a step, ``√(2h/β)``, alone: below that chains linger.
+
     Where the sign of ``det X`` changes the chain is *reflected*, in its last factor. Where the
     least singular value is lost in round-off, ``σ_r < 100 ε σ_1``, the step is *rejected*.
     """

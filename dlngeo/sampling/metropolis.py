@@ -29,7 +29,7 @@ class MetropolisState(NamedTuple):
     ----------
     left, lam, right : array, shape=[chains, m, r], shape=[chains, r], shape=[chains, n, r]
         ``Y = left · diag(lam) · rightᵀ``.
-    covector : array, shape=[chains, m, n]
+    covector : array, shape=[chains, m, n], or shape=[chains, r] for a spectral energy
         ``∇E`` there.
     log_density : array, shape=[chains]
         Logarithm of the target density, up to a constant.
@@ -120,7 +120,7 @@ class Metropolis:
 
     def _mean(self, root: SingularFrames, covector: numpy.ndarray) -> Blocks:
         equation = self.equation
-        slope = split(covector, root.left, root.right)
+        slope = equation.blocks(covector, root)
         mean = drift(equation, root, slope, self.step_size)
         lam, depth = root.sigma, equation.depth
         heat = self.step_size * equation.kappa / equation.beta
