@@ -106,7 +106,7 @@ class EulerMaruyama:
             )
         else:
             after = self._moved(root, slope, normals, scale, rng)
-        check_bounds(after.sigma**equation.depth)
+        check_bounds(abs(after.sigma).max() ** equation.depth)
         after, is_reflected = reflected(after)
         lam = numpy.maximum(after.sigma, equation.least)
         return ObservableState(after.left, lam, after.right, state.n_reflections + is_reflected)
@@ -137,11 +137,11 @@ def reflected(signed: SingularFrames) -> tuple[SingularFrames, numpy.ndarray]:
 
     That is where ``det`` has changed its sign: then the least of the values changes its own.
     """
-    is_negative = signed.sigma < 0
-    turned = numpy.flatnonzero(is_negative.any(axis=-1))
-    is_reflected = is_negative.sum(axis=-1) % 2 == 1
+    n_negative = numpy.bincount(numpy.nonzero(signed.sigma < 0)[0], minlength=len(signed.sigma))
+    turned = numpy.flatnonzero(n_negative)
+    is_reflected = n_negative % 2 == 1
     if len(turned):
-        signs = numpy.where(is_negative[turned], -1.0, 1.0)
+        signs = numpy.where(signed.sigma[turned] < 0, -1.0, 1.0)
         least = numpy.argmin(abs(signed.sigma[turned]), axis=-1)
         signs[numpy.arange(len(turned)), least] *= numpy.where(is_reflected[turned], -1, 1)
         left = signed.left.copy()
@@ -239,7 +239,7 @@ def moved(root: SingularFrames, tangent: Blocks, *, orthographic: bool = False) 
     return SingularFrames(left @ within.left, within.sigma, right @ within.right)
 
 
-def check_bounds(array: numpy.ndarray) -> None:
+def check_bounds(array: numpy.ndarray | numpy.floating) -> None:
     """Raise `Diverged` if an entry is not finite."""
     if not numpy.isfinite(array).all():
         raise Diverged("the matrices leave every bound: take a smaller step_size.")
