@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.frames import SingularFrames
+from dlngeo.core.arrays import diagonal_matrix
+from dlngeo.core.frames import Blocks, SingularFrames, split, tangent_at
 
 
 class Diverged(ValueError):
@@ -65,13 +66,28 @@ class Equation:
         return 1e-300 ** (1 / (2 * self.depth))
 
     def covector(self, matrix: SingularFrames) -> numpy.ndarray:
-        """Return the Euclidean gradient at matrices in frames, shape=[chains, d_N, d_0]."""
+        """Return the Euclidean gradient at matrices in frames.
+
+        shape=[chains, d_N, d_0], or of a spectral energy ``∂E/∂σ``, shape=[chains, r]: as a
+        matrix it would lose the small entries beside the large ones to round-off.
+        """
         if self.is_spectral:
             order = _descending(matrix.sigma)
             slope = self._gradient(numpy.take_along_axis(matrix.sigma, order, -1))
             back = numpy.argsort(order, axis=-1)
-            return matrix.with_values(numpy.take_along_axis(slope, back, -1))
+            return numpy.take_along_axis(slope, back, -1)
         return self._gradient(matrix.with_values(matrix.sigma))
+
+    def blocks(self, covector: numpy.ndarray, matrix: SingularFrames) -> Blocks:
+        """Return what `covector` gave, split in the frames."""
+        if not self.is_spectral:
+            return split(covector, matrix.left, matrix.right)
+        return tangent_at(
+            matrix,
+            diagonal_matrix(covector),
+            numpy.zeros_like(matrix.left),
+            numpy.zeros_like(numpy.swapaxes(matrix.right, -1, -2)),
+        )
 
     def values(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the energy at matrices in frames, shape=[chains]; it may be infinite."""

@@ -28,7 +28,6 @@ from dlngeo.core.frames import (
     join,
     round_off,
     singular_frames,
-    split,
 )
 from dlngeo.core.network import adjoint_differential, balance, end_to_end, factorize
 from dlngeo.core.submersion import horizontal_projection, vertical_projection
@@ -66,6 +65,9 @@ class FactorEulerMaruyama:
 
     ``W ← bal(W + P_W(-h ∇L) + √(2h/β) (P_v + √κ P_h) ξ)``. The retraction is of second order, so
     that it moves by just the normal part of the drift.
+
+    Near a boundary that is no wall, of rectangular or rank-deficient matrices, it is right for
+    ``λ`` well above the noise of a step, ``√(2h/β)``, alone: below that chains linger.
 
     Where the sign of ``det X`` changes the chain is *reflected*, in its last factor. Where the
     least singular value is lost in round-off, ``σ_r < 100 ε σ_1``, the step is *rejected*.
@@ -200,7 +202,7 @@ def combined(one: Sequence[Array], other: Sequence[Array], weight: float) -> Lay
 def _covector(equation: Equation, layers: Layers) -> Array:
     """Return the gradient of the energy along end-to-end matrices of the rank."""
     frames = singular_frames(end_to_end(layers), equation.rank)
-    slope = split(equation.covector(frames), frames.left, frames.right)
+    slope = equation.blocks(equation.covector(frames), frames)
     return join(slope._replace(both_null=None), frames.left, frames.right)
 
 

@@ -29,7 +29,7 @@ class MetropolisState(NamedTuple):
     ----------
     left, lam, right : array, shape=[chains, m, r], shape=[chains, r], shape=[chains, n, r]
         ``Y = left · diag(lam) · rightᵀ``.
-    covector : array, shape=[chains, m, n]
+    covector : array, shape=[chains, m, n], or shape=[chains, r] for a spectral energy
         ``∇E`` there.
     log_density : array, shape=[chains]
         Logarithm of the target density, up to a constant.

@@ -18,7 +18,7 @@ import numpy
 
 from dlngeo.core import brownian
 from dlngeo.core.arrays import diagonal_matrix, transpose
-from dlngeo.core.frames import Blocks, SingularFrames, singular_frames, split
+from dlngeo.core.frames import Blocks, SingularFrames, singular_frames
 from dlngeo.sampling.equation import Diverged, Equation
 
 langevin_step: Callable | None = None
@@ -97,6 +97,13 @@ class EulerMaruyama:
         scale = math.sqrt(2 * self.step_size * equation.kappa / equation.beta)
         is_small = set(equation.widths) == {equation.rank} and equation.rank <= COMPILED_UP_TO
         if is_small and langevin_step is not None:
+            if equation.is_spectral:
+                # Frames do not matter then, and in their own the gradient keeps its precision.
+                identity = numpy.tile(numpy.eye(equation.rank), (len(covector), 1, 1))
+                root, covector = (
+                    root._replace(left=identity, right=identity),
+                    diagonal_matrix(covector),
+                )
             normals = rng.standard_normal(covector.shape)
             heat = self.step_size / equation.beta
             after = SingularFrames(
@@ -106,7 +113,7 @@ class EulerMaruyama:
             )
         else:
             after = self._moved(root, covector, scale, rng)
-        check_bounds(after.sigma**equation.depth)
+        check_bounds(abs(after.sigma).max() ** equation.depth)
         after, is_reflected = reflected(after)
         lam = numpy.maximum(after.sigma, equation.least)
         return ObservableState(after.left, lam, after.right, state.n_reflections + is_reflected)
@@ -139,11 +146,11 @@ def reflected(signed: SingularFrames) -> tuple[SingularFrames, numpy.ndarray]:
 
     That is where ``det`` has changed its sign: then the least of the values changes its own.
     """
-    is_negative = signed.sigma < 0
-    turned = numpy.flatnonzero(is_negative.any(axis=-1))
-    is_reflected = is_negative.sum(axis=-1) % 2 == 1
+    n_negative = numpy.bincount(numpy.nonzero(signed.sigma < 0)[0], minlength=len(signed.sigma))
+    turned = numpy.flatnonzero(n_negative)
+    is_reflected = n_negative % 2 == 1
     if len(turned):
-        signs = numpy.where(is_negative[turned], -1.0, 1.0)
+        signs = numpy.where(signed.sigma[turned] < 0, -1.0, 1.0)
         least = numpy.argmin(abs(signed.sigma[turned]), axis=-1)
         signs[numpy.arange(len(turned)), least] *= numpy.where(is_reflected[turned], -1, 1)
         left = signed.left.copy()
@@ -163,7 +170,7 @@ def drift(
 ) -> Blocks:
     """Return ``-grad F`` in depth-root coordinates, over a step, in frames."""
     lam, depth = root.sigma, equation.depth
-    slope = split(covector, root.left, root.right)
+    slope = equation.blocks(covector, root)
     heat = step_size / equation.beta
     surplus = sum(width - equation.rank for width in equation.widths[1:-1])
     entropic = heat * brownian.entropic_drift(lam, depth)
@@ -244,7 +251,7 @@ def moved(root: SingularFrames, tangent: Blocks, *, orthographic: bool = False) 
     return SingularFrames(left @ within.left, within.sigma, right @ within.right)
 
 
-def check_bounds(array: numpy.ndarray) -> None:
+def check_bounds(array: numpy.ndarray | numpy.floating) -> None:
     """Raise `Diverged` if an entry is not finite."""
     if not numpy.isfinite(array).all():
         raise Diverged("the matrices leave every bound: take a smaller step_size.")

@@ -467,6 +467,19 @@ def test_the_keyboard_ends_the_run(scheme, start, call):
     assert_as_far(result, run(start, scheme=scheme, save_every=1))
 
 
+@EVERY
+def test_an_interrupt_takes_back_what_was_drawn(scheme):
+    """The generator that was given is that of the last states."""
+    initial, shape = STARTS["square"]
+    generators = np.random.default_rng(0), np.random.default_rng(0)
+    settings = {**COMMON, **shape, "scheme": scheme, "energy": energy}
+    half = langevin(Turning(5, interrupt), initial, **settings, rng=generators[0])
+    assert 0 < half.n_steps < 6
+    langevin(gradient, initial, **{**settings, "n_steps": half.n_steps}, rng=generators[1])
+    states = [generator.bit_generator.state for generator in generators]
+    assert states[0] == states[1]
+
+
 @pytest.mark.parametrize("callback", ["record", "energy"])
 def test_the_keyboard_ends_the_run_while_it_is_recorded(callback):
     """The step that was not recorded counts as not taken."""

@@ -16,7 +16,7 @@ from tests.sampling.reference import after_a_step, cubature, matrices, product, 
 from tests.sampling.steps import KERNELS, MOMENTS, ORDERS, check_moments, equation_of, local_order
 from tests.sampling.test_observables import free_descent, half_square
 
-SMALL = [m for m in MOMENTS if sum(np.prod(p) for p in zip(m[0], m[0][1:], strict=False)) <= 16]
+SMALL = [m for m in MOMENTS if sum(np.prod(p) for p in pairwise(m[0])) <= 12]
 
 
 @pytest.mark.parametrize(("widths", "rank", "lam", "kappa"), MOMENTS)
@@ -55,7 +55,7 @@ def test_noise_of_factors_has_two_temperatures(name, kappa):
     """``2/β`` along the fibre and ``2κ/β`` across it, in the space of factors."""
     from tests.core import brute
 
-    net = brute.network((2, 3, 2, 2), 2)
+    net = brute.network((2, 3, 2), 2)
     beta, step = 1.3, 1e-7
     equation = Equation(lambda x: 0 * x, net.widths, net.rank, beta, kappa)
     kernel = KERNELS[name](equation, step)
@@ -81,7 +81,7 @@ def test_both_schemes_move_factors_alike(name):
     """
     from tests.core import brute
 
-    net = brute.network((2, 3, 2, 2), 2)
+    net = brute.network((2, 3, 1), 1)
     beta, kappa, step = 1.3, 0.4, 1e-6
     normal = np.eye(sum(w.size for w in net.factors)) - brute.tangent_projector(net)
 
@@ -113,7 +113,7 @@ def test_both_schemes_move_factors_alike(name):
 
 
 @pytest.mark.parametrize("name", ["factors", "second-order", "second-order factors"])
-@pytest.mark.parametrize("problem", [ORDERS[1], ORDERS[3], ORDERS[5]], ids=str)
+@pytest.mark.parametrize("problem", [ORDERS[1], ORDERS[5]], ids=str)
 def test_without_noise_end_to_end_matrices_descend(problem, name):
     """``κ = 0``: vertical noise does the entropy's work, in the mean."""
     kernel_of = KERNELS[name]

@@ -190,12 +190,16 @@ def test_chains_stay_where_they_are_at_the_boundary(depth, rows, columns, rank):
     state = kernel.init(matrices(lam, depth, rows, columns, rng))
     before = orientation(state) if rows == columns == rank else None
     for _ in range(60):
-        state = kernel.step(state, rng)
+        previous, state = state, kernel.step(state, rng)
+        has_crossed = state.n_rejected > previous.n_rejected
+        assert (state.n_accepted[has_crossed] == previous.n_accepted[has_crossed]).all()
+        assert (state.lam[has_crossed] == previous.lam[has_crossed]).all()
         assert np.isfinite(state.lam).all()
         assert (state.lam > 0).all()
         assert np.isfinite(state.log_density).all()
     assert state.n_accepted.mean() > 5
     if before is not None:
+        assert state.n_rejected.sum() > 0
         assert (orientation(state) == before).all()
 
 

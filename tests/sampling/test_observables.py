@@ -116,7 +116,7 @@ def half_square(depth):
 
 def test_one_value_is_half_normal():
     """``d = 1``: the volume is flat, and the wall reflects."""
-    depth, beta, n = 3, 2.0, 4000
+    depth, beta, n = 3, 2.0, 2000
     energy, gradient = half_square(depth)
     law = SpectralLaw((1,) * (depth + 1), 1, energy, beta)
     rng = np.random.default_rng(0)
@@ -136,7 +136,7 @@ def test_law_is_that_of_quadrature_with_entropy(depth, beta, kappa):
 
     Other shapes and faces are in `tests.statistics.test_langevin`.
     """
-    widths, rank, n = (2,) * (depth + 1), 2, 3000
+    widths, rank, n = (2,) * (depth + 1), 2, 2000
     energy, gradient = half_square(depth)
     law = SpectralLaw(widths, rank, energy, beta, kappa)
     rng = np.random.default_rng(1)

@@ -147,8 +147,12 @@ def test_law_of_compiled_steps(face, scheme, widths, rank, name, kappa):
 
 @pytest.mark.parametrize(("face", "scheme", "widths", "rank", "name", "kappa"), DEAR)
 def test_law_of_other_steps(face, scheme, widths, rank, name, kappa):
-    step = 0.02 if scheme == "euler-maruyama" else 0.05
-    assert_law(*chains(face, scheme, widths, rank, name, kappa, 2000, step, 2.5))
+    if face == "factors" and scheme == "euler-maruyama" and set(widths) != {rank}:
+        # Near a boundary that is no wall Euler's steps of factors are slow to leave λ < √(2h/β).
+        step, n, time = 0.005, 1500, 1.5
+    else:
+        step, n, time = (0.02 if scheme == "euler-maruyama" else 0.05), 2000, 2.5
+    assert_law(*chains(face, scheme, widths, rank, name, kappa, n, step, time))
 
 
 @pytest.mark.parametrize("face", ["observables", "factors"])
@@ -159,7 +163,7 @@ def test_law_of_second_order(face, widths, rank):
 
 
 def test_depth_ten():
-    """On values and matrices, where the least singular value is lost in round-off of ``X``."""
+    """Where the least singular value is lost in round-off of ``X``, and its slope is huge."""
     for scheme, step in (("euler-maruyama", 0.01), ("metropolis", 0.03)):
         assert_law(*chains("values", scheme, (2,) * 11, 2, "half square", 1.0, 3000, step, 3.0))
 
