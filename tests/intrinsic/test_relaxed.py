@@ -139,6 +139,7 @@ def test_batches_and_libraries():
         ((2, 2), (0.5,), (2, 2, 2, 2), "need 3 widths"),
         ((3, 3), (0.5,), (3, 2, 3), "expected a matrix of rank 2"),
         ((2, 2), (math.inf,), None, "finite"),
+        ((2, 2), 0.5, None, "sequence of N-1 numbers"),
     ],
 )
 def test_refusals_say_why(shape, offsets, widths, message):
@@ -154,6 +155,8 @@ def test_refusals_say_why(shape, offsets, widths, message):
         (np.eye(2), {"offsets": (0.5,), "depth": 2}, "depth=2 and offsets"),
         (np.eye(2), {"depth": 2, "widths": (2, 2, 2)}, "widths= goes with offsets="),
         (np.ones((2, 2, 2)), {"offsets": (0.5,)}, "leave out offsets"),
+        (np.eye(2), {"offsets": 0.5}, "sequence of N-1 numbers"),
+        (np.eye(2), {"offsets": 0.0}, "sequence of N-1 numbers"),
         (np.ones((3, 1)), {"offsets": (0.5,), "widths": (1, 2, 3)}, "not of X"),
     ],
 )
