@@ -187,7 +187,13 @@ def _arrays(state: Any) -> list[numpy.ndarray]:
 def _array(array: Any) -> numpy.ndarray:
     if array_api_compat.is_torch_array(array):
         array = array.detach().cpu().numpy()
-    return numpy.asarray(array)
+    result = numpy.asarray(array)
+    if result.dtype == object:
+        raise ValueError(
+            f"expected arrays of parameters, got {type(array).__name__}. Of a learning_flow of "
+            "factors give flow.factors, of a relu_flow flow.parameters and laws=."
+        )
+    return result
 
 
 def _address(array: numpy.ndarray) -> int:

@@ -173,6 +173,7 @@ def refusals():
     other = [rng.normal(size=(3, 2)), rng.normal(size=(2, 3))]
     bad = [one[0] * np.nan, one[1]]
     image = [rng.normal(size=(2, 2, 3, 3)), rng.normal(size=(2, 2))]
+    flow = learning_flow(Factorization(np.eye(2)), tuple(one), t_final=0.1, n_saved=2)
     return {
         "one state": ([one], {}, "at least two"),
         "no state": ([], {}, "neither"),
@@ -183,6 +184,8 @@ def refusals():
         "flat": (rng.normal(size=(3, 8)), {}, "give its laws"),
         "chain": ([[one[0], other[1]], [2 * one[0], other[1]]], {}, "expected parameters"),
         "convolution": ([image, [2 * w for w in image]], {}, "Give the laws"),
+        "flow": (flow, {}, "flow.factors"),
+        "list of a flow": ([flow], {}, "flow.parameters"),
         "keys": ({"weight": one, "bias": one}, {}, "step sizes"),
         "negative": ({-0.1: [one, one]}, {}, "positive"),
         "laws": ([one, [2 * w for w in one]], {"laws": np.linalg.norm}, "conservation_laws"),
