@@ -134,7 +134,7 @@ def linear_ode(matrix: Array, offset: Offset = 0.0) -> LinearODE:
     ------
     ValueError
         If the matrix is not square or its determinant not positive, which no ``Z(1)`` has; or if
-        an offset is not finite.
+        the offset is neither a number nor a callable, or not finite.
 
     References
     ----------
@@ -151,6 +151,8 @@ def linear_ode(matrix: Array, offset: Offset = 0.0) -> LinearODE:
             "a linear neural ODE joins the identity to matrices of positive determinant only, but "
             "det X < 0: change the sign of one row, or take a network of finite depth."
         )
+    if not callable(offset) and (offset is None or numpy.ndim(offset) > 0):
+        raise ValueError(f"the offset must be a number or a callable, got {offset!r}.")
     if not numpy.isfinite(offset(numpy.linspace(0, 1, 101)) if callable(offset) else offset).all():
         raise ValueError("the offset must be finite for all s from 0 to 1.")
     stretch = (transpose(right) * 2 * numpy.log(sigma)) @ right

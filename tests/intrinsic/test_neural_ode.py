@@ -222,6 +222,8 @@ def test_time_of_training_in_layers():
         (lambda: linear_ode(np.ones((3, 2, 2))), "one matrix"),
         (lambda: linear_ode(math.nan * np.eye(2)), "NaN"),
         (lambda: linear_ode(np.eye(2), math.nan), "offset must be finite"),
+        (lambda: linear_ode(np.eye(2), np.ones(3)), "a number or a callable"),
+        (lambda: linear_ode(np.eye(2), None), "a number or a callable"),
         (lambda: linear_ode(np.eye(2), lambda s: 1 / (s - 0.5 + 0 * s)), "offset must be finite"),
         (lambda: linear_ode(np.eye(2)).layers(0), "positive integer"),
         (lambda: residual_factors(np.eye(2)), r"\[..., L, d, d\]"),
