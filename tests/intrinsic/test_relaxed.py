@@ -73,6 +73,15 @@ def test_training_runs_through_lower_rank_with_one_factor_at_the_top():
     assert not tied.success or "det X changed its sign" in tied.status or tied.loss[-1] > 0.4
 
 
+def test_offsets_may_be_an_array():
+    kinds: list = [(0.5, 0.1), np.array([0.5, 0.1])]
+    one, other = (
+        learning_flow(Factorization(np.eye(2)), 2 * np.eye(2), offsets=offsets, t_final=0.1)
+        for offsets in kinds
+    )
+    np.testing.assert_array_equal(one.states, other.states)
+
+
 def test_gradient_of_the_metric_is_the_velocity_of_training():
     space = FixedRankMatrices(3, 4, rank=2, equip=False)
     space.equip_with_metric(RelaxedDepthMetric, offsets=(0.4, -0.2))
