@@ -169,9 +169,7 @@ def relaxed_network(
     [MPG25]; own derivation; THEORY 6.
     """
     widths, rank = check_widths(widths, rank)
-    offsets = tuple(float(offset) for offset in offsets)
-    if not all(math.isfinite(offset) for offset in offsets):
-        raise ValueError(f"the offsets must be finite numbers, got {offsets}.")
+    offsets = check_offsets(offsets)
     if len(offsets) != len(widths) - 2:
         raise ValueError(
             f"a network of widths {widths} has {len(widths) - 2} hidden layers, each with one "
@@ -203,6 +201,20 @@ def relaxed_network(
                 if widths[p] > others:
                     strings.append(String(first, last, level, widths[p] - others))
     return RelaxedNetwork(widths, rank, shifts, tuple(strings))
+
+
+def check_offsets(offsets: Sequence[float]) -> tuple[float, ...]:
+    """Return offsets as finite floats, or raise a ValueError."""
+    try:
+        checked = tuple(float(offset) for offset in offsets)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "the offsets must be a sequence of N-1 numbers, one for each hidden layer, such as "
+            f"(0.5,) for two factors; got {offsets!r}."
+        ) from error
+    if not all(math.isfinite(offset) for offset in checked):
+        raise ValueError(f"the offsets must be finite numbers, got {checked}.")
+    return checked
 
 
 def _shifts(offsets: Sequence[float]) -> tuple[float, ...]:
@@ -260,10 +272,10 @@ def intrinsic_network(
     ----------
     [MPG25]; THEORY 6.
     """
-    rows, columns = shape
+    offsets, (rows, columns) = check_offsets(offsets), shape
     if widths is None:
         hidden = min(shape) if rank is None else rank
-        widths = (columns, *[hidden] * len(tuple(offsets)), rows)
+        widths = (columns, *[hidden] * len(offsets), rows)
     network = relaxed_network(offsets, widths, rank)
     if (network.widths[-1], network.widths[0]) != (rows, columns):
         raise ValueError(

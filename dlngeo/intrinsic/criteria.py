@@ -17,13 +17,18 @@ import autograd
 import numpy
 from scipy.sparse.linalg import LinearOperator
 
-from dlngeo.core.arrays import Array, real_array
+from dlngeo.core.arrays import Array, is_traced, real_array
 
 PROBES = 8
 """Number of random vectors, or pairs, on which forms of many arguments are tested.
 
 One detects almost surely that a form is not zero; more make it visible above round-off.
 """
+
+_UNTRACED = (
+    "autograd cannot follow the map: write it with autograd.numpy in place of numpy, and its "
+    "values as an array of that; or give its Jacobian, SmoothMap(jacobian=...)."
+)
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,15 @@ class SmoothMap:
 
     def _flat(self, point: Array) -> Array:
         assert self.value is not None
-        value = self.value(point)
-        return autograd.numpy.ravel(value)
+        try:
+            flat = autograd.numpy.ravel(self.value(point))
+        except (TypeError, ValueError) as error:
+            if not is_traced(point):
+                raise
+            raise ValueError(_UNTRACED) from error
+        if flat.dtype == object:
+            raise ValueError(_UNTRACED)
+        return flat
 
 
 Map = SmoothMap | Callable[[Array], Array]
@@ -229,7 +241,13 @@ def intrinsic_properties(
     Raises
     ------
     ValueError
-        If a function is not conserved at the point, or the shapes do not fit.
+        If a function is not conserved at the point, the shapes do not fit, or autograd cannot
+        follow a function.
+
+    Notes
+    -----
+    If the laws are not all that there are, a criterion that fails says nothing about the
+    remaining ones: together with these it may hold.
 
     References
     ----------

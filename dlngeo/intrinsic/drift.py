@@ -28,7 +28,8 @@ class ConservationCheck:
         that vanishes, as at balanced factors, is no exception.
     order : float
         Slope of the logarithm of the drift against that of the step size, over all laws: one for
-        gradient descent. NaN for a single trajectory, or where the drift vanishes.
+        gradient descent, with momentum or without. NaN for a single trajectory, or where the drift
+        vanishes.
     status : str
         How well the laws hold, and what to suspect if they do not.
     """
@@ -130,8 +131,8 @@ def _status(names: Sequence[str], relative: numpy.ndarray, order: float) -> str:
         status += f"; it falls like the power {order:.2f} of the step size"
         if order < 0.5:
             status += (
-                ", which that of a gradient method does not: suspect momentum, weight decay, "
-                "normalisation, or layers of another kind"
+                ", which that of a gradient method does not: suspect weight decay, adaptive "
+                "steps (Adam), normalisation, or layers of another kind"
             )
     return status + "."
 
@@ -187,7 +188,13 @@ def _arrays(state: Any) -> list[numpy.ndarray]:
 def _array(array: Any) -> numpy.ndarray:
     if array_api_compat.is_torch_array(array):
         array = array.detach().cpu().numpy()
-    return numpy.asarray(array)
+    result = numpy.asarray(array)
+    if result.dtype == object:
+        raise ValueError(
+            f"expected arrays of parameters, got {type(array).__name__}. Of a learning_flow of "
+            "factors give flow.factors, of a relu_flow flow.parameters and laws=."
+        )
+    return result
 
 
 def _address(array: numpy.ndarray) -> int:

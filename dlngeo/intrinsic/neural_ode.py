@@ -24,7 +24,16 @@ from dataclasses import dataclass
 import numpy
 import scipy.linalg
 
-from dlngeo.core.arrays import Array, eye, real_array, symmetric_part, to_numpy, transpose
+from dlngeo.core.arrays import (
+    Array,
+    eye,
+    namespace,
+    real_array,
+    symmetric_part,
+    to_numpy,
+    transpose,
+)
+from dlngeo.core.factors import Factors, matrices_of
 from dlngeo.core.frames import check_positive
 from dlngeo.core.observables import QUADRATURE, check_observable
 
@@ -134,7 +143,7 @@ def linear_ode(matrix: Array, offset: Offset = 0.0) -> LinearODE:
     ------
     ValueError
         If the matrix is not square or its determinant not positive, which no ``Z(1)`` has; or if
-        an offset is not finite.
+        the offset is neither a number nor a callable, or not finite.
 
     References
     ----------
@@ -151,6 +160,8 @@ def linear_ode(matrix: Array, offset: Offset = 0.0) -> LinearODE:
             "a linear neural ODE joins the identity to matrices of positive determinant only, but "
             "det X < 0: change the sign of one row, or take a network of finite depth."
         )
+    if not callable(offset) and (offset is None or numpy.ndim(offset) > 0):
+        raise ValueError(f"the offset must be a number or a callable, got {offset!r}.")
     if not numpy.isfinite(offset(numpy.linspace(0, 1, 101)) if callable(offset) else offset).all():
         raise ValueError("the offset must be finite for all s from 0 to 1.")
     stretch = (transpose(right) * 2 * numpy.log(sigma)) @ right
@@ -175,12 +186,12 @@ def _rotation_logarithm(rotation: Array) -> Array:
     return frame @ (angles - angles.T) @ frame.T
 
 
-def residual_factors(coefficients: Array) -> Array:
+def residual_factors(coefficients: Factors) -> Array:
     """Return the factors ``W_k = I + A_k/L`` of a residual network.
 
     Parameters
     ----------
-    coefficients : array-like, shape=[..., L, d, d]
+    coefficients : array-like, shape=[..., L, d, d], or sequence of shape=[..., d, d]
         ``A_1, ..., A_L``; of trained factors they are ``L (W_k - I)``.
 
     Returns
@@ -201,7 +212,7 @@ def residual_factors(coefficients: Array) -> Array:
     return eye(d, d, coefficients) + coefficients / n_layers
 
 
-def residual_law(coefficients: Array) -> Array:
+def residual_law(coefficients: Factors) -> Array:
     r"""Return what training of a residual network conserves, ``L² μ_k`` of its factors.
 
     .. math:: L (S_{k+1} - S_k) + A_{k+1}^T A_{k+1} - A_k A_k^T, \quad S_k = A_k + A_k^T,
@@ -211,7 +222,7 @@ def residual_law(coefficients: Array) -> Array:
 
     Parameters
     ----------
-    coefficients : array-like, shape=[..., L, d, d]
+    coefficients : array-like, shape=[..., L, d, d], or sequence of shape=[..., d, d]
         ``A_1, ..., A_L``.
 
     Returns
@@ -234,7 +245,13 @@ def residual_law(coefficients: Array) -> Array:
     return slope + transpose(after) @ after - before @ transpose(before)
 
 
-def _checked(coefficients: Array) -> Array:
+def _checked(coefficients: Factors) -> Array:
+    if isinstance(coefficients, (list, tuple)):
+        layers = matrices_of(coefficients, "coefficient")
+        shapes = [tuple(layer.shape) for layer in layers]
+        if len(set(shapes)) != 1:
+            raise ValueError(f"expected one or more coefficients of one shape, got {shapes}.")
+        coefficients = namespace(*layers).stack(list(layers), -3)
     coefficients = real_array(coefficients, "the array of coefficients")
     shape = tuple(coefficients.shape)
     if len(shape) < 3 or shape[-1] != shape[-2] or shape[-3] < 1:

@@ -17,7 +17,7 @@ from dlngeo.core.arrays import Array, eye, namespace, real_array, to_numpy
 from dlngeo.core.factors import Factors, in_kind, layers_of, network_shape
 from dlngeo.core.network import differential, end_to_end, moment_map
 from dlngeo.core.relaxed import relaxed_layers
-from dlngeo.core.strings import relaxed_network
+from dlngeo.core.strings import check_offsets, relaxed_network
 
 
 def relaxed_balanced(
@@ -57,7 +57,8 @@ def relaxed_balanced(
     [MPG25]; own derivation; THEORY 6.
     """
     matrix = real_array(matrix, "the matrix")
-    widths, _ = network_shape(matrix, len(tuple(offsets)) + 1, widths)
+    offsets = check_offsets(offsets)
+    widths, _ = network_shape(matrix, len(offsets) + 1, widths)
     layers = relaxed_layers(matrix, relaxed_network(offsets, widths))
     if len(set(widths)) == 1:
         return namespace(matrix).stack(list(layers), -3)

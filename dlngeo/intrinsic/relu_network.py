@@ -70,6 +70,12 @@ class ReluNetwork(LayeredGraph):
                 "or connect it."
             )
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(widths={self.sizes[1:]}, n_parameters={self.n_parameters}, "
+            f"n_paths={self.n_paths})"
+        )
+
     @classmethod
     def from_widths(cls, widths: Sequence[int], bias: bool = True) -> "ReluNetwork":
         """Return a network of fully connected layers.

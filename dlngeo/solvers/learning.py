@@ -223,7 +223,8 @@ def learning_flow(
         start = (initial,)
         rows, columns = initial.shape
         if depth is None:
-            network = intrinsic_network(offsets or (), (rows, columns), widths, rank)
+            assert offsets is not None
+            network = intrinsic_network(offsets, (rows, columns), widths, rank)
             rank, layer_widths, keeps_rank = network.rank, None, not network.is_complete
             depth = len(network.shifts)
             descent = _relaxed_descent(weight_decay, network)

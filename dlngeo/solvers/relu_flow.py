@@ -101,7 +101,8 @@ def relu_flow(
     loss : callable
         ``E``, of the matrix of all outputs, shape=[n, n_outputs]. If it has a method
         ``gradient``, as `dlngeo.solvers.Factorization` of the targets has, that is taken; any
-        other function is differentiated by autograd.
+        other function is differentiated by autograd. Targets must have the shape of the outputs,
+        ``[n, 1]`` for one output: of ``[n]`` NumPy would make differences of shape ``[n, n]``.
     network : ReluNetwork
     initial : array, shape=[D]
         Parameters to start from.

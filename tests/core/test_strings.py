@@ -129,6 +129,8 @@ def test_no_singular_value_but_zero():
         ((-0.5,), (2, 3, 3), None, "layer 0 has only 2"),
         ((0.5, 0.5), (2, 2, 2), None, "1 hidden layers"),
         ((math.nan,), (2, 2, 2), None, "finite"),
+        (0.5, (2, 2, 2), None, r"sequence of N-1 numbers.*\(0.5,\)"),
+        ((None,), (2, 2, 2), None, "sequence of N-1 numbers"),
         ((0.5,), (2, 0, 2), None, "positive integers"),
         ((0.5,), (2, 2, 2), 3, "rank"),
     ],
@@ -145,6 +147,7 @@ def test_networks_that_there_are_not(offsets, widths, rank, message):
         ((-0.5,), (1, 3), (3, 2, 1), None, r"on the right of X .* different m \(-0.5, 0\)"),
         ((0.5,), (3, 3), (3, 3, 3), 2, "leaves the matrices of rank 2"),
         ((), (3, 3), None, 2, "DepthMetric"),
+        (0.5, (3, 3), None, None, "sequence of N-1 numbers"),
         ((0.5,), (3, 3), (3, 3, 4), None, "widths from 3 to 3"),
     ],
 )

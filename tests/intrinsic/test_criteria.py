@@ -246,6 +246,31 @@ def test_given_jacobians():
     assert intrinsic_properties(*given, balanced).keeps_metric
 
 
+@pytest.mark.parametrize(
+    "phi",
+    [
+        lambda t: np.outer(t, t),
+        lambda t: np.array([t[0] * t[1], t[1]]),
+        lambda t: [t[0] * t[1]],
+        lambda t: float(t[0]),
+        lambda t: np.asarray(t, dtype=float),
+    ],
+    ids=["outer", "array", "list", "float", "cast"],
+)
+def test_what_autograd_cannot_follow_is_refused(phi):
+    point = np.array([0.3, 0.7])
+    for arguments in ((phi, lambda t: 0 * t[:1]), (lambda t: 0 * t[:1], phi)):
+        with pytest.raises(ValueError, match="autograd cannot follow"):
+            intrinsic_properties(*arguments, point)
+    with pytest.raises(ValueError, match="autograd cannot follow"):
+        _ = intrinsic_metric(phi, point) @ np.ones(np.size(phi(point)))
+
+
+def test_errors_of_the_map_are_its_own():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        intrinsic_properties(lambda t: t + None, lambda t: t, np.ones(2))
+
+
 def test_refused():
     phi, laws = linear_map((2, 2, 2)), conservation_laws((2, 2, 2)).known
     theta = np.random.default_rng(0).normal(size=8)

@@ -5,6 +5,7 @@ import math
 import autograd.numpy as anp
 import numpy as np
 import pytest
+import torch
 from autograd import grad
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
@@ -193,6 +194,16 @@ def test_residual_law_is_the_moment_map_and_conserved():
     assert_close(after, residual_law(coefficients), 1e-9)
 
 
+@pytest.mark.parametrize("make", [np.asarray, torch.asarray], ids=["numpy", "torch"])
+def test_layers_may_come_as_a_sequence(make):
+    coefficients = np.random.default_rng(0).normal(size=(5, 4, 3, 3))
+    for batch in (coefficients, coefficients[0]):
+        layers = [make(batch[..., k, :, :]) for k in range(4)]
+        for function in (residual_factors, residual_law):
+            for sequence in (layers, tuple(layers)):
+                np.testing.assert_array_equal(function(sequence), function(make(batch)))
+
+
 def test_time_of_training_in_layers():
     """In the norm ``(1/L) Σ‖A_k‖²`` coefficients move ``L`` times as fast as factors tell."""
     coefficients = np.random.default_rng(0).normal(size=(4, 2, 2))
@@ -222,8 +233,13 @@ def test_time_of_training_in_layers():
         (lambda: linear_ode(np.ones((3, 2, 2))), "one matrix"),
         (lambda: linear_ode(math.nan * np.eye(2)), "NaN"),
         (lambda: linear_ode(np.eye(2), math.nan), "offset must be finite"),
+        (lambda: linear_ode(np.eye(2), np.ones(3)), "a number or a callable"),
+        (lambda: linear_ode(np.eye(2), None), "a number or a callable"),
         (lambda: linear_ode(np.eye(2), lambda s: 1 / (s - 0.5 + 0 * s)), "offset must be finite"),
         (lambda: linear_ode(np.eye(2)).layers(0), "positive integer"),
+        (lambda: residual_factors([]), "one or more"),
+        (lambda: residual_factors([np.eye(2), np.eye(3)]), "of one shape"),
+        (lambda: residual_factors([np.ones(2)]), "coefficient 1 must be a matrix"),
         (lambda: residual_factors(np.eye(2)), r"\[..., L, d, d\]"),
         (lambda: residual_law(np.ones((3, 2, 4))), r"\[..., L, d, d\]"),
     ],

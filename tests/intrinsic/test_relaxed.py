@@ -73,6 +73,15 @@ def test_training_runs_through_lower_rank_with_one_factor_at_the_top():
     assert not tied.success or "det X changed its sign" in tied.status or tied.loss[-1] > 0.4
 
 
+def test_offsets_may_be_an_array():
+    kinds: list = [(0.5, 0.1), np.array([0.5, 0.1])]
+    one, other = (
+        learning_flow(Factorization(np.eye(2)), 2 * np.eye(2), offsets=offsets, t_final=0.1)
+        for offsets in kinds
+    )
+    np.testing.assert_array_equal(one.states, other.states)
+
+
 def test_gradient_of_the_metric_is_the_velocity_of_training():
     space = FixedRankMatrices(3, 4, rank=2, equip=False)
     space.equip_with_metric(RelaxedDepthMetric, offsets=(0.4, -0.2))
@@ -139,6 +148,7 @@ def test_batches_and_libraries():
         ((2, 2), (0.5,), (2, 2, 2, 2), "need 3 widths"),
         ((3, 3), (0.5,), (3, 2, 3), "expected a matrix of rank 2"),
         ((2, 2), (math.inf,), None, "finite"),
+        ((2, 2), 0.5, None, "sequence of N-1 numbers"),
     ],
 )
 def test_refusals_say_why(shape, offsets, widths, message):
@@ -154,6 +164,8 @@ def test_refusals_say_why(shape, offsets, widths, message):
         (np.eye(2), {"offsets": (0.5,), "depth": 2}, "depth=2 and offsets"),
         (np.eye(2), {"depth": 2, "widths": (2, 2, 2)}, "widths= goes with offsets="),
         (np.ones((2, 2, 2)), {"offsets": (0.5,)}, "leave out offsets"),
+        (np.eye(2), {"offsets": 0.5}, "sequence of N-1 numbers"),
+        (np.eye(2), {"offsets": 0.0}, "sequence of N-1 numbers"),
         (np.ones((3, 1)), {"offsets": (0.5,), "widths": (1, 2, 3)}, "not of X"),
     ],
 )

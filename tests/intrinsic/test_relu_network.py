@@ -148,6 +148,14 @@ class Unused(nn.Module):
         return self.used(x)
 
 
+def test_repr_is_short():
+    """Paths of ``(784, 64, 32, 10)``: from the inputs and from the biases of each layer."""
+    n_paths = 10 * (1 + 32 * (1 + 64 * (1 + 784)))
+    assert repr(ReluNetwork.from_widths((784, 64, 32, 10))) == (
+        f"ReluNetwork(widths=(784, 64, 32, 10), n_parameters=52650, n_paths={n_paths})"
+    )
+
+
 BAD_CALLS = {
     "width zero": (lambda: ReluNetwork.from_widths((3, 0, 2)), "positive integers"),
     "one width": (lambda: ReluNetwork.from_widths((3,)), "at least two"),

@@ -105,6 +105,7 @@ def test_multiples_of_the_metric():
     ("make", "message"),
     [
         (lambda: SPDMatrices(3).equip_with_metric(RelaxedDepthMetric, offsets=()), "FixedRank"),
+        (lambda: equipped((2, 2), None, {"offsets": 0.5}), "sequence of N-1 numbers"),
         (lambda: equipped((3, 1), None, {"offsets": (0.5,), "widths": (1, 2, 3)}), "not of X"),
         (lambda: equipped((3, 3), 2, {"offsets": (0.5,), "widths": (3, 3, 3)}), "leaves"),
         (lambda: equipped((2, 3), None, {"offsets": (0.5,), "widths": (2, 2, 3)}), "widths from 3"),
