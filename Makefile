@@ -4,18 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
-.PHONY: demo test statistics lint notebooks benchmark clean
+.PHONY: demo test backends statistics lint notebooks benchmark clean
 
 demo: $(VENV)/demo
 	$(BIN)/dlngeo complete --demo --output demo-output
 
-# The spaces run under each of the three backends of geomstats.
 test: $(VENV)/dev
 	GEOMSTATS_BACKEND=numpy $(PYTEST) tests --ignore tests/statistics
+
+# The spaces under the other two backends of geomstats.
+backends: $(VENV)/dev
 	GEOMSTATS_BACKEND=autograd $(PYTEST) tests/manifolds tests/external
 	GEOMSTATS_BACKEND=pytorch $(PYTEST) tests/manifolds tests/external
 
-# Minutes long: what holds for almost all of many random cases.
+# Minutes long: what holds for almost all of many random cases, and laws of long chains.
 statistics: $(VENV)/dev
 	$(PYTEST) tests/statistics
 
