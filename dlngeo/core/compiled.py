@@ -340,6 +340,7 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
     t, h = numpy.zeros(lanes), numpy.zeros(lanes)
     problem, n_trials = numpy.full(lanes, -1), numpy.zeros(lanes, numpy.int64)
     has_crossed = numpy.zeros(lanes, numpy.bool_)
+    wall = numpy.zeros(lanes)
     work = numpy.empty((12 + depth // 2, rank, rank, lanes))
     powers, lines = numpy.empty((depth + 1, rank, lanes)), numpy.empty((5, lanes))
     v = numpy.zeros((rank, rank, lanes))
@@ -417,9 +418,9 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
             if not ratio <= 1:
                 h[e] *= max(0.2, SAFETY * ratio**-0.125) if ratio < numpy.inf else 0.2
             elif not least[e] > floors[here]:
-                # Bisection: from here on the steps only shrink.
+                # Bisection, towards a time that is known to be too late.
                 has_crossed[e] = True
-                h[e] *= 0.5
+                wall[e] = t[e] + h[e]
             else:
                 error[here] += estimate
                 n_steps[here] += 1
@@ -429,10 +430,9 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
                     y[i, e] = trial[i, e]
                     slopes[0, i, e] = slopes[stages, i, e]
                 scale[e] = _size(y, e)
-                if has_crossed[e]:
-                    h[e] *= 0.5
-                else:
-                    h[e] *= min(10.0, SAFETY * max(ratio, 1e-20) ** -0.125)
+                h[e] *= min(10.0, SAFETY * max(ratio, 1e-20) ** -0.125)
+            if has_crossed[e]:
+                h[e] = min(h[e], (wall[e] - t[e]) / 2)
             is_lost = h[e] <= 1e-14 * max(1.0, t[e]) or n_trials[e] >= most_steps
             if arrived or is_lost:
                 status[here] = _ARRIVED if arrived else _BOUNDARY if has_crossed[e] else _STALLED

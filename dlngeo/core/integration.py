@@ -130,17 +130,18 @@ def integrate(
         # A NaN counts as an error beyond all bounds.
         ratio = numpy.nan_to_num(estimate / (bound * size_of_state), nan=numpy.inf)
         is_small = ratio <= 1
-        # Beyond the boundary: the step is halved, and from then on steps only shrink.
+        # Beyond the boundary: bisection, towards a time that is known to be too late.
         is_beyond = is_small & ~(gap > floor)
         has_crossed |= is_beyond
+        stop = numpy.where(is_beyond, t + h, stop)
         is_accepted = is_small & ~is_beyond
         with numpy.errstate(divide="ignore"):
             factor = numpy.clip(SAFETY * ratio**-0.125, 0.2, 10.0)
-        factor = numpy.where(has_crossed & is_small, 0.5, factor)
         t = numpy.where(is_accepted, numpy.where(is_last, stop, t + h), t)
         y = numpy.where(is_accepted[:, None], y_new, y)
         f = numpy.where(is_accepted[:, None], f_new, f)
         h = h * factor
+        h = numpy.where(has_crossed, numpy.minimum(h, (stop - t) / 2), h)
         accepted = active[is_accepted]
         error[accepted] += (estimate / size_of_state)[is_accepted]
         n_steps[accepted] += 1
