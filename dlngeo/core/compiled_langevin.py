@@ -220,3 +220,19 @@ def _decompose(core, left, right, rows):
         # A sweep squares what was left.
         if worst < 1e-11:
             break
+
+
+@compiled
+def frame_product(left, values, right):
+    """Return ``left · diag(values) · rightᵀ``, shape=[chains, m, n]."""
+    chains, rows, rank = left.shape
+    columns = right.shape[1]
+    product = numpy.empty((chains, rows, columns))
+    for n in range(chains):
+        for i in range(rows):
+            for j in range(columns):
+                total = 0.0
+                for k in range(rank):
+                    total += left[n, i, k] * values[n, k] * right[n, j, k]
+                product[n, i, j] = total
+    return product

@@ -23,7 +23,7 @@ from dlngeo.sampling.equation import Diverged, Equation
 
 langevin_step: Callable | None = None
 with contextlib.suppress(ImportError):  # Numba is an optional extra
-    from dlngeo.core.compiled_langevin import langevin_step
+    from dlngeo.core.compiled_langevin import frame_product, langevin_step
 
 COMPILED_UP_TO = 16
 """Largest rank for which the compiled step beats the calls of LAPACK."""
@@ -49,6 +49,14 @@ class ObservableState(NamedTuple):
     def root(self) -> SingularFrames:
         """The matrices ``Y`` in their frames."""
         return SingularFrames(self.left, self.lam, self.right)
+
+
+class SmallFrames(SingularFrames):
+    """Singular frames of small matrices, which a compiled loop multiplies faster than BLAS."""
+
+    def with_values(self, values: numpy.ndarray) -> numpy.ndarray:
+        """Return the matrix ``left · diag(values) · rightᵀ``."""
+        return frame_product(self.left, values, self.right)
 
 
 def observable_frames(root: SingularFrames, depth: int) -> SingularFrames:
@@ -93,10 +101,13 @@ class EulerMaruyama:
     def step(self, state: ObservableState, rng: numpy.random.Generator) -> ObservableState:
         """Return the state after a step."""
         equation, root = self.equation, state.root
+        is_small = set(equation.widths) == {equation.rank} and equation.rank <= COMPILED_UP_TO
+        is_compiled = is_small and langevin_step is not None
+        if is_compiled:
+            root = SmallFrames(*root)
         covector = equation.covector(observable_frames(root, equation.depth))
         scale = math.sqrt(2 * self.step_size * equation.kappa / equation.beta)
-        is_small = set(equation.widths) == {equation.rank} and equation.rank <= COMPILED_UP_TO
-        if is_small and langevin_step is not None:
+        if is_compiled:
             if equation.is_spectral:
                 # Frames do not matter then, and in their own the gradient keeps its precision.
                 identity = numpy.tile(numpy.eye(equation.rank), (len(covector), 1, 1))
@@ -106,6 +117,7 @@ class EulerMaruyama:
                 )
             normals = rng.standard_normal(covector.shape)
             heat = self.step_size / equation.beta
+            assert langevin_step is not None
             after = SingularFrames(
                 *langevin_step(
                     *root, covector, normals, equation.depth, self.step_size, heat, scale
