@@ -177,6 +177,8 @@ def langevin(
     -----
     At the boundary, where a singular value vanishes, chains are reflected: they keep the rank,
     and the sign of ``det X`` if there is one. The Metropolis scheme rejects what crosses it.
+    Chains of factors deeper than five, but for the Metropolis scheme, also reject what round-off
+    cannot tell from a lower rank, which cuts some percents of the law off.
 
     References
     ----------
