@@ -70,8 +70,8 @@ class FactorEulerMaruyama:
     ``λ`` well above the noise of a step, ``√(2h/β)``, alone: below that chains linger.
 
     Where the sign of ``det X`` changes the chain is *reflected*, in its last factor. Where the
-    least singular value is lost in round-off, ``σ_r < 100 ε σ_1``, the step is *rejected*: of square
-    matrices this cuts off some 0.1% of the law at depth 4, and 10% at depth 10, where the
+    least singular value is lost in round-off, ``σ_r < 100 ε σ_1``, the step is *rejected*: of
+    square matrices this cuts off some 0.1% of the law at depth 4, and 10% at depth 10, where the
     Metropolis scheme, or chains of matrices, are the ones to take.
     """
 
