@@ -65,14 +65,14 @@ def observable_frames(root: SingularFrames, depth: int) -> SingularFrames:
 
 
 def root_frames(matrix: numpy.ndarray, equation: Equation) -> SingularFrames:
-    """Return ``Y`` of matrices in frames."""
+    """Return ``Y`` of matrices in frames.
+
+    Values that a decomposition loses to round-off, of which some are zero and some are not from
+    one LAPACK to the next, are lifted to the least that `EulerMaruyama.step` keeps.
+    """
     frames = singular_frames(matrix, equation.rank)
-    return SingularFrames(
-        *map(
-            numpy.ascontiguousarray,
-            (frames.left, frames.sigma ** (1 / equation.depth), frames.right),
-        )
-    )
+    lam = numpy.maximum(frames.sigma ** (1 / equation.depth), equation.least)
+    return SingularFrames(*map(numpy.ascontiguousarray, (frames.left, lam, frames.right)))
 
 
 @dataclass(frozen=True)

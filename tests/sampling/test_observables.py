@@ -6,6 +6,7 @@ from scipy import integrate
 
 from dlngeo.sampling import observables
 from dlngeo.sampling.equation import Diverged, Equation
+from dlngeo.sampling.metropolis import Metropolis
 from dlngeo.sampling.observables import EulerMaruyama, ObservableState
 from tests.core.brute import assert_close
 from tests.sampling.reference import (
@@ -222,6 +223,22 @@ def test_chains_stay_where_they_are_at_the_boundary(depth, rows, columns, rank):
         assert (orientation(state) == before).all()
     else:
         assert state.n_reflections.sum() == 0
+
+
+@pytest.mark.parametrize("kind", [EulerMaruyama, Metropolis])
+@pytest.mark.parametrize(("rows", "columns", "rank"), [(2, 2, 2), (3, 2, 2), (3, 3, 1)])
+def test_values_lost_to_round_off_start_above_zero(kind, rows, columns, rank):
+    """Whether a lost value is a zero or round-off differs from one LAPACK to the next."""
+    depth = 10
+    widths = (columns, *[min(rows, columns)] * (depth - 1), rows)
+    equation = Equation(np.zeros_like, widths, rank, beta=0.5, energy=lambda x: np.zeros(len(x)))
+    matrix = np.zeros((4, rows, columns))
+    matrix[:, range(rank - 1), range(rank - 1)] = 1.0
+    state = kind(equation, 0.1).init(matrix)
+    assert (state.lam[:, -1] == equation.least).all()
+    after = kind(equation, 0.1).step(state, np.random.default_rng(0))
+    assert np.isfinite(after.lam).all()
+    assert (after.lam > 0).all()
 
 
 def test_divergence_is_an_error_of_its_own():
