@@ -14,8 +14,8 @@ test: $(VENV)/dev
 
 # The spaces under the other two backends of geomstats.
 backends: $(VENV)/dev
-	GEOMSTATS_BACKEND=autograd $(PYTEST) tests/manifolds tests/external
-	GEOMSTATS_BACKEND=pytorch $(PYTEST) tests/manifolds tests/external
+	GEOMSTATS_BACKEND=autograd $(PYTEST) tests/manifolds/geomstats tests/external
+	GEOMSTATS_BACKEND=pytorch $(PYTEST) tests/manifolds/geomstats tests/external
 
 # Minutes long: what holds for almost all of many random cases, and laws of long chains.
 statistics: $(VENV)/dev

@@ -23,7 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dlngeo.intrinsic import conservation_laws, conservation_laws_of, network_polynomials
-from dlngeo.intrinsic.polynomials import symbols_and_polynomials
+from dlngeo.intrinsic.conservation.polynomials import symbols_and_polynomials
 from tests.intrinsic.networks import naive_lie_dimension
 
 PUBLISHED = 34 * 60

@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dlngeo.core import curvature
+from dlngeo.core.depth_metric import curvature
 
 TENSOR_CASES = [(2, 2), (3, 3), (4, 3)]
 SVD_CASES: list[tuple[int, float]] = [(3, 3), (3, math.inf), (50, 3), (50, math.inf), (200, 5)]
@@ -90,7 +90,7 @@ def against_svd(rng: np.random.Generator) -> None:
         x, a, b, c = rng.standard_normal((4, d, d))
         kernels = {
             "sectional curvature": partial(curvature.sectional_curvature, x, a, b, depth),
-            "curvature tensor": partial(curvature.curvature, x, a, b, c, depth),
+            "curvature tensor": partial(curvature.riemann_curvature, x, a, b, c, depth),
             "Ricci operator": partial(curvature.ricci, x, a, depth),
             "scalar curvature": partial(curvature.scalar_curvature, x, depth),
         }

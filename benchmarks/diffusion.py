@@ -27,9 +27,9 @@ import numpy as np
 from geomstats.geometry.base import ImmersedSet
 from geomstats.geometry.euclidean import Euclidean
 
-from dlngeo.core import graph_metric
-from dlngeo.core.diffusion import DiffusionGeometry
-from dlngeo.core.samples import SampleLosses
+from dlngeo.core.gradient_noise import graph_metric
+from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
+from dlngeo.core.gradient_noise.samples import SampleLosses
 from dlngeo.manifolds import DiffusionMetric
 
 SCALE = 0.5

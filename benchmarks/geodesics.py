@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 from peers import HamiltonianIntegrator
 
-from dlngeo.core import depth_root
-from dlngeo.core.geodesics import exp
-from dlngeo.core.logarithm import log
+from dlngeo.core.geodesics import depth_root_chart as depth_root
+from dlngeo.core.geodesics.exponential import exp
+from dlngeo.core.geodesics.logarithm import log
 
 DEPTH = 3
 TOLERANCES = [1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13]

@@ -18,7 +18,10 @@ from functools import partial
 
 import numpy as np
 
-from dlngeo.core import balanced, network, observables, submersion
+from dlngeo.core.balanced import submanifold as balanced
+from dlngeo.core.depth_metric import metric as observables
+from dlngeo.core.depth_metric import submersion
+from dlngeo.core.networks import balancing
 
 DEPTH = 3
 SIZES = [(3, 1000), (10, 200), (50, 10), (200, 1)]
@@ -47,7 +50,7 @@ def peak_bytes(function: Callable) -> int:
 
 def kernels(x: np.ndarray, rng: np.random.Generator) -> dict[str, Callable]:
     """Return the kernels at balanced factors of a batch of matrices."""
-    w = network.factorize(x, DEPTH)
+    w = balancing.factorize(x, DEPTH)
     v, z = rng.standard_normal(w.shape), rng.standard_normal(x.shape)
     return {
         "riemannian gradient": lambda: observables.sharp(x, z, DEPTH),
@@ -55,7 +58,7 @@ def kernels(x: np.ndarray, rng: np.random.Generator) -> dict[str, Callable]:
         "horizontal lift": lambda: submersion.horizontal_lift(w, z),
         "tangent projection": lambda: balanced.tangent_projection(w, v),
         "second fundamental form": lambda: balanced.second_fundamental_form(w, v, v),
-        "balance": lambda: network.balance(w),
+        "balance": lambda: balancing.balance(w),
     }
 
 

@@ -20,7 +20,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from dlngeo.intrinsic import ReluNetwork, path_lifting, recover, rescaling
+from dlngeo.intrinsic import ReluNetwork, recover
+from dlngeo.intrinsic.relu import path_lifting, rescaling
 
 ROUNDS = 30
 PASS = "PyTorch, forward and backward"

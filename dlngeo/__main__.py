@@ -2,6 +2,6 @@
 
 import sys
 
-from dlngeo.cli import main
+from dlngeo.app.cli import main
 
 sys.exit(main())

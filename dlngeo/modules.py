@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from dlngeo.core.network import balance
+from dlngeo.core.networks.balancing import balance
 
 
 def balance_module(module: torch.nn.Sequential, rank: int | None = None) -> torch.nn.Sequential:
     r"""Return a balanced copy of a network of linear layers, with the same outputs.
 
-    The weights become those of `dlngeo.core.network.balance`. Biases ``b_p`` add up to
+    The weights become those of `dlngeo.core.networks.balancing.balance`. Biases ``b_p`` add up to
     ``Σ_p W_{>p} b_p`` at the output whatever the factors are: the last layer takes all of it, and
     the biases of hidden layers become zero.
 

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogFormatter
 
-from dlngeo.core.arrays import Array
+from dlngeo.core.base.arrays import Array
 
 if TYPE_CHECKING:
-    from dlngeo.completion import Completion
-    from dlngeo.manifolds.fixed_rank import FixedRankMatrices
+    from dlngeo.manifolds.geomstats.fixed_rank import FixedRankMatrices
+    from dlngeo.solvers.completion import Completion
 
 DEPTH_COLOURS = ("#8a8a8a", "#E69F00", "#0072B2", "#009E73", "#CC79A7")
 """Of depths 1, 2, ...: the palette of Okabe and Ito, safe for the colour-blind."""

@@ -19,13 +19,13 @@ outputs, so that ``H = V X U`` has the singular values of
 
 .. math:: X = W_2 W_1, \quad W_1 = L_c, \quad W_2 = L_o^T
 
-(the Hankel singular values ``σ``), and ``(L_c, L_oᵀ)`` has the moment map of ``(R, O)``. With
-``X = Q_2 Σ Q_0ᵀ`` and ``Λ = Σ^{1/2}``, `dlngeo.core.network.balance` gives
-``(Q_1 Λ Q_0ᵀ, Q_2 Λ Q_1ᵀ) = (g W_1, W_2 g^{-1})``: the state ``g x`` has equal Gramians
-``Q_1 Σ Q_1ᵀ``. The rotation ``Q_1``, the freedom that is left, is taken to the identity by
-`dlngeo.core.network.factorize`, whose factors ``(Λ Q_0ᵀ, Q_2 Λ)`` have the Gramians ``Σ``: the
-balanced realisation of control theory. Its change of state ``T = Q_1ᵀ g`` needs no inverse but
-that of ``Σ``,
+(the Hankel singular values ``σ``), and ``(L_c, L_oᵀ)`` has the moment map of ``(R, O)``. With ``X =
+Q_2 Σ Q_0ᵀ`` and ``Λ = Σ^{1/2}``, `dlngeo.core.networks.balancing.balance` gives ``(Q_1 Λ Q_0ᵀ, Q_2
+Λ Q_1ᵀ) = (g W_1, W_2 g^{-1})``: the state ``g x`` has equal Gramians ``Q_1 Σ Q_1ᵀ``. The rotation
+``Q_1``, the freedom that is left, is taken to the identity by
+`dlngeo.core.networks.balancing.factorize`, whose factors ``(Λ Q_0ᵀ, Q_2 Λ)`` have the Gramians
+``Σ``: the balanced realisation of control theory. Its change of state ``T = Q_1ᵀ g`` needs no
+inverse but that of ``Σ``,
 
 .. math:: T = Σ^{-1} (Q_2 Λ)^T W_2 = Λ^{-1} Q_2^T L_o^T, \quad
           T^{-1} = W_1 (Λ Q_0^T)^T Σ^{-1} = L_c Q_0 Λ^{-1},
@@ -53,9 +53,9 @@ from typing import Any, NamedTuple
 import numpy
 import scipy.linalg
 
-from dlngeo.core.arrays import Array, real_array
-from dlngeo.core.frames import SingularFrames, singular_frames
-from dlngeo.core.network import factors_over
+from dlngeo.core.base.arrays import Array, real_array
+from dlngeo.core.networks.balancing import factors_over
+from dlngeo.core.networks.frames import SingularFrames, singular_frames
 
 StateSpace = Any
 """A ``control.StateSpace`` of python-control."""
@@ -268,8 +268,8 @@ def balanced_truncation(
 
     .. math:: σ_{r+1} ≤ \sup_ω \|G(iω) - G_r(iω)\| ≤ 2 \sum_{k > r} σ_k,
 
-    each distinct value counted once. It is the case of `dlngeo.core.network.balance` at a
-    lower rank, the observable being ``X = L_oᵀ L_c``.
+    each distinct value counted once. It is the case of `dlngeo.core.networks.balancing.balance` at
+    a lower rank, the observable being ``X = L_oᵀ L_c``.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dlngeo.core.network import moment_map  # noqa: E402
+from dlngeo.core.networks.network import moment_map  # noqa: E402
 from dlngeo.modules import balance_module  # noqa: E402
 
 WIDTHS = (5, 7, 4, 6)

@@ -14,7 +14,9 @@ def run(code: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["dlngeo", "dlngeo.core.network, dlngeo.core.balanced"])
+@pytest.mark.parametrize(
+    "module", ["dlngeo", "dlngeo.core.networks.network, dlngeo.core.balanced.submanifold"]
+)
 def test_import_is_light(module):
     heavy = "geomstats pymanopt torch jax matplotlib autograd scipy sklearn"
     loaded = f"[m for m in {heavy.split()!r} if m in sys.modules]"

@@ -7,8 +7,9 @@ import pytest
 from scipy import linalg
 
 from dlngeo import systems as sy
-from dlngeo.core.frames import SingularFrames
-from dlngeo.core.network import balance, end_to_end, moment_map
+from dlngeo.core.networks.balancing import balance
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.networks.network import end_to_end, moment_map
 from tests.core.brute import assert_close
 
 System = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy
 import scipy.linalg
 
-from dlngeo.core.arrays import (
+from dlngeo.core.base.arrays import (
     Array,
     eye,
     namespace,
@@ -33,9 +33,10 @@ from dlngeo.core.arrays import (
     to_numpy,
     transpose,
 )
-from dlngeo.core.factors import Factors, matrices_of
-from dlngeo.core.frames import check_positive
-from dlngeo.core.observables import QUADRATURE, check_observable
+from dlngeo.core.depth_metric.limit import QUADRATURE
+from dlngeo.core.depth_metric.metric import check_observable
+from dlngeo.core.networks.factors import Factors, matrices_of
+from dlngeo.core.networks.frames import check_positive
 
 Offset = float | Callable[[Array], Array]
 """The number ``c``, or a smooth function ``c(s)`` of an array of ``s``."""

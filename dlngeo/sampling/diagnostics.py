@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from dlngeo.core.arrays import Array
-from dlngeo.sampling.driver import LangevinResult
+from dlngeo.core.base.arrays import Array
 from dlngeo.sampling.ensembles import Ensemble, Run
+from dlngeo.sampling.langevin_dynamics.run import LangevinResult
 from dlngeo.version import __version__
 
 if TYPE_CHECKING:

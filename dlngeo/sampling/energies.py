@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.arrays import Array
-from dlngeo.core.frames import singular_frames
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.networks.frames import singular_frames
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from dlngeo.core.arrays import Array
+from dlngeo.core.base.arrays import Array
 
 RESERVED = ("rng", "checkpoint")
 

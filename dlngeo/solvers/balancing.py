@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.arrays import Array
-from dlngeo.core.equations import polar_factor
-from dlngeo.core.factors import Factors, in_kind, layers_of, widths_of
-from dlngeo.core.fibre import group_gradient, project_to_fibre, tangent_projection
-from dlngeo.core.frames import round_off
-from dlngeo.core.kempf_ness import certificate, polar_flow
-from dlngeo.core.network import balance, end_to_end
-from dlngeo.solvers.integration import Layers, Path, as_float, flow_path, saved_times
+from dlngeo.core.base.arrays import Array, round_off
+from dlngeo.core.fibres.fibre import group_gradient, project_to_fibre, tangent_projection
+from dlngeo.core.fibres.kempf_ness_function import certificate, polar_flow
+from dlngeo.core.networks.balancing import balance
+from dlngeo.core.networks.equations import polar_factor
+from dlngeo.core.networks.factors import Factors, in_kind, layers_of, widths_of
+from dlngeo.core.networks.network import end_to_end
+from dlngeo.solvers.flow_paths import Layers, Path, as_float, flow_path, saved_times
 
 KINDS = ("l2", "moment_map")
 
@@ -89,7 +89,7 @@ def balancing_flow(
 
     At depth 2 the second has the metric ``gᵀ g`` in closed form, and only a rotation is
     integrated. Both end at balanced points with the same ``gᵀ g``, which are in general
-    different points of the fibre, and others than `dlngeo.core.network.balance` gives.
+    different points of the fibre, and others than `dlngeo.core.networks.balancing.balance` gives.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def balancing_flow(
         "progress": progress,
         "name": "balancing flow",
         "remedy": "the factors are too unequal for the tolerances. Raise rtol and atol, or take "
-        "dlngeo.core.network.balance.",
+        "dlngeo.core.networks.balancing.balance.",
         "rtol": rtol,
         "atol": atol,
     }

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core import graph_metric
-from dlngeo.core.arrays import Array, from_numpy, real_array, to_numpy
-from dlngeo.core.diffusion import DiffusionGeometry
-from dlngeo.solvers.integration import METHODS, Layers, flow_path, saved_times
+from dlngeo.core.base.arrays import Array, from_numpy, real_array, to_numpy
+from dlngeo.core.gradient_noise import graph_metric
+from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
+from dlngeo.solvers.flow_paths import METHODS, Layers, flow_path, saved_times
 
 REMEDY = (
     "losses or their derivatives cease to be finite there, or the submanifold ends. Stop before, "

@@ -13,9 +13,10 @@ from typing import Any
 import autograd
 import numpy
 
-from dlngeo.core import relaxed
-from dlngeo.core.arrays import Array, real_array, transpose
-from dlngeo.core.factors import (
+from dlngeo.core.base.arrays import Array, real_array, round_off, transpose
+from dlngeo.core.depth_metric.metric import check_observable, sharp
+from dlngeo.core.fibres.fibre import tangent_projection
+from dlngeo.core.networks.factors import (
     Factors,
     check_widths,
     default_widths,
@@ -23,13 +24,11 @@ from dlngeo.core.factors import (
     layers_of,
     widths_of,
 )
-from dlngeo.core.fibre import tangent_projection
-from dlngeo.core.frames import frames_of_rank, round_off, singular_frames
-from dlngeo.core.network import adjoint_differential, end_to_end, moment_map
-from dlngeo.core.observables import check_observable, sharp
-from dlngeo.core.strings import RelaxedNetwork, intrinsic_network
-from dlngeo.core.thermodynamics import spectral_entropy
-from dlngeo.solvers.integration import (
+from dlngeo.core.networks.frames import frames_of_rank, singular_frames
+from dlngeo.core.networks.network import adjoint_differential, end_to_end, moment_map
+from dlngeo.core.relaxed import metric as relaxed
+from dlngeo.core.relaxed.strings import RelaxedNetwork, intrinsic_network
+from dlngeo.solvers.flow_paths import (
     METHODS,
     Layers,
     Path,
@@ -38,6 +37,7 @@ from dlngeo.solvers.integration import (
     flow_path,
     saved_times,
 )
+from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 
 Descent = Callable[[float, Layers, Array], Layers]
 """From a time, a state and the gradient ``∇E(X)`` there to the velocity of the state."""

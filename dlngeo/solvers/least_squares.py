@@ -13,12 +13,12 @@ import pymanopt
 from pymanopt.manifolds.manifold import Manifold
 from sklearn.utils.extmath import randomized_svd
 
-from dlngeo.core.arrays import Array
-from dlngeo.core.frames import SingularFrames
-from dlngeo.core.network import factors_over
-from dlngeo.manifolds.balanced_factors import BalancedFactors
-from dlngeo.manifolds.deep_fixed_rank import DeepFixedRank, FactoredPoint
-from dlngeo.manifolds.sequences import ArrayTuple
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.networks.balancing import factors_over
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.manifolds.pymanopt.balanced_factors import BalancedFactors
+from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
+from dlngeo.manifolds.pymanopt.sequences import ArrayTuple
 from dlngeo.solvers.losses import LeastSquares
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy
 import scipy.sparse
 
-from dlngeo.core.arrays import Array, namespace, real_array, transpose
-from dlngeo.core.sparse import sampled_product
+from dlngeo.core.base.arrays import Array, namespace, real_array, transpose
+from dlngeo.core.low_rank.sampled_products import sampled_product
 
 
 def _check_matrix(array: Array, name: str, ndim: int = 2) -> None:

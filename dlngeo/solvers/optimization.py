@@ -16,8 +16,8 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 from pymanopt.optimizers.line_search import AdaptiveLineSearcher, BackTrackingLineSearcher
 from tqdm import tqdm
 
-from dlngeo.core.arrays import Array
-from dlngeo.manifolds.deep_fixed_rank import FactoredPoint
+from dlngeo.core.base.arrays import Array
+from dlngeo.manifolds.pymanopt.deep_fixed_rank import FactoredPoint
 from dlngeo.solvers.least_squares import LeastSquaresProblem
 
 LINE_SEARCH_SOLVERS = {

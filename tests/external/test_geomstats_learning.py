@@ -26,7 +26,7 @@ from geomstats.learning.pca import TangentPCA
 from geomstats.test.test_case import pytorch_backend
 from sklearn.manifold import smacof
 
-from dlngeo.core.network import factorize
+from dlngeo.core.networks.balancing import factorize
 from dlngeo.manifolds import DepthMetric, FixedRankMatrices
 from dlngeo.solvers import MatrixCompletion, learning_flow
 from tests.external.geomstats_suite import Neighbourhood, partial_identity

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from dlngeo.core.network import balance
+from dlngeo.core.networks.balancing import balance
 from dlngeo.intrinsic import (
     SmoothMap,
     conservation_laws,

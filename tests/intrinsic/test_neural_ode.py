@@ -10,7 +10,7 @@ from autograd import grad
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from dlngeo.core.network import moment_map
+from dlngeo.core.networks.network import moment_map
 from dlngeo.intrinsic import linear_ode, residual_factors, residual_law
 from dlngeo.solvers import Factorization, learning_flow
 from tests.core.brute import assert_close

@@ -6,10 +6,10 @@ import arviz
 import mici
 import numpy
 
-from dlngeo.core.network import factorize
-from dlngeo.core.observables import log_volume_density
-from dlngeo.core.thermodynamics import entropy, entropy_gradient
+from dlngeo.core.networks.balancing import factorize
 from dlngeo.sampling import BalancedSystem, DepthRootSystem
+from dlngeo.thermodynamics.boltzmann_entropy import entropy, entropy_gradient
+from dlngeo.thermodynamics.volume import log_volume_density
 
 
 def sampler_of(system, rng):

@@ -5,7 +5,8 @@ import pickle
 import numpy
 import pytest
 
-from dlngeo.core.network import end_to_end, factorize
+from dlngeo.core.networks.balancing import factorize
+from dlngeo.core.networks.network import end_to_end
 from dlngeo.sampling.energies import DoubleWell, SpectralExpression, SquaredNorm, WithWeightDecay
 from dlngeo.solvers.losses import Factorization
 

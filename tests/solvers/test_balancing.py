@@ -7,8 +7,10 @@ import numpy
 import pytest
 import scipy.integrate
 
-from dlngeo.core import fibre, kempf_ness
-from dlngeo.core.network import balance, factorize, moment_map
+from dlngeo.core.fibres import fibre
+from dlngeo.core.fibres import kempf_ness_function as kempf_ness
+from dlngeo.core.networks.balancing import balance, factorize
+from dlngeo.core.networks.network import moment_map
 from dlngeo.solvers import balancing, balancing_flow
 from dlngeo.solvers.balancing import KINDS
 

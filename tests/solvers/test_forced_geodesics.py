@@ -8,7 +8,7 @@ import torch
 from geomstats.geometry.euclidean import Euclidean
 from scipy.integrate import solve_ivp
 
-from dlngeo.core.network import moment_map
+from dlngeo.core.networks.network import moment_map
 from dlngeo.manifolds import BalancedManifold, DiffusionMetric
 from dlngeo.solvers import forced_geodesic
 from tests.noisy_losses import waves, waves_by_hand

@@ -9,7 +9,7 @@ import math
 import numpy
 import pytest
 
-from dlngeo.core.network import factorize
+from dlngeo.core.networks.balancing import factorize
 from dlngeo.manifolds import DeepFixedRank
 from dlngeo.solvers import LeastSquaresProblem, MatrixCompletion, learning_flow, minimize
 

@@ -7,10 +7,11 @@ import autograd.numpy
 import numpy
 import pytest
 
-from dlngeo.core.network import end_to_end, factorize, moment_map
-from dlngeo.core.observables import sharp
-from dlngeo.core.thermodynamics import entropy
+from dlngeo.core.depth_metric.metric import sharp
+from dlngeo.core.networks.balancing import factorize
+from dlngeo.core.networks.network import end_to_end, moment_map
 from dlngeo.solvers import Factorization, LinearRegression, MatrixCompletion, learning_flow
+from dlngeo.thermodynamics.boltzmann_entropy import entropy
 
 
 def normal(*shape, seed=0):

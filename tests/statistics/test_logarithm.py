@@ -7,8 +7,8 @@ and none wrongly. Minutes long, so it has a target of its own: ``make statistics
 import numpy as np
 import pytest
 
-from dlngeo.core.geodesics import exp
-from dlngeo.core.logarithm import connect
+from dlngeo.core.geodesics.exponential import exp
+from dlngeo.core.geodesics.logarithm import connect
 
 COUNTS = {2: 1000, 3: 500, 4: 200, 5: 80, 6: 40}
 CASES = [(d, depth) for d in COUNTS for depth in (2, 3, 4)]

@@ -1,0 +1,1 @@
+"""The command ``dlngeo``, the files it reads and the reports it draws."""

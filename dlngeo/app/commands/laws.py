@@ -1,0 +1,59 @@
+"""``dlngeo laws``: count the conservation laws of networks."""
+
+import argparse
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to those of a parser."""
+    laws = commands.add_parser(
+        "laws",
+        help="count the conservation laws of a network's gradient flow",
+        description="Count the independent functions of the parameters that every gradient flow "
+        "of a network conserves, exactly, and tell whether the known ones are all.",
+    )
+    laws.add_argument(
+        "--widths",
+        metavar="D0,D1,...",
+        required=True,
+        nargs="+",
+        help="widths of the layers from the inputs to the outputs, of one or more networks, as in "
+        "2,2,5,2,4",
+    )
+    laws.add_argument("--relu", action="store_true", help="ReLU networks (default: linear ones)")
+    laws.add_argument("--bias", action="store_true", help="every layer has a bias")
+    laws.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from dlngeo.intrinsic.conservation.laws import conservation_laws
+
+    kind = "relu" if options.relu else "linear"
+    networks = [_widths(text) for text in options.widths]
+    counted = [conservation_laws(widths, kind, options.bias) for widths in networks]
+    names = ["-".join(map(str, widths)) for widths in networks]
+    column = max(len("widths"), *map(len, names)) + 2
+    print(f"{'ReLU' if options.relu else 'linear'}, {'with' if options.bias else 'without'} biases")
+    print(
+        f"{'widths':<{column}}{'parameters':>10}{'laws':>8}{'known':>8}{'dim Lie':>10}"
+        f"{'complete':>11}"
+    )
+    for name, laws in zip(names, counted, strict=True):
+        print(
+            f"{name:<{column}}{laws.n_parameters:>10}{laws.n_laws:>8}{laws.n_known:>8}"
+            f"{laws.lie_algebra_dimension:>10}{'yes' if laws.complete else 'no':>11}"
+        )
+    print()
+    for name, laws in zip(names, counted, strict=True):
+        print(f"{name}: {laws.status}")
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """Return the widths in a text."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"--widths must be integers with commas between, as in 2,2,5,2,4; got {text!r}."
+        ) from error

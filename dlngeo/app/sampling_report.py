@@ -1,0 +1,244 @@
+"""The figure of what Langevin dynamics found, by temperature and depth."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from dlngeo.plotting import STYLE, depth_colour
+from dlngeo.sampling.diagnostics import load_arviz
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+    from xarray import Dataset
+
+INVERSE_TEMPERATURE = r"inverse temperature $\beta$  [1 / unit of $E$]"
+MARKERS, LINES = ("o", "s", "^"), ("-", "--", ":")
+"""Of the singular values that are shown, in descending order."""
+
+CONVERGED = 1.01
+"""R-hat below which chains are said to agree."""
+
+
+def summarise(data: "InferenceData") -> "Dataset":
+    """Return means with their errors, and the worst diagnostics, at every point of a grid.
+
+    Parameters
+    ----------
+    data : arviz.InferenceData
+        By `dlngeo.sampling.to_inference_data`, with ``singular_values`` and ``energy``.
+
+    Returns
+    -------
+    summary : xarray.Dataset
+        ``energy`` and ``singular_values``, their Monte Carlo standard errors ``energy_error`` and
+        ``singular_values_error``; the largest ``r_hat`` and the least ``ess`` of all of them.
+    """
+    arviz, xarray = load_arviz()
+    energy, sigma = data["sample_stats"]["energy"], data["posterior"]["singular_values"]
+    chains = xarray.Dataset({"energy": energy, "singular_values": sigma})
+    means, errors = chains.mean(("chain", "draw")), arviz.mcse(chains, method="mean")
+    summary = means.assign({f"{name}_error": errors[name] for name in errors})
+    r_hat, ess = arviz.rhat(chains), arviz.ess(chains)
+    summary["r_hat"] = numpy.maximum(r_hat["singular_values"].max("k"), r_hat["energy"])
+    summary["ess"] = numpy.minimum(ess["singular_values"].min("k"), ess["energy"])
+    return summary
+
+
+def draw_sampling_report(
+    data: "InferenceData",
+    summary: "Dataset",
+    equilibria: Mapping[tuple[float, int], Any],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw means against temperature, laws, traces and diagnostics, by depth.
+
+    Parameters
+    ----------
+    data : arviz.InferenceData
+        Of the grid ``beta``, ``depth``.
+    summary : xarray.Dataset
+        By `summarise`.
+    equilibria : dict of (float, int) to Equilibrium
+        The exact laws by ``beta`` and ``depth``; none, if they are not known.
+    title : str
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(15.0, 10.4), layout="constrained")
+        figure.suptitle(title, fontsize=13, fontweight="bold")
+        bands: Any = figure.subfigures(3, 1)
+        top, middle, bottom = bands
+        by_energy, by_values = top.subplots(1, 2)
+        _draw_energy(by_energy, summary, equilibria)
+        _draw_singular_values(by_values, summary, equilibria)
+        betas = _chosen(summary["beta"].values)
+        for axes, beta in zip(middle.subplots(1, len(betas), squeeze=False)[0], betas, strict=True):
+            _draw_law(axes, data["posterior"]["singular_values"].sel(beta=beta), equilibria)
+        left, right = bottom.subfigures(1, 2, width_ratios=[1, 2])
+        _draw_traces(left, data, betas[-1])
+        r_hat, ess = right.subplots(1, 2)
+        _draw_diagnostics(r_hat, ess, summary)
+    return figure
+
+
+def _chosen(values: Any) -> list[Any]:
+    """Return three of many values: both ends and the middle."""
+    ordered = sorted(values.tolist())
+    return sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
+
+
+def _along_beta(axes: Axes, summary: "Dataset") -> None:
+    axes.set_xlabel(INVERSE_TEMPERATURE)
+    betas = numpy.sort(summary["beta"].values)
+    if len(betas) > 1:
+        axes.set_xscale("log")
+    if len(betas) <= 8:
+        axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
+        axes.set_xticks([], minor=True)
+
+
+def _depths(summary: Any) -> list[int]:
+    return sorted(summary["depth"].values.tolist())
+
+
+def _draw_mean(
+    axes: Axes,
+    summary: "Dataset",
+    name: str,
+    depth: int,
+    exact: Mapping[float, float],
+    marker: str = "o",
+    line: str = "-",
+) -> None:
+    """Draw a mean with error bars against β; the line is exact if that is known."""
+    here = summary.sel(depth=depth).sortby("beta")
+    betas, means, colour = here["beta"].values, here[name].values, depth_colour(depth)
+    curve = [exact[beta] for beta in betas.tolist()] if exact else means
+    axes.plot(betas, curve, line, color=colour, lw=1.2)
+    errors = 2 * here[f"{name}_error"].values
+    axes.errorbar(betas, means, errors, fmt=marker, ms=5, color=colour, capsize=3, lw=1.2)
+
+
+def _draw_energy(axes: Axes, summary: "Dataset", equilibria: Mapping) -> None:
+    for depth in _depths(summary):
+        exact = {beta: law.mean_energy for (beta, own), law in equilibria.items() if own == depth}
+        _draw_mean(axes, summary, "energy", depth, exact)
+    axes.set(title=f"mean energy{_caption(equilibria)}", ylabel=r"$\langle E \rangle$")
+    _set_log_if_wide(axes, summary["energy"].values)
+    _along_beta(axes, summary)
+    _add_depth_legend(axes, _depths(summary))
+
+
+def _caption(equilibria: Mapping) -> str:
+    lines = "lines: exact" if equilibria else "lines: guides"
+    return f"  (bars: two standard errors; {lines})"
+
+
+def _draw_singular_values(axes: Axes, summary: "Dataset", equilibria: Mapping) -> None:
+    n_values = summary.sizes["k"]
+    shown = range(n_values) if n_values <= 3 else (0, n_values // 2, n_values - 1)
+    for index, marker, line in zip(shown, MARKERS, LINES, strict=False):
+        part = summary.isel(k=index)
+        for depth in _depths(summary):
+            exact = {
+                beta: float(law.mean(lambda sigma, index=index: sigma[:, index]))
+                for (beta, own), law in equilibria.items()
+                if own == depth
+            }
+            _draw_mean(axes, part, "singular_values", depth, exact, marker, line)
+    axes.set(
+        title=f"mean singular values{_caption(equilibria)}",
+        ylabel=r"$\langle \sigma_k \rangle$  [unit of $X$]",
+    )
+    _set_log_if_wide(axes, summary["singular_values"].isel(k=list(shown)).values)
+    _along_beta(axes, summary)
+    kinds = [
+        Line2D([], [], color="black", marker=marker, ls=line, ms=5, label=rf"$\sigma_{{{k + 1}}}$")
+        for k, marker, line in zip(shown, MARKERS, LINES, strict=False)
+    ]
+    axes.legend(handles=kinds, loc="best", ncols=len(kinds), handlelength=3)
+
+
+def _set_log_if_wide(axes: Axes, values: Any) -> None:
+    if values.min() > 0 and values.max() > 5 * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _add_depth_legend(axes: Axes, depths: list[int]) -> None:
+    handles = [
+        Line2D([], [], color=depth_colour(n), marker="o", label=f"depth {n}") for n in depths
+    ]
+    axes.legend(handles=handles, loc="best")
+
+
+def _draw_law(axes: Axes, sigma: Any, equilibria: Mapping) -> None:
+    """Draw the law of all values ``λ = σ^{1/N}`` at a temperature."""
+    beta = float(sigma["beta"])
+    roots = {n: sigma.sel(depth=n).values.ravel() ** (1 / n) for n in _depths(sigma)}
+    # All but the last of the tails, so that a few values far out do not press the rest together.
+    last = 1.15 * max(float(numpy.quantile(lam, 0.999)) for lam in roots.values())
+    bins = numpy.linspace(0, last, 61)
+    for depth, lam in roots.items():
+        colour, law = depth_colour(depth), equilibria.get((beta, depth))
+        counts, _ = numpy.histogram(lam, bins)
+        density = counts / (lam.size * (bins[1] - bins[0]))
+        axes.stairs(density, bins, color=colour, lw=0.9 if law else 1.4)
+        if law is not None:
+            grid = numpy.linspace(0, last, 400)[1:]
+            axes.plot(grid, _density(law, grid, depth), color=colour, lw=1.8)
+    compared = ", and the exact law" if equilibria else ""
+    axes.set(title=rf"histogram of $\lambda_k = \sigma_k^{{1/N}}$ at $\beta$ = {beta:g}{compared}")
+    axes.set(xlabel=r"$\lambda$  [unit of $W$]", ylabel=r"density", xlim=(0, last))
+    axes.set_ylim(bottom=0)
+
+
+def _density(law: Any, lam: Any, depth: int) -> Any:
+    """Return the density of a singular value that is chosen at random, over ``λ``."""
+    change = depth * lam ** (depth - 1)
+    laws = [law.marginal(index) for index in range(law.rank)]
+    return change * sum(marginal.pdf(lam**depth) for marginal in laws) / law.rank
+
+
+def _draw_traces(figure: SubFigure, data: "InferenceData", beta: float) -> None:
+    """Draw the energy of one chain at each of three depths."""
+    energy, attrs = data["sample_stats"]["energy"].sel(beta=beta), data.attrs
+    times = (energy["draw"].values + 1) * attrs["save_every"] * attrs["step_size"]
+    depths = _chosen(energy["depth"].values)
+    all_axes = figure.subplots(len(depths), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, depth in zip(all_axes, depths, strict=True):
+        chain = energy.sel(depth=depth).isel(chain=0).values
+        axes.plot(times, chain, color=depth_colour(depth), lw=0.7)
+        axes.set(ylabel="$E$", xlim=(times[0], times[-1]))
+    all_axes[0].set_title(rf"a chain of each depth, at $\beta$ = {beta:g}")
+    all_axes[-1].set_xlabel(r"time $t$ = steps $\times$ step size")
+
+
+def _draw_diagnostics(r_hat: Axes, ess: Axes, summary: "Dataset") -> None:
+    for depth in _depths(summary):
+        here, colour = summary.sel(depth=depth).sortby("beta"), depth_colour(depth)
+        for axes, name in ((r_hat, "r_hat"), (ess, "ess")):
+            axes.plot(here["beta"], here[name], "o-", ms=5, lw=1.2, color=colour)
+    r_hat.axhline(CONVERGED, color="black", lw=0.9, ls=":")
+    r_hat.set(
+        title=rf"$\hat R$, the largest of $E$ and $\sigma_k$  (dotted: {CONVERGED:g})",
+        ylabel=r"$\hat R$",
+    )
+    highest = float(summary["r_hat"].max())
+    r_hat.set_ylim(0.999, max(1.3 * highest - 0.3, 1.012))
+    ess.set(title="effective sample size, the least of them", ylabel="draws")
+    ess.set_ylim(0, 1.1 * float(summary["ess"].max()))
+    for axes in (r_hat, ess):
+        _along_beta(axes, summary)

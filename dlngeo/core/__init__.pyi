@@ -1,0 +1,10 @@
+from . import balanced as balanced
+from . import base as base
+from . import depth_metric as depth_metric
+from . import fibres as fibres
+from . import geodesics as geodesics
+from . import gradient_noise as gradient_noise
+from . import low_rank as low_rank
+from . import networks as networks
+from . import numerics as numerics
+from . import relaxed as relaxed

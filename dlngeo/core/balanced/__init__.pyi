@@ -1,0 +1,11 @@
+from .alignment import align as align
+from .basis import tangent_basis as tangent_basis
+from .curvature import balanced_curvature as balanced_curvature
+from .curvature import balanced_ricci as balanced_ricci
+from .curvature import balanced_scalar_curvature as balanced_scalar_curvature
+from .curvature import balanced_sectional_curvature as balanced_sectional_curvature
+from .submanifold import dimension as dimension
+from .submanifold import mean_curvature as mean_curvature
+from .submanifold import second_fundamental_form as second_fundamental_form
+from .submanifold import tangent_projection as tangent_projection
+from .submanifold import weingarten_map as weingarten_map

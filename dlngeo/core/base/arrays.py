@@ -1,0 +1,183 @@
+"""Arrays of any namespace: NumPy, autograd, PyTorch and JAX.
+
+A kernel takes the namespace from its arguments, so that one implementation serves
+them all and differentiation passes through it. This module holds what the namespaces
+do not share: which one an array belongs to, whether it is being differentiated, and
+how a derivative rule is attached to a kernel.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import array_api_compat
+import array_api_compat.numpy
+import numpy
+
+Array = Any
+"""An array of one of the namespaces; their types share no common base."""
+
+
+def _is_autograd_box(array: Array) -> bool:
+    tracer = sys.modules.get("autograd.tracer")
+    return tracer is not None and isinstance(array, tracer.Box)
+
+
+def namespace(*arrays: Array) -> ModuleType:
+    """Return the array namespace that the arguments share.
+
+    Values traced by autograd belong to ``autograd.numpy``, also beside NumPy arrays.
+
+    Raises
+    ------
+    TypeError
+        If the arguments are not arrays, or belong to different libraries.
+    """
+    if all(type(array) is numpy.ndarray for array in arrays):
+        return array_api_compat.numpy  # the usual case, without the search
+    if any(_is_autograd_box(array) for array in arrays):
+        import autograd.numpy
+
+        return autograd.numpy
+    try:
+        return array_api_compat.array_namespace(*arrays)
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(array).__name__ for array in arrays}))
+        raise TypeError(
+            f"expected arrays of one library (NumPy, PyTorch or JAX), got {kinds}: convert lists "
+            "by numpy.asarray."
+        ) from error
+
+
+def is_traced(*arrays: Array) -> bool:
+    """Tell whether any of the arrays is being differentiated, compiled or mapped.
+
+    Traced arrays have no definite values, so they are not validated; and where a kernel
+    has a fast form in singular frames, they take the form that can be differentiated.
+    """
+    for array in arrays:
+        if type(array) is numpy.ndarray:
+            continue
+        if _is_autograd_box(array):
+            return True
+        if array_api_compat.is_torch_array(array):
+            import torch
+
+            if (
+                (array.requires_grad and torch.is_grad_enabled())
+                or torch._C._functorch.is_functorch_wrapped_tensor(array)
+                or torch.autograd.forward_ad.unpack_dual(array).tangent is not None
+            ):
+                return True
+        elif array_api_compat.is_jax_array(array):
+            import jax
+
+            if isinstance(array, jax.core.Tracer):
+                return True
+    return False
+
+
+def real_array(array: Array, name: str) -> Array:
+    """Return an array after the checks that every argument passes; integers become floats.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of a known library.
+    ValueError
+        If it is complex, or has definite values of which one is NaN or infinite.
+    """
+    xp = namespace(array)
+    kind = str(array.dtype)
+    if "complex" in kind:
+        raise ValueError(f"{name} is of type {kind}: dlngeo works on real numbers.")
+    if "float" not in kind:
+        array = 1.0 * array
+    if is_traced(array):
+        return array
+    is_finite = xp.all(xp.isfinite(array))
+    # Inside of what JAX compiles, even that of a constant has no definite value.
+    if not is_traced(is_finite) and not bool(is_finite):
+        raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
+    return array
+
+
+def check_range(kernel: Array, *, divides: bool) -> None:
+    """Raise a ValueError if a kernel has left the floating-point range.
+
+    A kernel that divides must not vanish either.
+    """
+    xp = namespace(kernel)
+    in_range = xp.isfinite(kernel) & (kernel > 0) if divides else xp.isfinite(kernel)
+    if not is_traced(kernel) and not bool(xp.all(in_range)):
+        raise ValueError(
+            "the depth metric overflows or underflows at this scale and depth: rescale the "
+            "matrix, or use double precision."
+        )
+
+
+def to_numpy(array: Array) -> numpy.ndarray:
+    """Return an array of any library on the host, in double precision.
+
+    Raises
+    ------
+    NotImplementedError
+        If it has no definite values, or what differentiates it would lose track.
+    """
+    if is_traced(array):
+        raise NotImplementedError(
+            "this kernel runs on the host, on definite values: it cannot be traced by jax.jit, "
+            "torch.func or vmap, and has no derivative here."
+        )
+    if array_api_compat.is_torch_array(array):
+        array = array.detach().cpu().numpy()
+    return numpy.asarray(array, dtype=float)
+
+
+def from_numpy(array: numpy.ndarray, like: Array) -> Array:
+    """Return a NumPy array in the library, on the device and of the type of another array.
+
+    Integers stand for floats.
+    """
+    if _is_autograd_box(like):
+        return array.astype(like.dtype)
+    xp = namespace(like)
+    dtype = like.dtype if "float" in str(like.dtype) else xp.asarray(0.0).dtype
+    return xp.asarray(array, dtype=dtype, device=array_api_compat.device(like))
+
+
+def transpose(array: Array) -> Array:
+    """Transpose the last two axes."""
+    return namespace(array).swapaxes(array, -1, -2)
+
+
+def symmetric_part(array: Array) -> Array:
+    """Return ``(A + Aᵀ) / 2``."""
+    return (array + transpose(array)) / 2
+
+
+def eye(rows: int, columns: int, like: Array) -> Array:
+    """Return the ``rows × columns`` identity, of the library, type and device of an array."""
+    if _is_autograd_box(like):
+        return namespace(like).eye(rows, columns, dtype=like.dtype)
+    xp = namespace(like)
+    return xp.eye(rows, columns, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+def diagonal_matrix(values: Array) -> Array:
+    """Return the matrix with the given diagonal, shape=[..., r] to [..., r, r]."""
+    return values[..., None, :] * eye(values.shape[-1], values.shape[-1], values)
+
+
+def round_off(array: Array) -> float:
+    """Return the machine precision of the array's type."""
+    return float(namespace(array).finfo(array.dtype).eps)
+
+
+def eigh(symmetric: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return eigenvalues and eigenvectors; NaN where a trial step went out of all bounds."""
+    is_wild = ~numpy.isfinite(symmetric).all(axis=(-2, -1))
+    if is_wild.any():
+        symmetric = numpy.where(is_wild[..., None, None], 0.0, symmetric)
+    lam, frame = numpy.linalg.eigh(symmetric)
+    return numpy.where(is_wild[..., None], numpy.nan, lam), frame

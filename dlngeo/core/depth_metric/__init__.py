@@ -1,0 +1,5 @@
+"""The depth metric of end-to-end matrices: weights, submersion, connection, curvature."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

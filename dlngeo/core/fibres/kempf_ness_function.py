@@ -1,0 +1,452 @@
+r"""Balancing as convex minimisation: the theorem of Kempf and Ness on fibres.
+
+On the orbit of the hidden groups ``GL(d_p)`` the function ``½‖g·W‖²`` depends on ``g_pᵀ g_p``
+alone. On that symmetric space it is convex along geodesics; its gradient is the moment map, and its
+minima are the balanced points.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dlngeo.core.base.arrays import Array, eye, namespace, real_array, transpose
+from dlngeo.core.base.vectors import norm_of, squared_norm_of
+from dlngeo.core.networks.balancing import right_inverses, thin_layers
+from dlngeo.core.networks.factors import (
+    Factors,
+    check_widths,
+    in_kind,
+    layers_of,
+    network_shape,
+    widths_of,
+)
+from dlngeo.core.networks.frames import check_positive, singular_frames
+from dlngeo.core.networks.network import (
+    action_on_layers,
+    end_to_end,
+    hidden_matrices,
+    moment_map,
+    partial_products,
+)
+
+
+def _with_ends(metrics: Factors, layers: Sequence[Array]) -> list[Array]:
+    """Return ``h_0 = I``, the given ``h_p``, and ``h_N = I``."""
+    first, last = layers[0].shape[-1], layers[-1].shape[-2]
+    hidden = hidden_matrices(metrics, layers, "metric of the hidden layers")
+    return [eye(first, first, layers[0]), *hidden, eye(last, last, layers[0])]
+
+
+def _energy(metrics: Sequence[Array], layers: Sequence[Array]) -> Array:
+    """Return ``½ Σ_p tr(h_p W_p h_{p-1}^{-1} W_pᵀ)``."""
+    total: Array = 0
+    for layer, (before, after) in zip(layers, itertools.pairwise(metrics), strict=True):
+        xp = namespace(layer, before, after)
+        raised = transpose(xp.linalg.solve(before, transpose(layer)))
+        total = total + xp.sum((after @ layer) * raised, axis=(-2, -1))
+    return total / 2
+
+
+def kempf_ness(factors: Factors, metrics: Factors) -> Array:
+    r"""Return the Kempf–Ness function: half the squared norm along the orbit of the group.
+
+    .. math:: Ψ(h) = \tfrac12 \sum_p \mathrm{tr}(h_p W_p h_{p-1}^{-1} W_p^T)
+              = \tfrac12 \|g · W\|^2, \quad h_p = g_p^T g_p, \quad h_0 = h_N = I
+
+    It is convex along the geodesics ``h^{1/2} e^{tS} h^{1/2}`` of positive definite matrices.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    metrics : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
+        Positive definite ``h_p``, ``p = 1, ..., N-1``.
+
+    Returns
+    -------
+    energy : array-like, shape=[...]
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    References
+    ----------
+    [LM25]; THEORY 5.
+    """
+    layers = layers_of(factors)
+    return _energy(_with_ends(metrics, layers), layers)
+
+
+def kempf_ness_gradient(factors: Factors, metrics: Factors) -> Factors:
+    r"""Return the gradient of the Kempf–Ness function in the metric ``tr(h^{-1} ḣ h^{-1} ḣ')``.
+
+    .. math:: (\mathrm{grad}\,Ψ)_p
+              = \tfrac12 (h_p W_p h_{p-1}^{-1} W_p^T h_p - W_{p+1}^T h_{p+1} W_{p+1})
+
+    The flow of the squared moment map moves ``P_p = g_pᵀ g_p`` by ``Ṗ = -4 grad Ψ(P)``.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    metrics : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
+        Positive definite ``h_p``.
+
+    Returns
+    -------
+    gradient : like metrics
+        Zero where ``h = P`` is the metric of balanced factors.
+
+    References
+    ----------
+    [LM25]; THEORY 5 (own derivation of the factor).
+    """
+    layers = layers_of(factors)
+    padded = _with_ends(metrics, layers)
+    gradient = []
+    for p in range(1, len(layers)):
+        layer, after = layers[p - 1], layers[p]
+        xp = namespace(layer, padded[p])
+        lifted = padded[p] @ layer
+        pulled = lifted @ xp.linalg.solve(padded[p - 1], transpose(lifted))
+        gradient.append((pulled - transpose(after) @ padded[p + 1] @ after) / 2)
+    return in_kind(gradient, metrics) if gradient else metrics
+
+
+def kempf_ness_hessian(factors: Factors, metrics: Factors, vector: Factors) -> Array:
+    r"""Return the second derivative of the Kempf–Ness function along a geodesic.
+
+    .. math:: \left.\frac{d^2}{dt^2}\right|_0 Ψ(h(t))
+              = \tfrac12 \sum_p \mathrm{tr}(h_p Y_p h_{p-1}^{-1} Y_p^T) ≥ 0, \quad
+              Y_p = k_p W_p - W_p k_{p-1}, \quad k_p = h_p^{-1} \dot h_p
+
+    along ``h(t) = h^{1/2} e^{tS} h^{1/2}`` with the velocity ``ḣ``: the function itself, of
+    the velocity of the factors.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    metrics : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
+        Positive definite ``h_p``.
+    vector : like metrics
+        Symmetric ``ḣ_p``.
+
+    Returns
+    -------
+    second_derivative : array-like, shape=[...]
+
+    References
+    ----------
+    Own derivation.
+    """
+    layers = layers_of(factors)
+    padded = _with_ends(metrics, layers)
+    changes = hidden_matrices(vector, layers, "velocity of the metrics")
+    elements = [
+        namespace(h, change).linalg.solve(h, change)
+        for h, change in zip(padded[1:-1], changes, strict=True)
+    ]
+    return _energy(padded, action_on_layers(elements, layers))
+
+
+def limit_metrics(factors: Factors) -> Factors:
+    r"""Return the metrics ``P_p = g_pᵀ g_p`` of every ``g`` that balances factors.
+
+    .. math:: P_p = W_{>p}^T (X X^T)^{-(N-p)/N} W_{>p}
+              = W_{p:1}^{-T} (X^T X)^{p/N} W_{p:1}^{-1}
+
+    The first form is a sum of squares, and used here. It is the minimum of the Kempf–Ness
+    function, and the limit of ``gᵀ g`` along both balancing flows.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+        With an end-to-end matrix of rank ``r``, and all hidden widths equal to ``r``:
+        otherwise the balanced point is outside the orbit of the group.
+
+    Returns
+    -------
+    metrics : array-like, shape=[..., N-1, d, d], or tuple of shape=[..., r, r]
+
+    Raises
+    ------
+    ValueError
+        If the rank or a hidden width is another.
+
+    References
+    ----------
+    [LM25]; THEORY 2, 5.
+    """
+    layers = layers_of(factors)
+    widths, rank = check_widths(widths_of(layers))
+    if any(width != rank for width in widths[1:-1]):
+        raise ValueError(
+            f"expected hidden layers as wide as the rank {rank} of the end-to-end matrix, got "
+            f"widths {widths}: over wider ones the balanced point is outside the orbit of the "
+            "group. dlngeo.core.networks.balancing.balance gives it."
+        )
+    if len(layers) == 1:
+        return () if isinstance(factors, (tuple, list)) else factors[..., :0, :, :]
+    root = thin_layers(end_to_end(layers), len(layers), rank, truncate=True)
+    check_positive(namespace(root[0]).sum(root[0] ** 2, axis=-1) ** 0.5, rank)
+    inverses = right_inverses([transpose(layer) for layer in reversed(root)])[::-1]
+    _, after = partial_products(layers)
+    metrics = []
+    for expansion, inverse in zip(after, inverses, strict=False):
+        (product,) = expansion.values()
+        frame = transpose(product) @ inverse
+        metrics.append(frame @ transpose(frame))
+    return in_kind(metrics, factors)
+
+
+class Certificate(NamedTuple):
+    """How far factors are from the balanced points of their fibre.
+
+    Attributes
+    ----------
+    moment_map_norm : array-like, shape=[...]
+        ``‖μ(W)‖``, zero at the balanced points only.
+    squared_norm : array-like, shape=[...]
+        ``‖W‖²``.
+    minimum : array-like, shape=[...]
+        ``N Σ σ_k^{2/N}``, the least ``‖W‖²`` on the fibre.
+    gap : array-like, shape=[...]
+        ``‖W‖² - N Σ σ_k^{2/N}``, not negative but for round-off.
+    """
+
+    moment_map_norm: Array
+    squared_norm: Array
+    minimum: Array
+    gap: Array
+
+
+def certificate(factors: Factors, rank: int | None = None) -> Certificate:
+    """Return how far factors are from the minimum of the norm on their fibre.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    rank : int, optional
+        Rank of the end-to-end matrix, ``min(widths)`` by default; see `schatten_minimum`.
+
+    Returns
+    -------
+    certificate : Certificate
+
+    References
+    ----------
+    [LM25] (Kempf–Ness); THEORY 2.
+    """
+    layers = layers_of(factors)
+    squared_norm = squared_norm_of(layers)
+    _, rank = check_widths(widths_of(layers), rank)
+    minimum = schatten_minimum(end_to_end(layers), len(layers), 2.0, rank)
+    moments = moment_map(layers)
+    norm = norm_of(moments) if moments else 0 * squared_norm
+    return Certificate(norm, squared_norm, minimum, squared_norm - minimum)
+
+
+def schatten_norm(factors: Factors, exponent: float) -> Array:
+    r"""Return the sum of the Schatten quasi-norms of the factors, to the power ``q``.
+
+    .. math:: \sum_p \|W_p\|_{S_q}^q = \sum_p \sum_k σ_k(W_p)^q
+
+    Balanced factors minimise it on their fibre, for every ``0 < q < ∞``.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    exponent : float
+        ``q``, positive.
+
+    Returns
+    -------
+    norm : array-like, shape=[...]
+
+    Raises
+    ------
+    ValueError
+        If the exponent is not positive and finite.
+
+    References
+    ----------
+    THEORY 5.
+    """
+    layers = layers_of(factors)
+    return sum(_schatten(layer, exponent, exponent, min(layer.shape[-2:])) for layer in layers)
+
+
+def schatten_minimum(matrix: Array, depth: int, exponent: float, rank: int | None = None) -> Array:
+    r"""Return the minimum of `schatten_norm` over the factors of a matrix.
+
+    .. math:: N \sum_k σ_k(X)^{q/N}
+
+    Parameters
+    ----------
+    matrix : array-like, shape=[..., m, n]
+    depth : int
+        Depth ``N``.
+    exponent : float
+        ``q``, positive.
+    rank : int, optional
+        Number of singular values that count, all by default: of a matrix of lower rank the
+        others are round-off, of which a small power is not small.
+
+    Returns
+    -------
+    minimum : array-like, shape=[...]
+
+    Raises
+    ------
+    ValueError
+        If depth or rank do not fit, or the exponent is not positive and finite.
+
+    References
+    ----------
+    THEORY 5.
+    """
+    matrix = real_array(matrix, "the matrix")
+    _, rank = network_shape(matrix, depth, rank=rank)
+    return depth * _schatten(matrix, exponent, exponent / depth, rank)
+
+
+def _schatten(matrix: Array, exponent: float, power: float, rank: int) -> Array:
+    if not 0 < exponent < math.inf:
+        raise ValueError(f"the exponent must be positive and finite, got {exponent}.")
+    sigma = singular_frames(matrix, rank).sigma
+    return namespace(sigma).sum(sigma**power, axis=-1)
+
+
+class MetricFlow(NamedTuple):
+    """The metric ``P = gᵀ g`` of a hidden layer at a time, and its inverse.
+
+    Attributes
+    ----------
+    metric, inverse : array-like, shape=[..., d_1, d_1]
+    """
+
+    metric: Array
+    inverse: Array
+
+
+def metric_flow(factors: Factors, time: Array) -> MetricFlow:
+    r"""Return ``P(t) = g(t)ᵀ g(t)`` of the flow of the squared moment map, at depth 2.
+
+    The solution of ``Ṗ = 2 (G - P H P)``, ``P(0) = I``, ``G = W_2ᵀ W_2``, ``H = W_1 W_1ᵀ``. With
+    ``X = Q Σ Oᵀ`` (full, zeros in ``Σ``), ``a = W_1 O``, ``b = W_2ᵀ Q``, ``τ = tanh(2tσ)/σ``
+    (``2t`` at ``σ = 0``) and ``A = I - Σ_k a_k b_kᵀ τ_k tanh(tσ_k)``,
+
+    .. math:: P(t) = b τ b^T + A^T (I + a τ a^T)^{-1} A, \quad
+              P(t)^{-1} = a τ a^T + A (I + b τ b^T)^{-1} A^T.
+
+    Sums of positive matrices, for all times: nothing overflows. The factors follow from a
+    rotation, of which no closed form is known: see `polar_flow`.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., 2, d, d], or two matrices ``W_1``, ``W_2``
+    time : array-like, shape=[...]
+        ``t ≥ 0``, infinity for the limit at full rank.
+
+    Returns
+    -------
+    flow : MetricFlow
+
+    Raises
+    ------
+    ValueError
+        If the depth is not two.
+
+    References
+    ----------
+    Own derivation, from the linear Hamiltonian system of THEORY 5 by the symmetric form of
+    the flow of a Riccati equation.
+    """
+    layers = layers_of(factors)
+    if len(layers) != 2:
+        raise ValueError(
+            f"expected the two factors of a network of depth 2, got {len(layers)}: at other "
+            "depths the metric has no closed form; integrate dlngeo.solvers.balancing_flow."
+        )
+    first, second = layers
+    xp = namespace(first, second)
+    left, sigma, right = xp.linalg.svd(end_to_end(layers), full_matrices=True)
+    time = time * xp.ones_like(sigma[..., 0])
+    angle = time[..., None] * sigma
+    safe = xp.where(sigma > 0, sigma, xp.ones_like(sigma))
+    growth = xp.where(sigma > 0, xp.tanh(2 * angle) / safe, 2 * time[..., None])
+    a = first @ transpose(right)
+    b = transpose(second) @ left
+    rank = sigma.shape[-1]
+    weight = growth * xp.where(sigma > 0, xp.tanh(angle), xp.zeros_like(angle))
+    one = eye(first.shape[-2], first.shape[-2], first)
+    decay = one - (a[..., :rank] * weight[..., None, :]) @ transpose(b[..., :rank])
+
+    def squares(columns: Array) -> Array:
+        null = columns[..., rank:]
+        own = (columns[..., :rank] * growth[..., None, :]) @ transpose(columns[..., :rank])
+        if null.shape[-1]:
+            own = own + 2 * time[..., None, None] * (null @ transpose(null))
+        return own
+
+    from_a, from_b = squares(a), squares(b)
+    metric = from_b + transpose(decay) @ xp.linalg.solve(one + from_a, decay)
+    inverse = from_a + decay @ xp.linalg.solve(one + from_b, transpose(decay))
+    return MetricFlow(metric, inverse)
+
+
+class PolarFlow(NamedTuple):
+    """Factors ``P^{1/2} · W`` of a flow, and how it turns against them.
+
+    Attributes
+    ----------
+    factors : tuple of array-like, shape=[..., d_1, d_0], shape=[..., d_2, d_1]
+        ``P^{1/2} W_1`` and ``W_2 P^{-1/2}``.
+    turning : array-like, shape=[..., d_1, d_1]
+        Skew ``Ω``: the flow is ``R P^{1/2} · W`` with ``Ṙ = R Ω``, ``R(0) = I``.
+    """
+
+    factors: tuple[Array, Array]
+    turning: Array
+
+
+def polar_flow(factors: Factors, time: Array) -> PolarFlow:
+    r"""Return the flow of the squared moment map at depth 2, up to a rotation.
+
+    The velocity ``ġ g^{-1} = μ`` is symmetric, so that ``g = R P^{1/2}`` has to turn by
+
+    .. math:: Ω_{kl} = \tilde μ_{kl} \frac{τ_l - τ_k}{τ_l + τ_k}
+
+    in the eigenframe of ``P^{1/2}``, with eigenvalues ``τ`` and ``μ̃ = μ(P^{1/2} · W)``.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., 2, d, d], or two matrices ``W_1``, ``W_2``
+    time : array-like, shape=[...]
+        ``t ≥ 0``.
+
+    Returns
+    -------
+    flow : PolarFlow
+
+    Raises
+    ------
+    ValueError
+        If the depth is not two.
+
+    References
+    ----------
+    Own derivation.
+    """
+    metric = metric_flow(factors, time).metric
+    first, second = layers_of(factors)
+    xp = namespace(first, second)
+    values, frame = xp.linalg.eigh(metric)
+    root = values**0.5
+    inner = root[..., :, None] * (transpose(frame) @ first)
+    outer = second @ frame / root[..., None, :]
+    moment = transpose(outer) @ outer - inner @ transpose(inner)
+    rows, columns = root[..., :, None], root[..., None, :]
+    turning = frame @ (moment * (columns - rows) / (columns + rows)) @ transpose(frame)
+    return PolarFlow((frame @ inner, outer @ transpose(frame)), turning)

@@ -1,0 +1,462 @@
+r"""Compiled loops for geodesics of small matrices; needs Numba (extra ``fast``).
+
+The same equations as `dlngeo.core.geodesics.depth_root_chart`, by the same method as
+`dlngeo.core.numerics.integration`, and tested against both. At rank three a call of LAPACK costs
+more than all of the arithmetic. Here some lanes, one problem in each, advance side by side: the
+innermost index of every array is the lane, the eigenframes come from Jacobi's rotations, and
+the compiler vectorises everything. A lane that has arrived takes the next problem.
+"""
+
+from collections.abc import Callable
+
+import numpy
+from numba import njit
+
+from dlngeo.core.numerics.integration import (
+    FIFTH_ORDER,
+    FIRST_STEP,
+    NEAREST,
+    SAFETY,
+    THIRD_ORDER,
+    WEIGHTS,
+    Status,
+)
+
+compiled: Callable = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+
+_ARRIVED, _BOUNDARY, _STALLED = map(int, Status)
+
+
+@compiled
+def times(a, b, out, lanes):
+    """Set ``out = a b``."""
+    for i in range(a.shape[0]):
+        for j in range(b.shape[1]):
+            for e in range(lanes):
+                out[i, j, e] = a[i, 0, e] * b[0, j, e]
+            for k in range(1, a.shape[1]):
+                for e in range(lanes):
+                    out[i, j, e] += a[i, k, e] * b[k, j, e]
+
+
+@compiled
+def _transposed_product(a, b, out, lanes):
+    """Set ``out = aᵀ b``."""
+    for i in range(a.shape[1]):
+        for j in range(b.shape[1]):
+            for e in range(lanes):
+                out[i, j, e] = a[0, i, e] * b[0, j, e]
+            for k in range(1, a.shape[0]):
+                for e in range(lanes):
+                    out[i, j, e] += a[k, i, e] * b[k, j, e]
+
+
+@compiled
+def times_transposed(a, b, out, lanes):
+    """Set ``out = a bᵀ``."""
+    for i in range(a.shape[0]):
+        for j in range(b.shape[0]):
+            for e in range(lanes):
+                out[i, j, e] = a[i, 0, e] * b[j, 0, e]
+            for k in range(1, a.shape[1]):
+                for e in range(lanes):
+                    out[i, j, e] += a[i, k, e] * b[j, k, e]
+
+
+@compiled
+def _diagonalise(s, v, rows, lanes):
+    """Turn symmetric ``s`` to diagonal form by cyclic Jacobi rotations, gathered in ``v``."""
+    rank = s.shape[0]
+    cosine, sine, off, whole = rows[0], rows[1], rows[2], rows[3]
+    for _ in range(30):
+        for e in range(lanes):
+            off[e], whole[e] = 0.0, 1e-300
+        for i in range(rank):
+            for e in range(lanes):
+                whole[e] += s[i, i, e] ** 2
+            for j in range(i):
+                for e in range(lanes):
+                    off[e] += s[i, j, e] ** 2
+        worst = 0.0
+        for e in range(lanes):
+            worst = max(worst, off[e] / whole[e])
+        # A sweep squares what is left, up to round-off. NaN ends the loop as well.
+        if not worst > 1e-32:
+            return
+        for i in range(1, rank):
+            for j in range(i):
+                for e in range(lanes):
+                    entry = s[i, j, e]
+                    gap = s[i, i, e] - s[j, j, e]
+                    root = numpy.copysign(numpy.sqrt(gap * gap + 4 * entry * entry), gap)
+                    tangent = 2 * entry / (gap + root + numpy.copysign(1e-300, gap))
+                    cosine[e] = 1 / numpy.sqrt(1 + tangent * tangent)
+                    sine[e] = tangent * cosine[e]
+                    s[j, j, e] -= tangent * entry
+                    s[i, i, e] += tangent * entry
+                    s[i, j, e] = 0.0
+                    s[j, i, e] = 0.0
+                for k in range(rank):
+                    if k != i and k != j:
+                        for e in range(lanes):
+                            one, other = s[k, j, e], s[k, i, e]
+                            s[k, j, e] = cosine[e] * one - sine[e] * other
+                            s[k, i, e] = sine[e] * one + cosine[e] * other
+                            s[j, k, e] = s[k, j, e]
+                            s[i, k, e] = s[k, i, e]
+                    for e in range(lanes):
+                        one, other = v[k, j, e], v[k, i, e]
+                        v[k, j, e] = cosine[e] * one - sine[e] * other
+                        v[k, i, e] = sine[e] * one + cosine[e] * other
+        if worst < 1e-17:
+            return
+
+
+@compiled
+def _views(y, rows, columns, rank):
+    """Return ``S, p, c, Q, O, m_L, m_R`` of states, shape=[n_state, lanes]."""
+    lanes = y.shape[1]
+    square, left, right = rank * rank, rows * rank, columns * rank
+    heights = (rows if rows > rank else 0, columns if columns > rank else 0)
+    ends = 3 * square + left + right
+    nulls = ends + heights[0] * rank
+    return (
+        y[:square].reshape((rank, rank, lanes)),
+        y[square : 2 * square].reshape((rank, rank, lanes)),
+        y[2 * square : 3 * square].reshape((rank, rank, lanes)),
+        y[3 * square : 3 * square + left].reshape((rows, rank, lanes)),
+        y[3 * square + left : ends].reshape((columns, rank, lanes)),
+        y[ends:nulls].reshape((heights[0], rank, lanes)),
+        y[nulls:].reshape((heights[1], rank, lanes)),
+    )
+
+
+@compiled
+def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, end_dot, null_dot):
+    """Set the velocities of a frame and of its momentum, and add what the latter exerts."""
+    height, rank, lanes = end.shape
+    times(end, rotation, end_dot, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                end_dot[i, k, e] *= sign
+    if null.shape[0] == 0:
+        return
+    tall, square = (height, rank, lanes), (rank, rank, lanes)
+    frame, image, drift = numpy.empty(tall), numpy.empty(tall), numpy.empty(tall)
+    gram, spin = numpy.empty(square), numpy.empty(square)
+    # In the eigenframe of S: the momentum, and the drift m S^{-2} of the frame.
+    times(null, v, frame, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                drift[i, k, e] = frame[i, k, e] / s[k, k, e] ** 2
+    times_transposed(drift, v, image, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                end_dot[i, k, e] += image[i, k, e]
+    _transposed_product(drift, drift, gram, lanes)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                p_dot[k, l, e] += sums[k, l, e] / 2 * gram[k, l, e]
+                spin[k, l, e] = commutator[k, l, e] - sign * c[k, l, e]
+    _transposed_product(frame, drift, gram, lanes)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                twist[k, l, e] -= sign / 2 * gram[k, l, e]
+    times(drift, spin, image, lanes)
+    times(end, v, frame, lanes)
+    times_transposed(frame, gram, drift, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                image[i, k, e] -= drift[i, k, e]
+    times_transposed(image, v, null_dot, lanes)
+    times(null, rotation, image, lanes)
+    for i in range(height):
+        for k in range(rank):
+            for e in range(lanes):
+                null_dot[i, k, e] += sign * image[i, k, e]
+
+
+@compiled
+def _velocity(y, out, gap, v, shape, work, powers, lines):
+    """Set velocities and gaps as `DepthRootChart.velocity` does.
+
+    The eigenframes ``v`` of the last call are where the rotations start. The last three
+    arguments are room to work in.
+    """
+    rows, columns, rank, depth = shape
+    stretch, momentum, skew, left, right, left_null, right_null = _views(y, rows, columns, rank)
+    s_out, p_out, c_out, left_out, right_out, left_null_out, right_null_out = _views(
+        out, rows, columns, rank
+    )
+    lanes = y.shape[1]
+    s, p, c, sums, turn, spin = work[0], work[1], work[2], work[3], work[4], work[5]
+    a, b, s_dot, p_dot, twist, product = work[6], work[7], work[8], work[9], work[10], work[11]
+    weights, total = work[12:], lines[4]
+    times(stretch, v, product, lanes)
+    _transposed_product(v, product, s, lanes)
+    _diagonalise(s, v, lines, lanes)
+    # The momenta p and c, symmetric and skew, turn together.
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                a[k, l, e] = momentum[k, l, e] + skew[k, l, e]
+    times(a, v, product, lanes)
+    _transposed_product(v, product, a, lanes)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                p[k, l, e] = (a[k, l, e] + a[l, k, e]) / 2
+                c[k, l, e] = (a[k, l, e] - a[l, k, e]) / 2
+    for k in range(rank):
+        for e in range(lanes):
+            powers[0, k, e] = 1.0
+            gap[e] = s[k, k, e] if k == 0 else min(gap[e], s[k, k, e])
+        for i in range(depth):
+            for e in range(lanes):
+                powers[i + 1, k, e] = powers[i, k, e] * s[k, k, e]
+    # a, b, A and the velocity of S, symmetric or skew.
+    for k in range(rank):
+        for l in range(k, rank):
+            for e in range(lanes):
+                total[e] = powers[depth - 1, k, e]
+            for i in range(depth - 1):
+                for e in range(lanes):
+                    total[e] += powers[i, k, e] * powers[depth - 1 - i, l, e]
+            for e in range(lanes):
+                h = total[e]
+                both = s[k, k, e] + s[l, l, e]
+                sigmas = powers[depth, k, e] + powers[depth, l, e]
+                per_sum, per_h = 1 / both, 1 / h
+                sums[k, l, e] = both
+                spin[k, l, e] = c[k, l, e] * per_sum
+                a[k, l, e] = p[k, l, e] * per_h * per_sum
+                b[k, l, e] = spin[k, l, e] / sigmas
+                turn[k, l, e] = h * b[k, l, e]
+                s_dot[k, l, e] = sigmas * per_sum * per_h * p[k, l, e]
+            for e in range(lanes):
+                sums[l, k, e], a[l, k, e] = sums[k, l, e], a[k, l, e]
+                s_dot[l, k, e] = s_dot[k, l, e]
+                if k != l:
+                    spin[l, k, e], b[l, k, e] = -spin[k, l, e], -b[k, l, e]
+                    turn[l, k, e] = -turn[k, l, e]
+    # The numerators of G^n for n = N-1, N-3, ..., the least n first.
+    for n in range(len(weights)):
+        power = 2 * n + depth % 2
+        for l in range(rank):
+            for m in range(rank):
+                for e in range(lanes):
+                    weights[n, l, m, e] = powers[power, l, e] + powers[power, m, e]
+                    if n > 0:
+                        product_of_values = s[l, l, e] * s[m, m, e]
+                        weights[n, l, m, e] += product_of_values * weights[n - 1, l, m, e]
+                    elif power == 0:
+                        weights[n, l, m, e] = 1.0
+    times(turn, spin, product, lanes)
+    for k in range(rank):
+        for l in range(k, rank):
+            for e in range(lanes):
+                p_dot[k, l, e] = -product[k, l, e] - product[l, k, e]
+            for m in range(rank):
+                for e in range(lanes):
+                    total[e] = 0.0
+                for n in range(len(weights)):
+                    for e in range(lanes):
+                        power = s[k, k, e] * s[l, l, e] * s[m, m, e] ** 2
+                        total[e] = power * total[e] + weights[n, k, m, e] * weights[n, l, m, e]
+                for e in range(lanes):
+                    pair = a[k, m, e] * a[l, m, e] - b[k, m, e] * b[l, m, e]
+                    factor = s[m, m, e] * (s[k, k, e] * s[l, l, e] - s[m, m, e] ** 2)
+                    p_dot[k, l, e] -= 2 * factor * total[e] * pair
+            for e in range(lanes):
+                p_dot[l, k, e] = p_dot[k, l, e]
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                # From here on p is the commutator [S, p].
+                p[k, l, e] *= s[k, k, e] - s[l, l, e]
+    times(turn, p, twist, lanes)
+    times(v, turn, product, lanes)
+    times_transposed(product, v, a, lanes)
+    _side(1.0, left, left_null, v, s, c, sums, a, p, p_dot, twist, left_out, left_null_out)
+    _side(-1.0, right, right_null, v, s, c, sums, a, p, p_dot, twist, right_out, right_null_out)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                b[k, l, e] = p_dot[k, l, e] + twist[k, l, e] - twist[l, k, e]
+    times(v, s_dot, product, lanes)
+    times_transposed(product, v, s_out, lanes)
+    times(v, b, product, lanes)
+    times_transposed(product, v, b, lanes)
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                p_out[k, l, e] = (b[k, l, e] + b[l, k, e]) / 2
+                c_out[k, l, e] = (b[k, l, e] - b[l, k, e]) / 2
+
+
+@compiled
+def _size(y, e):
+    """Return the root mean square of the state of a lane, at least one."""
+    total = 0.0
+    for i in range(y.shape[0]):
+        total += y[i, e] ** 2
+    return max(1.0, numpy.sqrt(total / y.shape[0]))
+
+
+@compiled
+def _combine(weights, slopes, out):
+    """Set ``out = Σ_j w_j slopes_j``."""
+    flat, terms = out.reshape(-1), slopes.reshape((slopes.shape[0], -1))
+    for x in range(flat.shape[0]):
+        flat[x] = weights[0] * terms[0, x]
+    for j in range(1, weights.shape[0]):
+        weight = weights[j]
+        if weight != 0:
+            for x in range(flat.shape[0]):
+                flat[x] += weight * terms[j, x]
+
+
+@compiled
+def _integrate(start, end, tolerance, most_steps, shape, tableau):
+    rank, depth = shape[2], shape[3]
+    nearest = NEAREST if max(shape[0], shape[1]) > rank else 0.0
+    weights, third_order, fifth_order = tableau
+    stages = len(weights)
+    count, n = start.shape
+    state, time, status = start.copy(), numpy.zeros(count), numpy.zeros(count, numpy.int64)
+    error, n_steps = numpy.zeros(count), numpy.zeros(count, numpy.int64)
+    lanes = max(1, min(count, 32 if rank <= 3 else 16))
+    slopes = numpy.empty((stages + 1, n, lanes))
+    y, trial = numpy.empty((n, lanes)), numpy.empty((n, lanes))
+    gap, least = numpy.empty(lanes), numpy.empty(lanes)
+    by_fifth, by_third = numpy.empty((n, lanes)), numpy.empty((n, lanes))
+    fifth, third, scale = numpy.empty(lanes), numpy.empty(lanes), numpy.empty(lanes)
+    t, h = numpy.zeros(lanes), numpy.zeros(lanes)
+    problem, n_trials = numpy.full(lanes, -1), numpy.zeros(lanes, numpy.int64)
+    has_crossed = numpy.zeros(lanes, numpy.bool_)
+    wall = numpy.zeros(lanes)
+    work = numpy.empty((12 + depth // 2, rank, rank, lanes))
+    powers, lines = numpy.empty((depth + 1, rank, lanes)), numpy.empty((5, lanes))
+    v = numpy.zeros((rank, rank, lanes))
+    for k in range(rank):
+        v[k, k] = 1.0
+    # The first slopes of all problems, so that a lane can take any of them up.
+    first_slopes, floors = numpy.empty_like(start), numpy.empty(count)
+    for first in range(0, count, lanes):
+        for e in range(lanes):
+            for i in range(n):
+                y[i, e] = start[min(first + e, count - 1), i]
+        _velocity(y, slopes[0], gap, v, shape, work, powers, lines)
+        for e in range(min(lanes, count - first)):
+            floors[first + e] = nearest * gap[e]
+            for i in range(n):
+                first_slopes[first + e, i] = slopes[0, i, e]
+    upcoming = 0
+    is_free = numpy.ones(lanes, numpy.bool_)
+    while True:
+        busy = 0
+        for e in range(lanes):
+            if is_free[e]:
+                while upcoming < count and not end[upcoming] > 0:
+                    upcoming += 1
+                problem[e] = upcoming if upcoming < count else -1
+                if problem[e] >= 0:
+                    for i in range(n):
+                        y[i, e] = start[upcoming, i]
+                        slopes[0, i, e] = first_slopes[upcoming, i]
+                    for k in range(rank):
+                        for l in range(rank):
+                            v[k, l, e] = 1.0 if k == l else 0.0
+                    t[e], n_trials[e], has_crossed[e], is_free[e] = 0.0, 0, False, False
+                    scale[e] = _size(y, e)
+                    speed = _size(slopes[0], e) / scale[e]
+                    h[e] = FIRST_STEP * tolerance[upcoming] ** 0.125 / speed
+                    upcoming += 1
+            busy += problem[e] >= 0
+        if not busy:
+            return state, time, status, error, n_steps
+        for e in range(lanes):
+            if problem[e] >= 0:
+                left = end[problem[e]] - t[e]
+                if h[e] >= left:
+                    h[e] = left
+                elif 2 * h[e] >= left and not has_crossed[e]:
+                    h[e] = left / 2
+            least[e] = numpy.inf
+        for stage in range(1, stages + 1):
+            _combine(weights[stage - 1, :stage], slopes, trial)
+            for i in range(n):
+                for e in range(lanes):
+                    trial[i, e] = y[i, e] + h[e] * trial[i, e]
+            _velocity(trial, slopes[stage], gap, v, shape, work, powers, lines)
+            for e in range(lanes):
+                # NaN counts as a crossing as well; the error sees it first.
+                least[e] = min(least[e], gap[e])
+        for e in range(lanes):
+            fifth[e], third[e] = 0.0, 0.0
+        _combine(fifth_order, slopes, by_fifth)
+        _combine(third_order, slopes, by_third)
+        for i in range(n):
+            for e in range(lanes):
+                fifth[e] += by_fifth[i, e] ** 2
+                third[e] += by_third[i, e] ** 2
+        for e in range(lanes):
+            here = problem[e]
+            if here < 0:
+                continue
+            blend = numpy.sqrt(max(fifth[e] + 0.01 * third[e], 1e-300) * n)
+            estimate = h[e] * fifth[e] / blend / scale[e]
+            ratio = estimate / tolerance[here]
+            n_trials[e] += 1
+            arrived = False
+            if not ratio <= 1:
+                h[e] *= max(0.2, SAFETY * ratio**-0.125) if ratio < numpy.inf else 0.2
+            elif not least[e] > floors[here]:
+                # Bisection, towards a time that is known to be too late.
+                has_crossed[e] = True
+                wall[e] = t[e] + h[e]
+            else:
+                error[here] += estimate
+                n_steps[here] += 1
+                arrived = h[e] >= end[here] - t[e]
+                t[e] = end[here] if arrived else t[e] + h[e]
+                for i in range(n):
+                    y[i, e] = trial[i, e]
+                    slopes[0, i, e] = slopes[stages, i, e]
+                scale[e] = _size(y, e)
+                h[e] *= min(10.0, SAFETY * max(ratio, 1e-20) ** -0.125)
+            if has_crossed[e]:
+                h[e] = min(h[e], (wall[e] - t[e]) / 2)
+            is_lost = h[e] <= 1e-14 * max(1.0, t[e]) or n_trials[e] >= most_steps
+            if arrived or is_lost:
+                status[here] = _ARRIVED if arrived else _BOUNDARY if has_crossed[e] else _STALLED
+                time[here] = t[e]
+                for i in range(n):
+                    state[here, i] = y[i, e]
+                is_free[e] = True
+
+
+def integrate_depth_root(
+    start: numpy.ndarray,
+    end: numpy.ndarray,
+    tolerance: numpy.ndarray,
+    most_steps: int,
+    shape: tuple,
+) -> tuple[numpy.ndarray, ...]:
+    """Return state, time, status, error and number of steps, as `integrate` does.
+
+    Parameters
+    ----------
+    start : array, shape=[b, n_state]
+    end, tolerance : array, shape=[b]
+    most_steps : int
+    shape : tuple of int
+        Rows, columns, rank and depth.
+    """
+    return _integrate(start, end, tolerance, most_steps, shape, (WEIGHTS, THIRD_ORDER, FIFTH_ORDER))

@@ -1,0 +1,304 @@
+r"""Depth-root coordinates: the chart in which geodesics of the depth metric are integrated.
+
+A matrix of rank ``r`` is written ``X = Q S^N Oᵀ`` with frames ``Q, O`` and a symmetric
+``S > 0``: the balanced network ``W_p = Q_p S Q_{p-1}ᵀ`` without its hidden frames. Along a
+curve let ``Q̇ = Q A + ...`` and ``Ȯ = -O A + ...`` with the same skew ``A``; then ``S`` moves by
+the symmetric part of the velocity alone. With the conjugate momenta ``p`` (symmetric, of
+``S``), ``c`` (skew, of ``A``) and ``m_L, m_R`` (of the null spaces), in the eigenframe
+``λ`` of ``S``, ``σ = λ^N``,
+
+.. math:: H = \tfrac12 \sum_{kl} \left( α_{kl} p_{kl}^2
+              + \frac{c_{kl}^2}{α_{kl} (λ_k + λ_l)^2} \right)
+              + \tfrac12 \| m_L S^{-1} \|^2 + \tfrac12 \| m_R S^{-1} \|^2,
+          \quad α_{kl} = \frac{g_{kl}}{h_{kl}}, \;
+          g_{kl} = \frac{σ_k + σ_l}{λ_k + λ_l}, \;
+          h_{kl} = \sum_{i+j=N-1} λ_k^i λ_l^j.
+
+Since ``1/N ≤ α ≤ 1`` the metric stays near the flat one, also where ``λ → 0``: a geodesic
+runs smoothly through ``det = 0``, where an eigenvalue of ``S`` changes sign.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy
+
+from dlngeo.core.base.arrays import eigh, symmetric_part, transpose
+from dlngeo.core.depth_metric.roots import force, kernels
+from dlngeo.core.networks.blocks import Blocks, join, split
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.numerics.integration import NEAREST, Status, Trajectory, integrate
+
+integrate_depth_root: Callable | None = None
+with contextlib.suppress(ImportError):  # Numba is an optional extra
+    from dlngeo.core.geodesics.compiled import integrate_depth_root
+
+COMPILED_UP_TO = 10
+"""Largest rank for which compiled loops beat the calls of LAPACK and BLAS."""
+
+
+class State(NamedTuple):
+    """State of a geodesic of ``m × n`` matrices of rank ``r``.
+
+    Attributes
+    ----------
+    stretch : array, shape=[..., r, r]
+        ``S``.
+    momentum : array, shape=[..., r, r]
+        ``p``, symmetric.
+    spin : array, shape=[..., r, r]
+        ``c``, skew.
+    left, right : array, shape=[..., m, r], shape=[..., n, r]
+        Frames ``Q`` and ``O``.
+    left_null, right_null : array, shape=[..., m, r], shape=[..., n, r]
+        Momenta ``m_L, m_R`` towards the null spaces; no rows where there are none.
+    """
+
+    stretch: numpy.ndarray
+    momentum: numpy.ndarray
+    spin: numpy.ndarray
+    left: numpy.ndarray
+    right: numpy.ndarray
+    left_null: numpy.ndarray
+    right_null: numpy.ndarray
+
+    def pack(self) -> numpy.ndarray:
+        """Return the state as one vector, shape=[..., n_state]."""
+        batch = self.stretch.shape[:-2]
+        sizes = [part.shape[-2] * part.shape[-1] for part in self]
+        parts = [part.reshape(*batch, size) for part, size in zip(self, sizes, strict=True)]
+        return numpy.concatenate(parts, axis=-1)
+
+
+def unpack(packed: numpy.ndarray, rows: int, columns: int, rank: int) -> State:
+    """Return the state of which `State.pack` gives the vector."""
+    ends = (rows if rows > rank else 0, columns if columns > rank else 0)
+    parts, start = [], 0
+    for count in (rank, rank, rank, rows, columns, *ends):
+        piece = packed[..., start : start + count * rank]
+        parts.append(piece.reshape(*packed.shape[:-1], count, rank))
+        start += count * rank
+    return State(*parts)
+
+
+class DepthRootChart(NamedTuple):
+    """Depth-root coordinates of ``m × n`` matrices of a rank, for a finite depth.
+
+    Attributes
+    ----------
+    rows, columns, rank, depth : int
+    """
+
+    rows: int
+    columns: int
+    rank: int
+    depth: int
+
+    def velocity(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        r"""Return the velocity of the geodesic flow, and the least eigenvalue of ``S``.
+
+        In the eigenframe of ``S``, with ``K_kl = c_kl/(λ_k + λ_l)``, ``a = p/h``,
+        ``b = K/g`` and ``A_kl = h_kl b_kl/(λ_k + λ_l)``,
+
+        .. math:: \dot S = α ∘ p, \quad
+                  \dot p = -F(a, b) - (AK + KA) + \tfrac12 \{S, Γ_L + Γ_R\}, \quad
+                  \dot c = [A, [S, p]] + \tfrac12 [Γ_R - Γ_L, S^2],
+
+        with `force` ``F`` and the Gram matrices ``Γ`` of ``m_L S^{-2}`` and ``m_R S^{-2}``,
+        by which the frames turn towards the null spaces.
+
+        Parameters
+        ----------
+        packed : array, shape=[b, n_state]
+
+        Returns
+        -------
+        velocity : array, shape=[b, n_state]
+        gap : array, shape=[b]
+
+        References
+        ----------
+        Own derivation; THEORY 3.
+        """
+        state = unpack(packed, self.rows, self.columns, self.rank)
+        lam, frame = eigh(state.stretch)
+        back = numpy.ascontiguousarray(transpose(frame))
+        # The momenta p and c, symmetric and skew, turn together, and so do Ṡ and A.
+        both = back @ (state.momentum + state.spin) @ frame
+        p = symmetric_part(both)
+        c = both - p
+        sums, g, h = kernels(lam, self.depth)
+        a, k = p / h, c / sums
+        b = k / g
+        turn = h * b / sums
+        middle = turn @ k
+        p_dot = -force(lam, a, b, self.depth) - middle - transpose(middle)
+        commutator = (lam[..., :, None] - lam[..., None, :]) * p
+        twist = turn @ commutator
+        moving = frame @ (g * a + turn) @ back
+        stretch = symmetric_part(moving)
+        rotation = moving - stretch
+        sides = []
+        for sign, turning, end, null in (
+            (1, rotation, state.left, state.left_null),
+            (-1, -rotation, state.right, state.right_null),
+        ):
+            end_dot, null_dot = end @ turning, null @ turning
+            if null.shape[-2]:
+                momentum = null @ frame
+                drift = momentum / lam[..., None, :] ** 2
+                gram = transpose(momentum) @ drift
+                p_dot = p_dot + sums / 2 * (transpose(drift) @ drift)
+                twist = twist - sign / 2 * gram
+                spin = commutator - sign * c
+                end_dot = end_dot + drift @ back
+                change = drift @ spin - end @ frame @ transpose(gram)
+                null_dot = null_dot + change @ back
+            sides.append((end_dot, null_dot))
+        (left, left_null), (right, right_null) = sides
+        both = frame @ (p_dot + twist - transpose(twist)) @ back
+        momentum = symmetric_part(both)
+        moved = State(stretch, momentum, both - momentum, left, right, left_null, right_null)
+        return moved.pack(), lam[..., 0]
+
+    def flow(
+        self,
+        start: numpy.ndarray,
+        end: numpy.ndarray,
+        tolerance: float | numpy.ndarray,
+        most_steps: int = 2_000,
+    ) -> Trajectory:
+        """Follow the geodesic flow; see `dlngeo.core.numerics.integration.integrate`."""
+        if self.depth == 2 and self._is_straight(start):
+            return self._straight_flow(start, end)
+        if integrate_depth_root is None or self.rank > COMPILED_UP_TO:
+            nearest = NEAREST if max(self.rows, self.columns) > self.rank else 0.0
+            return integrate(self.velocity, start, end, tolerance, most_steps, nearest)
+        tolerance = numpy.broadcast_to(tolerance, end.shape)
+        return Trajectory(*integrate_depth_root(start, end, tolerance, most_steps, tuple(self)))
+
+    def _is_straight(self, start: numpy.ndarray) -> bool:
+        """Tell whether no geodesic of a batch has a momentum but that of ``S``."""
+        state = unpack(start, self.rows, self.columns, self.rank)
+        others = (state.spin, state.left_null, state.right_null)
+        return all(bool((abs(part) <= 1e-15).all()) for part in others)
+
+    def _straight_flow(self, start: numpy.ndarray, end: numpy.ndarray) -> Trajectory:
+        r"""Follow geodesics of depth two without spin, in closed form.
+
+        Horizontal straight lines above: ``S(t)^2 = (I + t z) S^2 (I + t z)`` with ``z`` the
+        solution of ``S z + z S = p``, and frames that rest. Those of positive matrices are the
+        geodesics of Bures and Wasserstein. ``I + t z`` is singular at the boundary.
+
+        References
+        ----------
+        [Che25]; THEORY 3.
+        """
+        state = unpack(start, self.rows, self.columns, self.rank)
+        lam, frame = eigh(state.stretch)
+        back = transpose(frame)
+        z = frame @ (back @ state.momentum @ frame / kernels(lam, 2)[0]) @ back
+        slope = eigh(z)[0][:, 0]
+        boundary = -1 / numpy.where(slope < 0, slope, -1e-300)
+        time = numpy.minimum(end, boundary)
+        square = state.stretch @ state.stretch
+        moved = numpy.eye(self.rank) + time[:, None, None] * z
+        values, frame = eigh(moved @ square @ moved)
+        lam = numpy.sqrt(numpy.maximum(values, 0))
+        rate = z @ square @ moved
+        core = 2 * symmetric_part(transpose(frame) @ rate @ frame)
+        with numpy.errstate(invalid="ignore"):  # at the boundary
+            momentum = frame @ (core / kernels(lam, 2)[1]) @ transpose(frame)
+        stretch = frame * lam[:, None, :] @ transpose(frame)
+        status = numpy.where(boundary <= end, Status.BOUNDARY, Status.ARRIVED)
+        zeros = numpy.zeros(len(start))
+        packed = state._replace(stretch=stretch, momentum=momentum).pack()
+        return Trajectory(packed, time, status, zeros, zeros.astype(int))
+
+    def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
+        """Return the packed state with the given frames of ``X``, and ``Ẋ`` split in them."""
+        lam = frames.sigma ** (1 / self.depth)
+        sums, g, h = kernels(lam, self.depth)
+        core = tangent.core
+        # The momenta towards the null spaces are Ẋ Λ^{1-N} S.
+        weight = (lam ** (2 - self.depth))[..., None, :]
+
+        def null(block: numpy.ndarray | None) -> numpy.ndarray:
+            return core[..., :0, :] if block is None else block * weight
+
+        right_null = None if tangent.right_null is None else transpose(tangent.right_null)
+        state = State(
+            lam[..., :, None] * numpy.eye(self.rank) + 0 * core,
+            symmetric_part(core) / g,
+            (core - transpose(core)) / (2 * h) * sums,
+            frames.left + 0 * core[..., :1, :],
+            frames.right + 0 * core[..., :1, :],
+            null(tangent.left_null),
+            null(right_null),
+        )
+        return state.pack()
+
+    def leave(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return the matrix ``X`` and the velocity ``Ẋ`` of a packed state."""
+        frames, tangent = self.opened(packed)
+        return frames.with_values(frames.sigma), join(tangent, frames.left, frames.right)
+
+    def opened(self, packed: numpy.ndarray) -> tuple[SingularFrames, Blocks]:
+        """Return frames of ``X``, and ``Ẋ`` split in them: the inverse of `enter`.
+
+        The values are in no order. Beyond the boundary, where one would be negative, its
+        left vector has turned instead.
+        """
+        state = unpack(packed, self.rows, self.columns, self.rank)
+        lam, frame = eigh(state.stretch)
+        back = transpose(frame)
+        left, right = state.left @ frame, state.right @ frame
+        sums, g, h = kernels(lam, self.depth)
+        core = g * (back @ state.momentum @ frame) + h * (back @ state.spin @ frame) / sums
+        weight = (lam ** (self.depth - 2.0))[..., None, :]
+        nulls = [
+            null @ frame * weight if null.shape[-2] else None
+            for null in (state.left_null, state.right_null)
+        ]
+        sigma = lam**self.depth
+        signs = numpy.where(sigma < 0, -1.0, 1.0)
+        right_null = None if nulls[1] is None else signs[..., :, None] * transpose(nulls[1])
+        tangent = Blocks(signs[..., :, None] * core, nulls[0], right_null)
+        return SingularFrames(left * signs[..., None, :], signs * sigma, right), tangent
+
+    def speed(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
+        """Return the norm of a velocity in the depth metric."""
+        lam = frames.sigma ** (1 / self.depth)
+        _, g, h = kernels(lam, self.depth)
+        total = numpy.sum(tangent.core**2 / (g * h), axis=(-2, -1))
+        inverse = lam ** (2 - 2 * self.depth)
+        if tangent.left_null is not None:
+            total = total + numpy.sum(tangent.left_null**2 * inverse[..., None, :], axis=(-2, -1))
+        if tangent.right_null is not None:
+            total = total + numpy.sum(tangent.right_null**2 * inverse[..., :, None], axis=(-2, -1))
+        return numpy.sqrt(total)
+
+    def displacement(self, packed: numpy.ndarray, frames: SingularFrames) -> Blocks:
+        """Return ``Y - Y_1`` in the frames of another matrix, ``Y = Q S Oᵀ``."""
+        state = unpack(packed, self.rows, self.columns, self.rank)
+        root = state.left @ state.stretch @ transpose(state.right)
+        target = frames.with_values(frames.sigma ** (1 / self.depth))
+        return split(root - target, frames.left, frames.right)
+
+    def pull_back(
+        self, displacement: Blocks, source: SingularFrames, target: SingularFrames
+    ) -> Blocks:
+        """Return the velocity at ``X`` of the straight line in ``Y`` by a displacement."""
+        moved = join(displacement, target.left, target.right)
+        tangent = split(moved, source.left, source.right)
+        lam = source.sigma ** (1 / self.depth)
+        _, g, h = kernels(lam, self.depth)
+        core, weight = tangent.core, lam ** (self.depth - 1)
+        core = h * symmetric_part(core) + g * (core - transpose(core)) / 2
+        left, right = tangent.left_null, tangent.right_null
+        return Blocks(
+            core,
+            None if left is None else left * weight[..., None, :],
+            None if right is None else weight[..., :, None] * right,
+        )

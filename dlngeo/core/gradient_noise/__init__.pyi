@@ -1,0 +1,4 @@
+from .diffusion import DiffusionGeometry as DiffusionGeometry
+from .diffusion import Submanifold as Submanifold
+from .network_samples import NetworkSamples as NetworkSamples
+from .samples import SampleLosses as SampleLosses

@@ -1,0 +1,227 @@
+"""Losses of the samples of a data set, with their first and second derivatives.
+
+All a geometry of gradient noise needs: per-sample gradients ``∇f_s``, their products with
+vectors of parameters and of samples, and Hessian-vector products. They come from automatic
+differentiation of the losses, or by hand.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from dlngeo.core.base.arrays import Array, is_traced, namespace
+from dlngeo.core.numerics import derivatives
+
+Losses = Callable[..., Array]
+"""``f(x)``: the losses of all samples, shape=[n], at one point of shape=[*point_shape]; with
+``n_samples`` given, ``f(x, indices)``: those of the samples asked for."""
+
+
+class SampleLosses:
+    r"""Losses ``f_s(x)`` of ``n`` samples at parameters ``x``.
+
+    Methods take flat parameters and vectors, shape=[..., D], and broadcast over leading axes;
+    the functions are called at one point at a time.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the points that the functions take.
+    losses : callable, optional
+        ``f(x)``, shape=[n]: written with autograd.numpy, PyTorch or JAX, if it is to be
+        differentiated. JAX and NumPy functions take NumPy arrays.
+    gradients : callable, optional
+        ``∇f_s(x)``, shape=[n, *shape], if not by automatic differentiation.
+    hvp : callable, optional
+        ``∇²f_s(x) v``, shape=[n, *shape], of ``(x, v)``.
+    n_samples : int, optional
+        Number of samples. If given, the functions take an array of indices as their last
+        argument, and return those samples alone: then a minibatch costs what it holds.
+    indices : array of int, shape=[b], optional
+        Which samples count, all by default.
+
+    Raises
+    ------
+    ValueError
+        If there are neither losses nor gradients.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        losses: Losses | None = None,
+        gradients: Losses | None = None,
+        hvp: Losses | None = None,
+        n_samples: int | None = None,
+        indices: numpy.ndarray | None = None,
+    ):
+        if losses is None and gradients is None:
+            raise ValueError(
+                "give the losses of the samples, f(x) with values of shape [n], or their "
+                "derivatives: sample_gradients= and sample_hvp=."
+            )
+        self.shape = tuple(shape)
+        self.losses, self.gradients, self.hvp = losses, gradients, hvp
+        self.n_samples, self.indices = n_samples, indices
+        self._foreign: Any = None
+
+    def subset(self, indices: numpy.ndarray) -> "SampleLosses":
+        """Return the losses of some of the samples; an index may be there more than once."""
+        if self.indices is not None:
+            indices = self.indices[indices]
+        return SampleLosses(
+            self.shape, self.losses, self.gradients, self.hvp, self.n_samples, indices
+        )
+
+    def count(self, x: Array) -> int:
+        """Return the number ``n`` of the samples that count; a point is there to try."""
+        if self.indices is not None:
+            return len(self.indices)
+        if self.n_samples is not None:
+            return self.n_samples
+        point = x[(0,) * (x.ndim - 1)]
+        if self.losses is not None:
+            return self._values(point).shape[0]
+        return self._rows(point).shape[0]
+
+    def values(self, x: Array) -> Array:
+        """Return the losses ``f_s(x)``, shape=[..., n]."""
+        return mapped(self._values, x)
+
+    def matrix(self, x: Array) -> Array:
+        """Return the gradients ``∇f_s(x)``, shape=[..., n, D]."""
+        if self.gradients is not None:
+            return mapped(self._rows, x)
+        n = self.count(x)
+        return mapped(self._differentiated(lambda f, y: derivatives.jacobian(f, y, n)), x)
+
+    def push(self, x: Array, v: Array) -> Array:
+        """Return ``⟨∇f_s, v⟩``, shape=[..., n]."""
+        if self.gradients is not None:
+            return mapped(lambda y, v: self._rows(y) @ v, x, v)
+        return mapped(self._differentiated(derivatives.push), x, v)
+
+    def pull(self, x: Array, w: Array) -> Array:
+        """Return ``Σ_s w_s ∇f_s``, shape=[..., D]."""
+        if self.gradients is not None:
+            return mapped(lambda y, w: w @ self._rows(y), x, w)
+        return mapped(self._differentiated(derivatives.pull), x, w)
+
+    def bend(self, x: Array, u: Array, v: Array) -> Array:
+        """Return the second derivatives ``uᵀ ∇²f_s v``, shape=[..., n]."""
+        if self.hvp is not None:
+            return mapped(lambda y, u, v: self._products(y, u) @ v, x, u, v)
+
+        def second(f: Callable, y: Array, u: Array, v: Array) -> Array:
+            return derivatives.push(lambda z: derivatives.push(f, z, u), y, v)
+
+        return mapped(self._differentiated(second), x, u, v)
+
+    def turn(self, x: Array, w: Array, v: Array) -> Array:
+        """Return ``Σ_s w_s ∇²f_s v``, shape=[..., D]."""
+        if self.hvp is not None:
+            return mapped(lambda y, w, v: w @ self._products(y, v), x, w, v)
+
+        def second(f: Callable, y: Array, w: Array, v: Array) -> Array:
+            return derivatives.pull(lambda z: derivatives.push(f, z, v), y, w)
+
+        return mapped(self._differentiated(second), x, w, v)
+
+    # One point at a time.
+
+    def _call(self, function: Losses, point: Array, *vectors: Array) -> Array:
+        arguments = [_reshaped(array, self.shape) for array in (point, *vectors)]
+        if self.n_samples is None:
+            result = function(*arguments)
+            return result if self.indices is None else result[self.indices]
+        indices = numpy.arange(self.n_samples) if self.indices is None else self.indices
+        return function(*arguments, indices)
+
+    def _values(self, point: Array) -> Array:
+        if self.losses is None:
+            raise ValueError("the losses themselves are not given, only their gradients.")
+        values = self._call(self.losses, point)
+        if getattr(values, "ndim", None) != 1 or values.shape[0] == 0:
+            raise ValueError(
+                "sample_losses must return one loss for each sample, an array of shape [n], got "
+                f"{tuple(numpy.shape(values))}."
+            )
+        return _checked(values, "losses", point)
+
+    def _rows(self, point: Array) -> Array:
+        return self._given(self.gradients, "sample_gradients", point)
+
+    def _products(self, point: Array, vector: Array) -> Array:
+        return self._given(self.hvp, "sample_hvp", point, vector)
+
+    def _given(self, function: Any, name: str, *arrays: Array) -> Array:
+        rows = self._call(function, *arrays)
+        if tuple(rows.shape[1:]) != tuple(self.shape):
+            raise ValueError(
+                f"{name} must return an array of shape [n, {', '.join(map(str, self.shape))}], "
+                f"got {tuple(rows.shape)}."
+            )
+        return _checked(_reshaped(rows, (rows.shape[0], -1)), name, arrays[0])
+
+    def _differentiated(self, derivative: Callable) -> Callable:
+        """Return a derivative of the losses as a function of flat arrays at one point."""
+        if self.losses is None:
+            raise ValueError(
+                "second derivatives need the losses, or their Hessian-vector products: give "
+                "sample_losses or sample_hvp=."
+            )
+
+        losses = functools.partial(self._call, self.losses)
+
+        def at_point(x: Array, *arrays: Array) -> Array:
+            if type(x) is not numpy.ndarray:
+                return _checked(derivative(losses, x, *arrays), "derivatives of the losses", x)
+            if self._foreign is None:
+                # A function of JAX takes NumPy arrays, and returns its own.
+                values = self._values(x)
+                self._foreign = type(values) is not numpy.ndarray and namespace(values)
+            if not self._foreign:
+                result = derivative(derivatives.traced_by_autograd(losses), x, *arrays)
+            else:
+                moved = [self._foreign.asarray(array) for array in (x, *arrays)]
+                result = numpy.asarray(derivative(losses, *moved), dtype=float)
+            return _checked(result, "derivatives of the losses", x)
+
+        return at_point
+
+
+def mapped(function: Callable[..., Array], *arrays: Array) -> Array:
+    """Apply a function of vectors to stacks of them, shape=[..., k], one by one."""
+    batch = numpy.broadcast_shapes(*[tuple(array.shape[:-1]) for array in arrays])
+    if not batch:
+        return function(*arrays)
+    xp = namespace(*arrays)
+    flat = [
+        xp.reshape(xp.broadcast_to(array, (*batch, array.shape[-1])), (-1, array.shape[-1]))
+        for array in arrays
+    ]
+    size = flat[0].shape[0]
+    result = xp.stack([function(*[array[i] for array in flat]) for i in range(size)])
+    return xp.reshape(result, (*batch, *result.shape[1:]))
+
+
+def _reshaped(array: Array, shape: tuple[int, ...]) -> Array:
+    return array if len(shape) == array.ndim == 1 else namespace(array).reshape(array, shape)
+
+
+def _checked(result: Array, name: str, point: Array) -> Array:
+    if not is_traced(result) and not bool(
+        namespace(result).all(namespace(result).isfinite(result))
+    ):
+        where = "the point" if is_traced(point) else f"a point of norm {_norm(point):.3g}"
+        raise ValueError(
+            f"the {name} are NaN or infinite at {where}: correct them, or stay where they are "
+            "finite."
+        )
+    return result
+
+
+def _norm(point: Array) -> float:
+    return float(namespace(point).sum(point**2)) ** 0.5

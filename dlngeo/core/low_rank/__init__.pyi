@@ -1,0 +1,1 @@
+from .sampled_products import sampled_product as sampled_product

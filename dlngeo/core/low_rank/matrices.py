@@ -1,0 +1,301 @@
+r"""The depth metric on factored matrices of low rank, at cost ``O((m + n) r²)``.
+
+A point is a matrix ``X = U diag(σ) Vᵀ`` in its singular frames, a tangent vector its three
+blocks there,
+
+.. math:: Z = U M V^T + U_⊥ V^T + U V_⊥^T, \quad U^T U_⊥ = 0, \; V^T V_⊥ = 0;
+
+no ``m × n`` matrix is formed. In blocks the metric is diagonal, with the weights ``r_kl`` of
+the core and ``λ_k^{2(N-1)}`` of the null blocks. Double precision, one point at a time.
+"""
+
+import math
+from typing import Any
+
+import numpy
+import scipy.linalg
+
+from dlngeo.core.base.arrays import round_off, transpose
+from dlngeo.core.depth_metric.limit import QUADRATURE
+from dlngeo.core.depth_metric.metric import metric_weights
+from dlngeo.core.geodesics import exponential, logarithm
+from dlngeo.core.geodesics.charts import compressed, extended, restricted
+from dlngeo.core.networks.blocks import Blocks, join, scaled, split, transposed
+from dlngeo.core.networks.frames import SingularFrames, singular_frames, tangent_at
+from dlngeo.core.networks.jacobi import log_mean_kernel
+
+
+def tangent_blocks(frames: SingularFrames, matrix: Any) -> Blocks:
+    """Return the blocks of a matrix, of which products with thin matrices are all that is used.
+
+    Parameters
+    ----------
+    frames : SingularFrames
+    matrix : array, sparse array or linear operator, shape=[m, n]
+    """
+    left, _, right = frames
+    columns, rows = matrix @ right, matrix.T @ left
+    core = left.T @ columns
+    return tangent_at(frames, core, columns - left @ core, (rows - right @ core.T).T)
+
+
+def moved_blocks(frames: SingularFrames, blocks: Blocks, to: SingularFrames) -> Blocks:
+    """Project a tangent vector at one point on the tangent space at another."""
+    turn = transpose(frames.left) @ to.left, transpose(frames.right) @ to.right
+    columns = frames.left @ (blocks.core @ turn[1])
+    rows = frames.right @ (blocks.core.T @ turn[0])
+    if blocks.right_null is not None:
+        columns = columns + frames.left @ (blocks.right_null @ to.right)
+        rows = rows + blocks.right_null.T @ turn[0]
+    if blocks.left_null is not None:
+        columns = columns + blocks.left_null @ turn[1]
+        rows = rows + frames.right @ (blocks.left_null.T @ to.left)
+    core = to.left.T @ columns
+    return tangent_at(to, core, columns - to.left @ core, (rows - to.right @ core.T).T)
+
+
+def inner_product(frames: SingularFrames, a: Blocks, b: Blocks, depth: float) -> numpy.floating:
+    """Return ``g^N_X`` of two tangent vectors."""
+    core, null = metric_weights(frames, depth)
+    product = numpy.sum(a.core * b.core / core)
+    if a.left_null is not None and b.left_null is not None:
+        product += numpy.sum(numpy.einsum("ik,ik->k", a.left_null, b.left_null) / null)
+    if a.right_null is not None and b.right_null is not None:
+        product += numpy.sum(numpy.einsum("ki,ki->k", a.right_null, b.right_null) / null)
+    return product
+
+
+def raised(frames: SingularFrames, blocks: Blocks, depth: float) -> Blocks:
+    """Return ``A_{N,X}`` of a covector: of the Euclidean gradient, the Riemannian one."""
+    return scaled(blocks, *metric_weights(frames, depth))
+
+
+def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> SingularFrames:
+    r"""Move along a tangent vector, to second order as the geodesic does.
+
+    The end-to-end matrix of the balanced network that is moved along the horizontal lift ``V``,
+
+    .. math:: X(t) = \prod_{p=N}^{1} (W_p + t V_p), \quad \ddot X(0) = D^2φ(V, V),
+
+    of rank ``r`` by the width of its hidden layers. At depth one it is the nearest matrix of
+    rank ``r`` to ``X + Z``; at infinite depth, in the singular frames,
+    ``Σ^{1/2} exp(Y_1 + Y_2/2) Σ^{1/2}`` with the same two derivatives.
+
+    References
+    ----------
+    Own derivation; THEORY 2, 3.
+    """
+    left, sigma, right = frames
+    if depth == math.inf:
+        root = numpy.sqrt(sigma)
+        scale = root[:, None] * root
+        first = blocks.core / scale
+        lift = blocks.core / metric_weights(frames, depth)[0]
+        bent = sum(2 * kernel * (lift * power @ lift) for kernel, power in _limit_terms(sigma))
+        second = bent / scale - first @ first
+        middle = scipy.linalg.expm(first + second / 2) * scale
+        return _turned(left, middle, right, sigma)
+    if depth == 1:
+        small, blocks, bases = compressed(frames, blocks)
+        blocks = blocks._replace(core=numpy.diag(sigma) + blocks.core)
+        return _turned(bases[0], join(blocks, small.left, small.right), bases[1], sigma)
+    depth = int(depth)
+    lam = sigma ** (1 / depth)
+    lift = blocks.core / metric_weights(frames, depth)[0]
+
+    def layer(p: int) -> numpy.ndarray:
+        return numpy.diag(lam) + lam[:, None] ** (depth - p) * lift * lam ** (p - 1)
+
+    columns, rows = left @ layer(depth), right @ layer(1).T
+    if blocks.left_null is not None:
+        columns = columns + blocks.left_null / lam ** (depth - 1)
+    if blocks.right_null is not None:
+        rows = rows + blocks.right_null.T / lam ** (depth - 1)
+    left, middle = numpy.linalg.qr(columns)
+    right, last = numpy.linalg.qr(rows)
+    for p in range(depth - 1, 1, -1):
+        middle = middle @ layer(p)
+    return _turned(left, middle @ last.T, right, sigma)
+
+
+def _turned(
+    left: numpy.ndarray | None,
+    middle: numpy.ndarray,
+    right: numpy.ndarray | None,
+    before: numpy.ndarray,
+) -> SingularFrames:
+    """Return the singular frames of ``left · middle · rightᵀ`` with orthonormal columns.
+
+    The rank is that of the singular values before the step. None stands for the identity.
+    """
+    inner = singular_frames(middle, len(before))
+    # The manifold ends at zero; a step that reaches it stays within by round-off.
+    least = round_off(before) * max(before[0], inner.sigma[0])
+    sigma = numpy.maximum(inner.sigma, least)
+    return SingularFrames(
+        extended(inner.left, left, None), sigma, extended(inner.right, right, None)
+    )
+
+
+def embedded_hessian(
+    frames: SingularFrames, gradient: Any, hessian: Any, tangent: Blocks
+) -> Blocks:
+    r"""Return the Hessian in the Euclidean metric of matrices of the rank.
+
+    .. math:: P_T(H) + (I - U U^T) G V_⊥ Σ^{-1} V^T + U Σ^{-1} U_⊥^T G (I - V V^T)
+
+    Parameters
+    ----------
+    frames : SingularFrames
+    gradient, hessian : array, sparse array or linear operator, shape=[m, n]
+        Euclidean gradient ``G``, and its derivative ``H`` along the tangent vector.
+    tangent : Blocks
+
+    References
+    ----------
+    [Van13]; THEORY 3.
+    """
+    left, sigma, right = frames
+    core, left_null, right_null = tangent_blocks(frames, hessian)[:3]
+    if left_null is not None and tangent.right_null is not None:
+        bent = gradient @ tangent.right_null.T / sigma
+        left_null = left_null + bent - left @ (left.T @ bent)
+        bent = gradient.T @ tangent.left_null / sigma
+        right_null = right_null + (bent - right @ (right.T @ bent)).T
+    return Blocks(core, left_null, right_null)
+
+
+def hessian(
+    frames: SingularFrames, gradient: Blocks, second: Blocks, tangent: Blocks, depth: float
+) -> Blocks:
+    r"""Return the Riemannian Hessian of ``g^N`` from the one of depth one.
+
+    The difference of two connections acts on the tangent part ``P`` of the gradient alone. In
+    frames, with ``z = A^{-1} Z``, ``L = diag(λ)``,
+
+    .. math:: \mathrm{Hess}[Z] = A(\mathrm{Hess}_1[Z])
+              + \sum_{p<q} (L^e z^T B_{pq} + B_{pq} z^T L^e), \quad
+              B_{pq} = L^{2(N-q)} P L^{2(p-1)}, \; e = N + 2(q-p) - 2,
+
+    where null blocks meet the factor ``L^0 = I`` only.
+
+    Parameters
+    ----------
+    frames : SingularFrames
+    gradient : Blocks
+        Euclidean gradient ``P``.
+    second : Blocks
+        ``Hess_1[Z]``, the Hessian in the Euclidean metric of matrices of the rank.
+    tangent : Blocks
+        ``Z``.
+    depth : int or inf
+
+    References
+    ----------
+    THEORY 3.
+    """
+    result = raised(frames, second, depth)
+    if depth == 1:
+        return result
+    if depth == math.inf:
+        return Blocks(result.core + _limit_correction(frames, gradient.core, tangent.core))
+    depth = int(depth)
+    core, null = metric_weights(frames, depth)
+    lift = scaled(tangent, 1 / core, 1 / null)
+    lam = frames.sigma ** (1 / depth)
+    core, right_null = _half_correction(lam, lift, gradient, depth)
+    core_flipped, left_null = _half_correction(lam, transposed(lift), transposed(gradient), depth)
+    return Blocks(
+        result.core + core + core_flipped.T,
+        None if left_null is None else result.left_null + left_null.T,
+        None if right_null is None else result.right_null + right_null,
+    )
+
+
+def _half_correction(
+    lam: numpy.ndarray, lift: Blocks, gradient: Blocks, depth: int
+) -> tuple[numpy.ndarray, numpy.ndarray | None]:
+    """Return core and right null block of ``Σ_{p<q} L^e zᵀ B_pq``, null-null terms left out."""
+    rows = lam[:, None]
+    core = numpy.zeros_like(gradient.core)
+    weight = numpy.zeros_like(core)
+    for q in range(2, depth + 1):
+        product = lift.core.T @ (rows ** (2 * (depth - q)) * gradient.core)
+        if q == depth and lift.left_null is not None:
+            product = product + lift.left_null.T @ gradient.left_null
+        core += product * sum(
+            rows ** (depth + 2 * (q - p) - 2) * lam ** (2 * (p - 1)) for p in range(1, q)
+        )
+        # p = 1 is the one that reaches the right null space.
+        weight += rows ** (depth + 2 * q - 4) * lam ** (2 * (depth - q))
+    if gradient.right_null is None:
+        return core, None
+    return core, (weight * lift.core.T) @ gradient.right_null
+
+
+def _limit_terms(sigma: numpy.ndarray) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
+    r"""Return kernels and powers of which ``-Γ(Z, Z')`` at infinite depth is made, in frames.
+
+    .. math:: -Γ(Z, Z') = \sum_i D_i ∘ (z d_i z' + z' d_i z), \quad z = A^{-1} Z,
+
+    from ``σ_m H_kml = ∫ σ_m^{1+2t} (σ_k^{2(1-t)} - σ_l^{2(1-t)}) / (2 log(σ_k/σ_l)) dt`` of
+    THEORY 3, an integral of positive terms: nothing cancels, however singular values differ.
+    """
+    kernels = [
+        (weight * (1 - t), sigma ** (1 - t), sigma ** (1 + 2 * t)) for t, weight in QUADRATURE
+    ]
+    return [(factor * log_mean_kernel(root, root), power) for factor, root, power in kernels]
+
+
+def _limit_correction(
+    frames: SingularFrames, covector: numpy.ndarray, tangent: numpy.ndarray
+) -> numpy.ndarray:
+    """Return minus the raised adjoint of ``Γ(Z, ·)`` at infinite depth, in frames."""
+    lift = tangent / metric_weights(frames, math.inf)[0]
+    result = numpy.zeros_like(tangent)
+    for kernel, power in _limit_terms(frames.sigma):
+        pulled = kernel * covector
+        result += (lift * power).T @ pulled + pulled @ (power[:, None] * lift).T
+    return result
+
+
+def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames:
+    """Return the exponential of ``g^N``; see `dlngeo.core.geodesics.exponential.exp`.
+
+    The geodesic stays in the ``2r`` dimensions of rows and columns in which it starts.
+    """
+    small, blocks, bases = compressed(frames, tangent)
+    start, velocity = small.with_values(small.sigma), join(blocks, small.left, small.right)
+    end = exponential.exp(start, velocity, depth, len(small.sigma))
+    return _turned(bases[0], end, bases[1], small.sigma)
+
+
+def _joint(frames: SingularFrames, other: SingularFrames) -> tuple[Any, ...]:
+    """Return two matrices restricted to their common rows and columns, and the bases."""
+    left, other_left, left_basis = restricted(frames.left, other.left)
+    right, other_right, right_basis = restricted(frames.right, other.right)
+    small = SingularFrames(left, frames.sigma, right)
+    point = SingularFrames(other_left, other.sigma, other_right).with_values(other.sigma)
+    return small, point, left_basis, right_basis
+
+
+def log(frames: SingularFrames, other: SingularFrames, depth: float) -> Blocks:
+    """Return the logarithm of one point at another; see `dlngeo.core.geodesics.logarithm.log`."""
+    small, point, left_basis, right_basis = _joint(frames, other)
+    rank = len(frames.sigma)
+    velocity = logarithm.log(small.with_values(small.sigma), point, depth, rank)
+    blocks = split(velocity, small.left, small.right)
+    left_null = None if len(frames.left) == rank else blocks.left_null
+    if left_null is not None:
+        left_null = extended(left_null, left_basis, None)
+    right_null = None if len(frames.right) == rank else blocks.right_null
+    if right_null is not None:
+        right_null = extended(right_null, None, right_basis)
+    return Blocks(blocks.core, left_null, right_null)
+
+
+def dist(frames: SingularFrames, other: SingularFrames, depth: float) -> float:
+    """Return the geodesic distance; see `dlngeo.core.geodesics.logarithm.dist`."""
+    small, point, _, _ = _joint(frames, other)
+    rank = len(frames.sigma)
+    return float(logarithm.dist(small.with_values(small.sigma), point, depth, rank))

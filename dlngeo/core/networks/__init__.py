@@ -1,0 +1,5 @@
+"""Deep linear networks: factors, singular frames, Jacobi matrices, balancing."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,287 @@
+r"""The network: factors, end-to-end matrix, moment map, group action, balancing.
+
+A deep linear network has factors ``W_p`` of shape ``(d_p, d_{p-1})``, ``p = 1, ..., N``, and
+the end-to-end matrix ``X = φ(W) = W_N ... W_1``. Its moment map is conserved by every
+gradient flow; the general linear groups of the hidden layers act on the factors and keep
+``X``.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from dlngeo.core.base.arrays import Array, namespace, transpose
+from dlngeo.core.networks.factors import (
+    Factors,
+    check_same_shapes,
+    checked_matrix,
+    in_kind,
+    layers_of,
+    matrices_of,
+)
+
+
+def end_to_end(factors: Factors) -> Array:
+    r"""Return the end-to-end matrix ``X = φ(W) = W_N ... W_1``.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+
+    Returns
+    -------
+    end_to_end : array-like, shape=[..., d_N, d_0]
+
+    References
+    ----------
+    [Men24]; THEORY 1.
+    """
+    layers = layers_of(factors)
+    product = layers[0]
+    for layer in layers[1:]:
+        product = layer @ product
+    return product
+
+
+Expansion = dict[frozenset[int], Any]
+"""Coefficients of a product of ``W_p + Σ_i t_i V_{i,p}``, by the set of the ``t_i``.
+
+The empty product is the coefficient None: the identity.
+"""
+
+
+def _times(left: Any, right: Any) -> Any:
+    """Return ``left @ right``, where None is the identity."""
+    if left is None or right is None:
+        return right if left is None else left
+    return left @ right
+
+
+def _extended(
+    product: Expansion, layer: Array, vectors: Sequence[Array], from_left: bool
+) -> Expansion:
+    """Multiply an expansion by the expansion of one more layer."""
+    extended: Expansion = {}
+    for taken, matrix in product.items():
+        terms = [(taken, layer)]
+        terms += [(taken | {i}, v) for i, v in enumerate(vectors) if i not in taken]
+        for subset, factor in terms:
+            term = _times(factor, matrix) if from_left else _times(matrix, factor)
+            extended[subset] = extended[subset] + term if subset in extended else term
+    return extended
+
+
+def partial_products(
+    layers: Sequence[Array], *vectors: Sequence[Array]
+) -> tuple[list[Expansion], list[Expansion]]:
+    """Return the expansions of ``W_{<p}`` and ``W_{>p}`` for ``p = 1, ..., N``."""
+    along = list(zip(*vectors, strict=True)) if vectors else [()] * len(layers)
+    steps = list(zip(layers, along, strict=True))
+    before: list[Expansion] = [{frozenset(): None}]
+    for layer, moves in steps[:-1]:
+        before.append(_extended(before[-1], layer, moves, from_left=True))
+    after: list[Expansion] = [{frozenset(): None}]
+    for layer, moves in reversed(steps[1:]):
+        after.append(_extended(after[-1], layer, moves, from_left=False))
+    return before, after[::-1]
+
+
+def differential(factors: Factors, *vectors: Factors) -> Array:
+    r"""Return the differential of the end-to-end map, of first or higher order.
+
+    .. math:: dφ_W(V) = \sum_p W_{>p} V_p W_{<p}, \quad
+              D^kφ_W(V_1, ..., V_k) = \left.\frac{∂^k}{∂t_1 \cdots ∂t_k}\right|_0
+              φ(W + t_1 V_1 + \cdots + t_k V_k)
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    vectors : the same shapes, one or more
+        Velocities ``V_i`` of the factors.
+
+    Returns
+    -------
+    velocity : array-like, shape=[..., d_N, d_0]
+
+    Raises
+    ------
+    ValueError
+        If a vector does not have the shapes of the factors.
+
+    References
+    ----------
+    THEORY 1, 3.
+    """
+    layers = layers_of(factors)
+    directions = [layers_of(vector) for vector in vectors]
+    for direction in directions:
+        check_same_shapes(layers, direction)
+    product: Expansion = {frozenset(): None}
+    for layer, *moves in zip(layers, *directions, strict=True):
+        product = _extended(product, layer, moves, from_left=True)
+    everything = frozenset(range(len(directions)))
+    if everything not in product:  # more directions than layers: a polynomial of degree N
+        return 0 * end_to_end(layers)
+    return product[everything]
+
+
+def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -> Factors:
+    r"""Return the adjoint differential of the end-to-end map, or a derivative of it.
+
+    .. math:: dφ_W^*(P)_p = W_{>p}^T P W_{<p}^T
+
+    With ``P = ∇E(X)`` it is the gradient of the loss ``L(W) = E(φ(W))``. Further vectors
+    ``V_1, ..., V_k`` give its derivative along them at fixed ``P``: the gradient by ``V``
+    of ``⟨P, D^{k+1}φ(V, V_1, ..., V_k)⟩``.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    covector : array-like, shape=[..., d_N, d_0]
+        Matrix ``P``.
+    vectors : the same shapes as factors, any number
+        Velocities ``V_i`` of the factors.
+
+    Returns
+    -------
+    gradient : like factors
+
+    Raises
+    ------
+    ValueError
+        If a vector does not have the shapes of the factors.
+
+    References
+    ----------
+    THEORY 1.
+    """
+    layers = layers_of(factors)
+    covector = checked_matrix(covector, layers[-1].shape[-2], layers[0].shape[-1])
+    directions = [layers_of(vector) for vector in vectors]
+    for direction in directions:
+        check_same_shapes(layers, direction)
+    everything = frozenset(range(len(directions)))
+    gradient = []
+    for layer, before, after in zip(layers, *partial_products(layers, *directions), strict=True):
+        terms = [
+            _times(_transposed(after[everything - taken]), _times(covector, _transposed(matrix)))
+            for taken, matrix in before.items()
+            if everything - taken in after
+        ]
+        gradient.append(sum(terms, start=0 * layer))
+    return in_kind(gradient, factors)
+
+
+def _transposed(matrix: Any) -> Any:
+    return None if matrix is None else transpose(matrix)
+
+
+def moment_map(factors: Factors) -> Factors:
+    r"""Return the moment map, conserved by every gradient flow of a loss ``E(φ(W))``.
+
+    .. math:: μ_p(W) = W_{p+1}^T W_{p+1} - W_p W_p^T, \quad p = 1, ..., N-1
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+
+    Returns
+    -------
+    moments : array-like, shape=[..., N-1, d, d], or tuple of shape=[..., d_p, d_p]
+        Zero on the balanced manifold.
+
+    References
+    ----------
+    [ACH18]; [LM25]; THEORY 1.
+    """
+    layers = layers_of(factors)
+    moments = [
+        transpose(following) @ following - layer @ transpose(layer)
+        for layer, following in itertools.pairwise(layers)
+    ]
+    if not moments and not isinstance(factors, (tuple, list)):
+        return factors[..., :0, :, :]
+    return in_kind(moments, factors)
+
+
+def act(group_element: Factors, factors: Factors) -> Factors:
+    r"""Act with ``g`` in ``GL(d_1) × ... × GL(d_{N-1})`` on the factors.
+
+    .. math:: (g · W)_p = g_p W_p g_{p-1}^{-1}, \quad g_0 = g_N = I
+
+    The end-to-end matrix stays; the orthogonal subgroup also keeps the moment map zero.
+
+    Parameters
+    ----------
+    group_element : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+
+    Returns
+    -------
+    factors : like factors
+
+    References
+    ----------
+    [LM25]; THEORY 1.
+    """
+    layers = list(layers_of(factors))
+    elements = hidden_matrices(group_element, layers, "group element")
+    for p, element in enumerate(elements):
+        xp = namespace(element, layers[p])
+        layers[p] = element @ layers[p]
+        # W_{p+1} g_p^{-1} by a solve with the transposed matrix.
+        layers[p + 1] = transpose(xp.linalg.solve(transpose(element), transpose(layers[p + 1])))
+    return in_kind(layers, factors)
+
+
+def infinitesimal_action(algebra_element: Factors, factors: Factors) -> Factors:
+    r"""Return the velocity of the group action.
+
+    .. math:: ξ_a(W)_p = a_p W_p - W_p a_{p-1}, \quad a_0 = a_N = 0
+
+    Parameters
+    ----------
+    algebra_element : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
+        Skew matrices ``a`` give the vertical fields of the balanced manifold, and
+        symmetric ones, up to the sign, its normal fields.
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+
+    Returns
+    -------
+    velocity : like factors
+
+    References
+    ----------
+    THEORY 1.
+    """
+    layers = layers_of(factors)
+    elements = hidden_matrices(algebra_element, layers, "algebra element")
+    return in_kind(action_on_layers(elements, layers), factors)
+
+
+def action_on_layers(elements: Sequence[Array], layers: Sequence[Array]) -> list[Array]:
+    """Return what `infinitesimal_action` does, without its checks."""
+    velocity = []
+    for p, layer in enumerate(layers):
+        v = namespace(layer).zeros_like(layer) if len(layers) == 1 else 0
+        if p < len(elements):
+            v = v + elements[p] @ layer
+        if p > 0:
+            v = v - layer @ elements[p - 1]
+        velocity.append(v)
+    return velocity
+
+
+def hidden_matrices(matrices: Factors, layers: Sequence[Array], name: str) -> tuple[Array, ...]:
+    """Return one square matrix for each hidden layer, checked against the widths."""
+    if len(layers) == 1:
+        return ()
+    elements = matrices_of(matrices, name)
+    expected = [layer.shape[-2] for layer in layers[:-1]]
+    shapes = [tuple(element.shape[-2:]) for element in elements]
+    if shapes != [(width, width) for width in expected]:
+        raise ValueError(
+            f"the {name} needs square matrices of the hidden widths {expected}, "
+            f"got shapes {shapes}."
+        )
+    return elements

@@ -1,0 +1,119 @@
+"""Derivatives of a function of a vector along vectors, by the library of its values.
+
+``push`` is along vectors and ``pull`` along covectors, by autograd for NumPy arrays and by
+PyTorch and JAX for theirs. They nest: second derivatives along two vectors are a push of a
+push, and no matrix of second derivatives is ever formed.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from dlngeo.core.base.arrays import Array, namespace
+
+Function = Callable[[Array], Array]
+"""From a vector, shape=[D], to a vector, shape=[n]."""
+
+
+def push(function: Function, x: Array, v: Array) -> Array:
+    """Return the derivative along a vector, ``dF_x v``, shape=[n].
+
+    A pull is linear in its covector, and the pull of that map is the push. PyTorch is faster so,
+    and autograd knows fewer forward rules than reverse ones.
+    """
+    library = _library(x)
+    if library == "jax":
+        import jax
+
+        return jax.jvp(function, (x,), (v,))[1]
+    if library == "autograd":
+        from autograd import make_jvp
+
+        with contextlib.suppress(NotImplementedError):
+            return make_jvp(function)(x)(v)[1]
+    values, pull_back = _reverse(function, x)
+    return _reverse(pull_back, 0.0 * values)[1](v)
+
+
+def pull(function: Function, x: Array, w: Array) -> Array:
+    """Return the transposed derivative of a covector, ``dF_xᵀ w``, shape=[D]."""
+    return _reverse(function, x)[1](w)
+
+
+def _reverse(function: Function, x: Array) -> tuple[Array, Function]:
+    """Return the value and the transposed derivative, both of which can be differentiated."""
+    library = _library(x)
+    if library == "torch":
+        import torch
+
+        result: Any = torch.func.vjp(function, x)
+        values, pull_back = result
+        return values, lambda w: pull_back(w)[0]
+    if library == "jax":
+        import jax
+
+        values, pull_back = jax.vjp(function, x)
+        return values, lambda w: pull_back(w)[0]
+    from autograd import make_vjp
+
+    pull_back, values = make_vjp(function)(x)
+    return values, pull_back
+
+
+def jacobian(function: Function, x: Array, n: int) -> Array:
+    """Return the matrix ``dF_x`` of a function with ``n`` values, shape=[n, D]."""
+    library = _library(x)
+    if library == "torch":
+        import torch
+
+        # Backwards its batches cost less.
+        is_wide = n < 4 * x.shape[0]
+        return (torch.func.jacrev if is_wide else torch.func.jacfwd)(function)(x)
+    if library == "jax":
+        import jax
+
+        return (jax.jacrev if n < x.shape[0] else jax.jacfwd)(function)(x)
+    xp = namespace(x)
+    if n < x.shape[0]:
+        pull_back = _reverse(function, x)[1]
+        return xp.stack([pull_back(row) for row in numpy.eye(n)])
+    return xp.stack([push(function, x, column) for column in numpy.eye(x.shape[0])], axis=-1)
+
+
+def _library(x: Array) -> str:
+    name = namespace(x).__name__
+    return next((library for library in ("torch", "jax") if library in name), "autograd")
+
+
+def traced_by_autograd(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that raises where autograd would silently lose track.
+
+    NumPy's own functions turn what autograd traces into arrays of objects, or fail.
+
+    Raises
+    ------
+    ValueError
+        If the function of a traced argument fails, or returns objects.
+    """
+
+    def checked(x: Array) -> Array:
+        try:
+            values = function(x)
+        except (TypeError, AttributeError) as error:
+            if type(x) is numpy.ndarray:
+                raise
+            raise ValueError(f"{_REMEDY} ({error})") from error
+        if type(values) is numpy.ndarray and values.dtype == object:
+            raise ValueError(_REMEDY)
+        return values
+
+    return checked
+
+
+_REMEDY = (
+    "autograd could not differentiate the losses: write them with autograd.numpy in place of "
+    "numpy (the functions of geomstats' numpy backend have no derivatives either), use PyTorch "
+    "or JAX, or give sample_gradients= and sample_hvp=."
+)

@@ -1,0 +1,5 @@
+"""ReLU networks as graphs: path-lifting, rescalings and tangent kernels."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,15 @@
+from .geomstats import BalancedManifold as BalancedManifold
+from .geomstats import BalancedMetric as BalancedMetric
+from .geomstats import DepthMetric as DepthMetric
+from .geomstats import DiffusionMetric as DiffusionMetric
+from .geomstats import Entries as Entries
+from .geomstats import Fibre as Fibre
+from .geomstats import FibreMetric as FibreMetric
+from .geomstats import FixedRankMatrices as FixedRankMatrices
+from .geomstats import GroupMetric as GroupMetric
+from .geomstats import OrbitAction as OrbitAction
+from .geomstats import OrbitBundle as OrbitBundle
+from .geomstats import RelaxedDepthMetric as RelaxedDepthMetric
+from .pymanopt import BalancedFactors as BalancedFactors
+from .pymanopt import DeepFixedRank as DeepFixedRank
+from .pymanopt import from_geomstats as from_geomstats

@@ -1,0 +1,5 @@
+"""Spaces and metrics in the grammar of geomstats."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,12 @@
+from .balanced import BalancedManifold as BalancedManifold
+from .balanced import BalancedMetric as BalancedMetric
+from .depth_metric import DepthMetric as DepthMetric
+from .diffusion_metric import DiffusionMetric as DiffusionMetric
+from .entries import Entries as Entries
+from .fibre import Fibre as Fibre
+from .fibre import FibreMetric as FibreMetric
+from .fibre import GroupMetric as GroupMetric
+from .fixed_rank import FixedRankMatrices as FixedRankMatrices
+from .quotient import OrbitAction as OrbitAction
+from .quotient import OrbitBundle as OrbitBundle
+from .relaxed_depth_metric import RelaxedDepthMetric as RelaxedDepthMetric

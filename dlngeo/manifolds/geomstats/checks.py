@@ -1,0 +1,75 @@
+"""What the spaces share: how they judge points and vectors, and cut flat ones."""
+
+import math
+from collections.abc import Sequence
+
+import geomstats.backend as gs
+from geomstats.geometry.riemannian_metric import RiemannianMetric
+
+from dlngeo.core.base.arrays import Array, namespace, real_array
+
+
+def check_shape(array: Array, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError if points or vectors have another shape, or are not finite."""
+    real_array(array, "the point")
+    if tuple(array.shape[-len(shape) :]) != tuple(shape):
+        raise ValueError(
+            f"expected an array of shape [..., {', '.join(map(str, shape))}], "
+            f"got {tuple(array.shape)}."
+        )
+
+
+def velocity_of(
+    metric: RiemannianMetric, point: Array, end_point: Array | None, velocity: Array | None
+) -> Array:
+    """Return the initial velocity of a geodesic that is given by it, or by an end point."""
+    if (end_point is None) == (velocity is None):
+        raise ValueError(
+            "a geodesic is given either by its end point or by its initial velocity: give one."
+        )
+    return metric.log(end_point, point) if velocity is None else velocity
+
+
+def judge_rank(matrix: Array, rank: int, atol: float) -> tuple[Array, Array]:
+    """Tell whether matrices have a rank, and the scale by which tolerances grow.
+
+    The scale is the largest singular value where that exceeds one; a further singular value
+    may reach ``atol`` times it.
+    """
+    singular_values = gs.linalg.svd(matrix, compute_uv=False)
+    largest = singular_values[..., 0]
+    scale = gs.where(largest > 1, largest, gs.ones_like(largest))
+    is_of_rank = singular_values[..., rank - 1] > atol
+    if rank < singular_values.shape[-1]:
+        is_of_rank = gs.logical_and(is_of_rank, singular_values[..., rank] <= atol * scale)
+    return is_of_rank, scale
+
+
+def finite_points(points: Array, point_ndim: int) -> tuple[Array, Array]:
+    """Tell which points of a batch are finite, and replace the others by zeros.
+
+    Integers become floats.
+    """
+    axes = tuple(range(-point_ndim, 0))
+    is_finite = gs.all(namespace(points).isfinite(points), axis=axes)
+    kept = is_finite[(..., *[None] * point_ndim)]
+    return is_finite, gs.where(kept, 1.0 * points, gs.zeros_like(1.0 * points))
+
+
+def is_small(part: Array, vector: Array, atol: float, point_ndim: int) -> Array:
+    """Evaluate if a part of a vector vanishes, to a tolerance that grows with the vector."""
+    axes = tuple(range(-point_ndim, 0))
+    size = namespace(vector).amax(abs(vector), axes)
+    size = gs.where(size > 1, size, gs.ones_like(size))
+    return gs.all(abs(part) <= atol * size[(..., *[None] * point_ndim)], axis=axes)
+
+
+def unflatten(vector: Array, shapes: Sequence[tuple[int, int]]) -> list[Array]:
+    """Cut a flat vector into matrices of the given shapes, one after the other."""
+    matrices, start = [], 0
+    for shape in shapes:
+        size = math.prod(shape)
+        piece = vector[..., start : start + size]
+        matrices.append(gs.reshape(piece, (*piece.shape[:-1], *shape)))
+        start += size
+    return matrices

@@ -1,0 +1,540 @@
+"""The diffusion metric of stochastic gradient descent, as a geomstats metric."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import geomstats.backend as gs
+import numpy
+from geomstats.geometry.base import VectorSpace
+from geomstats.geometry.manifold import Manifold
+from geomstats.geometry.product_manifold import ProductManifold
+from geomstats.geometry.riemannian_metric import RiemannianMetric
+
+from dlngeo.core.balanced import submanifold as balanced
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.gradient_noise import geodesics as diffusion_geodesics
+from dlngeo.core.gradient_noise import graph_metric
+from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
+from dlngeo.core.gradient_noise.samples import Losses, SampleLosses
+from dlngeo.manifolds.geomstats.balanced import BalancedManifold
+from dlngeo.manifolds.geomstats.checks import check_shape, velocity_of
+
+
+class DiffusionMetric(RiemannianMetric):
+    r"""Metric of parameter space that bends paths where gradients are noisy.
+
+    .. math:: g_ε = I + ε D, \quad
+              D(x) = \frac1n \sum_{s=1}^{n} ∇f_s ∇f_s^T - ∇f ∇f^T, \quad
+              f = \frac1n \sum_s f_s
+
+    It is the metric of the graph ``x ↦ (x, √(ε/n) (f_s(x) - f(x))_s)``, and flat where the noise
+    is constant, or ``ε = 0``. Everything is made of per-sample gradients and Hessian-vector
+    products; no ``D × D`` matrix is formed unless one is asked for.
+
+    On a `BalancedManifold` it is the restriction to balanced factors.
+
+    Parameters
+    ----------
+    space : Euclidean, Matrices, ProductManifold of these, or BalancedManifold
+        Parameters as a vector or a matrix; factors of a network one after the other.
+    sample_losses : callable, optional
+        ``f(x)``, the ``n`` losses at a point, shape=[*point_shape] to [n]: written with
+        autograd.numpy under geomstats' numpy and autograd backends, with PyTorch under its
+        own. A function of JAX serves NumPy points.
+    scale : float
+        ``ε ≥ 0``.
+    sample_gradients : callable, optional
+        ``∇f_s(x)``, shape=[n, *point_shape], in place of automatic differentiation.
+    sample_hvp : callable, optional
+        ``∇²f_s(x) v``, shape=[n, *point_shape], of ``(x, v)``. Without it and without losses
+        there are inner products, but no geodesics and no curvature.
+    n_samples : int, optional
+        Number of samples. If given, the functions take an array of their indices as last
+        argument and return those alone.
+    batch_size : int, optional
+        Number of samples, drawn without replacement, from which ``D`` is estimated without
+        bias; `resample` draws others. It needs ``n_samples``.
+    rng : numpy.random.Generator or int, optional
+        For the minibatch.
+
+    Raises
+    ------
+    ValueError
+        If the space is another one or an argument does not fit. The methods raise it if the
+        losses cannot be differentiated, or are NaN or infinite.
+
+    References
+    ----------
+    [FCS20]; THEORY 7.
+    """
+
+    def __init__(
+        self,
+        space: Manifold,
+        sample_losses: Losses | None = None,
+        scale: float = 1.0,
+        *,
+        sample_gradients: Losses | None = None,
+        sample_hvp: Losses | None = None,
+        n_samples: int | None = None,
+        batch_size: int | None = None,
+        rng: numpy.random.Generator | int | None = None,
+    ):
+        if not 0 <= scale < math.inf:
+            raise ValueError(f"the scale must be at least zero and finite, got {scale}.")
+        base = _BalancedBase(space) if isinstance(space, BalancedManifold) else None
+        if base is None and not _is_linear(space):
+            raise ValueError(
+                "the diffusion metric lives on spaces of parameters (Euclidean, Matrices, products "
+                "of them) and on BalancedManifold, of which the second fundamental form is known; "
+                f"got {type(space).__name__}."
+            )
+        super().__init__(space=space)
+        self.scale = float(scale)
+        samples = SampleLosses(space.shape, sample_losses, sample_gradients, sample_hvp, n_samples)
+        self.geometry = DiffusionGeometry(samples, self.scale, base)
+        self._all, self._batch_size, self._rng = samples, batch_size, numpy.random.default_rng(rng)
+        if batch_size is not None:
+            if n_samples is None or not 2 <= batch_size <= n_samples:
+                raise ValueError(
+                    "a minibatch of at least two samples needs their number, and functions that "
+                    "take indices: give n_samples= of at least batch_size, got "
+                    f"n_samples={n_samples} and batch_size={batch_size}."
+                )
+            self.resample()
+
+    def resample(self) -> None:
+        """Draw another minibatch: from now on the metric is another estimate.
+
+        Raises
+        ------
+        ValueError
+            If the metric is that of all samples.
+        """
+        size, n = self._batch_size, self._all.n_samples
+        if size is None or n is None:
+            raise ValueError("the metric is that of all samples: give batch_size= for minibatches.")
+        chosen = self._rng.choice(n, size, replace=False)
+        # The covariance of a sample of a finite population, without bias.
+        factor = size / (size - 1) * (n - 1) / n
+        self.geometry = DiffusionGeometry(
+            self._all.subset(chosen), factor * self.scale, self.geometry.base
+        )
+
+    # Between points of the space and flat arrays.
+
+    def _flat(self, *arrays: Array) -> list[Array]:
+        for array in arrays:
+            check_shape(array, self._space.shape)
+        ndim = self._space.point_ndim
+        return [1.0 * gs.reshape(a, (*a.shape[: a.ndim - ndim], -1)) for a in arrays]
+
+    def _shaped(self, array: Array) -> Array:
+        return gs.reshape(array, (*array.shape[:-1], *self._space.shape))
+
+    def _check_coordinates(self) -> None:
+        if self.geometry.base is not None:
+            raise NotImplementedError(
+                "tensors of the connection need coordinates of the space, and balanced factors "
+                "are coordinates of parameter space: take christoffel_action or curvature, "
+                "which act on tangent vectors."
+            )
+
+    def inner_product(self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array) -> Array:
+        """Return ``aᵀ b + ε Cov_s(⟨∇f_s, a⟩, ⟨∇f_s, b⟩)``.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        inner_product : array-like, shape=[...]
+        """
+        x, a = self._flat(base_point, tangent_vec_a)
+        b = a if tangent_vec_b is tangent_vec_a else self._flat(tangent_vec_b)[0]
+        return graph_metric.inner_product(self.geometry.products(x), a, b)
+
+    def inner_coproduct(
+        self, cotangent_vec_a: Array, cotangent_vec_b: Array, base_point: Array
+    ) -> Array:
+        """Return ``aᵀ g^{-1} b``.
+
+        Parameters
+        ----------
+        cotangent_vec_a, cotangent_vec_b : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        inner_coproduct : array-like, shape=[...]
+        """
+        vector = self.riemannian_gradient(cotangent_vec_b, base_point)
+        return gs.sum(cotangent_vec_a * vector, axis=tuple(range(-self._space.point_ndim, 0)))
+
+    def flat(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the covector ``g v``.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        cotangent_vec : array-like, shape=[..., *point_shape]
+        """
+        x, v = self._flat(base_point, tangent_vec)
+        return self._shaped(graph_metric.flat(self.geometry.products(x), v))
+
+    def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:
+        """Return the Riemannian gradient ``g^{-1} ∇E``.
+
+        Parameters
+        ----------
+        euclidean_gradient : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        gradient : array-like, shape=[..., *point_shape]
+        """
+        x, p = self._flat(base_point, euclidean_gradient)
+        if self.geometry.base is not None:
+            p = self.geometry.base.project(x, p)
+        return self._shaped(graph_metric.sharp(self.geometry.differential(x), p))
+
+    def diffusion(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return ``D v``, the covariance of the gradients times a vector.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        cotangent_vec : array-like, shape=[..., *point_shape]
+        """
+        x, v = self._flat(base_point, tangent_vec)
+        return self._shaped(self.geometry.diffusion(x, v))
+
+    def metric_matrix(self, base_point: Array) -> Array:
+        """Return the matrix ``g`` in flattened coordinates; of balanced factors, one on normals.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        metric_matrix : array-like, shape=[..., D, D]
+        """
+        return graph_metric.metric_matrix(self.geometry.matrix(*self._flat(base_point)))
+
+    def log_volume_density(self, base_point: Array) -> Array:
+        """Return ``½ log det g``, from the smaller of the matrices of ``n`` or ``D`` rows.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        log_density : array-like, shape=[...]
+        """
+        return graph_metric.log_volume_density(self.geometry.matrix(*self._flat(base_point)))
+
+    def inner_product_derivative_matrix(self, base_point: Array) -> Array:
+        """Return ``∂_k g_ij`` in flattened coordinates, ``k`` last.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        derivative : array-like, shape=[..., D, D, D]
+        """
+        return self._tensor(graph_metric.metric_derivative, base_point)
+
+    def christoffels(self, base_point: Array) -> Array:
+        """Return the Christoffel symbols ``Γ^k_ij`` in flattened coordinates, ``k`` first.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        christoffels : array-like, shape=[..., D, D, D]
+
+        Raises
+        ------
+        NotImplementedError
+            Of balanced factors, which have no coordinates; see `christoffel_action`.
+        """
+        return self._tensor(graph_metric.christoffels, base_point)
+
+    def riemann_tensor(self, base_point: Array) -> Array:
+        """Return ``R_{ijk}^l = dx^l(R(e_j, e_k) e_i)`` in flattened coordinates.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        riemann_tensor : array-like, shape=[..., D, D, D, D]
+
+        Raises
+        ------
+        NotImplementedError
+            Of balanced factors, which have no coordinates; see `curvature`.
+        """
+        return self._tensor(graph_metric.riemann_tensor, base_point)
+
+    def _tensor(self, kernel: Callable[[Array, Array], Array], base_point: Array) -> Array:
+        self._check_coordinates()
+        (x,) = self._flat(base_point)
+        return kernel(self.geometry.matrix(x), self.geometry.hessians(x))
+
+    def christoffel_action(
+        self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array
+    ) -> Array:
+        """Return ``Γ(a, b) = ε g^{-1} Cov_s(∇f_s, aᵀ∇²f_s b)``; geodesics are ``ẍ = -Γ(ẋ, ẋ)``.
+
+        Of balanced factors it is ``Γ - II(a, b)``, with what the geodesics of parameter space
+        lack to stay there.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        symbol : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 7.
+        """
+        x, a, b = self._flat(base_point, tangent_vec_a, tangent_vec_b)
+        return self._shaped(self.geometry.christoffel(x, a, b))
+
+    def geodesic_equation(self, state: Array) -> Array:
+        """Return velocity and acceleration of a geodesic.
+
+        Parameters
+        ----------
+        state : array-like, shape=[..., 2, *point_shape]
+            Point and velocity.
+
+        Returns
+        -------
+        rates : array-like, shape=[..., 2, *point_shape]
+        """
+        axis = -self._space.point_ndim - 1
+        point, velocity = (gs.take(state, i, axis=axis) for i in (0, 1))
+        return gs.stack([velocity, -self.christoffel_action(velocity, velocity, point)], axis=axis)
+
+    def exp(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the exponential: the geodesic at time one.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        point : array-like, shape=[..., *point_shape]
+
+        Raises
+        ------
+        ValueError
+            If the geodesic cannot be continued to time one: the losses cease to be finite, or
+            balanced factors reach the boundary, where a singular value vanishes.
+
+        References
+        ----------
+        THEORY 7; see `dlngeo.core.gradient_noise.geodesics`.
+        """
+        x, v = self._flat(base_point, tangent_vec)
+        return self._shaped(diffusion_geodesics.exp(self.geometry, x, v))
+
+    def log(self, point: Array, base_point: Array) -> Array:
+        """Return the logarithm: the velocity of a geodesic to a point, found from the chord.
+
+        Among several geodesics it is one that is near to the chord, not always the shortest.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        tangent_vec : array-like, shape=[..., *point_shape]
+
+        Raises
+        ------
+        RuntimeError
+            If no geodesic was found.
+        """
+        x, y = self._flat(base_point, point)
+        return self._shaped(diffusion_geodesics.log(self.geometry, x, y))
+
+    def geodesic(
+        self,
+        initial_point: Array,
+        end_point: Array | None = None,
+        initial_tangent_vec: Array | None = None,
+    ) -> Callable[[Array], Array]:
+        """Return a geodesic, given by its velocity or by its end at time one.
+
+        Parameters
+        ----------
+        initial_point : array-like, shape=[..., *point_shape]
+        end_point : array-like, shape=[..., *point_shape], optional
+        initial_tangent_vec : array-like, shape=[..., *point_shape], optional
+
+        Returns
+        -------
+        path : callable
+            Times, shape=[n_times], to points, shape=[..., n_times, *point_shape].
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of end point and tangent vector is given.
+        """
+        velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
+        x, v = self._flat(initial_point, velocity)
+
+        def path(t: Any) -> Array:
+            times = numpy.atleast_1d(gs.to_numpy(gs.array(t)))
+            return self._shaped(diffusion_geodesics.positions(self.geometry, x, v, times))
+
+        return path
+
+    def parallel_transport(
+        self,
+        tangent_vec: Array,
+        base_point: Array,
+        direction: Array | None = None,
+        end_point: Array | None = None,
+    ) -> Array:
+        """Transport a tangent vector along a geodesic, from time zero to one.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., *point_shape]
+            Axes that it has more than the points count vectors along the same geodesics.
+        base_point : array-like, shape=[..., *point_shape]
+        direction : array-like, shape=[..., *point_shape], optional
+            Initial velocity of the geodesic.
+        end_point : array-like, shape=[..., *point_shape], optional
+            End of the geodesic.
+
+        Returns
+        -------
+        transported : array-like, shape=[..., *point_shape]
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of direction and end point is given.
+        """
+        direction = velocity_of(self, base_point, end_point, direction)
+        x, v, vectors = self._flat(base_point, direction, tangent_vec)
+        return self._shaped(diffusion_geodesics.parallel_transport(self.geometry, x, v, vectors))
+
+    def curvature(
+        self,
+        tangent_vec_a: Array,
+        tangent_vec_b: Array,
+        tangent_vec_c: Array,
+        base_point: Array,
+    ) -> Array:
+        """Return the curvature tensor ``R(a, b)c = ∇_a ∇_b c - ∇_b ∇_a c - ∇_[a,b] c``.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b, tangent_vec_c : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        curvature : array-like, shape=[..., *point_shape]
+
+        References
+        ----------
+        THEORY 7 (equation of Gauss).
+        """
+        x, a, b, c = self._flat(base_point, tangent_vec_a, tangent_vec_b, tangent_vec_c)
+        return self._shaped(self.geometry.curvature(x, a, b, c))
+
+    def sectional_curvature(
+        self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array
+    ) -> Array:
+        """Return the sectional curvature of a plane, zero for linearly dependent vectors.
+
+        Parameters
+        ----------
+        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
+        base_point : array-like, shape=[..., *point_shape]
+
+        Returns
+        -------
+        sectional_curvature : array-like, shape=[...]
+
+        References
+        ----------
+        THEORY 7 (equation of Gauss).
+        """
+        x, a, b = self._flat(base_point, tangent_vec_a, tangent_vec_b)
+        return self.geometry.sectional_curvature(x, a, b)
+
+
+def _is_linear(space: Manifold) -> bool:
+    """Tell whether all arrays of the shape are points."""
+    if isinstance(space, ProductManifold):
+        return all(_is_linear(factor) for factor in space.factors)
+    return isinstance(space, VectorSpace) and space.dim == math.prod(space.shape)
+
+
+class _BalancedBase:
+    """The balanced manifold as a submanifold in flat arrays, shape=[..., D]."""
+
+    def __init__(self, space: BalancedManifold):
+        self._space = space
+
+    def _point(self, array: Array) -> Array:
+        return gs.reshape(array, (*array.shape[:-1], *self._space.shape))
+
+    def _of(self, array: Array) -> Array:
+        ndim = self._space.point_ndim
+        return gs.reshape(array, (*array.shape[: array.ndim - ndim], -1))
+
+    def nearest(self, x: Array) -> Array:
+        return self._of(self._space.projection(self._point(x)))
+
+    def project(self, x: Array, v: Array) -> Array:
+        return self._of(self._space.to_tangent(self._point(v), self._point(x)))
+
+    def second_form(self, x: Array, u: Array, v: Array) -> Array:
+        return self._of(self._space.second_fundamental_form(*map(self._point, (u, v, x))))
+
+    def weingarten(self, x: Array, u: Array, normal: Array) -> Array:
+        space = self._space
+        factors, vector, normals = (space.to_factors(self._point(a)) for a in (x, u, normal))
+        return self._of(
+            space.from_factors(balanced.weingarten_map(factors, vector, normals, space.rank))
+        )
+
+    def basis(self, x: Array) -> Array:
+        return self._of(self._space.tangent_basis(self._point(x)))

@@ -1,0 +1,9 @@
+from .diagnostics import to_inference_data as to_inference_data
+from .ensembles import Ensemble as Ensemble
+from .ensembles import Run as Run
+from .ensembles import ensemble as ensemble
+from .hamiltonian import BalancedSystem as BalancedSystem
+from .hamiltonian import DepthRootSystem as DepthRootSystem
+from .hamiltonian import ObservableSystem as ObservableSystem
+from .langevin_dynamics import LangevinResult as LangevinResult
+from .langevin_dynamics import langevin as langevin

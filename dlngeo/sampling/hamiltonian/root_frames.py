@@ -1,0 +1,154 @@
+r"""Depth roots: the chart of square matrices of full rank in which the volume is Lebesgue's.
+
+A matrix ``X = U Λ^N Vᵀ`` has the *depth root* ``Y = U Λ Vᵀ``. In the frames of ``Y`` a covector
+``Π`` has the core ``π = Uᵀ Π V`` with symmetric part ``p`` and skew part ``k``, and the cometric
+of the depth metric is
+
+.. math:: H(Y, Π) = \tfrac12 \sum_{kl} \left( α_{kl} p_{kl}^2 + k_{kl}^2 / α_{kl} \right),
+          \quad \tfrac1N ≤ α ≤ 1
+
+(`dlngeo.core.geodesics.depth_root_chart`). Each pair ``k < l`` contributes ``α_kl`` and its
+inverse, so that the determinant of the cometric is that of the diagonal, ``α_kk = 1/N``: the volume
+of ``g^N`` is
+
+.. math:: dvol_{g^N} = N^{d/2} \, dY,
+
+a multiple of Lebesgue's measure for every depth: the law ``e^{-βF} dvol`` has the density
+``e^{-βF}`` here.
+
+Matrices of full rank have two components, which meet where ``λ_d = 0``. A process that is
+reflected there is one of all ``Y`` without a boundary, folded: where ``det Y`` has the other sign,
+the last column of ``U`` turns, ``X = U diag(λ_1^N, ..., -λ_d^N) Vᵀ``. The fold keeps Lebesgue's
+measure, and from depth two on functions of ``X`` stay continuously differentiable across
+``λ_d = 0``, as their slopes vanish there like ``λ_d^{N-1}``. The price is a set of codimension
+two, ``λ_{d-1} = λ_d`` on the other side, where it is ambiguous which column turns.
+
+References
+----------
+Own derivation; THEORY 3, 4.
+"""
+
+from typing import NamedTuple
+
+import numpy
+
+from dlngeo.core.base.arrays import symmetric_part, transpose
+from dlngeo.core.depth_metric.roots import force, kernels
+from dlngeo.core.networks.frames import SingularFrames, singular_frames
+from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy, spectral_entropy_gradient
+
+
+def depth_root(matrix: numpy.ndarray, depth: int) -> numpy.ndarray:
+    """Return ``Y = U Λ Vᵀ`` of matrices ``X = U Λ^N Vᵀ``, shape=[..., d, d]."""
+    frames = singular_frames(matrix, matrix.shape[-1])
+    return frames.with_values(frames.sigma ** (1 / depth))
+
+
+class RootFrames(NamedTuple):
+    """Singular frames of depth roots ``Y``, and what they make of covectors, shape=[..., d, d].
+
+    Attributes
+    ----------
+    frames : SingularFrames
+        ``U``, ``λ`` and ``V``.
+    signs : array, shape=[..., d]
+        One, but minus one in the last place where the roots are folded.
+    depth : int
+        ``N``.
+    """
+
+    frames: SingularFrames
+    signs: numpy.ndarray
+    depth: int
+
+    @classmethod
+    def of(cls, root: numpy.ndarray, depth: int, component: float | None = None) -> "RootFrames":
+        """Return the frames of depth roots.
+
+        Parameters
+        ----------
+        root : array, shape=[..., d, d]
+        depth : int
+        component : float, optional
+            The sign of ``det X`` to which they are folded; none by default.
+        """
+        frames = singular_frames(root, root.shape[-1])
+        signs = numpy.ones_like(frames.sigma)
+        if component is not None:
+            is_across = numpy.linalg.slogdet(root)[0] == -component
+            signs[..., -1] = numpy.where(is_across, -1.0, 1.0)
+        return cls(frames, signs, depth)
+
+    def observable(self) -> numpy.ndarray:
+        """Return ``X = U Λ^N Vᵀ``, folded."""
+        return self.frames.with_values(self.signs * self.frames.sigma**self.depth)
+
+    def cometric_weights(self) -> numpy.ndarray:
+        """Return ``α_kl``, by which symmetric parts are multiplied and skew parts divided."""
+        _, g, h = kernels(self.frames.sigma, self.depth)
+        return g / h
+
+    def pull_back(self, covector: numpy.ndarray) -> numpy.ndarray:
+        """Return the gradient by ``Y`` of a function that has the gradient ``P`` by ``X``.
+
+        Its core is that of ``P`` with the symmetric part multiplied by
+        ``(φ_k - φ_l) / (λ_k - λ_l)`` and the skew part by ``(φ_k + φ_l) / (λ_k + λ_l)``, where
+        ``φ = ±λ^N`` are the values of ``X`` (Daleckii and Krein): by ``h`` and ``g`` unless folded.
+        """
+        symmetric, skew = self._parts(covector)
+        lam, sign = self.frames.sigma, self.signs[..., :, None]
+        sums, g, h = kernels(lam, self.depth)
+        is_mixed = sign != self.signs[..., None, :]
+        gap = numpy.where(is_mixed, lam[..., :, None] - lam[..., None, :], sums)
+        with numpy.errstate(divide="ignore", invalid="ignore"):  # where the fold is ambiguous
+            by_symmetric = sign * numpy.where(is_mixed, g * sums / gap, h)
+        by_skew = sign * numpy.where(is_mixed, h * gap / sums, g)
+        return self._from_core(by_symmetric * symmetric + by_skew * skew)
+
+    def apply_cometric(self, covector: numpy.ndarray, power: float = 1) -> numpy.ndarray:
+        """Return a covector with its index raised, or a power of the cometric applied to it.
+
+        It multiplies the symmetric part of the core by ``α`` and divides the skew part by it; minus
+        one is the metric.
+        """
+        symmetric, skew = self._parts(covector)
+        alpha = self.cometric_weights() ** power
+        return self._from_core(alpha * symmetric + skew / alpha)
+
+    def kinetic_gradient(self, covector: numpy.ndarray) -> numpy.ndarray:
+        r"""Return the gradient by ``Y`` of ``H(Y, Π)`` at fixed ``Π``.
+
+        Its core has the symmetric part `force`, and the skew part
+        ``-(w - wᵀ)_kl / (2 (λ_k + λ_l))`` with ``w = e πᵀ + πᵀ e``, where ``e = α ∘ p + k / α`` is
+        the core of the velocity.
+        """
+        symmetric, skew = self._parts(covector)
+        sums, g, h = kernels(self.frames.sigma, self.depth)
+        velocity = g / h * symmetric + h / g * skew
+        back = symmetric - skew
+        twist = velocity @ back + back @ velocity
+        slope = force(self.frames.sigma, symmetric / h, skew / g, self.depth)
+        return self._from_core(slope - (twist - transpose(twist)) / (2 * sums))
+
+    def entropy(self) -> numpy.ndarray:
+        """Return the entropy ``S`` of networks whose layers are ``d`` wide, shape=[...]."""
+        return spectral_entropy(*self._spectrum())
+
+    def entropy_gradient(self) -> numpy.ndarray:
+        """Return the gradient ``U diag(∂S/∂λ) Vᵀ`` of the entropy by ``Y``."""
+        sigma, widths = self._spectrum()
+        chain = self.depth * sigma ** (1 - 1 / self.depth)
+        return self.frames.with_values(chain * spectral_entropy_gradient(sigma, widths))
+
+    def _parts(self, covector: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        core = transpose(self.frames.left) @ covector @ self.frames.right
+        symmetric = symmetric_part(core)
+        return symmetric, core - symmetric
+
+    def _from_core(self, core: numpy.ndarray) -> numpy.ndarray:
+        return self.frames.left @ core @ transpose(self.frames.right)
+
+    def _spectrum(self) -> tuple[numpy.ndarray, tuple[int, ...]]:
+        # The entropy is regular where one λ vanishes, but its logarithms are not.
+        sigma = numpy.maximum(self.frames.sigma**self.depth, numpy.finfo(float).tiny)
+        return sigma, (sigma.shape[-1],) * (self.depth + 1)

@@ -1,0 +1,216 @@
+"""Mici's Euclidean and Riemannian systems on square matrices, in depth-root coordinates."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from dlngeo.core.networks.factors import check_widths, checked_matrix
+from dlngeo.sampling.hamiltonian.root_frames import RootFrames, depth_root
+from dlngeo.sampling.hamiltonian.systems import Energy, EnergyGradient, NetworkSystem, mici
+
+
+class _RootSystem(NetworkSystem):
+    """Chains of square matrices in the coordinates ``Y = U Λ Vᵀ``."""
+
+    def __init__(
+        self,
+        energy: Energy,
+        energy_gradient: EnergyGradient,
+        width: int,
+        depth: int,
+        beta: float,
+        component: int = 1,
+    ):
+        check_widths((width,) * 2)
+        if not (depth >= 1 and float(depth).is_integer()):
+            raise ValueError(f"the depth must be a positive integer, got {depth}.")
+        self.width, self.depth = int(width), int(depth)
+        self._set_energy(energy, energy_gradient, beta, component)
+        super().__init__(self._value, grad_neg_log_dens=self._slope_and_value, **self._metric())
+
+    def _metric(self) -> dict[str, Any]:
+        """Return what Mici's constructor wants to know of the metric."""
+        return {}
+
+    def observables(self, positions: Any) -> numpy.ndarray:
+        """Return the matrices ``X`` at positions, such as ``traces["pos"]``.
+
+        Parameters
+        ----------
+        positions : array-like, shape=[..., d²]
+
+        Returns
+        -------
+        observables : array, shape=[..., d, d]
+        """
+        return self._frames(numpy.asarray(positions)).observable()
+
+    def positions(self, observables: numpy.ndarray) -> list[numpy.ndarray]:
+        """Return initial positions of chains, one for each matrix.
+
+        Parameters
+        ----------
+        observables : array, shape=[chains, d, d]
+            Matrices ``X`` of full rank.
+
+        Returns
+        -------
+        init_states : list of array, shape=[d²]
+
+        Raises
+        ------
+        ValueError
+            If the matrices have another shape, a lower rank or are of the other component, or
+            their energy is not finite.
+        """
+        observables = checked_matrix(observables, self.width, self.width)
+        roots = depth_root(observables, self.depth)
+        return self._checked_positions(
+            observables, roots.reshape(*roots.shape[:-2], -1), self.width
+        )
+
+    def _frames(self, positions: numpy.ndarray) -> RootFrames:
+        roots = positions.reshape(*positions.shape[:-1], self.width, self.width)
+        return RootFrames.of(roots, self.depth, self.component)
+
+    def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
+        frames = self._frames(position)
+        slope, value = self._scaled_energy(frames.observable())
+        slope = frames.pull_back(slope) - frames.entropy_gradient()
+        return slope.ravel(), value - float(frames.entropy())
+
+
+class DepthRootSystem(_RootSystem, mici.systems.EuclideanMetricSystem):
+    r"""Mici's Euclidean system on square matrices, in depth-root coordinates.
+
+    The law is ``e^{-βF(X)} dvol_{g^N}``. A position is the flat depth root ``Y = U Λ Vᵀ`` of ``X =
+    U Λ^N Vᵀ``, in which the volume of ``g^N`` is a multiple of Lebesgue's measure
+    (`dlngeo.sampling.hamiltonian.root_frames`): the density is ``e^{-βE + S}``, and the leapfrog is
+    explicit. Of the systems here it is the fastest.
+
+    Parameters
+    ----------
+    energy : callable
+        ``E``, from a matrix of shape=[d, d] to a number.
+    energy_gradient : callable
+        ``∇E``, from a matrix to a matrix.
+    width : int
+        ``d``; the hidden layers are as wide.
+    depth : int
+        Depth ``N``.
+    beta : float
+        Inverse temperature ``β``.
+    component : int
+        The sign of ``det X``.
+
+    Raises
+    ------
+    ValueError
+        If width or depth is not a positive integer, or ``β`` not positive.
+
+    References
+    ----------
+    [MY25]; THEORY 3, 4.
+    """
+
+
+class ObservableSystem(_RootSystem, mici.systems.RiemannianMetricSystem):
+    r"""Mici's Riemannian system on square matrices, with the depth metric.
+
+    The law is ``e^{-βF(X)} dvol_{g^N}``, and trajectories follow the geodesics of ``g^N`` where the
+    free energy is flat. A position is the flat depth root ``Y = U Λ Vᵀ`` of ``X = U Λ^N Vᵀ``: in
+    the entries of ``X`` the metric is infinite at the boundary, and implicit integrators stall.
+    Here it lies between ``1`` and ``N`` in the directions ``U S Vᵀ``, ``S`` symmetric, between
+    ``1/N`` and ``1`` in the skew ones, and its determinant is constant: what Mici adds to the
+    negative logarithm of the density, ``½ log det g``, is a constant.
+
+    Parameters, errors as in `DepthRootSystem`. Integrate it by
+    ``mici.integrators.ImplicitLeapfrogIntegrator``.
+
+    References
+    ----------
+    [MY25]; THEORY 3, 4; Girolami, Calderhead, *Riemann manifold Langevin and Hamiltonian Monte
+    Carlo methods*, 2011.
+    """
+
+    def _metric(self) -> dict[str, Any]:
+        return {
+            "metric_matrix_class": _DepthMetricMatrix,
+            "metric_func": _itself,
+            "vjp_metric_func": _derivative_of_itself,
+            "metric_kwargs": {"depth": self.depth},
+        }
+
+
+def _itself(position: numpy.ndarray) -> numpy.ndarray:
+    """Return the parameter of the metric matrix: the position."""
+    return position
+
+
+def _derivative_of_itself(_: numpy.ndarray) -> Callable[[numpy.ndarray], numpy.ndarray]:
+    return _itself
+
+
+class _DepthMetricMatrix(
+    mici.matrices.PositiveDefiniteMatrix,
+    mici.matrices.DifferentiableMatrix,
+    mici.matrices.ImplicitArrayMatrix,
+):
+    """The depth metric at a depth root, which is its parameter, or a power of it."""
+
+    def __init__(self, position: numpy.ndarray, depth: int, power: float = 1):
+        self._position, self._power = position, power
+        self._width = math.isqrt(len(position))
+        self._root = RootFrames.of(self._matrices(position), depth)
+        super().__init__((len(position), len(position)))
+
+    def _matrices(self, vectors: numpy.ndarray) -> numpy.ndarray:
+        return vectors.reshape(*vectors.shape[:-1], self._width, self._width)
+
+    def _to_power(self, power: float) -> "_DepthMetricMatrix":
+        other = copy.copy(self)
+        super(_DepthMetricMatrix, other).__init__(self.shape)  # forget what is kept of this one
+        other._power = power
+        return other
+
+    def _right_matrix_multiply(self, other: numpy.ndarray) -> numpy.ndarray:
+        moved = self._root.apply_cometric(self._matrices(other), -self._power)
+        return moved.reshape(other.shape)
+
+    def _left_matrix_multiply(self, other: numpy.ndarray) -> numpy.ndarray:
+        return self._right_matrix_multiply(other.T).T
+
+    def _scalar_multiply(self, scalar: float) -> mici.matrices.Matrix:
+        return mici.matrices.DenseSymmetricMatrix(scalar * self.array)
+
+    def _construct_inv(self) -> "_DepthMetricMatrix":
+        return self._to_power(-self._power)
+
+    def _construct_sqrt(self) -> "_DepthMetricMatrix":
+        return self._to_power(self._power / 2)
+
+    def _construct_array(self) -> numpy.ndarray:
+        return self @ numpy.eye(len(self._position))
+
+    def _parameters(self) -> tuple:
+        return (self._position.tobytes(), self._root.depth, self._power)
+
+    def _compute_hash(self) -> int:
+        return hash(self._parameters())
+
+    def _check_equality(self, other: "_DepthMetricMatrix") -> bool:
+        return self._parameters() == other._parameters()
+
+    @property
+    def log_abs_det(self) -> float:
+        return self._power * self._width * math.log(self._root.depth)
+
+    @property
+    def grad_log_abs_det(self) -> numpy.ndarray:
+        return numpy.zeros_like(self._position)
+
+    def grad_quadratic_form_inv(self, vector: numpy.ndarray) -> numpy.ndarray:
+        return 2 * self._root.kinetic_gradient(self._matrices(vector)).ravel()

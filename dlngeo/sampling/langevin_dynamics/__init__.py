@@ -1,0 +1,5 @@
+"""The Riemannian Langevin equation: its steps, and the run that takes them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,2 @@
+from .run import LangevinResult as LangevinResult
+from .run import langevin as langevin

@@ -1,0 +1,239 @@
+r"""Compiled step of Langevin dynamics for small square matrices; needs Numba (extra ``fast``).
+
+The equations of `dlngeo.sampling.langevin_dynamics.matrix_steps`, tested against it. As in
+`dlngeo.core.geodesics.compiled` the innermost index of every array is the lane, of which each
+carries a chain. The core is diagonal up to the noise of a step, so that a few sweeps of
+Kogbetliantz' rotations decompose it in less than the time of a call of LAPACK.
+"""
+
+import numpy
+
+from dlngeo.core.geodesics.compiled import compiled, times, times_transposed
+
+LANES = 32
+
+
+@compiled
+def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise):
+    r"""Return the frames and the signed values of ``Y`` after an Euler–Maruyama step.
+
+    Parameters
+    ----------
+    left, right : array, shape=[chains, r, r]
+    lam : array, shape=[chains, r]
+    covector, normals : array, shape=[chains, r, r]
+        Gradient ``∇E`` in ambient coordinates, and standard normals in the frames.
+    depth : int
+    step, heat, noise : float
+        ``h``, ``h/β``, ``√(2hκ/β)``.
+
+    Returns
+    -------
+    left, lam, right : array
+        As given; the product of the values has the sign by which ``det`` changes.
+    """
+    chains, rank = lam.shape
+    new_left, new_lam, new_right = left.copy(), lam.copy(), right.copy()
+    power = numpy.empty((rank, depth + 1, LANES))
+    # Of one allocation the compiler could not tell them apart, and would not vectorise.
+    core = numpy.empty((rank, rank, LANES))
+    slopes = numpy.empty((rank, rank, LANES))
+    draws = numpy.empty((rank, rank, LANES))
+    u = numpy.empty((rank, rank, LANES))
+    v = numpy.empty((rank, rank, LANES))
+    turn_u = numpy.empty((rank, rank, LANES))
+    turn_v = numpy.empty((rank, rank, LANES))
+    rows = numpy.empty((6, LANES))
+    for start in range(0, chains, LANES):
+        for e in range(LANES):
+            n = min(start + e, chains - 1)  # idle lanes of the last block
+            for i in range(rank):
+                power[i, 0, e] = 1.0
+                for j in range(depth):
+                    power[i, j + 1, e] = power[i, j, e] * lam[n, i]
+                for j in range(rank):
+                    core[i, j, e], draws[i, j, e] = covector[n, i, j], normals[n, i, j]
+                    # Frames by columns, so that turns are of rows.
+                    u[j, i, e], v[j, i, e] = left[n, i, j], right[n, i, j]
+        times(u, core, turn_u, LANES)
+        times_transposed(turn_u, v, slopes, LANES)
+        _fill(core, turn_u, turn_v, power, slopes, draws, rows, depth, step, heat, noise)
+        _rotate(u, turn_u)
+        _rotate(v, turn_v)
+        _decompose(core, u, v, rows)
+        for e in range(min(LANES, chains - start)):
+            n = start + e
+            for i in range(rank):
+                new_lam[n, i] = core[i, i, e]
+                for j in range(rank):
+                    new_left[n, i, j], new_right[n, i, j] = u[j, i, e], v[j, i, e]
+    return new_left, new_lam, new_right
+
+
+@compiled
+def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step, heat, noise):
+    """Set the core, with drift and flat noise, and the halves of the turns of the frames."""
+    rank = core.shape[0]
+    h, mixed, kernel, by_k, by_l = rows[0], rows[1], rows[2], rows[3], rows[4]
+    root = numpy.sqrt(1.0 / depth)
+    flat = noise * root
+    for k in range(rank):
+        for e in range(LANES):
+            core[k, k, e] = power[k, 1, e] + flat * normals[k, k, e]
+            core[k, k, e] -= step * power[k, depth - 1, e] * slope[k, k, e]
+            turn_u[k, k, e] = turn_v[k, k, e] = 0.0
+    for k in range(1, rank):
+        for l in range(k):
+            h[:] = mixed[:] = kernel[:] = by_k[:] = by_l[:] = 0.0
+            for p in range(depth):
+                # The coefficient in Σ_j h_{j-1} h_{N-j-1}, as in
+                # dlngeo.sampling.langevin_dynamics.brownian.
+                weight = 0
+                for j in range(1, depth):
+                    weight += min(min(p, depth - 2 - p), min(j - 1, depth - j - 1)) + 1
+                for e in range(LANES):
+                    one, other = power[k, p, e], power[l, depth - 1 - p, e]
+                    h[e] += one * other
+                    kernel[e] += one * one * other * other
+                    if p > 0:
+                        by_k[e] += 2 * p * one * power[k, p - 1, e] * other * other
+                        by_l[e] += (
+                            2
+                            * p
+                            * power[l, p, e]
+                            * power[l, p - 1, e]
+                            * (power[k, depth - 1 - p, e] ** 2)
+                        )
+                    if p < depth - 1:
+                        mixed[e] += weight * one * power[l, depth - 2 - p, e]
+            for e in range(LANES):
+                sums = power[k, 1, e] + power[l, 1, e]
+                g = (power[k, depth, e] + power[l, depth, e]) / sums
+                even = (slope[k, l, e] + slope[l, k, e]) / 2
+                odd = (slope[k, l, e] - slope[l, k, e]) / 2
+                core[k, l, e] = flat * normals[k, l, e] - step * (g * even + h[e] * odd)
+                core[l, k, e] = flat * normals[l, k, e] - step * (g * even - h[e] * odd)
+                rise = heat / (2 * depth * kernel[e])
+                core[k, k, e] += rise * by_k[e]
+                core[l, l, e] += rise * by_l[e]
+                alpha = numpy.sqrt(g / h[e])
+                gap = power[l, 1, e] - power[k, 1, e]
+                even = noise * (normals[k, l, e] + normals[l, k, e]) / 2
+                odd = noise * (normals[k, l, e] - normals[l, k, e]) / 2
+                common = gap * mixed[e] / (depth * h[e] * sums * (alpha + root)) * even / 2
+                opposite = (1 / alpha - root) / sums * odd / 2
+                turn_u[k, l, e], turn_u[l, k, e] = common + opposite, -common - opposite
+                turn_v[k, l, e], turn_v[l, k, e] = common - opposite, opposite - common
+
+
+@compiled
+def _rotate(frame, half):
+    """Turn a frame, kept by columns, by Cayley's rotation with half of a skew generator."""
+    # With x (I - A/2) = q (I + A/2) for each row q of the frame: first the right-hand side in
+    # place, by x = 2 q (I - A/2)^{-1} - q; the elimination needs no pivots for I + skew.
+    rank = half.shape[0]
+    old = frame.copy()
+    for i in range(rank):
+        for j in range(rank):
+            for e in range(LANES):
+                half[i, j, e] = -half[i, j, e]
+        for e in range(LANES):
+            half[i, i, e] = 1.0
+    # Columns c_j of the frame obey Σ_j c_j (I - A/2)_ji = old_i: eliminate along rows of the
+    # transposed matrix, which is half with the indices exchanged.
+    for p in range(rank):
+        for i in range(p + 1, rank):
+            for e in range(LANES):
+                half[p, i, e] = half[p, i, e] / half[p, p, e]
+            for j in range(p + 1, rank):
+                for e in range(LANES):
+                    half[j, i, e] -= half[p, i, e] * half[j, p, e]
+            for k in range(rank):
+                for e in range(LANES):
+                    frame[i, k, e] -= half[p, i, e] * frame[p, k, e]
+    for i in range(rank - 1, -1, -1):
+        for k in range(rank):
+            for j in range(i + 1, rank):
+                for e in range(LANES):
+                    frame[i, k, e] -= half[j, i, e] * frame[j, k, e]
+            for e in range(LANES):
+                frame[i, k, e] = frame[i, k, e] / half[i, i, e]
+    for i in range(rank):
+        for k in range(rank):
+            for e in range(LANES):
+                frame[i, k, e] = 2 * frame[i, k, e] - old[i, k, e]
+
+
+@compiled
+def _turn(matrix, p, q, cosine, sine):
+    """Turn two rows."""
+    for k in range(matrix.shape[1]):
+        for e in range(LANES):
+            x, y = matrix[p, k, e], matrix[q, k, e]
+            matrix[p, k, e] = cosine[e] * x + sine[e] * y
+            matrix[q, k, e] = cosine[e] * y - sine[e] * x
+
+
+@compiled
+def _decompose(core, left, right, rows):
+    """Turn the core to diagonal form by rotations, which the frames gather."""
+    rank = core.shape[0]
+    off, whole = rows[0], rows[1]
+    c_left, s_left, c_right, s_right = rows[2], rows[3], rows[4], rows[5]
+    for _ in range(30):
+        off[:] = 0.0
+        whole[:] = 1e-300
+        for i in range(rank):
+            for e in range(LANES):
+                whole[e] += core[i, i, e] ** 2
+            for j in range(i):
+                for e in range(LANES):
+                    off[e] += core[i, j, e] ** 2 + core[j, i, e] ** 2
+        worst = 0.0
+        for e in range(LANES):
+            worst = max(worst, off[e] / whole[e])
+        # What is dropped is below 1e-11 of the core. NaN ends the loop as well.
+        if not worst > 1e-22:
+            break
+        for q in range(1, rank):
+            for p in range(q):
+                for e in range(LANES):
+                    even = (core[q, p, e] + core[p, q, e]) / 2
+                    odd = (core[q, p, e] - core[p, q, e]) / 2
+                    mean = (core[p, p, e] + core[q, q, e]) / 2
+                    half = (core[p, p, e] - core[q, q, e]) / 2
+                    # Tangents of half the sum and half the difference of the two angles.
+                    reach = numpy.copysign(numpy.sqrt(half * half + even * even), half)
+                    bend = even / (half + reach + numpy.copysign(1e-300, half))
+                    reach = numpy.copysign(numpy.sqrt(mean * mean + odd * odd), mean)
+                    turn = odd / (mean + reach + numpy.copysign(1e-300, mean))
+                    scale = 1 / numpy.sqrt((1 + bend * bend) * (1 + turn * turn))
+                    c_left[e], s_left[e] = (1 - bend * turn) * scale, (bend + turn) * scale
+                    c_right[e], s_right[e] = (1 + bend * turn) * scale, (bend - turn) * scale
+                _turn(core, p, q, c_left, s_left)
+                for k in range(rank):
+                    for e in range(LANES):
+                        x, y = core[k, p, e], core[k, q, e]
+                        core[k, p, e] = c_right[e] * x + s_right[e] * y
+                        core[k, q, e] = c_right[e] * y - s_right[e] * x
+                _turn(left, p, q, c_left, s_left)
+                _turn(right, p, q, c_right, s_right)
+        # A sweep squares what was left.
+        if worst < 1e-11:
+            break
+
+
+@compiled
+def frame_product(left, values, right):
+    """Return ``left · diag(values) · rightᵀ``, shape=[chains, m, n]."""
+    chains, rows, rank = left.shape
+    columns = right.shape[1]
+    product = numpy.empty((chains, rows, columns))
+    for n in range(chains):
+        for i in range(rows):
+            for j in range(columns):
+                total = 0.0
+                for k in range(rank):
+                    total += left[n, i, k] * values[n, k] * right[n, j, k]
+                product[n, i, j] = total
+    return product

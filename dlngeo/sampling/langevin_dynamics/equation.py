@@ -1,0 +1,124 @@
+"""What the Langevin equation is about: an energy, a network, temperatures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from dlngeo.core.base.arrays import diagonal_matrix
+from dlngeo.core.networks.blocks import Blocks, split
+from dlngeo.core.networks.frames import SingularFrames, tangent_at
+
+
+class Diverged(ValueError):
+    """A chain has left every bound: its message says where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Equation:
+    r"""Riemannian Langevin equation of a deep linear network.
+
+    On end-to-end matrices ``dX = -grad F_β dt + dB^{β/κ}`` with the free energy
+    ``F_β = E - S/β`` and the Brownian motion of generator ``(κ/β) Δ_g``; its stationary law is
+    ``e^{-(β/κ) F_β} dvol_g``.
+
+    Attributes
+    ----------
+    gradient : callable
+        ``∇E`` of matrices, shape=[chains, d_N, d_0] to the same; of a spectral energy the
+        derivatives ``∂E/∂σ``, shape=[chains, r] to the same, of values in descending order.
+    widths : tuple of int
+        ``(d_0, ..., d_N)``.
+    rank : int
+    beta, kappa : float
+        Inverse temperature ``β``, and ratio ``κ`` of the temperatures of horizontal and of
+        vertical noise.
+    is_spectral : bool
+        Whether the energy is a function of singular values.
+    energy : callable, optional
+        ``E``, to shape=[chains].
+    """
+
+    gradient: Callable[[numpy.ndarray], Any]
+    widths: tuple[int, ...]
+    rank: int
+    beta: float
+    kappa: float = 1.0
+    is_spectral: bool = False
+    energy: Callable[[numpy.ndarray], Any] | None = None
+
+    @property
+    def depth(self) -> int:
+        """Number of factors."""
+        return len(self.widths) - 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the matrices of the rank are an open set, square and invertible.
+
+        Only then is the boundary a wall between two components, of either sign of ``det``.
+        """
+        return self.widths[0] == self.widths[-1] == self.rank
+
+    @property
+    def least(self) -> float:
+        """Value below which no ``λ`` is let fall: there kernels of the depth metric underflow."""
+        return 1e-300 ** (1 / (2 * self.depth))
+
+    def covector(self, matrix: SingularFrames) -> numpy.ndarray:
+        """Return the Euclidean gradient at matrices in frames.
+
+        shape=[chains, d_N, d_0], or of a spectral energy ``∂E/∂σ``, shape=[chains, r]: as a
+        matrix it would lose the small entries beside the large ones to round-off.
+        """
+        if self.is_spectral:
+            order = _descending(matrix.sigma)
+            slope = self._gradient(numpy.take_along_axis(matrix.sigma, order, -1))
+            back = numpy.argsort(order, axis=-1)
+            return numpy.take_along_axis(slope, back, -1)
+        return self._gradient(matrix.with_values(matrix.sigma))
+
+    def blocks(self, covector: numpy.ndarray, matrix: SingularFrames) -> Blocks:
+        """Return what `covector` gave, split in the frames."""
+        if not self.is_spectral:
+            return split(covector, matrix.left, matrix.right)
+        return tangent_at(
+            matrix,
+            diagonal_matrix(covector),
+            numpy.zeros_like(matrix.left),
+            numpy.zeros_like(numpy.swapaxes(matrix.right, -1, -2)),
+        )
+
+    def values(self, matrix: SingularFrames) -> numpy.ndarray:
+        """Return the energy at matrices in frames, shape=[chains]; it may be infinite."""
+        assert self.energy is not None
+        if self.is_spectral:
+            point = numpy.take_along_axis(matrix.sigma, _descending(matrix.sigma), -1)
+        else:
+            point = matrix.with_values(matrix.sigma)
+        return _of_shape(self.energy(point), point.shape[:1], "energy")
+
+    def _gradient(self, point: numpy.ndarray) -> numpy.ndarray:
+        slope = _of_shape(self.gradient(point), point.shape, "energy_gradient")
+        if not numpy.isfinite(slope).all():
+            is_lost = ~numpy.isfinite(slope.reshape(len(slope), -1)).all(axis=-1)
+            raise Diverged(
+                f"the energy's gradient is not finite at {is_lost.sum()} of {len(slope)} chains: "
+                "take a smaller step_size, or correct it."
+            )
+        return slope
+
+
+def _descending(values: numpy.ndarray) -> numpy.ndarray:
+    return numpy.argsort(-values, axis=-1)
+
+
+def _of_shape(values: Any, shape: tuple[int, ...], name: str) -> numpy.ndarray:
+    array = numpy.ascontiguousarray(values, dtype=float)
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} takes all chains at once: expected a result of shape {shape}, got "
+            f"{array.shape}."
+        )
+    return array

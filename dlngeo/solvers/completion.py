@@ -1,0 +1,341 @@
+r"""Matrix completion by deep linear networks, with early stopping on held-out entries.
+
+The missing entries of a matrix are filled by descending
+
+.. math:: E(X) = \tfrac12 \sum_{(i,j) ∈ Ω} (X_{ij} - Y_{ij})^2, \quad X = W_N \cdots W_1,
+
+from a small balanced start: by the gradient flow of the network, or by a Riemannian optimiser
+on matrices of low rank with the depth metric, which is the same descent in long steps. Depth is
+what ties the entries together: the flow of depth 1 leaves the missing ones where they are, and
+from depth 2 on the singular values are learned one after the other, the large ones first
+([CMV22]; THEORY 3).
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy
+import scipy.sparse
+from scipy.special import boxcox
+from sklearn.utils.extmath import randomized_svd
+
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.networks.balancing import factors_over
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.networks.network import end_to_end
+from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
+from dlngeo.solvers.flow_paths import Layers
+from dlngeo.solvers.learning import learning_flow
+from dlngeo.solvers.least_squares import LeastSquaresProblem
+from dlngeo.solvers.losses import MatrixCompletion, SparseMatrixCompletion
+from dlngeo.solvers.optimization import SOLVERS, minimize
+from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
+
+START = 0.01
+"""Singular values of the start, in units of those of the data."""
+
+SAVED_PER_STAGE, MAX_STAGES = 20, 10
+
+MAX_ITERATIONS = 300
+
+RISE, PATIENCE = 1.1, 5
+"""The descent ends when the held-out error has been higher than its least value by this factor, in
+this many states in a row,"""
+
+FITTED = 1e-3
+"""or when the training error has fallen to this part of its first value,"""
+
+SETTLED = 1e-4
+"""or when doubling the time of a flow has lowered the loss by less than this part."""
+
+LARGEST_FLOW = 10**7
+"""Number of entries of a matrix above which the flow, which holds all of them, is refused."""
+
+
+class Entries(NamedTuple):
+    """Entries of a matrix, one by one.
+
+    Attributes
+    ----------
+    rows, columns : array of int, shape=[k]
+    values : array, shape=[k]
+    """
+
+    rows: Array
+    columns: Array
+    values: Array
+
+    def chosen(self, which: Array) -> "Entries":
+        """Return the entries that a mask or a list of indices chooses."""
+        return Entries(*[array[which] for array in self])
+
+
+@dataclass(frozen=True, eq=False)
+class Completion:
+    """A completed matrix ``mean + L Rᵀ``, and the descent that found it.
+
+    Attributes
+    ----------
+    depth, rank : int
+        ``N``, and the width of the hidden layers.
+    solver : str
+    mean : float
+    factors : tuple of array, shape=[m, k], shape=[n, k]
+        ``L`` and ``R`` where the descent stopped, in the units of the data; of a flow, which
+        holds the whole matrix, the product ``L Rᵀ`` alone.
+    stop : int
+        Index of the stopping time, at which the held-out error is least.
+    times : array, shape=[t]
+        Times of the flow, in units of the largest singular value of the data; or the numbers of
+        the iterations.
+    training_error, held_out_error : array, shape=[t]
+        Root mean squares, in the units of the data.
+    singular_values : array, shape=[t, r]
+        Of ``L Rᵀ``, in units of the largest one of the data.
+    entropy : array, shape=[t], or None
+        Boltzmann entropy in nats; None if the start has a rank below ``r``.
+    n_evaluations : int
+        Evaluations of the velocity, or iterations.
+    seconds : float
+    """
+
+    depth: int
+    rank: int
+    solver: str
+    mean: float
+    factors: tuple[Array, ...]
+    stop: int
+    times: Array
+    training_error: Array
+    held_out_error: Array
+    singular_values: Array
+    entropy: Array | None
+    n_evaluations: int
+    seconds: float
+
+    @property
+    def matrix(self) -> Array:
+        """The completed matrix, shape=[m, n]."""
+        return self.mean + (
+            self.factors[0] if len(self.factors) == 1 else self.factors[0] @ self.factors[1].T
+        )
+
+    def at(self, rows: Array, columns: Array) -> Array:
+        """Return entries of the completed matrix, shape=[k]."""
+        return self.mean + _entries(self.factors, rows, columns)
+
+
+def _entries(factors: tuple[Array, ...], rows: Array, columns: Array) -> Array:
+    if len(factors) == 1:
+        return factors[0][rows, columns]
+    return numpy.einsum("ek,ek->e", factors[0][rows], factors[1][columns])
+
+
+class _State(NamedTuple):
+    """A point of a descent, in units in which the data have spectral norm one."""
+
+    time: float
+    loss: float
+    singular_values: Array
+    factors: tuple[Array, ...]
+
+
+_Visit = Callable[[_State], bool]
+"""What is done with each state of a descent; if it is true the descent ends."""
+
+
+def complete(
+    training: Entries,
+    held_out: Entries,
+    shape: tuple[int, int],
+    *,
+    depth: int,
+    rank: int,
+    solver: str = "flow",
+    progress: bool = False,
+) -> Completion:
+    r"""Fill the missing entries of a matrix by a deep linear network.
+
+    The training entries are centred by their mean and scaled so that the matrix ``Y`` of
+    them, zero elsewhere, has spectral norm one. The descent starts from ``0.01 Y``, truncated to
+    the rank, which is one short step of gradient descent from zero and the same matrix for
+    every depth; factors are balanced. It runs until the error of the held-out entries has stayed
+    a tenth above its least value, or the training entries are fitted to a thousandth, or it
+    has settled. A flow runs in at most ten stages, each as long as all before, an optimiser for
+    at most 300 iterations. The state with the least held-out error is the answer.
+
+    Parameters
+    ----------
+    training, held_out : Entries
+        Entries to learn from, and other entries to choose the stopping time by.
+    shape : tuple of int
+    depth : int
+        Number of layers ``N``.
+    rank : int
+        Width of the hidden layers, and the rank of the start. The flow of depth 1 has a single
+        layer, of every rank; for an optimiser it is the rank at depth 1 too.
+    solver : str
+        "flow", or a solver of `dlngeo.solvers.optimization.minimize`.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    completion : Completion
+
+    Raises
+    ------
+    ValueError
+        If depth, rank or solver do not fit, there are no training or held-out entries, the
+        training entries are all equal, or the matrix is too large for the flow.
+    RuntimeError
+        If the flow fails; its message names the remedy.
+    KeyboardInterrupt
+        If the keyboard interrupts.
+
+    References
+    ----------
+    [CMV22]; [BRTW22]; THEORY 3.
+    """
+    if depth < 1:
+        raise ValueError(f"the depth must be at least 1, got {depth}.")
+    if not 1 <= rank <= min(shape):
+        raise ValueError(
+            f"the rank must be between 1 and {min(shape)}, the smaller side of the "
+            f"matrix, got {rank}."
+        )
+    if solver not in ("flow", *SOLVERS):
+        raise ValueError(f"the solver must be flow, {', '.join(SOLVERS)}; got {solver!r}.")
+    if solver == "flow" and math.prod(shape) > LARGEST_FLOW:
+        raise ValueError(
+            f"a matrix of shape {shape} is too large for the flow, which holds all of its entries: "
+            "take the solver conjugate-gradient."
+        )
+    if not (training.values.size and held_out.values.size):
+        raise ValueError("training and held-out entries are needed: there are none of one kind.")
+    if numpy.ptp(training.values) == 0:
+        raise ValueError("the observed entries are all equal: there is nothing to learn.")
+    began = time.perf_counter()
+    mean = training.values.mean()
+    places = training.rows, training.columns
+    centred = scipy.sparse.coo_array((training.values - mean, places), shape).tocsr()
+    left, sigma, right = randomized_svd(centred, rank, random_state=0)
+    scale = sigma[0]
+    start = SingularFrames(left, START * sigma / scale, right.T)
+    scaled = training._replace(values=(training.values - mean) / scale)
+    targets = (held_out.values - mean) / scale
+    history: list[_State] = []
+    errors: list[float] = []
+    answer: tuple[Array, ...] = ()
+
+    def visit(state: _State) -> bool:
+        nonlocal answer
+        error = _entries(state.factors, held_out.rows, held_out.columns) - targets
+        errors.append(math.sqrt(numpy.mean(error**2)))
+        if errors[-1] == min(errors):
+            answer = state.factors
+        history.append(state._replace(factors=()))  # large, and one answer is enough
+        is_fitted = state.loss < FITTED**2 * history[0].loss
+        has_risen = len(errors) > PATIENCE and min(errors[-PATIENCE:]) > RISE * min(errors)
+        return has_risen or is_fitted
+
+    if solver == "flow":
+        n_evaluations = _flow(scaled, start, shape, depth, progress, visit)
+    else:
+        n_evaluations = _optimisation(scaled, start, shape, depth, solver, progress, visit)
+    times, losses, spectra, _ = (numpy.array(column) for column in zip(*history, strict=True))
+    widths = (shape[1], *[rank] * (depth - 1), shape[0])
+    is_of_rank = len(spectra[0]) == rank and (spectra > 1e-15 * spectra[:, :1]).all()
+    return Completion(
+        depth=depth,
+        rank=rank,
+        solver=solver,
+        mean=float(mean),
+        factors=(scale * answer[0], *answer[1:]),
+        stop=int(numpy.argmin(errors)),
+        times=times,
+        training_error=scale * numpy.sqrt(2 * losses / training.values.size),
+        held_out_error=scale * numpy.array(errors),
+        singular_values=spectra,
+        entropy=spectral_entropy(spectra, widths) if is_of_rank else None,
+        n_evaluations=n_evaluations,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _flow(
+    training: Entries,
+    start: SingularFrames,
+    shape: tuple[int, int],
+    depth: int,
+    progress: bool,
+    visit: _Visit,
+) -> int:
+    """Follow the gradient flow of the network, and return the number of evaluations."""
+    rank = len(start.sigma)
+    observed, mask = numpy.zeros(shape), numpy.zeros(shape, dtype=bool)
+    observed[training.rows, training.columns] = training.values
+    mask[training.rows, training.columns] = True
+    loss = MatrixCompletion(observed, mask)
+    state: Layers = factors_over(start, (shape[1], *[rank] * (depth - 1), shape[0]))
+    n_evaluations = 0
+    # In this time λ' = λ^{N-1} takes the leading singular value from the start to one.
+    clock, duration = 0.0, -float(boxcox(START ** (1 / depth), 2.0 - depth))
+    for stage in range(MAX_STAGES):
+        flow = learning_flow(
+            loss, state, t_final=duration, rank=rank, n_saved=SAVED_PER_STAGE, progress=progress
+        )
+        if flow.interrupted:
+            raise KeyboardInterrupt
+        if not flow.success:
+            raise RuntimeError(f"depth {depth}: {flow.status}")
+        n_evaluations += flow.n_evaluations
+        states = list(zip(*flow.states, strict=True))
+        columns = zip(flow.times, flow.loss, flow.singular_values, states, strict=True)
+        # The first state is the last one of the stage before.
+        for t, value, sigma, layers in list(columns)[min(stage, 1) :]:
+            if visit(_State(clock + t, value, sigma, (end_to_end(layers),))):
+                return n_evaluations
+        if stage > 0 and flow.loss[-1] > (1 - SETTLED) * flow.loss[0]:
+            break
+        state = states[-1]
+        clock = duration = clock + duration
+    return n_evaluations
+
+
+def _optimisation(
+    training: Entries,
+    start: SingularFrames,
+    shape: tuple[int, int],
+    depth: int,
+    solver: str,
+    progress: bool,
+    visit: _Visit,
+) -> int:
+    """Run a Riemannian optimiser, and return the number of iterations."""
+    iterations = itertools.count()
+
+    def stop(point: FactoredPoint, cost: float) -> bool:
+        u, s, vt = point
+        return visit(_State(next(iterations), cost, s, (u * s, vt.T)))
+
+    problem = LeastSquaresProblem(
+        DeepFixedRank(*shape, len(start.sigma), depth), SparseMatrixCompletion(*training, shape)
+    )
+    point = FactoredPoint(start.left, start.sigma, start.right.T)
+    minimum = minimize(
+        problem,
+        point,
+        solver=solver,
+        max_iterations=MAX_ITERATIONS,
+        tolerance=FITTED**2,
+        stop=stop,
+        progress=progress,
+    )
+    if minimum.interrupted:
+        raise KeyboardInterrupt
+    return minimum.n_iterations

@@ -1,0 +1,434 @@
+r"""Stochastic gradient descent, and the stochastic differential equation that models it.
+
+A step of descent by minibatches and one of the equation,
+
+.. math:: x_{k+1} = x_k - \frac{η}{b} \sum_{s ∈ B_k} ∇f_s(x_k), \quad
+          dx = -∇f \, dt + \sqrt{\frac{c η}{b} D(x)} \, dB, \quad
+          c = \begin{cases} 1 & \text{with replacement} \\ \frac{n-b}{n-1} & \text{without,}
+          \end{cases}
+
+are both a sum ``Σ_s ω_s ∇f_s`` with random weights of the samples: the weights are counts in the
+first and Gaussian in the second, of the same mean and covariance. So the noise takes ``n`` normal
+numbers and one product with per-sample gradients, never a root of ``D``.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from tqdm import tqdm
+
+from dlngeo.core.base.arrays import Array, from_numpy, real_array, to_numpy
+from dlngeo.core.gradient_noise.network_samples import NetworkSamples as NetworkSamples
+from dlngeo.core.gradient_noise.samples import SampleLosses as SampleLosses
+from dlngeo.solvers.flow_paths import flow_path
+
+Seed = numpy.random.Generator | int | None
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyPaths:
+    """Independent paths from one point, at the times that were saved.
+
+    Attributes
+    ----------
+    times : array, shape=[t]
+        ``t = k η`` after ``k`` steps of descent.
+    points : array, shape=[t, n_paths, *point_shape]
+    success : bool
+        Whether all the steps were made.
+    interrupted : bool
+        Whether the keyboard stopped them.
+    status : str
+        How they ended, and what to do if they did not succeed.
+    """
+
+    times: Array
+    points: Array
+    success: bool
+    interrupted: bool
+    status: str
+
+    @property
+    def mean(self) -> Array:
+        """Mean over the paths, shape=[t, *point_shape]."""
+        return self.points.mean(axis=1)
+
+    @property
+    def spread(self) -> Array:
+        """Trace of the covariance over the paths, shape=[t]."""
+        away = (self.points - self.mean[:, None]).reshape(*self.points.shape[:2], -1)
+        return (away**2).sum(axis=(1, 2)) / max(away.shape[1] - 1, 1)
+
+
+def sgd(
+    samples: SampleLosses,
+    initial: Array,
+    *,
+    learning_rate: float,
+    batch_size: int,
+    n_steps: int,
+    replacement: bool = True,
+    n_paths: int = 1,
+    n_saved: int = 50,
+    rng: Seed = None,
+    progress: bool = False,
+) -> NoisyPaths:
+    r"""Descend by minibatches, drawn afresh in every step.
+
+    Parameters
+    ----------
+    samples : SampleLosses
+        If its functions take indices, a step costs ``batch_size`` samples.
+    initial : array-like, shape=[*point_shape]
+    learning_rate : float
+        ``η``, positive.
+    batch_size : int
+        ``b``.
+    n_steps : int
+    replacement : bool
+        Whether a batch may hold a sample twice; without, ``b ≤ n``.
+    n_paths : int
+    n_saved : int
+        Number of times that are saved, nearly equidistant, start and end among them.
+    rng : numpy.random.Generator or int, optional
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    result : NoisyPaths
+        In NumPy arrays. If a path leaves all bounds or the keyboard interrupts, the paths up to
+        there, with a status that says so.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit.
+
+    References
+    ----------
+    [FCS20]; THEORY 7.
+    """
+    rng = numpy.random.default_rng(rng)
+    x, n = _start(samples, initial, n_paths)
+    _noise_factor(n, batch_size, replacement)
+    weights = from_numpy(numpy.full(batch_size, -_positive("learning_rate", learning_rate)), x)
+    weights = weights / batch_size
+
+    def step(x: Array) -> Array:
+        moves = []
+        for row in to_numpy(x):
+            if replacement:
+                batch = rng.integers(n, size=batch_size)
+            else:
+                batch = rng.choice(n, batch_size, replace=False)
+            moves.append(to_numpy(samples.subset(batch).pull(from_numpy(row, x), weights)))
+        return x + from_numpy(numpy.stack(moves), x)
+
+    return _run(step, x, samples.shape, learning_rate, n_steps, n_saved, "SGD", progress)
+
+
+def sgd_diffusion(
+    samples: SampleLosses,
+    initial: Array,
+    *,
+    learning_rate: float,
+    batch_size: int,
+    n_steps: int,
+    replacement: bool = True,
+    substeps: int = 1,
+    n_paths: int = 1,
+    n_saved: int = 50,
+    rng: Seed = None,
+    progress: bool = False,
+) -> NoisyPaths:
+    r"""Integrate the stochastic differential equation of SGD, by Euler and Maruyama (Itô).
+
+    .. math:: dx = -∇f \, dt + \sqrt{c η D(x) / b} \, dB
+
+    In one substep for every step of descent it has the same conditional mean and covariance.
+
+    Parameters
+    ----------
+    samples, initial, learning_rate, batch_size, n_steps, replacement
+        As in `sgd`; the time that passes is ``n_steps`` times ``η``.
+    substeps : int
+        Number of steps of the integrator for one of descent.
+    n_paths, n_saved, rng, progress
+        As in `sgd`.
+
+    Returns
+    -------
+    result : NoisyPaths
+        As of `sgd`.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit.
+
+    References
+    ----------
+    [FCS20]; THEORY 7.
+    """
+    rng = numpy.random.default_rng(rng)
+    x, n = _start(samples, initial, n_paths)
+    if not (substeps >= 1 and float(substeps).is_integer()):
+        raise ValueError(f"substeps must be a positive integer, got {substeps}.")
+    dt = _positive("learning_rate", learning_rate) / substeps
+    variance = _noise_factor(n, batch_size, replacement) * learning_rate / batch_size
+    size = math.sqrt(variance * dt / n)
+
+    def step(x: Array) -> Array:
+        for _ in range(substeps):
+            noise = rng.standard_normal((x.shape[0], n))
+            weights = size * (noise - noise.mean(axis=1, keepdims=True)) - dt / n
+            x = x + samples.pull(x, from_numpy(weights, x))
+        return x
+
+    return _run(step, x, samples.shape, learning_rate, n_steps, n_saved, "SDE", progress)
+
+
+@dataclass(frozen=True, eq=False)
+class SGDComparison:
+    """Descent by minibatches against its two models at one time, by step size.
+
+    Attributes
+    ----------
+    learning_rates : array, shape=[k]
+    mean_sgd, mean_sde : array, shape=[k, *point_shape]
+        Means over the paths at the final time.
+    flow : array, shape=[*point_shape]
+        The deterministic model at that time: the gradient flow.
+    spread_sgd, spread_sde : array, shape=[k]
+        Traces of the covariances.
+    mean_gap : array, shape=[k]
+        ``‖mean_sgd - mean_sde‖``.
+    mean_error : array, shape=[k]
+        Standard error of the gap, from the finite number of paths.
+    flow_gap : array, shape=[k]
+        ``‖mean_sgd - flow‖``.
+    covariance_gap : array, shape=[k]
+        Frobenius norm of the difference of the covariances, relative to that of SGD.
+    success : bool
+        Whether all paths reached the final time.
+    status : str
+    """
+
+    learning_rates: Array
+    mean_sgd: Array
+    mean_sde: Array
+    flow: Array
+    spread_sgd: Array
+    spread_sde: Array
+    mean_gap: Array
+    mean_error: Array
+    flow_gap: Array
+    covariance_gap: Array
+    success: bool
+    status: str
+
+
+def compare_sgd(
+    samples: SampleLosses,
+    initial: Array,
+    *,
+    learning_rates: Any,
+    batch_size: int,
+    t_final: float,
+    replacement: bool = True,
+    substeps: int = 4,
+    n_paths: int = 200,
+    rng: Seed = None,
+    progress: bool = False,
+) -> SGDComparison:
+    """Run SGD, its stochastic differential equation and the gradient flow to the same time.
+
+    Parameters
+    ----------
+    samples, initial, batch_size, replacement, n_paths, rng, progress
+        As in `sgd`.
+    learning_rates : sequence of float
+        Each divides ``t_final``, up to half a step.
+    t_final : float
+    substeps : int
+        As in `sgd_diffusion`.
+
+    Returns
+    -------
+    result : SGDComparison
+        Of the learning rates for which both ran to the end.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit, or the gradient flow does not reach the final time.
+
+    References
+    ----------
+    [FCS20]; THEORY 7.
+    """
+    rng = numpy.random.default_rng(rng)
+    rates = numpy.atleast_1d(numpy.asarray(learning_rates, dtype=float))
+    for rate in (*rates, t_final):
+        _positive("every learning rate, and t_final,", rate)
+    flow = _gradient_flow(samples, initial, t_final)
+    rows: list[tuple] = []
+    status = "all paths reached the final time."
+    for rate in rates:
+        options: dict[str, Any] = {
+            "learning_rate": rate,
+            "batch_size": batch_size,
+            "n_steps": max(1, round(t_final / rate)),
+            "replacement": replacement,
+            "n_paths": n_paths,
+            "n_saved": 2,
+            "progress": progress,
+        }
+        one = sgd(samples, initial, rng=rng.spawn(1)[0], **options)
+        other = sgd_diffusion(samples, initial, substeps=substeps, rng=rng.spawn(1)[0], **options)
+        failed = next((paths for paths in (one, other) if not paths.success), None)
+        if failed is not None:
+            status = f"at the learning rate {rate:.3g} {failed.status}"
+            break
+        ends = one.points[-1].reshape(n_paths, -1), other.points[-1].reshape(n_paths, -1)
+        means = one.mean[-1], other.mean[-1]
+        spreads = one.spread[-1], other.spread[-1]
+        rows.append(
+            (
+                *means,
+                *spreads,
+                numpy.linalg.norm(means[0] - means[1]),
+                math.sqrt(sum(spreads) / n_paths),
+                numpy.linalg.norm(means[0] - flow),
+                _covariance_gap(*ends),
+            )
+        )
+    columns = [numpy.array(column) for column in zip(*rows, strict=True)] or [numpy.zeros(0)] * 8
+    mean_sgd, mean_sde, spread_sgd, spread_sde, mean_gap, mean_error, flow_gap, cov_gap = columns
+    return SGDComparison(
+        learning_rates=rates[: len(rows)],
+        mean_sgd=mean_sgd,
+        mean_sde=mean_sde,
+        flow=flow,
+        spread_sgd=spread_sgd,
+        spread_sde=spread_sde,
+        mean_gap=mean_gap,
+        mean_error=mean_error,
+        flow_gap=flow_gap,
+        covariance_gap=cov_gap,
+        success=len(rows) == len(rates),
+        status=status,
+    )
+
+
+def _positive(name: str, number: float) -> float:
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {number}.")
+    return float(number)
+
+
+def _start(samples: SampleLosses, initial: Array, n_paths: int) -> tuple[Array, int]:
+    """Return copies of a point, shape=[n_paths, D], and the number of samples."""
+    start = real_array(initial, "the initial point")
+    if tuple(start.shape) != samples.shape:
+        raise ValueError(
+            f"the initial point must be of the shape {samples.shape}, got {tuple(start.shape)}."
+        )
+    if not n_paths >= 1:
+        raise ValueError(f"n_paths must be at least one, got {n_paths}.")
+    flat = to_numpy(start).reshape(-1)
+    x = from_numpy(numpy.tile(flat, (n_paths, 1)), start)
+    return x, samples.count(x)
+
+
+def _noise_factor(n: int, batch_size: int, replacement: bool) -> float:
+    """Return the factor of the covariance that drawing without replacement leaves."""
+    if not (batch_size >= 1 and (replacement or batch_size <= n)):
+        raise ValueError(
+            f"a batch holds at least one sample, and without replacement at most all {n}: got "
+            f"batch_size={batch_size}."
+        )
+    return 1.0 if replacement else (n - batch_size) / max(n - 1, 1)
+
+
+def _run(
+    step: Callable[[Array], Array],
+    x: Array,
+    shape: tuple[int, ...],
+    learning_rate: float,
+    n_steps: int,
+    n_saved: int,
+    name: str,
+    progress: bool,
+) -> NoisyPaths:
+    """Take steps, and keep the points after some of them."""
+    if not (n_steps >= 1 and n_saved >= 2):
+        raise ValueError(
+            f"n_steps must be at least 1 and n_saved at least 2, got {n_steps} and {n_saved}."
+        )
+    saved = numpy.unique(numpy.round(numpy.linspace(0, n_steps, n_saved)).astype(int))
+    kept, count = {0: to_numpy(x)}, 0
+    status, interrupted = f"made all {n_steps} steps.", False
+    try:
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            for k in tqdm(range(1, n_steps + 1), desc=name, disable=not progress, leave=False):
+                moved = to_numpy(step(x))
+                if not numpy.isfinite(moved).all():
+                    raise ValueError("a path left all bounds")
+                x, count = from_numpy(moved, x), k
+                if k in saved:
+                    kept[k] = moved
+    except KeyboardInterrupt:
+        interrupted = True
+        status = f"interrupted after {count} of {n_steps} steps: start again from the last points."
+    except ValueError as error:
+        if count == 0:
+            raise
+        status = f"stopped after {count} of {n_steps} steps: {error} Lower the learning rate."
+    kept.setdefault(count, to_numpy(x))
+    return NoisyPaths(
+        times=learning_rate * numpy.array(sorted(kept)),
+        points=numpy.stack([kept[k].reshape(-1, *shape) for k in sorted(kept)]),
+        success=count == n_steps,
+        interrupted=interrupted,
+        status=status,
+    )
+
+
+def _gradient_flow(samples: SampleLosses, initial: Array, t_final: float) -> Array:
+    """Return the end of ``ẋ = -∇f``."""
+    x, n = _start(samples, initial, 1)
+    weights = from_numpy(numpy.full(n, -1 / n), x)
+
+    def velocity(_: float, state: tuple) -> tuple | None:
+        try:
+            return (to_numpy(samples.pull(from_numpy(state[0], x), weights)),)
+        except ValueError:
+            return None
+
+    path = flow_path(
+        velocity,
+        (to_numpy(x)[0],),
+        numpy.array([0.0, t_final]),
+        "DOP853",
+        False,
+        name="gradient flow",
+        remedy="take a shorter t_final.",
+        rtol=1e-9,
+        atol=1e-12,
+    )
+    if not path.success:
+        raise ValueError(f"the gradient flow does not reach t_final: {path.status}")
+    return path.states[-1][0].reshape(samples.shape)
+
+
+def _covariance_gap(one: Array, other: Array) -> float:
+    """Return ``‖C - C'‖ / ‖C‖`` of points in rows, from their products alone."""
+    one, other = ((a - a.mean(axis=0)) / math.sqrt(max(len(a) - 1, 1)) for a in (one, other))
+    squares = [numpy.sum((a @ b.T) ** 2) for a, b in ((one, one), (one, other), (other, other))]
+    gap = math.sqrt(max(squares[0] - 2 * squares[1] + squares[2], 0.0))
+    return gap / math.sqrt(squares[0]) if squares[0] else gap

@@ -1,0 +1,5 @@
+"""Entropy, volumes and equilibrium of deep linear networks at a temperature."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

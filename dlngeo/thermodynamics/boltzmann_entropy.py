@@ -1,0 +1,324 @@
+r"""Volumes of orbits, Boltzmann entropy, free energy.
+
+The fibre over ``X`` in the balanced manifold is an orbit of ``O(d_1) × ... × O(d_{N-1})``.
+The logarithm of its volume is the Boltzmann entropy of the group of networks that share
+the end-to-end matrix ([MY25]). Natural logarithms throughout.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+
+from dlngeo.core.base.arrays import (
+    Array,
+    diagonal_matrix,
+    eye,
+    namespace,
+    real_array,
+    round_off,
+    symmetric_part,
+)
+from dlngeo.core.base.primitives import Primitive, refuse, scalar_primitive
+from dlngeo.core.networks.blocks import Blocks, join, scaled, split
+from dlngeo.core.networks.factors import network_shape
+from dlngeo.core.networks.frames import exact_frames, singular_frames
+from dlngeo.core.networks.jacobi import (
+    log_depth_kernel_curvature,
+    log_depth_kernel_derivative,
+    log_pair_kernel,
+)
+
+
+def log_stiefel_volume(width: int, rank: int) -> float:
+    r"""Return the logarithm of the volume of the Stiefel manifold ``St(d, r)``.
+
+    .. math:: \mathrm{vol}\, St(d, r) = \prod_{k=d-r+1}^{d} \frac{2 π^{k/2}}{Γ(k/2)}
+
+    The product of the volumes of unit spheres ``S^{k-1}``: every entry of the skew part
+    has weight one. ``St(d, d) = O(d)`` has two components.
+
+    Parameters
+    ----------
+    width, rank : int
+        ``d`` and ``r``.
+
+    Returns
+    -------
+    log_volume : float
+
+    References
+    ----------
+    [MY25]; THEORY 4.
+    """
+    if not 0 <= rank <= width:
+        raise ValueError(f"the rank must be between 0 and the width {width}, got {rank}.")
+    return sum(
+        math.log(2) + k / 2 * math.log(math.pi) - math.lgamma(k / 2)
+        for k in range(width - rank + 1, width + 1)
+    )
+
+
+def log_orthogonal_volume(width: int) -> float:
+    r"""Return the logarithm of the volume ``c_d`` of ``O(d)`` in the Frobenius metric.
+
+    .. math:: c_d = 2^{d(d-1)/4} \prod_{k=1}^{d} \frac{2 π^{k/2}}{Γ(k/2)}
+
+    References
+    ----------
+    [MY25]; THEORY 4.
+    """
+    return log_stiefel_volume(width, width) + width * (width - 1) / 4 * math.log(2)
+
+
+def spectral_entropy(singular_values: Array, widths: Sequence[int]) -> Array:
+    r"""Return the Boltzmann entropy as a function of the singular values.
+
+    .. math:: S = \sum_{p=1}^{N-1} \Big[ \log \mathrm{vol}\, St(d_p, r)
+              + \tfrac12 \dim St(d_p, r) \log 2 + (d_p - r) \sum_k \log λ_k \Big]
+              + \tfrac12 \sum_{k<l} \log r_{kl}
+
+    Parameters
+    ----------
+    singular_values : array-like, shape=[..., r]
+        Positive singular values ``σ`` of the end-to-end matrix, ``λ = σ^{1/N}``.
+    widths : sequence of int
+        Widths ``(d_0, ..., d_N)``.
+
+    Returns
+    -------
+    entropy : array-like, shape=[...]
+
+    References
+    ----------
+    [MY25] Thm 1; THEORY 4 for general widths and rank.
+    """
+    depth = len(widths) - 1
+    return spectral_entropy_of_logs(namespace(singular_values).log(singular_values) / depth, widths)
+
+
+def spectral_entropy_of_logs(logs: Array, widths: Sequence[int]) -> Array:
+    """Return `spectral_entropy` as a function of ``log λ = log σ / N``, shape=[..., r]."""
+    depth, rank = len(widths) - 1, logs.shape[-1]
+    xp = namespace(logs)
+    constant = sum(
+        log_stiefel_volume(width, rank) + (width * rank - rank * (rank + 1) / 2) * math.log(2) / 2
+        for width in widths[1:-1]
+    )
+    surplus = sum(width - rank for width in widths[1:-1])
+    one, other = numpy.triu_indices(rank, 1)
+    pairs = xp.sum(log_pair_kernel(logs[..., one], logs[..., other], depth), axis=-1)
+    return constant + surplus * xp.sum(logs, axis=-1) + pairs / 2
+
+
+def spectral_entropy_gradient(singular_values: Array, widths: Sequence[int]) -> Array:
+    r"""Return the derivatives ``∂S/∂σ_k`` of the entropy, shape=[..., r].
+
+    .. math:: \frac{1}{N σ_k} \Big[ \sum_{p=1}^{N-1} (d_p - r)
+              + \tfrac12 \sum_{l≠k} \frac{∂ \log r_{kl}}{∂ \log λ_k} \Big]
+
+    a sum of positive terms, regular where singular values meet.
+
+    Parameters as in `spectral_entropy`.
+
+    References
+    ----------
+    [MY25]; THEORY 4.
+    """
+    depth, rank = len(widths) - 1, singular_values.shape[-1]
+    xp = namespace(singular_values)
+    lam = singular_values ** (1 / depth)
+    slopes = log_depth_kernel_derivative(lam, lam, depth)
+    pairs = xp.sum(slopes, axis=-1) - xp.einsum("...kk->...k", slopes)
+    surplus = sum(width - rank for width in widths[1:-1])
+    return (surplus + pairs / 2) / (depth * singular_values)
+
+
+def _spectral_entropy_hessian(singular_values: Array, widths: Sequence[int]) -> Array:
+    """Return the second derivatives ``∂²S/∂σ_k∂σ_l``, shape=[..., r, r]."""
+    depth, rank = len(widths) - 1, singular_values.shape[-1]
+    xp = namespace(singular_values)
+    lam = singular_values ** (1 / depth)
+    # Of ½ Σ log r_kl by log σ: the variance of the weights, positive on the diagonal.
+    mixed = log_depth_kernel_curvature(lam, lam, depth) / (2 * depth**2)
+    mixed = mixed * (1 - eye(rank, rank, lam))
+    by_log = diagonal_matrix(xp.sum(mixed, axis=-1)) - mixed
+    slopes = spectral_entropy_gradient(singular_values, widths)
+    products = singular_values[..., :, None] * singular_values[..., None, :]
+    return by_log / products - diagonal_matrix(slopes / singular_values)
+
+
+def _gradient_value(matrix: Array, widths: tuple, rank: int) -> Array:
+    frames = exact_frames(matrix, rank)
+    slopes = spectral_entropy_gradient(frames.sigma, widths)
+    return frames.with_values(slopes)
+
+
+def _gradient_change_value(matrix: Array, tangent: Array, widths: tuple, rank: int) -> Array:
+    # Daleckii–Krein for U diag(g(σ)) Vᵀ: the symmetric part of the core is multiplied by
+    # divided differences of g, the skew part and the null blocks by those at -σ and 0.
+    xp = namespace(matrix, tangent)
+    frames = singular_frames(matrix, rank)
+    sigma = frames.sigma
+    slopes = spectral_entropy_gradient(sigma, widths)
+    hessian = _spectral_entropy_hessian(sigma, widths)
+    blocks = split(tangent, frames.left, frames.right)
+    symmetric = symmetric_part(blocks.core)
+    diagonal = xp.einsum("...kk->...k", symmetric)
+    change = xp.einsum("...kl,...l->...k", hessian, diagonal)
+    core = (symmetric - diagonal_matrix(diagonal)) * _divided_difference(sigma, slopes, hessian)
+    sums = (slopes[..., :, None] + slopes[..., None, :]) / (
+        sigma[..., :, None] + sigma[..., None, :]
+    )
+    core = core + diagonal_matrix(change) + (blocks.core - symmetric) * sums
+    ratio = slopes / sigma
+    null = scaled(Blocks(core, blocks.left_null, blocks.right_null), 1.0, ratio)
+    return join(null, frames.left, frames.right)
+
+
+_gradient_change = Primitive(_gradient_change_value, refuse, refuse)
+
+
+def _gradient_jvp(arrays: tuple, result: Array, tangents: tuple, **static: Any) -> Array:
+    return _gradient_change(arrays[0], tangents[0], **static)
+
+
+def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:
+    """Return ``(g_k - g_l) / (σ_k - σ_l)``, to ``ε^{2/3}`` also where ``σ_k ≈ σ_l``.
+
+    Near coincidence it is the mean of ``∂_k g_k - ∂_l g_k`` and its mirror image, which
+    is right to second order in the gap.
+    """
+    xp = namespace(sigma)
+    gap = sigma[..., :, None] - sigma[..., None, :]
+    own = xp.einsum("...kk->...k", hessian)
+    mean = (own[..., :, None] + own[..., None, :]) / 2 - symmetric_part(hessian)
+    is_near = xp.abs(gap) <= round_off(sigma) ** (1 / 3) * sigma[..., :, None]
+    quotient = (slopes[..., :, None] - slopes[..., None, :]) / xp.where(is_near, 1.0, gap)
+    return xp.where(is_near, mean, quotient)
+
+
+def _gradient_vjp(arrays: tuple, result: Array, cotangent: Array, **static: Any) -> tuple[Array]:
+    # A Hessian: the derivative of the gradient is symmetric.
+    return (_gradient_change(arrays[0], cotangent, **static),)
+
+
+_gradient = Primitive(_gradient_value, _gradient_jvp, _gradient_vjp)
+
+
+def _entropy_value(matrix: Array, widths: tuple, rank: int) -> Array:
+    sigma = exact_frames(matrix, rank).sigma
+    return spectral_entropy(sigma, widths)
+
+
+_entropy = scalar_primitive(_entropy_value, _gradient)
+
+
+def entropy(
+    matrix: Array,
+    depth: int,
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> Array:
+    r"""Return the Boltzmann entropy ``S(X) = log vol(O_X)`` of an end-to-end matrix.
+
+    ``O_X`` is the orbit of balanced factors over ``X`` with its volume in parameter
+    space. For square full rank ``S = (N-1) log c_d + ½ Σ_{k<l} log r_kl``; see
+    `spectral_entropy` for every width and rank.
+
+    Parameters
+    ----------
+    matrix : array-like, shape=[..., d_N, d_0]
+    depth : int
+        Depth ``N``.
+    widths : sequence of int, optional
+        Widths ``(d_0, ..., d_N)``; the hidden ones are ``min(d_0, d_N)`` by default.
+    rank : int, optional
+        Rank of the matrix, full by default.
+
+    Returns
+    -------
+    entropy : array-like, shape=[...]
+        In nats.
+
+    Raises
+    ------
+    ValueError
+        If the matrix has another rank, or widths and depth do not fit it.
+
+    Notes
+    -----
+    It can be differentiated twice, also where singular values meet.
+
+    References
+    ----------
+    [MY25] Thm 1; THEORY 4.
+    """
+    matrix = real_array(matrix, "the matrix")
+    widths, rank = network_shape(matrix, depth, widths, rank)
+    return _entropy(matrix, widths=widths, rank=rank)
+
+
+def entropy_gradient(
+    matrix: Array,
+    depth: int,
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> Array:
+    r"""Return the Euclidean gradient ``U diag(∂S/∂σ) Vᵀ`` of the entropy.
+
+    Parameters and errors as in `entropy`.
+
+    Returns
+    -------
+    gradient : array-like, shape=[..., d_N, d_0]
+        A tangent vector of ``𝔐_r``: the gradient along matrices of the same rank.
+
+    References
+    ----------
+    [MY25]; THEORY 4.
+    """
+    matrix = real_array(matrix, "the matrix")
+    widths, rank = network_shape(matrix, depth, widths, rank)
+    return _gradient(matrix, widths=widths, rank=rank)
+
+
+def free_energy(
+    energy: Callable[[Array], Array],
+    matrix: Array,
+    depth: int,
+    inverse_temperature: Any,
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> Array:
+    r"""Return the free energy ``F_β(X) = E(X) - S(X) / β``.
+
+    Parameters
+    ----------
+    energy : callable
+        ``E``, from arrays of shape=[..., d_N, d_0] to shape=[...].
+    matrix : array-like, shape=[..., d_N, d_0]
+    depth : int
+        Depth ``N``.
+    inverse_temperature : float, or array-like, shape=[...]
+        ``β > 0``; infinity gives the energy.
+    widths, rank
+        As in `entropy`.
+
+    Returns
+    -------
+    free_energy : array-like, shape=[...]
+
+    Raises
+    ------
+    ValueError
+        If ``β`` is not positive, or `entropy` refuses its arguments.
+
+    References
+    ----------
+    [MY25]; [Men24]; THEORY 4.
+    """
+    if not numpy.all(numpy.asarray(inverse_temperature) > 0):
+        raise ValueError(f"inverse temperatures must be positive, got {inverse_temperature}.")
+    return energy(matrix) - entropy(matrix, depth, widths, rank) / inverse_temperature

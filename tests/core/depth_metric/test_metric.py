@@ -1,0 +1,495 @@
+"""Laws of `dlngeo.core.depth_metric.metric`: the operator ``A_{N,X}`` and its inverse."""
+
+import math
+
+import autograd
+import numpy as np
+import pytest
+from scipy import linalg
+
+from dlngeo.core.depth_metric import metric as ob
+from dlngeo.core.networks.balancing import balance
+from dlngeo.thermodynamics import volume
+from dlngeo.thermodynamics.boltzmann_entropy import entropy
+from tests.core.brute import (
+    NETWORKS,
+    Network,
+    assert_close,
+    derivative,
+    jacobian,
+    network,
+    power,
+    random_motion,
+    tangent_projector,
+    velocity,
+)
+from tests.core.libraries import (
+    ARRAYS,
+    along,
+    autograd_derivative,
+    first_derivatives,
+    inner,
+    mapped_gradients,
+    second_derivatives,
+)
+
+NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
+INF = math.inf
+DEPTHS = [1, 2, 3, 10, INF]
+FINITE = [1, 2, 3, 10]
+
+
+def image(net: Network, seed: int) -> np.ndarray:
+    """Return a random tangent vector at the matrix of a network."""
+    vector = velocity(net, random_motion(net, np.random.default_rng(seed)))
+    return (jacobian(net.factors) @ np.concatenate([v.ravel() for v in vector])).reshape(
+        net.matrix.shape
+    )
+
+
+def random_matrix(shape, seed):
+    """Return a Gaussian matrix."""
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def operator(matrix, covector, depth):
+    """Return ``Σ_p (XXᵀ)^{(N-p)/N} P (XᵀX)^{(p-1)/N}`` with dense powers."""
+    rows, columns = matrix @ matrix.T, matrix.T @ matrix
+    return sum(
+        power(rows, (depth - p) / depth) @ covector @ power(columns, (p - 1) / depth)
+        for p in range(1, depth + 1)
+    )
+
+
+# --- sharp and flat -------------------------------------------------------------------
+
+
+@NETWORK
+def test_sharp_is_the_gram_operator_of_the_network(net):
+    """``A_{N,X}(P) = dφ P_T dφ*(P)`` for the network over ``X``."""
+    covector = random_matrix(net.matrix.shape, 0)
+    dense = jacobian(net.factors)
+    expected = (dense @ tangent_projector(net) @ dense.T @ covector.ravel()).reshape(covector.shape)
+    assert_close(ob.sharp(net.matrix, covector, net.depth, net.rank), expected, 1e-11)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4), (4, 2), (1, 3), (1, 1)], ids=str)
+@pytest.mark.parametrize("depth", FINITE)
+def test_sharp_is_the_sum_of_powers(shape, depth):
+    """At full rank ``A_{N,X}`` is the sum of fractional powers, of SciPy where it has them."""
+    matrix, covector = random_matrix(shape, 1), random_matrix(shape, 2)
+    found = ob.sharp(matrix, covector, depth)
+    assert_close(found, operator(matrix, covector, depth), 1e-11)
+    if shape == (3, 3):
+        rows, columns = matrix @ matrix.T, matrix.T @ matrix
+        root = linalg.fractional_matrix_power
+        expected = sum(
+            root(rows, (depth - p) / depth) @ covector @ root(columns, (p - 1) / depth)
+            for p in range(1, depth + 1)
+        )
+        assert_close(found, expected, 1e-11)
+
+
+def test_sharp_of_depth_one_is_the_identity():
+    """``N = 1`` is the Frobenius metric."""
+    matrix, covector = random_matrix((3, 4), 3), random_matrix((3, 4), 4)
+    assert_close(ob.sharp(matrix, covector, 1), covector, 1e-15)
+    assert_close(ob.flat(matrix, covector, 1), covector, 1e-15)
+
+
+@NETWORK
+def test_flat_is_the_pseudo_inverse(net):
+    """``A⁻¹`` on the tangent space is the pseudo-inverse of the Gram operator."""
+    vector, dense = image(net, 5), jacobian(net.factors)
+    gram = dense @ tangent_projector(net) @ dense.T
+    expected = (np.linalg.pinv(gram, rcond=1e-9) @ vector.ravel()).reshape(vector.shape)
+    assert_close(ob.flat(net.matrix, vector, net.depth, net.rank), expected, 1e-10)
+
+
+@NETWORK
+def test_sharp_and_flat_are_inverse(net):
+    """``♯♭ = ♭♯ =`` the tangent projection."""
+    vector, depth, rank = random_matrix(net.matrix.shape, 6), net.depth, net.rank
+    expected = ob.tangent_projection(net.matrix, vector, rank)
+    lowered = ob.flat(net.matrix, vector, depth, rank)
+    assert_close(ob.sharp(net.matrix, lowered, depth, rank), expected, 1e-12)
+    raised = ob.sharp(net.matrix, vector, depth, rank)
+    assert_close(ob.flat(net.matrix, raised, depth, rank), expected, 1e-12)
+
+
+@NETWORK
+def test_tangent_projection_of_observables(net):
+    """The projection drops the part between the null spaces, and keeps all images of ``dφ``."""
+    vector = random_matrix((7, *net.matrix.shape), 7)
+    left, _, right = np.linalg.svd(net.matrix)
+    rows, columns = left[:, net.rank :], right[net.rank :].T
+    both = rows @ (rows.T @ vector @ columns) @ columns.T
+    assert_close(ob.tangent_projection(net.matrix, vector, net.rank), vector - both, 1e-12)
+    tangent = image(net, 8)
+    assert_close(ob.tangent_projection(net.matrix, tangent, net.rank), tangent, 1e-12)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_invariance(depth):
+    """``A_{QXRᵀ}(QPRᵀ) = Q A_X(P) Rᵀ`` and ``A_{Xᵀ}(Pᵀ) = A_X(P)ᵀ``."""
+    matrix, covector, q, r = (random_matrix((3, 3), seed) for seed in range(9, 13))
+    q, r = np.linalg.qr(q)[0], np.linalg.qr(r)[0]
+    for kernel in (ob.sharp, ob.flat):
+        value = kernel(matrix, covector, depth)
+        assert_close(kernel(q @ matrix @ r.T, q @ covector @ r.T, depth), q @ value @ r.T, 1e-11)
+        assert_close(kernel(matrix.T, covector.T, depth), value.T, 1e-11)
+
+
+def test_depth_two_is_twice_bures_wasserstein():
+    """On symmetric positive matrices ``Z^♭`` solves ``S L + L S = Z``."""
+    root, tangent = random_matrix((4, 4), 13), random_matrix((4, 4), 14)
+    spd, tangent = root @ root.T + np.eye(4), tangent + tangent.T
+    lyapunov = linalg.solve_continuous_lyapunov(spd, tangent)
+    assert_close(ob.flat(spd, tangent, 2), lyapunov, 1e-13)
+    # The Bures–Wasserstein metric is tr(L Z) / 2.
+    bures_wasserstein = np.trace(lyapunov @ tangent) / 2
+    metric = np.sum(ob.flat(spd, tangent, 2) * tangent)
+    assert metric == pytest.approx(2 * bures_wasserstein, rel=1e-13)
+
+
+@pytest.mark.parametrize("depth", FINITE)
+def test_metric_is_flat_on_singular_values(depth):
+    """Along diagonal matrices the metric is ``N Σ dλ²``."""
+    lam, change = np.array([1.5, 1.0, 0.4]), np.array([0.3, -1.0, 0.8])
+    matrix = np.diag(lam**depth)
+    tangent = np.diag(depth * lam ** (depth - 1) * change)
+    metric = np.sum(ob.flat(matrix, tangent, depth) * tangent)
+    assert metric == pytest.approx(depth * np.sum(change**2), rel=1e-13)
+
+
+# --- infinite depth -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [random_matrix((3, 3), 15), np.eye(3), np.diag([1.0, 1 + 1e-12, 2.0]), np.diag([10.0, 1, 0.1])],
+    ids=["random", "identity", "gap", "wide"],
+)
+def test_infinite_depth_is_an_integral_of_exponentials(matrix):
+    """``∫ (XXᵀ)^{1-s} P (XᵀX)^s ds`` is a block of the exponential of a block matrix."""
+    covector = random_matrix((3, 3), 16)
+    left, right = linalg.logm(matrix @ matrix.T).real, linalg.logm(matrix.T @ matrix).real
+    block = linalg.expm(np.block([[left, covector], [np.zeros((3, 3)), right]]))
+    found = ob.sharp(matrix, covector, INF)
+    assert_close(found, block[:3, 3:], 1e-11)
+    assert_close(ob.flat(matrix, found, INF), covector, 1e-11)
+
+
+def test_infinite_depth_is_the_limit():
+    """``A_N / N`` tends to ``A_∞`` with an error of order ``1/N``, halved by doubling."""
+    matrix, covector = random_matrix((3, 3), 17), random_matrix((3, 3), 18)
+    limit = ob.sharp(matrix, covector, INF)
+    coarse, fine = (ob.sharp(matrix, covector, n) / n for n in (50_000, 100_000))
+    assert_close(fine, limit, 1e-4)
+    assert_close(2 * fine - coarse, limit, 1e-8)
+
+
+# --- hard points ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_scales(depth, scale):
+    """``A`` is homogeneous of degree ``2 - 2/N``, at every scale, relatively."""
+    matrix, covector = random_matrix((3, 3), 19), random_matrix((3, 3), 20)
+    weight = scale ** (2 - 2 / depth)
+    expected = weight * ob.sharp(matrix, covector, depth)
+    assert_close(ob.sharp(scale * matrix, covector, depth), expected, 1e-12)
+    expected = ob.flat(matrix, covector, depth) / weight
+    assert_close(ob.flat(scale * matrix, covector, depth), expected, 1e-11)
+
+
+@pytest.mark.parametrize("depth", FINITE)
+def test_sharp_at_singular_matrices(depth):
+    """``A_X`` is defined at singular ``X`` too, where the entries of null pairs vanish."""
+    matrix, covector = np.diag([2.0, 1.0, 0.0]), random_matrix((3, 3), 21)
+    assert_close(ob.sharp(matrix, covector, depth), operator(matrix, covector, depth), 1e-13)
+    assert_close(
+        ob.sharp(0 * matrix, covector, depth), covector if depth == 1 else 0 * covector, 1e-15
+    )
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_batches_and_broadcasting(depth):
+    """A batch is a stack of results; one point serves many vectors."""
+    matrix, covector = random_matrix((2, 4, 3, 3), 22), random_matrix((2, 4, 3, 3), 23)
+    for kernel in (ob.sharp, ob.flat):
+        batch, shared = kernel(matrix, covector, depth), kernel(matrix[0, 0], covector, depth)
+        for i, j in np.ndindex(2, 4):
+            assert_close(batch[i, j], kernel(matrix[i, j], covector[i, j], depth), 1e-11)
+            assert_close(shared[i, j], kernel(matrix[0, 0], covector[i, j], depth), 1e-11)
+        assert kernel(matrix[:0], covector[:0], depth).shape == (0, 4, 3, 3)
+
+
+def test_noncontiguous_arrays():
+    """Strides do not matter."""
+    matrix, covector = random_matrix((3, 8), 24)[:, ::2], random_matrix((4, 3), 25).T
+    expected = ob.sharp(np.ascontiguousarray(matrix), np.ascontiguousarray(covector), 3)
+    assert_close(ob.sharp(matrix, covector, 3), expected, 1e-14)
+
+
+# --- volume ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", FINITE)
+@pytest.mark.parametrize("spectrum", ["generic", "equal", "gap"])
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_volume_density_is_the_root_of_the_determinant(width, spectrum, depth):
+    """``½ log det`` of the dense metric ``(dφ dφ*)⁻¹``."""
+    values = [1.3, 1.1, 0.9, 0.8] if spectrum == "generic" else spectrum
+    net = network((width,) * (depth + 1), width, values)
+    dense = jacobian(net.factors)
+    expected = -np.linalg.slogdet(dense @ dense.T)[1] / 2
+    assert_close(volume.log_volume_density(net.matrix, depth), expected, 1e-11, scale=10.0)
+
+
+def test_volume_density_of_infinite_depth():
+    """``-½ log det`` of the operator ``A_∞`` as a dense matrix."""
+    matrix = random_matrix((3, 3), 26)
+    columns = ob.sharp(matrix, np.eye(9).reshape(9, 3, 3), INF).reshape(9, 9)
+    expected = -np.linalg.slogdet(columns)[1] / 2
+    assert_close(volume.log_volume_density(matrix, INF), expected, 1e-12)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_volume_density_scales(depth, scale):
+    """The density is homogeneous of degree ``-d²(1 - 1/N)``."""
+    matrix = random_matrix((3, 3), 27)
+    expected = volume.log_volume_density(matrix, depth) - 9 * (1 - 1 / depth) * math.log(scale)
+    assert_close(volume.log_volume_density(scale * matrix, depth), expected, 1e-13, scale=100.0)
+
+
+# --- derivatives ----------------------------------------------------------------------
+
+POINTS = {
+    "identity": np.eye(3),
+    "gap": np.diag([1.0, 1 + 1e-12, 2.0]),
+    "random": random_matrix((3, 3), 28),
+}
+
+
+def contracted(kernel, depth):
+    """Return the inner product of a kernel's value with a third matrix."""
+    return lambda x, p, c: inner(kernel(x, p, depth), c)
+
+
+FUNCTIONS = {
+    **{f"sharp {depth}": contracted(ob.sharp, depth) for depth in (2, 3, 10, INF)},
+    **{f"flat {depth}": contracted(ob.flat, depth) for depth in DEPTHS},
+    "volume 3": lambda x, p, c: volume.log_volume_density(x, 3) * inner(p, c),
+    "volume inf": lambda x, p, c: volume.log_volume_density(x, INF) * inner(p, c),
+}
+
+
+def arguments(matrix, seed=29):
+    """Return a point, a vector and a weight, and two directions."""
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((2, 3, 3, 3)) / 3
+    return (matrix, *rng.standard_normal((2, 3, 3))), tuple(directions[0]), tuple(directions[1])
+
+
+@pytest.mark.parametrize("matrix", POINTS.values(), ids=POINTS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_first_derivatives(name, matrix):
+    """Derivatives by all arguments in every library agree with finite differences."""
+    point, direction, _ = arguments(matrix)
+    expected = derivative(along(FUNCTIONS[name], point, direction), 2e-3)
+    for route, value in first_derivatives(FUNCTIONS[name], point, direction).items():
+        assert value == pytest.approx(expected, rel=2e-9), route
+
+
+@pytest.mark.parametrize("name", ["sharp 3", "flat 3", "flat 10", "volume 3"])
+def test_second_derivatives(name):
+    """Second derivatives at ``X = I`` agree with finite differences."""
+    point, one, other = arguments(np.eye(3))
+    expected = derivative(
+        lambda t: autograd_derivative(
+            FUNCTIONS[name], [a + t * d for a, d in zip(point, other, strict=True)], one
+        )
+    )
+    for route, value in second_derivatives(FUNCTIONS[name], point, one, other).items():
+        assert value == pytest.approx(expected, rel=1e-9), route
+
+
+@pytest.mark.parametrize("name", ["flat 3", "volume 3"])
+def test_mapped_gradients(name):
+    """Gradients mapped over a batch, and compiled, are those of the elements."""
+    points = [arguments(matrix, seed)[0] for seed, matrix in enumerate(POINTS.values())]
+    batch = tuple(np.stack(arrays) for arrays in zip(*points, strict=True))
+    direction, still = random_matrix((3, 3), 30), [np.zeros((3, 3))] * 2
+    function = FUNCTIONS[name]
+    expected = [autograd_derivative(function, point, (direction, *still)) for point in points]
+    for route, value in mapped_gradients(function, batch).items():
+        assert_close(np.sum(value * direction, axis=(1, 2)), expected, 1e-11), route
+
+
+LOW_RANK = {
+    "sharp 1": lambda x, p: ob.sharp(x, p, 1, 2),
+    "sharp 3": lambda x, p: ob.sharp(x, p, 3, 2),
+    "flat 1": lambda x, p: ob.flat(x, p, 1, 2),
+    "flat 2": lambda x, p: ob.flat(x, p, 2, 2),
+    "flat 3": lambda x, p: ob.flat(x, p, 3, 2),
+    "flat 2 of tangents": lambda x, p: ob.flat(x, ob.tangent_projection(x, p, 2), 2, 2),
+    "flat 3 of tangents": lambda x, p: ob.flat(x, ob.tangent_projection(x, p, 2), 3, 2),
+    "projection": lambda x, p: ob.tangent_projection(x, p, 2),
+}
+EVERY_ROUTE = ["flat 1", "flat 3 of tangents"]
+
+
+@pytest.mark.parametrize("name", LOW_RANK)
+@pytest.mark.parametrize("spectrum", ["generic", "equal"])
+def test_derivatives_below_full_rank(name, spectrum):
+    """Along ``X = A Bᵀ`` of rank 2 first and second derivatives are right."""
+    net = network((3, 3), 2, spectrum)
+    rng = np.random.default_rng(31)
+    left, right = net.frames[1] @ net.core, net.frames[0]
+    point = (left, right, *rng.standard_normal((2, 3, 3)))
+    directions = (
+        (*rng.standard_normal((2, 3, 2)) / 3, *rng.standard_normal((2, 3, 3)) / 3) for _ in range(2)
+    )
+    one, other = directions
+
+    def function(a, b, p, c):
+        return inner(LOW_RANK[name](a @ b.swapaxes(-1, -2), p), c)
+
+    def slope(*arrays):
+        return derivative(along(function, arrays, one), 2e-3)
+
+    def autograd_slope(*arrays):
+        return autograd_derivative(function, arrays, one)
+
+    expected = slope(*point)
+    assert autograd_slope(*point) == pytest.approx(expected, rel=1e-9)
+    second = derivative(along(slope, point, other))
+    assert autograd_derivative(autograd_slope, point, other) == pytest.approx(second, rel=1e-7)
+    if name in EVERY_ROUTE:
+        for route, value in first_derivatives(function, point, one).items():
+            assert value == pytest.approx(expected, rel=1e-9), route
+
+
+# --- libraries and errors -------------------------------------------------------------
+
+CASES = {
+    "sharp": lambda x, p: ob.sharp(x, p, 3),
+    "sharp rank 2": lambda x, p: ob.sharp(x, p, 3, 2),
+    "sharp inf": lambda x, p: ob.sharp(x, p, INF),
+    "flat": lambda x, p: ob.flat(x, p, 3),
+    "flat rank 2": lambda x, p: ob.flat(x, p, 3, 2),
+    "flat inf": lambda x, p: ob.flat(x, p, INF),
+    "projection": lambda x, p: ob.tangent_projection(x, p, 2),
+    "volume": lambda x, p: volume.log_volume_density(x, 3),
+    "volume inf": lambda x, p: volume.log_volume_density(x, INF),
+}
+
+
+def case_arrays(name):
+    """Return a matrix of the rank that the case asks for, and another."""
+    rank = 2 if "rank 2" in name or name == "projection" else 3
+    return network((3, 3), rank).matrix, random_matrix((3, 3), 33)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_every_library_gives_the_same_values(name, library):
+    """NumPy, PyTorch and JAX give the same values, and float32 stays float32."""
+    arrays = case_arrays(name)
+    expected = CASES[name](*arrays)
+    assert_close(CASES[name](*map(ARRAYS[library], arrays)), expected, 1e-12)
+    for make in (np.array, ARRAYS[library]):
+        single = CASES[name](*[make(a.astype(np.float32)) for a in arrays])
+        assert "float32" in str(single.dtype)
+        assert_close(single, expected, 2e-4)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_traced_values_are_the_plain_ones(name):
+    """The form that is differentiated has the same value as the fast form."""
+    values = []
+
+    def watched(x, p):
+        result = CASES[name](x, p)
+        values.append(result)
+        return inner(result, result) if getattr(result, "ndim", 0) else result
+
+    arrays = case_arrays(name)
+    autograd_derivative(watched, arrays, arrays)
+    expected = CASES[name](*arrays)
+    traced = getattr(values[0], "_value", values[0])
+    assert_close(getattr(traced, "_value", traced), expected, 1e-12)
+
+
+ONES, EYE = np.ones((3, 3)), np.eye(3)
+BAD_CALLS = {
+    "a higher rank": (lambda: ob.sharp(EYE, ONES, 3, 2), "expected a matrix of rank 2, but"),
+    "a higher rank, flat": (lambda: ob.flat(EYE, ONES, 3, 2), "singular value 3 is not zero"),
+    "a higher rank, traced": (
+        lambda: autograd_derivative(lambda x: ob.sharp(x, ONES, 3, 2).sum(), [EYE], [ONES]),
+        "singular value 3 is not zero",
+    ),
+    "out of range": (lambda: ob.flat(1e-300 * EYE, ONES, 3), "rescale the matrix"),
+    "another shape": (lambda: ob.flat(EYE, np.ones((2, 3)), 3), r"shape \[..., 3, 3\], got"),
+    "complex numbers": (lambda: ob.sharp(EYE, 1j * ONES, 3), "is of type complex128"),
+    "a vector": (lambda: ob.sharp(np.ones(3), ONES, 2), r"expected a matrix, got shape \(3,\)"),
+    "depth zero": (lambda: ob.sharp(EYE, ONES, 0), "depth must be a positive integer.*0"),
+    "depth not whole": (lambda: ob.flat(EYE, ONES, 1.5), "depth must be a positive integer.*1.5"),
+    "negative infinite depth": (lambda: ob.flat(EYE, ONES, -INF), "positive integer"),
+    "NaN depth": (lambda: ob.flat(EYE, ONES, math.nan), "positive integer"),
+    "rank above the width": (lambda: ob.sharp(EYE, ONES, 2, 4), "smallest width 3, got 4"),
+    "rank zero": (lambda: ob.sharp(EYE, ONES, 2, 0), "between 1 and .*, got 0"),
+    "NaN in the point": (lambda: ob.sharp(EYE * np.nan, ONES, 2), "the matrix holds NaN"),
+    "NaN in the vector": (lambda: ob.sharp(EYE, ONES * np.nan, 2), "holds NaN"),
+    "NaN in the tangent": (lambda: ob.flat(EYE, ONES * np.nan, 2), "holds NaN"),
+    "rank-deficient": (lambda: ob.flat(ONES, ONES, 2), "expected rank 3, .* pass a smaller rank"),
+    "rank-deficient, rank 2": (lambda: ob.flat(ONES, ONES, 2, 2), "expected rank 2, but sing"),
+    "rank-deficient, infinite depth": (lambda: ob.sharp(ONES, ONES, INF), "expected rank 3, but"),
+    "infinite depth, rectangular": (
+        lambda: ob.sharp(np.ones((3, 2)), np.ones((3, 2)), INF),
+        r"square matrices of full rank only, got shape \(3, 2\) and rank 2: use a finite depth",
+    ),
+    "infinite depth, low rank": (
+        lambda: ob.flat(EYE, ONES, INF, 2),
+        r"square matrices of full rank only, got shape \(3, 3\) and rank 2",
+    ),
+    "volume of a rectangle": (
+        lambda: volume.log_volume_density(np.ones((3, 2)), 2),
+        r"needs a square matrix, got shape \(3, 2\)",
+    ),
+    "volume of a singular matrix": (lambda: volume.log_volume_density(ONES, 2), "expected rank 3"),
+    "volume of a singular matrix, depth 1": (
+        lambda: volume.log_volume_density(ONES * np.nan, 1),
+        "holds NaN",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_CALLS.values(), ids=BAD_CALLS)
+def test_errors(call, message):
+    """Wrong arguments raise a ValueError that says what came and what to do."""
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("kernel", [ob.sharp, ob.flat])
+def test_second_derivative_at_infinite_depth_is_refused(kernel):
+    """The metric of infinite depth has first derivatives only."""
+
+    def first(x):
+        return inner(autograd.grad(lambda y: inner(kernel(y, ONES, INF), ONES))(x), ONES)
+
+    with pytest.raises(NotImplementedError, match="derivative is not implemented"):
+        autograd.grad(first)(EYE)
+
+
+def test_integers_serve_as_floats():
+    """Whole numbers, as in ``np.diag([3, 2, 1])``, give what the same floats give."""
+    whole = np.diag([3, 2, 1])
+    for kernel in (ob.sharp, ob.flat):
+        assert_close(kernel(whole, whole, 3), kernel(1.0 * whole, 1.0 * whole, 3), 0)
+    assert entropy(whole, 3) == entropy(1.0 * whole, 3)
+    assert_close(balance((whole, whole)), balance((1.0 * whole, 1.0 * whole)), 0)
