@@ -53,7 +53,8 @@ from typing import Any, NamedTuple
 import numpy
 import scipy.linalg
 
-from dlngeo.core.base.arrays import Array, real_array
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 

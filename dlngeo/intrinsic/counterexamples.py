@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, eye, namespace, real_array, to_numpy
+from dlngeo.core.base.arrays import Array, eye, namespace, to_numpy
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.networks.factors import Factors, in_kind, layers_of, network_shape
 from dlngeo.core.networks.network import differential, end_to_end, moment_map
 from dlngeo.core.relaxed.metric import relaxed_layers

@@ -17,7 +17,8 @@ import autograd
 import numpy
 from scipy.sparse.linalg import LinearOperator
 
-from dlngeo.core.base.arrays import Array, is_traced, real_array
+from dlngeo.core.base.arrays import Array, is_traced
+from dlngeo.core.base.checks import real_array
 
 PROBES = 8
 """Number of random vectors, or pairs, on which forms of many arguments are tested.

@@ -24,15 +24,8 @@ from dataclasses import dataclass
 import numpy
 import scipy.linalg
 
-from dlngeo.core.base.arrays import (
-    Array,
-    eye,
-    namespace,
-    real_array,
-    symmetric_part,
-    to_numpy,
-    transpose,
-)
+from dlngeo.core.base.arrays import Array, eye, namespace, symmetric_part, to_numpy, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.depth_metric.limit import QUADRATURE
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.networks.factors import Factors, matrices_of

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, real_array, to_numpy
+from dlngeo.core.base.arrays import Array, to_numpy
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.gradient_noise import graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.solvers.flow_paths import Layers, flow_path, saved_times

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy, real_array, to_numpy
+from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.gradient_noise import graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.solvers.flow_paths import METHODS, Layers, flow_path, saved_times

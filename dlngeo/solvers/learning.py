@@ -13,7 +13,8 @@ from typing import Any
 import autograd
 import numpy
 
-from dlngeo.core.base.arrays import Array, real_array, round_off, transpose
+from dlngeo.core.base.arrays import Array, round_off, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.depth_metric.metric import check_observable, sharp
 from dlngeo.core.fibres.fibre import tangent_projection
 from dlngeo.core.networks.factors import (

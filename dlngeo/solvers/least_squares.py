@@ -14,11 +14,11 @@ from pymanopt.manifolds.manifold import Manifold
 from sklearn.utils.extmath import randomized_svd
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.manifolds.pymanopt.balanced_factors import BalancedFactors
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
-from dlngeo.manifolds.pymanopt.sequences import ArrayTuple
 from dlngeo.solvers.losses import LeastSquares
 
 
@@ -145,13 +145,13 @@ class _Factors(_Points):
         right = numpy.concatenate([known.before[self.cut], moved.before[self.cut]])
         return loss.measure_product(left, right.T)
 
-    def pull(self, point: Sequence[Array], gradient: Any) -> ArrayTuple:
+    def pull(self, point: Sequence[Array], gradient: Any) -> Layers:
         before, after = self._products(point)
-        return ArrayTuple(map(_sandwich, after[1:], [gradient] * len(point), before[:-1]))
+        return Layers(map(_sandwich, after[1:], [gradient] * len(point), before[:-1]))
 
     def pull_change(
         self, point: Sequence[Array], vector: Sequence[Array], gradient: Any, change: Any
-    ) -> ArrayTuple:
+    ) -> Layers:
         known = self._products(point)
         moved = self._moved(point, vector, known)
         result = []
@@ -163,10 +163,10 @@ class _Factors(_Points):
             if before is not None:
                 total = total + _sandwich(after, gradient, moved.before[p])
             result.append(total)
-        return ArrayTuple(result)
+        return Layers(result)
 
-    def at(self, frames: SingularFrames) -> ArrayTuple:
-        return ArrayTuple(factors_over(frames, self.widths))
+    def at(self, frames: SingularFrames) -> Layers:
+        return Layers(factors_over(frames, self.widths))
 
 
 def _sandwich(after: Array | None, gradient: Any, before: Array | None) -> Array:

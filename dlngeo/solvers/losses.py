@@ -18,7 +18,8 @@ from typing import Any
 import numpy
 import scipy.sparse
 
-from dlngeo.core.base.arrays import Array, namespace, real_array, transpose
+from dlngeo.core.base.arrays import Array, namespace, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.low_rank.sampled_products import sampled_product
 
 

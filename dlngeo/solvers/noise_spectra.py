@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy
 from scipy.sparse.linalg import svds
 
-from dlngeo.core.base.arrays import Array, real_array, to_numpy
+from dlngeo.core.base.arrays import Array, to_numpy
+from dlngeo.core.base.checks import real_array
 
 
 @dataclass(frozen=True, eq=False)

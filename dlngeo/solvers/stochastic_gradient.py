@@ -20,7 +20,8 @@ from typing import Any
 import numpy
 from tqdm import tqdm
 
-from dlngeo.core.base.arrays import Array, from_numpy, real_array, to_numpy
+from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.gradient_noise.network_samples import NetworkSamples as NetworkSamples
 from dlngeo.core.gradient_noise.samples import SampleLosses as SampleLosses
 from dlngeo.solvers.flow_paths import flow_path

@@ -16,12 +16,12 @@ from dlngeo.core.base.arrays import (
     diagonal_matrix,
     eye,
     namespace,
-    real_array,
     round_off,
     symmetric_part,
 )
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.base.primitives import Primitive, refuse, scalar_primitive
-from dlngeo.core.networks.blocks import Blocks, join, scaled, split
+from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import network_shape
 from dlngeo.core.networks.frames import exact_frames, singular_frames
 from dlngeo.core.networks.jacobi import (
@@ -173,7 +173,7 @@ def _gradient_change_value(matrix: Array, tangent: Array, widths: tuple, rank: i
     )
     core = core + diagonal_matrix(change) + (blocks.core - symmetric) * sums
     ratio = slopes / sigma
-    null = scaled(Blocks(core, blocks.left_null, blocks.right_null), 1.0, ratio)
+    null = Blocks(core, blocks.left_null, blocks.right_null).scaled(1.0, ratio)
     return join(null, frames.left, frames.right)
 
 

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 import numpy
 import scipy.special
 
-from dlngeo.core.base.arrays import Array, namespace, real_array
+from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.networks.factors import check_widths, default_widths
 from dlngeo.core.networks.frames import singular_frames

@@ -2,21 +2,12 @@
 
 import math
 
-from dlngeo.core.base.arrays import (
-    Array,
-    namespace,
-    real_array,
-)
+from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.base.primitives import Primitive, refuse, scalar_primitive
 from dlngeo.core.depth_metric.metric import check_observable
-from dlngeo.core.networks.frames import (
-    check_positive,
-    singular_frames,
-)
-from dlngeo.core.networks.jacobi import (
-    log_log_mean_kernel,
-    log_mean_kernel_derivative,
-)
+from dlngeo.core.networks.frames import check_positive, singular_frames
+from dlngeo.core.networks.jacobi import log_log_mean_kernel, log_mean_kernel_derivative
 from dlngeo.thermodynamics.boltzmann_entropy import entropy, log_orthogonal_volume
 
 

@@ -6,7 +6,8 @@ waves: the Jacobi matrices ``T_kl`` are diagonalised by the sine transform ([MY2
 
 from collections.abc import Sequence
 
-from dlngeo.core.base.arrays import Array, check_range, namespace, transpose
+from dlngeo.core.base.arrays import Array, namespace, transpose
+from dlngeo.core.base.checks import check_range
 from dlngeo.core.networks.factors import Factors, in_kind, layers_of
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames, complement
 from dlngeo.core.networks.jacobi import depth_kernel, jacobi_eigenpairs

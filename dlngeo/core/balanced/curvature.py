@@ -13,7 +13,7 @@ from dlngeo.core.balanced.submanifold import (
 )
 from dlngeo.core.base.arrays import Array, namespace
 from dlngeo.core.base.primitives import Primitive, refuse
-from dlngeo.core.base.vectors import _inner, _orthonormal_pair
+from dlngeo.core.base.vectors import Layers, orthonormal_pair
 from dlngeo.core.depth_metric.metric import tangent_projection
 from dlngeo.core.networks.factors import Factors, in_kind, in_parts
 from dlngeo.core.networks.frames import balanced_frames
@@ -117,13 +117,13 @@ def _balanced_sectional_value(*arrays: Array, rank: int) -> Array:
     xp = namespace(*arrays)
     layers, a, b = in_parts(arrays, 3)
     balanced = balanced_frames(layers, rank)
-    x, y, is_plane = _orthonormal_pair(a, b)
+    x, y, is_plane = orthonormal_pair(Layers(a), Layers(b))
     one, other = balanced.split(x), balanced.split(y)
     n_xx, n_xy, n_yy = (
-        normal_vector(layers, second_form_in_frames(balanced, *pair))
+        Layers(normal_vector(layers, second_form_in_frames(balanced, *pair)))
         for pair in ((one, one), (one, other), (other, other))
     )
-    return xp.where(is_plane, _inner(n_xx, n_yy) - _inner(n_xy, n_xy), 0.0)
+    return xp.where(is_plane, n_xx.inner(n_yy) - n_xy.squared_norm(), 0.0)
 
 
 _balanced_sectional = Primitive(_balanced_sectional_value, refuse, refuse)
@@ -235,7 +235,7 @@ def _balanced_scalar_value(*layers: Array, rank: int) -> Array:
     total = 0.0
     for basis in _basis_chunks(layers, rank, batch_axes):
         image = _balanced_ricci_value(*layers, *basis, rank=rank)
-        total = total + xp.sum(_inner(image, basis), axis=0)
+        total = total + xp.sum(Layers(image).inner(basis), axis=0)
     return total
 
 

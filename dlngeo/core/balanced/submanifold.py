@@ -10,10 +10,11 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dlngeo.core.base.arrays import Array, check_range, namespace, symmetric_part, transpose
+from dlngeo.core.base.arrays import Array, namespace, symmetric_part, transpose
+from dlngeo.core.base.checks import check_range
 from dlngeo.core.base.primitives import Primitive, refuse
-from dlngeo.core.base.vectors import difference
-from dlngeo.core.networks.blocks import Blocks, _without_both_null, join, transposed
+from dlngeo.core.base.vectors import Layers
+from dlngeo.core.networks.blocks import Blocks, join
 from dlngeo.core.networks.factors import (
     Factors,
     check_same_shapes,
@@ -58,7 +59,7 @@ def _moments_in_frames(
     xp = namespace(vector[0].core, other[0].core)
     cores, nulls = [], []
     for p in range(balanced.depth - 1):
-        after = _gram(transposed(vector[p + 1]), transposed(other[p + 1]))
+        after = _gram(vector[p + 1].transposed(), other[p + 1].transposed())
         before = _gram(vector[p], other[p])
         cores.append(after[0] - before[0])
         nulls.append(None if after[1] is None else after[1] - before[1])
@@ -147,7 +148,7 @@ def _projection_jvp(arrays: tuple, result: tuple, tangents: tuple, rank: int) ->
     # Weingarten map.
     layers, vector = in_parts(arrays, 2)
     velocity, change = in_parts(tangents, 2)
-    normal = difference(vector, result)
+    normal = Layers(vector) - result
     parts = (
         tangent_projection(layers, change, rank),
         second_fundamental_form(layers, velocity, result, rank),
@@ -162,8 +163,8 @@ def _projection_vjp(arrays: tuple, result: tuple, cotangents: tuple, rank: int) 
     by_layers = [
         a + b
         for a, b in zip(
-            weingarten_map(layers, result, difference(cotangents, pulled), rank),
-            weingarten_map(layers, pulled, difference(vector, result), rank),
+            weingarten_map(layers, result, Layers(cotangents) - pulled, rank),
+            weingarten_map(layers, pulled, Layers(vector) - result, rank),
             strict=True,
         )
     ]
@@ -265,7 +266,7 @@ def second_form_in_frames(
     balanced: BalancedFrames, vector: Sequence[Blocks], other: Sequence[Blocks]
 ) -> Normal:
     """Return the second fundamental form of tangent vectors that are split in frames."""
-    a, b = (_without_both_null(blocks) for blocks in (vector, other))
+    a, b = ([blocks.tangent() for blocks in layers] for layers in (vector, other))
     symmetric = []
     if balanced.depth > 1:
         symmetric = _solve_moments(balanced, *_moments_in_frames(balanced, a, b))

@@ -77,45 +77,6 @@ def is_traced(*arrays: Array) -> bool:
     return False
 
 
-def real_array(array: Array, name: str) -> Array:
-    """Return an array after the checks that every argument passes; integers become floats.
-
-    Raises
-    ------
-    TypeError
-        If it is no array of a known library.
-    ValueError
-        If it is complex, or has definite values of which one is NaN or infinite.
-    """
-    xp = namespace(array)
-    kind = str(array.dtype)
-    if "complex" in kind:
-        raise ValueError(f"{name} is of type {kind}: dlngeo works on real numbers.")
-    if "float" not in kind:
-        array = 1.0 * array
-    if is_traced(array):
-        return array
-    is_finite = xp.all(xp.isfinite(array))
-    # Inside of what JAX compiles, even that of a constant has no definite value.
-    if not is_traced(is_finite) and not bool(is_finite):
-        raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
-    return array
-
-
-def check_range(kernel: Array, *, divides: bool) -> None:
-    """Raise a ValueError if a kernel has left the floating-point range.
-
-    A kernel that divides must not vanish either.
-    """
-    xp = namespace(kernel)
-    in_range = xp.isfinite(kernel) & (kernel > 0) if divides else xp.isfinite(kernel)
-    if not is_traced(kernel) and not bool(xp.all(in_range)):
-        raise ValueError(
-            "the depth metric overflows or underflows at this scale and depth: rescale the "
-            "matrix, or use double precision."
-        )
-
-
 def to_numpy(array: Array) -> numpy.ndarray:
     """Return an array of any library on the host, in double precision.
 
@@ -154,6 +115,14 @@ def transpose(array: Array) -> Array:
 def symmetric_part(array: Array) -> Array:
     """Return ``(A + Aᵀ) / 2``."""
     return (array + transpose(array)) / 2
+
+
+def quotient(array: Array, divisor: Array) -> Array:
+    """Return ``array / divisor``, zero where the divisor is."""
+    xp = namespace(array, divisor)
+    is_zero = divisor == 0
+    result = array / xp.where(is_zero, xp.ones_like(divisor), divisor)
+    return xp.where(is_zero, xp.zeros_like(result), result)
 
 
 def eye(rows: int, columns: int, like: Array) -> Array:

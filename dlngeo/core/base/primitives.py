@@ -1,10 +1,282 @@
-"""Kernels with derivative rules of their own, under every differentiating library."""
+"""Kernels with derivative rules of their own, under every differentiating library.
+
+A kernel that goes through a singular value decomposition must not be differentiated by the
+library: the rule of the decomposition divides by differences of singular values. The rules given
+here divide by sums; a rule that is itself made of differentiable kernels gives derivatives of any
+order.
+"""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Rules = dict[str, Callable]
+
+_MOST_FUNCTIONS = 256
+"""Number of functions for a library and static arguments that a kernel keeps."""
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    """Serve as the rule of a kernel that has none, instead of a silent NaN.
+
+    Raises
+    ------
+    NotImplementedError
+        Always.
+    """
+    raise NotImplementedError(
+        "this derivative is not implemented. Curvature kernels of the balanced manifold (second "
+        "fundamental form, Weingarten map, mean curvature, O'Neill's tensor) have none, its "
+        "tangent projector and the metric of infinite depth have first derivatives, the entropy "
+        "has second ones."
+    )
+
+
+def primitive(
+    *, static: Sequence[str] = (), jvp: Callable = refuse, vjp: Callable = refuse
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Give a kernel derivative rules of its own.
+
+    The kernel takes arrays, or sequences of arrays such as the factors of a network, and returns
+    an array or a tuple of arrays. Where nothing is differentiated it is called as it stands.
+    Rules get and give what has the structure of the kernel's arguments: an array for an array, a
+    sequence for a sequence. Cotangents may have the batch axes of the result: what was
+    broadcast is summed.
+
+    Parameters
+    ----------
+    static : sequence of str
+        Names of the parameters that are not arrays, hashable.
+    jvp : callable
+        ``jvp(arguments, result, tangents, **static)``: the tangents of the result.
+    vjp : callable
+        ``vjp(arguments, result, cotangents, **static)``: a tuple of cotangents, one for each
+        of the arguments.
+
+    Returns
+    -------
+    decorator : callable
+    """
+
+    def decorator(kernel: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(kernel)
+        names = tuple(name for name in signature.parameters if name not in static)
+        function_of = functools.lru_cache(maxsize=_MOST_FUNCTIONS)(_function)
+
+        @functools.wraps(kernel)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not any(map(_is_differentiated, args)) and not any(
+                map(_is_differentiated, kwargs.values())
+            ):
+                return kernel(*args, **kwargs)
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            arguments = [bound.arguments[name] for name in names]
+            structure = tuple(len(a) if _is_sequence(a) else None for a in arguments)
+            options = tuple((name, bound.arguments[name]) for name in static)
+            leaves = list(_leaves(arguments))
+            rule = _Rule(kernel, jvp, vjp, names, structure, options)
+            return function_of(namespace(*leaves).__name__, rule)(*leaves)
+
+        return wrapper
+
+    return decorator
+
+
+def rules_of_gradients(gradients: Callable[..., Sequence[Array]]) -> Rules:
+    """Return the rules of a kernel of matrices, shape=[..., m, n], to a number, shape=[...].
+
+    Parameters
+    ----------
+    gradients : callable
+        Takes what the kernel takes, and returns its gradient by each of the matrices.
+    """
+
+    def jvp(arguments: tuple, result: Array, tangents: tuple, **static: Any) -> Array:
+        slopes = gradients(*arguments, **static)
+        terms = [
+            namespace(slope, tangent).sum(slope * tangent, axis=(-2, -1))
+            for slope, tangent in zip(slopes, tangents, strict=True)
+        ]
+        return sum(terms[1:], start=terms[0])
+
+    def vjp(arguments: tuple, result: Array, cotangent: Array, **static: Any) -> tuple:
+        slopes = gradients(*arguments, **static)
+        return tuple(cotangent[..., None, None] * slope for slope in slopes)
+
+    return {"jvp": jvp, "vjp": vjp}
+
+
+# --- arguments and their structure --------------------------------------------------------
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, tuple | list)
+
+
+def _is_differentiated(value: Any) -> bool:
+    return is_traced(*value) if _is_sequence(value) else is_traced(value)
+
+
+def _leaves(arguments: Sequence) -> Iterator[Array]:
+    for argument in arguments:
+        if _is_sequence(argument):
+            yield from argument
+        else:
+            yield argument
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A kernel with its rules, as functions of arrays that stand one after the other.
+
+    Attributes
+    ----------
+    kernel, jvp_rule, vjp_rule : callable
+    names : tuple of str
+        Parameters that are arrays, or sequences of arrays.
+    structure : tuple of int or None
+        Length of each that is a sequence, None for one that is an array.
+    static : tuple of pairs
+        Names and values of the other parameters.
+    """
+
+    kernel: Callable
+    jvp_rule: Callable
+    vjp_rule: Callable
+    names: tuple[str, ...]
+    structure: tuple[int | None, ...]
+    static: tuple[tuple[str, Any], ...]
+
+    def _arguments(self, leaves: Sequence[Array]) -> tuple:
+        rest = iter(leaves)
+        return tuple(
+            next(rest) if length is None else tuple(next(rest) for _ in range(length))
+            for length in self.structure
+        )
+
+    def value(self, *leaves: Array) -> Any:
+        arguments = dict(zip(self.names, self._arguments(leaves), strict=True))
+        return self.kernel(**arguments, **dict(self.static))
+
+    def jvp(self, leaves: Sequence[Array], result: Any, tangents: Sequence[Array]) -> Any:
+        arguments, moves = self._arguments(leaves), self._arguments(tangents)
+        return self.jvp_rule(arguments, result, moves, **dict(self.static))
+
+    def vjp(self, leaves: Sequence[Array], result: Any, cotangents: Any) -> tuple[Array, ...]:
+        pulled = self.vjp_rule(self._arguments(leaves), result, cotangents, **dict(self.static))
+        pairs = zip(_leaves(pulled), leaves, strict=True)
+        return tuple(_summed(cotangent, leaf) for cotangent, leaf in pairs)
+
+
+def _summed(cotangent: Array, array: Array) -> Array:
+    """Return a cotangent without the batch axes along which the array was broadcast."""
+    if tuple(cotangent.shape) == tuple(array.shape):
+        return cotangent
+    xp = namespace(cotangent)
+    more = cotangent.ndim - array.ndim
+    if more > 0:
+        cotangent = xp.sum(cotangent, axis=tuple(range(more)))
+    axes = tuple(
+        axis
+        for axis, (size, own) in enumerate(zip(cotangent.shape, array.shape, strict=True))
+        if size != own == 1
+    )
+    return xp.sum(cotangent, axis=axes, keepdims=True) if axes else cotangent
+
+
+# --- libraries ----------------------------------------------------------------------------
+
+
+def _function(library: str, rule: _Rule) -> Callable:
+    """Return a function of arrays one after the other that the library differentiates."""
+    build = {"autograd": _autograd, "torch": _torch, "jax": _jax}
+    return build[next(name for name in build if name in library)](rule)
+
+
+def _autograd(rule: _Rule) -> Callable:
+    from autograd.core import defvjp_argnums
+    from autograd.extend import primitive as autograd_primitive
+
+    function = autograd_primitive(rule.value)
+
+    def unpacked(value: Any) -> Any:
+        # A traced tuple is a sequence, but no tuple.
+        return value if hasattr(value, "ndim") else tuple(value[i] for i in range(len(value)))
+
+    def pull_back(argnums: tuple, result: Any, leaves: tuple, _: dict) -> Callable:
+        def cotangents_of(cotangents: Any) -> tuple:
+            pulled = rule.vjp(leaves, unpacked(result), unpacked(cotangents))
+            return tuple(pulled[i] for i in argnums)
+
+        return cotangents_of
+
+    defvjp_argnums(function, pull_back)
+    return lambda *leaves: unpacked(function(*leaves))
+
+
+def _torch(rule: _Rule) -> Callable:
+    import torch
+
+    class Function(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(*leaves: Array) -> Any:
+            return rule.value(*leaves)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+            outputs = output if isinstance(output, tuple) else (output,)
+            ctx.save_for_backward(*inputs, *outputs)
+            ctx.save_for_forward(*inputs, *outputs)
+            ctx.n_inputs = len(inputs)
+            ctx.is_tuple = isinstance(output, tuple)
+
+        @staticmethod
+        def _saved(ctx: Any) -> tuple:
+            saved = ctx.saved_tensors
+            result = saved[ctx.n_inputs :]
+            return saved[: ctx.n_inputs], result if ctx.is_tuple else result[0]
+
+        @staticmethod
+        def backward(ctx: Any, *cotangents: Array) -> tuple:
+            leaves, result = Function._saved(ctx)
+            return rule.vjp(leaves, result, cotangents if ctx.is_tuple else cotangents[0])
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Array) -> Any:
+            leaves, result = Function._saved(ctx)
+            moves = [
+                torch.zeros_like(leaf) if tangent is None else tangent
+                for leaf, tangent in zip(leaves, tangents, strict=True)
+            ]
+            return rule.jvp(leaves, result, moves)
+
+    return Function.apply
+
+
+def _jax(rule: _Rule) -> Callable:
+    import jax
+
+    function = jax.custom_jvp(rule.value)
+
+    @function.defjvp
+    def _(leaves: tuple, tangents: tuple) -> tuple:
+        result = function(*leaves)
+        return result, rule.jvp(leaves, result, tangents)
+
+    return function
+
+
+# --- until every kernel is decorated: goes when the last has moved --------------------------
 
 
 class Primitive:
@@ -144,19 +416,3 @@ def scalar_primitive(value: Callable, gradient: Callable) -> Primitive:
         return (cotangent[..., None, None] * gradient(*arrays, **static),)
 
     return Primitive(value, jvp, vjp)
-
-
-def refuse(*_: Any, **__: Any) -> Any:
-    """Serve as the rule of a kernel that has none, instead of a silent NaN.
-
-    Raises
-    ------
-    NotImplementedError
-        Always.
-    """
-    raise NotImplementedError(
-        "this derivative is not implemented. Curvature kernels of the balanced manifold (second "
-        "fundamental form, Weingarten map, mean curvature, O'Neill's tensor) have none, its "
-        "tangent projector and the metric of infinite depth have first derivatives, the entropy "
-        "has second ones."
-    )

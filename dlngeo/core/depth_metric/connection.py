@@ -2,7 +2,8 @@ r"""The Levi-Civita connection of the depth metric in the entries of the matrix.
 
 import math
 
-from dlngeo.core.base.arrays import Array, real_array
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.depth_metric.limit import limit_change, limit_slope
 from dlngeo.core.depth_metric.metric import check_observable, flat, sharp
 from dlngeo.core.depth_metric.submersion import horizontal_lift

@@ -29,19 +29,12 @@ from dlngeo.core.balanced.curvature import (
     balanced_curvature,
     balanced_sectional_curvature,
 )
-from dlngeo.core.base.arrays import (
-    Array,
-    check_range,
-    diagonal_matrix,
-    eye,
-    namespace,
-    real_array,
-    transpose,
-)
+from dlngeo.core.base.arrays import Array, diagonal_matrix, eye, namespace, transpose
+from dlngeo.core.base.checks import check_range, real_array
 from dlngeo.core.base.primitives import Primitive, refuse
-from dlngeo.core.base.vectors import _each, _orthonormal_pair, _total
+from dlngeo.core.base.vectors import orthonormal_pair
 from dlngeo.core.depth_metric.metric import check_observable
-from dlngeo.core.networks.blocks import Blocks, join, scaled, split
+from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.frames import SingularFrames, exact_frames
 from dlngeo.core.networks.jacobi import jacobi_solve, log_log_mean_kernel
@@ -81,11 +74,11 @@ class _Point(NamedTuple):
     def coordinates(self, vector: Array) -> Blocks:
         """Return the orthonormal coordinates of a vector; the part that is normal drops."""
         blocks = split(vector, self.frames.left, self.frames.right)
-        return scaled(blocks, 1 / self.root, 1 / self.null_root)
+        return blocks.scaled(1 / self.root, 1 / self.null_root)
 
     def vector(self, coordinates: Blocks) -> Array:
         """Return the vector of which `coordinates` gives the coordinates."""
-        blocks = scaled(coordinates, self.root, self.null_root)
+        blocks = coordinates.scaled(self.root, self.null_root)
         return join(blocks, self.frames.left, self.frames.right)
 
     def source(self, x: Blocks, y: Blocks) -> Array:
@@ -264,7 +257,7 @@ def curvature_in_frames(point: _Point, x: Blocks, y: Blocks, z: Blocks) -> Block
         point.pull(y, s_xz),
         point.pull(z, s_xy - transpose(s_xy)),
     ]
-    return Blocks(*_each(lambda one, two, three: one - two - three, *parts))
+    return parts[0] - parts[1] - parts[2]
 
 
 _curvature = Primitive(_curvature_value, refuse, refuse)
@@ -318,16 +311,16 @@ def sectional_curvature(
 def _sectional_value(matrix: Array, a: Array, b: Array, depth: float, rank: int) -> Array:
     xp = namespace(matrix, a, b)
     point = _point(matrix, depth, rank)
-    one, other, is_plane = _orthonormal_pair(point.coordinates(a), point.coordinates(b))
+    one, other, is_plane = orthonormal_pair(point.coordinates(a), point.coordinates(b))
     x, y = (
-        Blocks(*_each(lambda *blocks: xp.stack(blocks, 0), *pairs))
-        for pairs in ((one, one, other), (one, other, other))
+        first.map(lambda *blocks: xp.stack(blocks, 0), *others)
+        for first, *others in ((one, one, other), (one, other, other))
     )
     sources = point.source(x, y)
     b_xx, b_xy = sources[0], sources[1]
     solutions = point.solve(sources[1:])
     terms = (b_xy - 2 * transpose(b_xy)) * solutions[0] + b_xx * solutions[1]
-    return xp.where(is_plane, _total(terms, 3), 0.0)
+    return xp.where(is_plane, terms.sum(axis=(-3, -2, -1)), 0.0)
 
 
 _sectional = Primitive(_sectional_value, refuse, refuse)
@@ -423,7 +416,7 @@ def _scalar_value(matrix: Array, depth: float, rank: int) -> Array:
     rows, columns = matrix.shape[-2:]
     diagonals = xp.einsum("...kk->...k", weights.transposed + weights.diagonal)
     nulls = (rows - rank) * weights.left_null + (columns - rank) * weights.right_null
-    return _total(weights.entries) + _total(diagonals + nulls, 1)
+    return weights.entries.sum(axis=(-2, -1)) + (diagonals + nulls).sum(axis=-1)
 
 
 _scalar = Primitive(_scalar_value, refuse, refuse)

@@ -2,7 +2,8 @@
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, check_range, namespace, symmetric_part, transpose
+from dlngeo.core.base.arrays import Array, namespace, symmetric_part, transpose
+from dlngeo.core.base.checks import check_range
 from dlngeo.core.base.primitives import Primitive, refuse
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import check_positive, singular_frames

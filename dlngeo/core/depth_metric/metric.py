@@ -11,27 +11,14 @@ which multiplies the entry ``(k, l)`` in the singular frames of ``X`` by the ker
 
 import math
 
-from dlngeo.core.base.arrays import (
-    Array,
-    check_range,
-    is_traced,
-    namespace,
-    real_array,
-    transpose,
-)
+from dlngeo.core.base.arrays import Array, is_traced, namespace, transpose
+from dlngeo.core.base.checks import check_range, real_array
 from dlngeo.core.depth_metric.limit import _limit
 from dlngeo.core.networks.balancing import inverse_gram, thin_layers
-from dlngeo.core.networks.blocks import join, scaled, split
+from dlngeo.core.networks.blocks import join, split
 from dlngeo.core.networks.factors import checked_matrix, network_shape
-from dlngeo.core.networks.frames import (
-    SingularFrames,
-    exact_frames,
-    frames_of_rank,
-)
-from dlngeo.core.networks.jacobi import (
-    depth_kernel,
-    log_mean_kernel,
-)
+from dlngeo.core.networks.frames import SingularFrames, exact_frames, frames_of_rank
+from dlngeo.core.networks.jacobi import depth_kernel, log_mean_kernel
 from dlngeo.core.networks.network import adjoint_differential, differential
 
 
@@ -106,7 +93,7 @@ def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None)
     core, null = metric_weights(frames, depth)
     check_range(core, divides=False)
     blocks = split(covector, frames.left, frames.right)
-    return join(scaled(blocks, core, null), frames.left, frames.right)
+    return join(blocks.scaled(core, null), frames.left, frames.right)
 
 
 def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = None) -> Array:
@@ -152,7 +139,7 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     core, null = metric_weights(frames, depth)
     check_range(core, divides=True)
     blocks = split(tangent_vec, frames.left, frames.right)
-    return join(scaled(blocks, 1 / core, 1 / null), frames.left, frames.right)
+    return join(blocks.scaled(1 / core, 1 / null), frames.left, frames.right)
 
 
 def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) -> Array:

@@ -12,9 +12,10 @@ from dlngeo.core.balanced.submanifold import (
     tangent_projection,
     weingarten_map,
 )
-from dlngeo.core.base.arrays import Array, check_range, is_traced, namespace, transpose
+from dlngeo.core.base.arrays import Array, is_traced, namespace, transpose
+from dlngeo.core.base.checks import check_range
 from dlngeo.core.base.primitives import Primitive, refuse
-from dlngeo.core.base.vectors import Vector
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.depth_metric.metric import flat
 from dlngeo.core.depth_metric.metric import tangent_projection as observable_projection
 from dlngeo.core.networks.balancing import horizontal_lift_of
@@ -245,36 +246,36 @@ def integrability_tensor_derivative(
 
     lift_layers = _lifter(w, rank)
 
-    def lift(velocity: Array) -> Vector:
-        return Vector(lift_layers(velocity))
+    def lift(velocity: Array) -> Layers:
+        return Layers(lift_layers(velocity))
 
     def covector(velocity: Array) -> Array:
         return flat(observable, velocity, len(w), rank)
 
-    def pull(matrix: Array, *along: Sequence[Array]) -> Vector:
-        return Vector(adjoint_differential(w, matrix, *along))
+    def pull(matrix: Array, *along: Sequence[Array]) -> Layers:
+        return Layers(adjoint_differential(w, matrix, *along))
 
     def push(*vectors: Sequence[Array]) -> Array:
         return differential(w, *vectors)
 
-    def horizontal(v: Vector) -> Vector:
+    def horizontal(v: Layers) -> Layers:
         return lift(push(v))
 
-    def tangent(v: Vector) -> Vector:
-        return Vector(tangent_projection(w, v, rank))
+    def tangent(v: Layers) -> Layers:
+        return Layers(tangent_projection(w, v, rank))
 
-    def tangent_moved(v: Vector) -> Vector:
+    def tangent_moved(v: Layers) -> Layers:
         """Return ``P_T'[X] v``."""
         inside = tangent(v)
         bent = second_fundamental_form(w, x, inside, rank)
-        return Vector(bent) + Vector(weingarten_map(w, x, v - inside, rank))
+        return Layers(bent) + Layers(weingarten_map(w, x, v - inside, rank))
 
-    def horizontal_moved(v: Vector) -> Vector:
+    def horizontal_moved(v: Layers) -> Layers:
         """Return ``P_h'[X] v``."""
         pulled = pull(covector(push(v)), x)
         return pulled - horizontal(pulled) + lift(push(x, v - horizontal(v)))
 
-    def lift_moved(velocity: Array) -> Vector:
+    def lift_moved(velocity: Array) -> Layers:
         """Return ``L'[X] velocity``."""
         pulled = pull(covector(velocity), x)
         normal = velocity - observable_projection(observable, velocity, rank)
@@ -285,21 +286,21 @@ def integrability_tensor_derivative(
             + lift(covector(push(pull(normal, x))))
         )
 
-    def ambient(nabla: Factors, v: Sequence[Array]) -> Vector:
+    def ambient(nabla: Factors, v: Sequence[Array]) -> Layers:
         bent = second_fundamental_form(w, x, v, rank)
-        return Vector(layers_of(nabla)) + Vector(bent)
+        return Layers(layers_of(nabla)) + Layers(bent)
 
     y_moved, e_moved = ambient(nabla_x_y, y), ambient(nabla_x_vector, e)
     z = covector(push(e))
     pulled = pull(z, y)
-    g = Vector(e) - horizontal(Vector(e))
+    g = Layers(e) - horizontal(Layers(e))
     pushed = push(y, g)
     a_y_e = tangent(pulled) - horizontal(pulled) - lift(pushed)
 
     # A part of z' between the null spaces only adds to horizontal entries of P_v's argument.
     z_moved = covector(push(x, g) - push(pull(z, x)) + push(e_moved))
     pulled_moved = pull(z, y_moved) + pull(z, x, y) + pull(z_moved, y)
-    g_moved = e_moved - horizontal(e_moved) - horizontal_moved(Vector(e))
+    g_moved = e_moved - horizontal(e_moved) - horizontal_moved(Layers(e))
     pushed_moved = push(y_moved, g) + push(x, y, g) + push(y, g_moved)
     derivative = (
         tangent_moved(pulled)

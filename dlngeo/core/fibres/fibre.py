@@ -14,9 +14,9 @@ Over a matrix of lower rank the fibre is singular: the projections are still tho
 import itertools
 from collections.abc import Sequence
 
-from dlngeo.core.base.arrays import Array, namespace, round_off, transpose
+from dlngeo.core.base.arrays import Array, namespace, quotient, round_off, transpose
 from dlngeo.core.base.primitives import Primitive, refuse
-from dlngeo.core.base.vectors import better, difference, divided, norm_of
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.fibres.gram import full_frames, gram_solution, kernel_part
 from dlngeo.core.networks.factors import (
     Factors,
@@ -28,7 +28,7 @@ from dlngeo.core.networks.factors import (
     layers_of,
 )
 from dlngeo.core.networks.network import action_on_layers, adjoint_differential, end_to_end
-from dlngeo.core.numerics.conjugate_gradients import conjugate_gradient
+from dlngeo.core.numerics.conjugate_gradients import better_solution, conjugate_gradient
 
 NEWTON_STEPS = 20
 """Number of steps after which Newton's method gives up."""
@@ -79,7 +79,7 @@ def normal_projection(factors: Factors, vector: Factors) -> Factors:
     """
     layers, velocity = layers_of(factors), layers_of(vector)
     check_same_shapes(layers, velocity)
-    return in_kind(difference(velocity, kernel_part(layers, velocity)), factors)
+    return in_kind(Layers(velocity) - kernel_part(layers, velocity), factors)
 
 
 def tangent_projection(factors: Factors, vector: Factors) -> Factors:
@@ -185,7 +185,7 @@ def _algebra_value(*arrays: Array) -> tuple[Array, ...]:
 
     def precondition(vectors: Sequence[Array]) -> list[Array]:
         return [
-            left @ divided(transpose(left) @ v @ right, kernel) @ transpose(right)
+            left @ quotient(transpose(left) @ v @ right, kernel) @ transpose(right)
             for v, (left, kernel, right) in zip(vectors, frames, strict=True)
         ]
 
@@ -193,12 +193,12 @@ def _algebra_value(*arrays: Array) -> tuple[Array, ...]:
         return _action_adjoint(layers, conjugate_gradient(operator, precondition, velocity))
 
     def residual(elements: Sequence[Array]) -> list[Array]:
-        return difference(vector, action_on_layers(elements, layers))
+        return Layers(vector) - action_on_layers(elements, layers)
 
     first = solved(vector)
     left = residual(first)
     second = [a + b for a, b in zip(first, solved(left), strict=True)]
-    return tuple(better(first, left, second, residual(second)))
+    return better_solution(first, left, second, residual(second))
 
 
 _algebra_element = Primitive(_algebra_value, refuse, refuse)
@@ -234,10 +234,10 @@ def algebra_element(factors: Factors, vector: Factors) -> Factors:
     layers, velocity = layers_of(factors), layers_of(vector)
     check_same_shapes(layers, velocity)
     elements = _algebra_element(*layers, *velocity) if len(layers) > 1 else ()
-    defect = difference(velocity, action_on_layers(elements, layers))
+    defect = Layers(velocity) - action_on_layers(elements, layers)
     xp = namespace(*defect)
-    bound = round_off(velocity[0]) ** 0.4 * norm_of(velocity)
-    if not bool(xp.all(norm_of(defect) <= bound)):
+    bound = round_off(velocity[0]) ** 0.4 * Layers(velocity).norm()
+    if not bool(xp.all(defect.norm() <= bound)):
         raise ValueError(
             "the vector is not tangent to the orbit of the group: project it on the tangent space "
             "first (tangent_projection). Where two neighbouring layers are wider than the rank of "

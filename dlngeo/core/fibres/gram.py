@@ -15,14 +15,15 @@ from dlngeo.core.base.arrays import (
     eye,
     is_traced,
     namespace,
+    quotient,
     round_off,
     transpose,
 )
 from dlngeo.core.base.primitives import Primitive
-from dlngeo.core.base.vectors import better, difference, divided
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.factors import Factors, checked_matrix, layers_of
 from dlngeo.core.networks.network import adjoint_differential, differential, partial_products
-from dlngeo.core.numerics.conjugate_gradients import conjugate_gradient
+from dlngeo.core.numerics.conjugate_gradients import better_solution, conjugate_gradient
 
 DENSE_SIZE = 100
 """Number of entries of ``X`` up to which the Gram operator is solved as a dense matrix."""
@@ -54,7 +55,7 @@ class _Gram(NamedTuple):
 
     def precondition(self, matrix: Array) -> Array:
         """Divide by the diagonal where it is not zero."""
-        return divided(matrix, self.kernel)
+        return quotient(matrix, self.kernel)
 
 
 def full_frames(matrix: Array) -> tuple[Array, Array]:
@@ -117,7 +118,7 @@ def _solved_dense(gram: _Gram, matrix: Array) -> Array:
     xp = namespace(gram.kernel, matrix)
     rows, columns = matrix.shape[-2:]
     size = rows * columns
-    scale = divided(xp.ones_like(gram.kernel), gram.kernel**0.5)
+    scale = quotient(xp.ones_like(gram.kernel), gram.kernel**0.5)
     basis = xp.reshape(eye(size, size, gram.kernel), (size, rows, columns))
     images = gram._replace(
         after=[a[..., None, :, :] for a in gram.after],
@@ -169,7 +170,7 @@ def gram_solution(*arrays: Array) -> Array:
     first = [_solved_once(gram, matrix, is_small)]
     left = residual(first)
     second = [first[0] + _solved_once(gram, left[0], is_small)]
-    return better(first, left, second, residual(second))[0]
+    return better_solution(first, left, second, residual(second))[0]
 
 
 # With the operator G(W) = dφ dφ*: dP = G⁻¹ (dC - dG P), and ⟨Z, G P⟩ = ⟨dφ*(Z), dφ*(P)⟩.
@@ -252,19 +253,19 @@ def gram_solve(factors: Factors, matrix: Array) -> Array:
     return _gram_solve(*layers, matrix)
 
 
-def kernel_part(layers: Sequence[Array], velocity: Sequence[Array]) -> list[Array]:
+def kernel_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:
     change = differential(layers, velocity)
     if is_traced(*layers, change) or len(layers) == 1:
-        return difference(velocity, adjoint_differential(layers, _gram_solve(*layers, change)))
+        return Layers(velocity) - adjoint_differential(layers, _gram_solve(*layers, change))
     gram, is_small = _gram(layers), _is_small(change)
 
-    def projected(tangent: Sequence[Array], change: Array) -> list[Array]:
+    def projected(tangent: Sequence[Array], change: Array) -> Layers:
         covector = _solved_once(gram, change, is_small)
-        return difference(tangent, adjoint_differential(layers, covector))
+        return Layers(tangent) - adjoint_differential(layers, covector)
 
     first = projected(velocity, change)
     left = differential(layers, first)
     # Once more, for what is left of the normal part: where the operator is ill conditioned,
     # dφ(V) vanishes to round-off all the same.
     second = projected(first, left)
-    return better(first, [left], second, [differential(layers, second)])
+    return better_solution(first, [left], second, [differential(layers, second)])

@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dlngeo.core.base.arrays import Array, eye, namespace, real_array, transpose
-from dlngeo.core.base.vectors import norm_of, squared_norm_of
+from dlngeo.core.base.arrays import Array, eye, namespace, transpose
+from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import right_inverses, thin_layers
 from dlngeo.core.networks.factors import (
     Factors,
@@ -239,11 +240,11 @@ def certificate(factors: Factors, rank: int | None = None) -> Certificate:
     [LM25] (Kempf–Ness); THEORY 2.
     """
     layers = layers_of(factors)
-    squared_norm = squared_norm_of(layers)
+    squared_norm = Layers(layers).squared_norm()
     _, rank = check_widths(widths_of(layers), rank)
     minimum = schatten_minimum(end_to_end(layers), len(layers), 2.0, rank)
     moments = moment_map(layers)
-    norm = norm_of(moments) if moments else 0 * squared_norm
+    norm = Layers(moments).norm() if moments else 0 * squared_norm
     return Certificate(norm, squared_norm, minimum, squared_norm - minimum)
 
 

@@ -5,13 +5,8 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import (
-    Array,
-    namespace,
-    real_array,
-    to_numpy,
-    transpose,
-)
+from dlngeo.core.base.arrays import Array, namespace, to_numpy, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.geodesics.depth_root_chart import DepthRootChart
 from dlngeo.core.geodesics.logarithmic_chart import LogarithmicChart

@@ -11,10 +11,7 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import (
-    Array,
-    from_numpy,
-)
+from dlngeo.core.base.arrays import Array, from_numpy
 from dlngeo.core.geodesics.charts import (
     TOLERANCE,
     Chart,

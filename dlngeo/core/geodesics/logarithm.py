@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy
 from scipy import linalg
 
-from dlngeo.core.base.arrays import Array, from_numpy, namespace, real_array, transpose
+from dlngeo.core.base.arrays import Array, from_numpy, namespace, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.base.primitives import Primitive, refuse
 from dlngeo.core.depth_metric.metric import check_observable, flat
 from dlngeo.core.geodesics.charts import (

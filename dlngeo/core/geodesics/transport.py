@@ -35,7 +35,7 @@ from dlngeo.core.geodesics.charts import (
     check_on_boundary,
     checked_problem,
 )
-from dlngeo.core.networks.blocks import Blocks, join, scaled, split, transposed
+from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.frames import SingularFrames, exact_frames
 from dlngeo.core.networks.jacobi import log_log_mean_kernel
@@ -140,7 +140,7 @@ def _turned(kernels: _Kernels, sigma: numpy.ndarray, tangent: Blocks, e: Blocks)
 def _connection(kernels: _Kernels, sigma: numpy.ndarray, tangent: Blocks, e: Blocks) -> Blocks:
     """Return the velocity of parallel fields ``e`` in singular frames that stand still."""
     left = _turned(kernels, sigma, tangent, e)
-    right = transposed(_turned(kernels, sigma, transposed(tangent), transposed(e)))
+    right = _turned(kernels, sigma, tangent.transposed(), e.transposed()).transposed()
     return Blocks(*[None if a is None else a + b for a, b in zip(left, right, strict=True)])
 
 
@@ -206,7 +206,7 @@ class _Fields(NamedTuple):
         kernels = _kernels(frames.sigma, self.depth)
         left, _, right = _with_fields(frames)
         root, null_root = kernels.root[:, None] ** power, kernels.null_root[:, None] ** power
-        return join(scaled(split(fields, left, right), root, null_root), left, right)
+        return join(split(fields, left, right).scaled(root, null_root), left, right)
 
     def velocity(self, state: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return the velocity of a state, shape=[b, n_state], and the gap of the geodesic."""
@@ -220,7 +220,7 @@ class _Fields(NamedTuple):
         rates = join(_connection(kernels, frames.sigma, tangent, e), wide.left, wide.right)
         if self.is_jacobi:
             count = matrices.shape[1] // 2
-            along = scaled(tangent, 1 / kernels.root, 1 / kernels.null_root)
+            along = tangent.scaled(1 / kernels.root, 1 / kernels.null_root)
             along = Blocks(*[None if block is None else block[:, None] for block in along])
             spread = Blocks(*[None if block is None else block[:, :count] for block in e])
             tide = _tide(wide, along, spread, self.depth)
@@ -273,7 +273,7 @@ def _carried(
     chart = chart_of(rows, columns, rank, depth)
     # Faster than one in units of arc length.
     pace = numpy.maximum(chart.speed(frames, tangent), 1.0)
-    position = chart.enter(frames, scaled(tangent, 1 / pace[:, None, None], 1 / pace[:, None]))
+    position = chart.enter(frames, tangent.scaled(1 / pace[:, None, None], 1 / pace[:, None]))
     carrier = _Fields(chart, depth, shape, position.shape[-1], len(fields) == 2)
     # A covariant derivative counts in the same time.
     paces = [1.0, pace[:, None, None, None]]

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dlngeo.core.base.arrays import Array, namespace, real_array, transpose
+from dlngeo.core.base.arrays import Array, namespace, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.gradient_noise.samples import SampleLosses
 from dlngeo.core.networks.factors import Factors, check_widths, in_kind
 from dlngeo.core.networks.network import moment_map

@@ -20,7 +20,7 @@ from dlngeo.core.depth_metric.limit import QUADRATURE
 from dlngeo.core.depth_metric.metric import metric_weights
 from dlngeo.core.geodesics import exponential, logarithm
 from dlngeo.core.geodesics.charts import compressed, extended, restricted
-from dlngeo.core.networks.blocks import Blocks, join, scaled, split, transposed
+from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames, singular_frames, tangent_at
 from dlngeo.core.networks.jacobi import log_mean_kernel
 
@@ -67,7 +67,7 @@ def inner_product(frames: SingularFrames, a: Blocks, b: Blocks, depth: float) ->
 
 def raised(frames: SingularFrames, blocks: Blocks, depth: float) -> Blocks:
     """Return ``A_{N,X}`` of a covector: of the Euclidean gradient, the Riemannian one."""
-    return scaled(blocks, *metric_weights(frames, depth))
+    return blocks.scaled(*metric_weights(frames, depth))
 
 
 def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> SingularFrames:
@@ -201,10 +201,10 @@ def hessian(
         return Blocks(result.core + _limit_correction(frames, gradient.core, tangent.core))
     depth = int(depth)
     core, null = metric_weights(frames, depth)
-    lift = scaled(tangent, 1 / core, 1 / null)
+    lift = tangent.scaled(1 / core, 1 / null)
     lam = frames.sigma ** (1 / depth)
     core, right_null = _half_correction(lam, lift, gradient, depth)
-    core_flipped, left_null = _half_correction(lam, transposed(lift), transposed(gradient), depth)
+    core_flipped, left_null = _half_correction(lam, lift.transposed(), gradient.transposed(), depth)
     return Blocks(
         result.core + core + core_flipped.T,
         None if left_null is None else result.left_null + left_null.T,

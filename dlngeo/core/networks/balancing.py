@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dlngeo.core.base.arrays import Array, eye, namespace, real_array, transpose
+from dlngeo.core.base.arrays import Array, eye, namespace, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.base.primitives import Primitive
 from dlngeo.core.networks.equations import kernel_solve, polar_factor
 from dlngeo.core.networks.factors import (

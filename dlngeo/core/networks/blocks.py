@@ -1,12 +1,19 @@
-"""Blocks of a tangent vector in singular frames."""
+"""Blocks of a matrix in singular frames: a vector, with the operations of one."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, transpose
+from dlngeo.core.base.vectors import VectorOperations
 
 
-class Blocks(NamedTuple):
+class _Blocks(NamedTuple):
+    core: Array
+    left_null: Array | None = None
+    right_null: Array | None = None
+    both_null: Array | None = None
+
+
+class Blocks(VectorOperations, _Blocks):  # type: ignore[misc]
     """Blocks of a matrix in frames ``Q`` (left) and ``R`` (right) of rank ``r``.
 
     Attributes
@@ -18,13 +25,31 @@ class Blocks(NamedTuple):
     right_null : array-like, shape=[..., r, n], or None
         ``Qᵀ A (I - R Rᵀ)``; None if ``R`` is square.
     both_null : array-like, shape=[..., m, n], or None
-        ``(I - Q Qᵀ) A (I - R Rᵀ)``; None if either is square.
+        ``(I - Q Qᵀ) A (I - R Rᵀ)``; None if either is square, and for tangent vectors.
     """
 
-    core: Array
-    left_null: Array | None = None
-    right_null: Array | None = None
-    both_null: Array | None = None
+    __slots__ = ()
+
+    def scaled(self, core: Array, null: Array) -> "Blocks":
+        """Multiply the core entrywise, and the null blocks by one weight for each frame vector.
+
+        The part between the null spaces is dropped.
+        """
+        left, right = self.left_null, self.right_null
+        return Blocks(
+            self.core * core,
+            None if left is None else left * null[..., None, :],
+            None if right is None else null[..., :, None] * right,
+        )
+
+    def tangent(self) -> "Blocks":
+        """Return the blocks without the part between the null spaces."""
+        return Blocks(*self[:3])
+
+    def transposed(self) -> "Blocks":
+        """Return the blocks of the transposed matrix."""
+        flipped = Blocks(self.core, self.right_null, self.left_null, self.both_null)
+        return flipped.map(transpose)
 
 
 def split(matrix: Array, left: Array, right: Array) -> Blocks:
@@ -52,26 +77,3 @@ def join(blocks: Blocks, left: Array, right: Array) -> Array:
     if blocks.both_null is not None:
         matrix = matrix + blocks.both_null
     return matrix
-
-
-def scaled(blocks: Blocks, core: Array, null: Array) -> Blocks:
-    """Multiply the core entrywise, and the null blocks by one weight for each frame vector.
-
-    The part between the null spaces is dropped.
-    """
-    left, right = blocks.left_null, blocks.right_null
-    return Blocks(
-        blocks.core * core,
-        None if left is None else left * null[..., None, :],
-        None if right is None else null[..., :, None] * right,
-    )
-
-
-def transposed(blocks: Blocks) -> Blocks:
-    """Return the blocks of the transposed matrix."""
-    flipped = (blocks.core, blocks.right_null, blocks.left_null, blocks.both_null)
-    return Blocks(*[None if block is None else transpose(block) for block in flipped])
-
-
-def _without_both_null(blocks: Sequence[Blocks]) -> list[Blocks]:
-    return [Blocks(b.core, b.left_null, b.right_null) for b in blocks]

@@ -10,7 +10,8 @@ kind.
 from collections.abc import Sequence
 from typing import Any
 
-from dlngeo.core.base.arrays import Array, namespace, real_array
+from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.checks import real_array
 
 Factors = Any
 """Factors of a network: an array ``[..., N, d, d]`` or a sequence of ``N`` matrices."""

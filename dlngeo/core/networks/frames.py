@@ -14,10 +14,10 @@ from dlngeo.core.base.arrays import (
     eye,
     is_traced,
     namespace,
-    real_array,
     round_off,
     transpose,
 )
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.networks.blocks import Blocks, join, split
 
 

@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, eigh, from_numpy, to_numpy, transpose
-from dlngeo.core.base.vectors import divided
+from dlngeo.core.base.arrays import Array, eigh, from_numpy, quotient, to_numpy, transpose
 from dlngeo.core.geodesics.charts import check_arrival, check_on_boundary, checked_times
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.network import adjoint_differential, differential, end_to_end
@@ -83,7 +82,7 @@ class _Lift(NamedTuple):
         kernel[..., : left.shape[-1] - rank, : right.shape[-1] - rank] = 0
 
         def lowered(vector: numpy.ndarray) -> numpy.ndarray:
-            core = divided(transpose(left_frame) @ vector @ right_frame, kernel)
+            core = quotient(transpose(left_frame) @ vector @ right_frame, kernel)
             return left_frame @ core @ transpose(right_frame)
 
         lift = adjoint_differential(layers, covector)
@@ -176,10 +175,10 @@ def follow(
     layers = [layer / norm for layer in layers]
     covector = flat(matrix, velocity, network) * norm ** (len(layers) - 2.0)
     speed = _size(adjoint_differential(layers, covector))
-    covector = divided(covector, speed + 0 * covector) * numpy.sign(time)[:, None, None]
+    covector = quotient(covector, speed + 0 * covector) * numpy.sign(time)[:, None, None]
     spread = max(map(abs, network.shifts)) / norm**2
     sizes = [_size([vector]) for vector in carried]
-    unit_vectors = [divided(v, size + 0 * v) for v, size in zip(carried, sizes, strict=True)]
+    unit_vectors = [quotient(v, size + 0 * v) for v, size in zip(carried, sizes, strict=True)]
     trajectory = integrate(
         lift.velocity,
         _packed([*layers, covector, spread, *unit_vectors]),
@@ -195,7 +194,7 @@ def follow(
     point, *moved = (
         numpy.where(is_lost, numpy.nan, a).reshape(*batch, *shape[1:]) for a in results
     )
-    reached = divided(trajectory.time, speed[:, 0, 0]) * numpy.sign(time)
+    reached = quotient(trajectory.time, speed[:, 0, 0]) * numpy.sign(time)
     end = numpy.where(is_lost[:, 0, 0], reached, time)
     return Arrival(point, moved, trajectory.status.reshape(batch), end.reshape(batch))
 

@@ -15,16 +15,8 @@ from collections.abc import Sequence
 
 import numpy
 
-from dlngeo.core.base.arrays import (
-    Array,
-    check_range,
-    eye,
-    from_numpy,
-    is_traced,
-    namespace,
-    real_array,
-    transpose,
-)
+from dlngeo.core.base.arrays import Array, eye, from_numpy, is_traced, namespace, transpose
+from dlngeo.core.base.checks import check_range, real_array
 from dlngeo.core.base.primitives import Primitive, refuse
 from dlngeo.core.fibres.gram import gram_solve
 from dlngeo.core.networks.blocks import Blocks, join, split

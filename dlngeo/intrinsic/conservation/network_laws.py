@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, namespace, real_array, transpose
+from dlngeo.core.base.arrays import Array, namespace, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.networks.factors import check_widths
 
 KINDS = ("linear", "relu")

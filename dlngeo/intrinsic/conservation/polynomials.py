@@ -8,7 +8,8 @@ from typing import Any
 import numpy
 import sympy
 
-from dlngeo.core.base.arrays import Array, namespace, real_array
+from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.checks import real_array
 from dlngeo.intrinsic.conservation.lie_algebra import Chain
 from dlngeo.intrinsic.conservation.network_laws import check_network, check_size
 

@@ -9,7 +9,8 @@ Sources: [MPG25]; THEORY 6.
 
 import numpy
 
-from dlngeo.core.base.arrays import real_array, to_numpy
+from dlngeo.core.base.arrays import to_numpy
+from dlngeo.core.base.checks import real_array
 from dlngeo.intrinsic.relu.layered_graph import PADDING
 from dlngeo.intrinsic.relu.path_lifting import jacobian
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork

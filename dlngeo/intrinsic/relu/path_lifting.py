@@ -18,7 +18,8 @@ Sources: [MPG25]; [MGP23]; THEORY 6.
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy, namespace, real_array, to_numpy, transpose
+from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.intrinsic.relu.layered_graph import joined
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
 

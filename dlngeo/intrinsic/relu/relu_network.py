@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy
 import scipy.sparse
 
-from dlngeo.core.base.arrays import Array, real_array
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.intrinsic.relu.layered_graph import ABSENT, PADDING, Block, Layer, LayeredGraph
 

@@ -19,7 +19,8 @@ Sources: [MGP23] for the laws, [MPG25] for the intrinsic dynamics; THEORY 6.
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy, namespace, real_array, to_numpy
+from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
+from dlngeo.core.base.checks import real_array
 from dlngeo.intrinsic.relu.layered_graph import joined
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import geomstats.backend as gs
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
-from dlngeo.core.base.arrays import Array, namespace, real_array
+from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.checks import real_array
 
 
 def check_shape(array: Array, shape: tuple[int, ...]) -> None:

@@ -9,13 +9,13 @@ from pymanopt.manifolds.manifold import RiemannianSubmanifold
 
 from dlngeo.core.balanced import submanifold as core
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.geodesics.balanced_curves import balanced_exp
 from dlngeo.core.geodesics.balanced_logarithm import balanced_dist, balanced_log
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.core.networks.frames import BalancedFrames
-from dlngeo.manifolds.pymanopt.sequences import ArrayTuple
 
 
 class BalancedFactors(RiemannianSubmanifold):
@@ -29,7 +29,7 @@ class BalancedFactors(RiemannianSubmanifold):
     loss of the end-to-end matrix stays on it; other losses of the factors are as welcome.
 
     A cost takes the ``N`` factors as arguments, ``W_1`` first. Points and tangent vectors are
-    tuples of ``N`` arrays with the operations of a vector space (`ArrayTuple`); a network of one
+    tuples of ``N`` arrays with the operations of a vector space (`Layers`); a network of one
     layer is its matrix, as pymanopt has it. The manifold ends where a singular value vanishes.
 
     Parameters
@@ -80,7 +80,7 @@ class BalancedFactors(RiemannianSubmanifold):
         return layers
 
     def _factors(self, layers: Sequence[Array]) -> Any:
-        return layers[0] if self.depth == 1 else ArrayTuple(layers)
+        return layers[0] if self.depth == 1 else Layers(layers)
 
     # The metric.
 

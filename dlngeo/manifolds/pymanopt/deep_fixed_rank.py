@@ -8,14 +8,14 @@ import numpy
 from pymanopt.manifolds.manifold import Manifold
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.vectors import VectorOperations
 from dlngeo.core.depth_metric.metric import check_observable, metric_weights
 from dlngeo.core.low_rank import matrices as factored
 from dlngeo.core.low_rank import svd_costs
-from dlngeo.core.networks.blocks import Blocks, scaled
+from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.manifolds.pymanopt.sequences import VectorOperations
 
 
 class _Point(NamedTuple):
@@ -182,7 +182,7 @@ class DeepFixedRank(Manifold):
         frames = self._frames(point)
         blocks = self._blocks(self.to_tangent_space(point, vector))
         core, null = metric_weights(frames, self.depth)
-        vector = self._vector(scaled(blocks, numpy.sqrt(core), numpy.sqrt(null)))
+        vector = self._vector(blocks.scaled(numpy.sqrt(core), numpy.sqrt(null)))
         return vector / self.norm(point, vector)
 
     # Derivatives of costs.

@@ -12,7 +12,8 @@ from geomstats.geometry.riemannian_metric import RiemannianMetric
 from geomstats.geometry.scalar_product_metric import ScalarProductMetric
 from pymanopt.manifolds.manifold import Manifold
 
-from dlngeo.core.base.arrays import Array, real_array
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.depth_metric.connection import christoffel
 from dlngeo.manifolds.geomstats.balanced import BalancedMetric
 from dlngeo.manifolds.geomstats.depth_metric import DepthMetric

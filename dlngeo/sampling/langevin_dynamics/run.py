@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy
 from tqdm import tqdm
 
-from dlngeo.core.base.arrays import Array, real_array, to_numpy
+from dlngeo.core.base.arrays import Array, to_numpy
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.factors import Factors, check_widths, layers_of, network_shape, widths_of
 from dlngeo.core.networks.frames import SingularFrames, exact_frames, singular_frames

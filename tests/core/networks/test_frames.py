@@ -46,7 +46,7 @@ def test_scaled_weighs_blocks_and_drops_the_part_between_null_spaces():
     parts = blocks.split(rng.standard_normal((4, 5)), left, right)
     core, null = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([5.0, 6.0])
     assert parts.left_null is not None
-    weighted = blocks.scaled(parts, core, null)
+    weighted = parts.scaled(core, null)
     assert_close(weighted.core, core * parts.core, 1e-15)
     assert_close(weighted.left_null, parts.left_null @ np.diag(null), 1e-15)
     assert_close(weighted.right_null, np.diag(null) @ parts.right_null, 1e-15)

@@ -12,8 +12,8 @@ import torch
 from pymanopt.manifolds import Euclidean, FixedRankEmbedded, Product, Sphere
 
 from dlngeo import BalancedFactors
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.network import end_to_end, moment_map
-from dlngeo.manifolds.pymanopt.sequences import ArrayTuple
 from tests.manifolds.pymanopt.pymanopt_suite import (
     assert_derivatives,
     assert_laws,
@@ -225,7 +225,7 @@ def test_in_a_product_of_pymanopt(rng):
 def test_scales_and_repeated_values(scale):
     """At scaled identities, the usual initialisation."""
     manifold = BalancedFactors((3, 3, 3, 3))
-    point = ArrayTuple(scale * numpy.eye(3) for _ in range(3))
+    point = Layers(scale * numpy.eye(3) for _ in range(3))
     vector = 0.1 * scale * manifold.random_tangent_vector(point)
     size = scale * numpy.sqrt(manifold.rank)
     assert abs(manifold.dist(point, manifold.exp(point, vector)) - 0.1 * scale) < 1e-9 * size
@@ -252,7 +252,7 @@ def test_errors_say_what_is_wrong():
     with pytest.raises(ValueError, match="NaN"):
         manifold.retraction(point, numpy.inf * vector)
     with pytest.raises(ValueError, match="balance the factors first"):
-        manifold.projection(ArrayTuple((2 * point[0], point[1])), vector)
+        manifold.projection(Layers((2 * point[0], point[1])), vector)
     with pytest.raises(ValueError, match="expected rank 2, but singular value 2 is zero"):
         manifold.retraction(point, -1.0 * point)
     with pytest.raises(ValueError, match="reach"):
