@@ -1,7 +1,6 @@
 """Curvature of the balanced manifold, by the equation of Gauss."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from dlngeo.core.balanced.basis import tangent_basis
 from dlngeo.core.balanced.submanifold import (
@@ -14,16 +13,8 @@ from dlngeo.core.balanced.submanifold import (
 from dlngeo.core.base.arrays import Array, namespace
 from dlngeo.core.base.primitives import Primitive, refuse
 from dlngeo.core.base.vectors import Layers, orthonormal_pair
-from dlngeo.core.depth_metric.metric import tangent_projection
 from dlngeo.core.networks.factors import Factors, in_kind, in_parts
 from dlngeo.core.networks.frames import balanced_frames
-
-
-def _of_one_factor(kernel: Callable, arrays: Sequence[Array], rank: int) -> Any:
-    """Return what a kernel of the balanced manifold gives at depth 1, tangent parts alone."""
-    matrix, *vectors = arrays
-    tangent = [tangent_projection(matrix, vector, rank) for vector in vectors]
-    return kernel((matrix,), *[(vector,) for vector in tangent], rank)
 
 
 def balanced_curvature(

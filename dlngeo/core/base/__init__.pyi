@@ -2,8 +2,8 @@ from .arrays import Array as Array
 from .arrays import from_numpy as from_numpy
 from .arrays import is_traced as is_traced
 from .arrays import namespace as namespace
-from .checks import real_array as real_array
 from .arrays import to_numpy as to_numpy
+from .checks import real_array as real_array
 from .packing import pack as pack
 from .packing import unpack as unpack
 from .primitives import primitive as primitive

@@ -25,7 +25,6 @@ import array_api_compat
 import numpy
 
 from dlngeo.core.balanced.curvature import (
-    _of_one_factor,
     balanced_curvature,
     balanced_sectional_curvature,
 )
@@ -233,6 +232,13 @@ def riemann_curvature(
     if depth == 1:
         return _of_one_factor(balanced_curvature, arrays, rank)[0]
     return _curvature(*arrays, depth=depth, rank=rank)
+
+
+def _of_one_factor(kernel: Callable, arrays: Sequence[Array], rank: int) -> Any:
+    """Return what a kernel of the balanced manifold gives at depth 1, tangent parts alone."""
+    matrix, *vectors = arrays
+    tangent = [tangent_projection(matrix, vector, rank) for vector in vectors]
+    return kernel((matrix,), *[(vector,) for vector in tangent], rank)
 
 
 def _checked(
