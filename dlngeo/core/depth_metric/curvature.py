@@ -18,8 +18,8 @@ for a point. Signs are those of geomstats: ``R(X, Y)Z = ∇_X ∇_Y Z - ∇_Y �
 
 import functools
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy
@@ -32,7 +32,7 @@ from dlngeo.core.base.arrays import Array, diagonal_matrix, eye, namespace, tran
 from dlngeo.core.base.checks import check_range, real_array
 from dlngeo.core.base.primitives import Primitive, refuse
 from dlngeo.core.base.vectors import orthonormal_pair
-from dlngeo.core.depth_metric.metric import check_observable
+from dlngeo.core.depth_metric.metric import check_observable, tangent_projection
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.frames import SingularFrames, exact_frames
