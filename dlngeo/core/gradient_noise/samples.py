@@ -18,6 +18,12 @@ Losses = Callable[..., Array]
 """``f(x)``: the losses of all samples, shape=[n], at one point of shape=[*point_shape]; with
 ``n_samples`` given, ``f(x, indices)``: those of the samples asked for."""
 
+_REMEDY = (
+    "autograd could not differentiate the losses: write them with autograd.numpy in place of "
+    "numpy (the functions of geomstats' numpy backend have no derivatives either), use PyTorch "
+    "or JAX, or give sample_gradients= and sample_hvp=."
+)
+
 
 class SampleLosses:
     r"""Losses ``f_s(x)`` of ``n`` samples at parameters ``x``.
@@ -183,7 +189,7 @@ class SampleLosses:
                 values = self._values(x)
                 self._foreign = type(values) is not numpy.ndarray and namespace(values)
             if not self._foreign:
-                result = derivative(derivatives.traced_by_autograd(losses), x, *arrays)
+                result = derivative(derivatives.guard_tracing(losses, _REMEDY), x, *arrays)
             else:
                 moved = [self._foreign.asarray(array) for array in (x, *arrays)]
                 result = numpy.asarray(derivative(losses, *moved), dtype=float)

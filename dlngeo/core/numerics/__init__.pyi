@@ -1,4 +1,5 @@
 from .conjugate_gradients import conjugate_gradient as conjugate_gradient
+from .derivatives import guard_tracing as guard_tracing
 from .derivatives import jacobian as jacobian
 from .derivatives import pull as pull
 from .derivatives import push as push

@@ -64,22 +64,25 @@ def _reverse(function: Function, x: Array) -> tuple[Array, Function]:
 
 def jacobian(function: Function, x: Array, n: int) -> Array:
     """Return the matrix ``dF_x`` of a function with ``n`` values, shape=[n, D]."""
+    size = x.shape[0]
     library = _library(x)
     if library == "torch":
         import torch
 
         # Backwards its batches cost less.
-        is_wide = n < 4 * x.shape[0]
+        is_wide = n < 4 * size
         return (torch.func.jacrev if is_wide else torch.func.jacfwd)(function)(x)
     if library == "jax":
         import jax
 
-        return (jax.jacrev if n < x.shape[0] else jax.jacfwd)(function)(x)
+        return (jax.jacrev if n < size else jax.jacfwd)(function)(x)
+    if n == 0:
+        return numpy.zeros((0, size))
     xp = namespace(x)
-    if n < x.shape[0]:
+    if n < size:
         pull_back = _reverse(function, x)[1]
         return xp.stack([pull_back(row) for row in numpy.eye(n)])
-    return xp.stack([push(function, x, column) for column in numpy.eye(x.shape[0])], axis=-1)
+    return xp.stack([push(function, x, column) for column in numpy.eye(size)], axis=-1)
 
 
 def _library(x: Array) -> str:
@@ -87,33 +90,26 @@ def _library(x: Array) -> str:
     return next((library for library in ("torch", "jax") if library in name), "autograd")
 
 
-def traced_by_autograd(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that raises where autograd would silently lose track.
+def guard_tracing(function: Callable[..., Any], remedy: str) -> Callable[..., Any]:
+    """Return a function that raises where autograd would silently lose track of it.
 
     NumPy's own functions turn what autograd traces into arrays of objects, or fail.
 
     Raises
     ------
     ValueError
-        If the function of a traced argument fails, or returns objects.
+        With the remedy, if the function of a traced argument fails, or returns objects.
     """
 
-    def checked(x: Array) -> Array:
+    def guarded(x: Array) -> Array:
         try:
             values = function(x)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             if type(x) is numpy.ndarray:
                 raise
-            raise ValueError(f"{_REMEDY} ({error})") from error
+            raise ValueError(f"{remedy} ({error})") from error
         if type(values) is numpy.ndarray and values.dtype == object:
-            raise ValueError(_REMEDY)
+            raise ValueError(remedy)
         return values
 
-    return checked
-
-
-_REMEDY = (
-    "autograd could not differentiate the losses: write them with autograd.numpy in place of "
-    "numpy (the functions of geomstats' numpy backend have no derivatives either), use PyTorch "
-    "or JAX, or give sample_gradients= and sample_hvp=."
-)
+    return guarded
