@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dlngeo.plotting import STYLE, depth_colour
+from dlngeo.plotting.style import STYLE, depth_colour
 from dlngeo.sampling.diagnostics import load_arviz
 
 if TYPE_CHECKING:

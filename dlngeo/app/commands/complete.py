@@ -244,8 +244,8 @@ def _write_report(
 ) -> None:
     import numpy
 
+    from dlngeo.app.completion_report import draw_completion_report
     from dlngeo.app.matrix_files import Picture, WholeMatrix
-    from dlngeo.plotting import completion_report
 
     captions = []
     for row in rows:
@@ -267,7 +267,7 @@ def _write_report(
             "channels": file.channels if isinstance(file, Picture) else None,
         }
     title = f"Completion of {name} by deep linear networks"
-    figure = completion_report(completions, captions, title=title, **panels)
+    figure = draw_completion_report(completions, captions, title=title, **panels)
     figure.savefig(path, dpi=150)
 
 

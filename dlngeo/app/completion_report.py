@@ -1,36 +1,16 @@
-"""Figures."""
+"""The figure of descents that completed a matrix, by depth."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogFormatter
 
 from dlngeo.core.base.arrays import Array
-
-if TYPE_CHECKING:
-    from dlngeo.manifolds.geomstats.fixed_rank import FixedRankMatrices
-    from dlngeo.solvers.completion import Completion
-
-DEPTH_COLOURS = ("#8a8a8a", "#E69F00", "#0072B2", "#009E73", "#CC79A7")
-"""Of depths 1, 2, ...: the palette of Okabe and Ito, safe for the colour-blind."""
-
-STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-}
-
+from dlngeo.plotting.style import STYLE, depth_colour
+from dlngeo.solvers.completion import Completion
 
 TIME = "time $t \\cdot s_1$"
 """Time label; ``s_1`` is the largest singular value of the data."""
@@ -38,13 +18,8 @@ TIME = "time $t \\cdot s_1$"
 FIRST_TIME = 0.2
 
 
-def depth_colour(depth: int) -> str:
-    """Return the colour that stands for a depth in every figure."""
-    return DEPTH_COLOURS[(depth - 1) % len(DEPTH_COLOURS)]
-
-
-def completion_report(
-    completions: Sequence["Completion"],
+def draw_completion_report(
+    completions: Sequence[Completion],
     captions: Sequence[str],
     *,
     observed: Array | None = None,
@@ -108,12 +83,12 @@ def completion_report(
     return figure
 
 
-def _name(completion: "Completion") -> str:
+def _name(completion: Completion) -> str:
     is_linear = completion.depth == 1 and completion.solver == "flow"
     return "depth 1 (linear model)" if is_linear else f"depth {completion.depth}"
 
 
-def _clock(completions: Sequence["Completion"]) -> dict[str, Any]:
+def _clock(completions: Sequence[Completion]) -> dict[str, Any]:
     """Return label, scale and limits of the axis along descents."""
     last = max(completion.times[-1] for completion in completions)
     solver = completions[0].solver
@@ -143,7 +118,7 @@ def _painter(observed: Array, channels: int | None) -> Callable[[Array], Array]:
 
 
 def _draw_singular_values(
-    figure: SubFigure, completions: Sequence["Completion"], captions: Sequence[str] | None
+    figure: SubFigure, completions: Sequence[Completion], captions: Sequence[str] | None
 ) -> None:
     all_axes = figure.subplots(1, len(completions), sharex=True, sharey=True, squeeze=False)[0]
     for axes, flow in zip(all_axes, completions, strict=True):
@@ -165,7 +140,7 @@ def _draw_singular_values(
     all_axes[0].set_ylabel(r"$\sigma_k\,/\,s_1$")
 
 
-def _draw_histories(figure: SubFigure, completions: Sequence["Completion"]) -> None:
+def _draw_histories(figure: SubFigure, completions: Sequence[Completion]) -> None:
     all_axes = figure.subplots(1, 3, sharex=True)
     for flow in completions:
         colour = depth_colour(flow.depth)
@@ -189,137 +164,3 @@ def _draw_histories(figure: SubFigure, completions: Sequence["Completion"]) -> N
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     all_axes[0].legend(loc="best")
-
-
-def plot_geodesic_circles(
-    space: "FixedRankMatrices",
-    base_point: Array,
-    plane: Array,
-    radii: Sequence[float],
-    chart: Callable[[Array], Array],
-    *,
-    n_rays: int = 24,
-    colour: str = "#0072B2",
-    axes: Axes | None = None,
-) -> Axes:
-    """Draw geodesics that leave a point within a plane, and the circles of their ends.
-
-    Geodesics end where they leave the space, and circles have gaps there. What is drawn lies
-    in a surface if that is totally geodesic, as the diagonal matrices are, or if the chart
-    projects to it. A circle consists of points at its radius from the base point as long as
-    the geodesics are the shortest.
-
-    Parameters
-    ----------
-    space : FixedRankMatrices
-        Equipped with a `DepthMetric`.
-    base_point : array-like, shape=[m, n]
-    plane : array-like, shape=[2, m, n]
-        Tangent vectors that span the plane.
-    radii : sequence of float
-        The geodesics are as long as the largest.
-    chart : callable
-        From matrices, shape=[..., m, n], to the coordinates to draw, shape=[..., 2], or
-        shape=[..., 3] for axes in three dimensions. Where geodesics left, it is given NaN.
-    n_rays : int
-        Number of geodesics, in equal angles.
-    colour : str
-    axes : matplotlib.axes.Axes, optional
-        The current ones by default.
-
-    Returns
-    -------
-    axes : matplotlib.axes.Axes
-
-    Raises
-    ------
-    ValueError
-        If the tangent vectors are not two independent ones, or a radius is not positive.
-    """
-    lengths = numpy.asarray(radii, dtype=float)
-    is_positive = numpy.isfinite(lengths) & (lengths > 0)
-    if lengths.ndim != 1 or len(lengths) == 0 or not is_positive.all():
-        raise ValueError(f"radii must be one or more positive numbers, got {radii}.")
-    shape = (2, *space.shape)
-    plane = numpy.asarray(plane, dtype=float)
-    if plane.shape != shape:
-        raise ValueError(f"plane must be two tangent vectors, shape {shape}, got {plane.shape}.")
-    gram = space.metric.inner_product(plane[:, None], plane[None, :], base_point)
-    if not numpy.linalg.det(gram) > 1e-12 * gram[0, 0] * gram[1, 1]:
-        raise ValueError("the tangent vectors of the plane are linearly dependent.")
-    # The inverse of the Cholesky factor is the orthonormalisation of Gram and Schmidt.
-    basis = numpy.einsum("ij,jmn->imn", numpy.linalg.inv(numpy.linalg.cholesky(gram)), plane)
-
-    def ends(n_angles: int, distances: Array) -> Array:
-        angles = numpy.linspace(0, 2 * numpy.pi, n_angles, endpoint=False)
-        circle = numpy.stack([numpy.cos(angles), numpy.sin(angles)], axis=-1)
-        path = space.metric.geodesic(
-            numpy.broadcast_to(base_point, (n_angles, *space.shape)),
-            initial_tangent_vec=numpy.einsum("ai,imn->amn", circle, basis),
-            on_boundary="nan",
-        )
-        return chart(path(distances))
-
-    if axes is None:
-        axes = _current_axes()
-    for ray in ends(n_rays, lengths.max() * numpy.linspace(0, 1, 201)):
-        axes.plot(*ray.T, color=colour, lw=0.6, alpha=0.6)
-    for ring in numpy.swapaxes(ends(720, numpy.sort(lengths)), 0, 1):
-        axes.plot(*numpy.concatenate([ring, ring[:1]]).T, color=colour, lw=1.4)
-    axes.plot(*chart(numpy.asarray(base_point)[None]).T, "o", color="black", ms=3.5)
-    axes.set_aspect("equal")
-    return axes
-
-
-def plot_over_singular_values(
-    function: Callable[[Array], Array],
-    singular_values: Array,
-    *,
-    axes: Axes | None = None,
-    **mesh: Any,
-) -> Axes:
-    """Draw a function of ``2 × 2`` matrices over pairs of singular values, on log scales.
-
-    Parameters
-    ----------
-    function : callable
-        From diagonal matrices, shape=[..., 2, 2], to numbers, shape=[...].
-    singular_values : array-like, shape=[k]
-        Positive and increasing.
-    axes : matplotlib.axes.Axes, optional
-        The current ones by default.
-    **mesh
-        Options of ``Axes.pcolormesh``: ``norm`` and ``cmap``.
-
-    Returns
-    -------
-    axes : matplotlib.axes.Axes
-        Its last collection, ``axes.collections[-1]``, is what a colour bar is made for.
-
-    Raises
-    ------
-    ValueError
-        If the singular values are not positive and increasing.
-    """
-    sigma = numpy.asarray(singular_values, dtype=float)
-    if sigma.ndim != 1 or len(sigma) < 2 or sigma[0] <= 0 or not (numpy.diff(sigma) > 0).all():
-        raise ValueError(
-            "singular_values must be two or more positive increasing numbers, got an array of "
-            f"shape {sigma.shape}: take numpy.geomspace."
-        )
-    matrices = numpy.zeros((len(sigma), len(sigma), 2, 2))
-    matrices[..., 0, 0], matrices[..., 1, 1] = sigma, sigma[:, None]
-    if axes is None:
-        axes = _current_axes()
-    options: Any = {"shading": "gouraud", "rasterized": True} | mesh
-    axes.pcolormesh(sigma, sigma, function(matrices), **options)
-    axes.set(xscale="log", yscale="log", xlabel=r"$\sigma_1$", ylabel=r"$\sigma_2$")
-    axes.set_aspect("equal")
-    return axes
-
-
-def _current_axes() -> Axes:
-    # Of the interactive interface, which the command line has no use for.
-    import matplotlib.pyplot
-
-    return matplotlib.pyplot.gca()

@@ -1,0 +1,34 @@
+"""How figures look: colours of depths, fonts and lines."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+
+DEPTH_COLOURS = ("#8a8a8a", "#E69F00", "#0072B2", "#009E73", "#CC79A7")
+"""Of depths 1, 2, ...: the palette of Okabe and Ito, safe for the colour-blind."""
+
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+
+
+def depth_colour(depth: int) -> str:
+    """Return the colour that stands for a depth in every figure."""
+    return DEPTH_COLOURS[(depth - 1) % len(DEPTH_COLOURS)]
+
+
+def current_axes() -> Axes:
+    """Return the axes that pyplot draws into."""
+    # Of the interactive interface, which the command line has no use for.
+    import matplotlib.pyplot
+
+    return matplotlib.pyplot.gca()
