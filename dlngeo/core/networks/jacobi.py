@@ -37,13 +37,19 @@ def depth_kernel(left: Array, right: Array, depth: int) -> Array:
     ----------
     [MY25] Thm 4; THEORY 2.
     """
+    return depth_kernels(left, right, depth)[-1]
+
+
+def depth_kernels(left: Array, right: Array, depth: int) -> list[Array]:
+    """Return `depth_kernel` of the depths ``1, ..., N``, each from the one before."""
     xp = namespace(left, right)
-    squares, other = left[..., :, None] ** 2, right[..., None, :] ** 2
-    kernel = power = xp.ones_like(squares * other)
+    row, column = left[..., :, None] ** 2, right[..., None, :] ** 2
+    power = xp.ones_like(row * column)
+    kernels = [power]
     for _ in range(depth - 1):
-        power = power * other
-        kernel = kernel * squares + power
-    return kernel
+        power = power * column
+        kernels.append(kernels[-1] * row + power)
+    return kernels
 
 
 def log_depth_kernel(left: Array, right: Array, depth: int) -> Array:
