@@ -6,31 +6,39 @@ Two flows keep the end-to-end matrix and end at balanced factors ([LM25]; THEORY
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 
 from dlngeo.core.base.arrays import Array, round_off
+from dlngeo.core.base.checks import choice
+from dlngeo.core.base.packing import pack, unpack
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.fibres.fibre import group_gradient, project_to_fibre, tangent_projection
 from dlngeo.core.fibres.kempf_ness_function import certificate, polar_flow
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import Factors, in_kind, layers_of, widths_of
 from dlngeo.core.networks.network import end_to_end
-from dlngeo.solvers.flow_paths import Layers, Path, as_float, flow_path, saved_times
+from dlngeo.solvers.flow_paths import FlowOutcome, Integration, Path, as_float, flow_path
 
 KINDS = ("l2", "moment_map")
 
+REMEDY = (
+    "the factors are too unequal for the tolerances. Raise rtol and atol, or take "
+    "dlngeo.core.networks.balancing.balance."
+)
+
 
 @dataclass(frozen=True, eq=False)
-class BalancingFlow:
+class BalancingFlow(FlowOutcome):
     """A balancing flow, at the times that were saved.
+
+    The status also tells whether it is slow or degenerate, and what to do then.
 
     Attributes
     ----------
     factors : factors
         Where it ended: the last state, or balanced factors of the fibre with ``finish=True``.
-    times : array, shape=[t]
     states : factors, with a leading axis of length t
         Factors along the flow.
     moment_map_norm : array, shape=[t]
@@ -42,27 +50,14 @@ class BalancingFlow:
     rate : float
         ``-d log‖μ‖/dt`` between the last two times at which ``‖μ‖`` is above round-off; NaN if
         there are no two.
-    n_evaluations : int
-        Evaluations of the velocity.
-    success : bool
-        Whether the flow reached its final time.
-    interrupted : bool
-        Whether the keyboard stopped it.
-    status : str
-        How it ended, whether it is slow or degenerate, and what to do then.
     """
 
     factors: Factors
-    times: Array
     states: Factors
     moment_map_norm: Array
     squared_norm: Array
     drift: Array
     rate: float
-    n_evaluations: int
-    success: bool
-    interrupted: bool
-    status: str
 
 
 def balancing_flow(
@@ -131,77 +126,63 @@ def balancing_flow(
     ----------
     [LM25]; THEORY 5.
     """
-    times = saved_times(t_final, n_saved, rtol, atol)
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
-    start = layers_of(as_float(factors))
-    options: dict[str, Any] = {
-        "times": times,
-        "method": "DOP853",
-        "progress": progress,
-        "name": "balancing flow",
-        "remedy": "the factors are too unequal for the tolerances. Raise rtol and atol, or take "
-        "dlngeo.core.networks.balancing.balance.",
-        "rtol": rtol,
-        "atol": atol,
-    }
-    if kind == "moment_map" and len(start) == 2:
-        path = _flow_of_depth_two(start, options)
-    else:
-        path = flow_path(_l2_velocity if kind == "l2" else _moment_velocity, start, **options)
+    integration = Integration(t_final, n_saved, rtol, atol, progress=progress)
+    choice(kind, "kind", KINDS)
+    start = Layers(layers_of(as_float(factors)))
+    flow = _flow_of_depth_two if kind == "moment_map" and len(start) == 2 else _flow_of_factors
+    path, states = flow(start, kind, integration)
     target = end_to_end(start)
-    states = [project_to_fibre(state, target) for state in path.states]
-    layers = tuple(numpy.stack(layer) for layer in zip(*states, strict=True))
+    corrected = [project_to_fibre(state, target) for state in zip(*states, strict=True)]
+    layers = Layers(numpy.stack(layer) for layer in zip(*corrected, strict=True))
     values = certificate(layers)
     rank = _numerical_rank(target)
-    status = path.status
     rate = _rate(path.times, values.moment_map_norm, values.squared_norm)
-    status += _advice(
-        kind,
-        widths_of(start),
-        rank,
-        rate,
-        values.moment_map_norm[-1] / max(values.squared_norm[-1], numpy.finfo(float).tiny),
-        finish,
-    )
-    last = states[-1]
+    moment = values.moment_map_norm[-1] / max(values.squared_norm[-1], numpy.finfo(float).tiny)
+    outcome = path.outcome
+    outcome["status"] += _advice(kind, widths_of(start), rank, rate, moment, finish)
+    last = layers.map(lambda layer: layer[-1])
     if finish:
-        last = balance(last, rank) if rank else tuple(0 * layer for layer in last)
+        last = balance(last, rank) if rank else 0 * last
     return BalancingFlow(
         factors=in_kind(last, factors),
-        times=numpy.array(path.times),
         states=in_kind(layers, factors),
         moment_map_norm=values.moment_map_norm,
         squared_norm=values.squared_norm,
         drift=_drift(layers, target),
         rate=rate,
-        n_evaluations=path.n_evaluations,
-        success=path.success,
-        interrupted=path.interrupted,
-        status=status,
+        **outcome,
     )
 
 
-def _l2_velocity(_: float, layers: Layers) -> Layers:
-    return tuple(-tangent for tangent in tangent_projection(layers, layers))
+def _flow_of_factors(
+    start: Layers, kind: str, integration: Integration
+) -> tuple[Path, tuple[Array, ...]]:
+    """Return the path of a flow and its factors, with a leading axis of time."""
+    shapes = [layer.shape for layer in start]
+    gradient = tangent_projection if kind == "l2" else group_gradient
+
+    def velocity(_: float, state: Array) -> Array:
+        layers = unpack(state, shapes)
+        return -pack(gradient(layers, layers))
+
+    path = flow_path(velocity, pack(start), integration, name="balancing flow", remedy=REMEDY)
+    return path, unpack(path.states, shapes)
 
 
-def _moment_velocity(_: float, layers: Layers) -> Layers:
-    return tuple(-slope for slope in group_gradient(layers, layers))
-
-
-def _flow_of_depth_two(start: Layers, options: dict[str, Any]) -> Path:
+def _flow_of_depth_two(
+    start: Layers, _: str, integration: Integration
+) -> tuple[Path, tuple[Array, ...]]:
     """Return the flow of the squared moment map from its closed form, up to a rotation."""
+    size = len(start[0])
 
-    def velocity(time: float, state: Layers) -> Layers:
-        (rotation,) = state
-        return (rotation @ polar_flow(start, time).turning,)
+    def velocity(time: float, state: Array) -> Array:
+        return (state.reshape(size, size) @ polar_flow(start, time).turning).ravel()
 
-    path = flow_path(velocity, (numpy.eye(len(start[0])),), **options)
-    rotations = polar_factor(numpy.stack([rotation for (rotation,) in path.states]))
-    first, second = polar_flow(start, numpy.array(path.times)).factors
-    turned = zip(rotations @ first, second @ rotations.swapaxes(-1, -2), strict=True)
-    return path._replace(states=list(turned))
+    identity = numpy.eye(size).ravel()
+    path = flow_path(velocity, identity, integration, name="balancing flow", remedy=REMEDY)
+    rotations = polar_factor(path.states.reshape(-1, size, size))
+    first, second = polar_flow(start, path.times).factors
+    return path, (rotations @ first, second @ rotations.swapaxes(-1, -2))
 
 
 def _numerical_rank(matrix: Array) -> int:
@@ -217,7 +198,7 @@ def _drift(layers: Layers, target: Array) -> Array:
     return numpy.linalg.norm(end_to_end(layers) - target, axis=(-2, -1)) / scale
 
 
-def _rate(times: list[float], moments: Array, squares: Array) -> float:
+def _rate(times: Array, moments: Array, squares: Array) -> float:
     """Return the decay rate between the last two times at which ``μ`` is above round-off."""
     kept = numpy.flatnonzero(moments > 1e4 * round_off(moments) * squares)
     if len(kept) < 2:

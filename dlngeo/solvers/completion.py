@@ -14,7 +14,6 @@ from depth 2 on the singular values are learned one after the other, the large o
 import itertools
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,11 +23,12 @@ from scipy.special import boxcox
 from sklearn.utils.extmath import randomized_svd
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
-from dlngeo.solvers.flow_paths import Layers
+from dlngeo.outcomes import Outcome
 from dlngeo.solvers.learning import learning_flow
 from dlngeo.solvers.least_squares import LeastSquaresProblem
 from dlngeo.solvers.losses import MatrixCompletion, SparseMatrixCompletion
@@ -75,8 +75,10 @@ class Entries(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Completion:
+class Completion(Outcome):
     """A completed matrix ``mean + L Rᵀ``, and the descent that found it.
+
+    It succeeds if the descent ends before its stages or iterations do.
 
     Attributes
     ----------
@@ -144,8 +146,42 @@ class _State(NamedTuple):
     factors: tuple[Array, ...]
 
 
-_Visit = Callable[[_State], bool]
-"""What is done with each state of a descent; if it is true the descent ends."""
+class _Watch:
+    """What is kept of a descent, and why it ends.
+
+    Attributes
+    ----------
+    history : list of _State
+        Without their factors, which are large.
+    errors : list of float
+        Root mean squares of the held-out entries.
+    answer : tuple of array
+        Factors of the state with the least error.
+    reason : str
+        Why the descent ended; empty if it has not.
+    """
+
+    def __init__(self, held_out: Entries):
+        self._held_out = held_out
+        self.history: list[_State] = []
+        self.errors: list[float] = []
+        self.answer: tuple[Array, ...] = ()
+        self.reason = ""
+
+    def ends_at(self, state: _State) -> bool:
+        """Keep a state, and tell whether the descent ends there."""
+        rows, columns, values = self._held_out
+        error = _entries(state.factors, rows, columns) - values
+        self.errors.append(math.sqrt(numpy.mean(error**2)))
+        errors, least = self.errors, min(self.errors)
+        if errors[-1] == least:
+            self.answer = state.factors
+        self.history.append(state._replace(factors=()))
+        if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > RISE * least:
+            self.reason = "the held-out error has risen"
+        elif state.loss < FITTED**2 * self.history[0].loss:
+            self.reason = "the training entries are fitted"
+        return bool(self.reason)
 
 
 def complete(
@@ -226,44 +262,35 @@ def complete(
     left, sigma, right = randomized_svd(centred, rank, random_state=0)
     scale = sigma[0]
     start = SingularFrames(left, START * sigma / scale, right.T)
-    scaled = training._replace(values=(training.values - mean) / scale)
-    targets = (held_out.values - mean) / scale
-    history: list[_State] = []
-    errors: list[float] = []
-    answer: tuple[Array, ...] = ()
-
-    def visit(state: _State) -> bool:
-        nonlocal answer
-        error = _entries(state.factors, held_out.rows, held_out.columns) - targets
-        errors.append(math.sqrt(numpy.mean(error**2)))
-        if errors[-1] == min(errors):
-            answer = state.factors
-        history.append(state._replace(factors=()))  # large, and one answer is enough
-        is_fitted = state.loss < FITTED**2 * history[0].loss
-        has_risen = len(errors) > PATIENCE and min(errors[-PATIENCE:]) > RISE * min(errors)
-        return has_risen or is_fitted
-
+    training, held_out = (
+        entries._replace(values=(entries.values - mean) / scale) for entries in (training, held_out)
+    )
+    watch = _Watch(held_out)
     if solver == "flow":
-        n_evaluations = _flow(scaled, start, shape, depth, progress, visit)
+        n_evaluations = _flow(training, start, shape, depth, watch, progress)
     else:
-        n_evaluations = _optimisation(scaled, start, shape, depth, solver, progress, visit)
-    times, losses, spectra, _ = (numpy.array(column) for column in zip(*history, strict=True))
+        n_evaluations = _optimisation(training, start, shape, depth, watch, progress, solver)
+    times, losses, spectra, _ = (numpy.array(column) for column in zip(*watch.history, strict=True))
     widths = (shape[1], *[rank] * (depth - 1), shape[0])
     is_of_rank = len(spectra[0]) == rank and (spectra > 1e-15 * spectra[:, :1]).all()
+    ending = watch.reason or "the descent has not ended: the answer may improve"
     return Completion(
         depth=depth,
         rank=rank,
         solver=solver,
         mean=float(mean),
-        factors=(scale * answer[0], *answer[1:]),
-        stop=int(numpy.argmin(errors)),
+        factors=(scale * watch.answer[0], *watch.answer[1:]),
+        stop=int(numpy.argmin(watch.errors)),
         times=times,
         training_error=scale * numpy.sqrt(2 * losses / training.values.size),
-        held_out_error=scale * numpy.array(errors),
+        held_out_error=scale * numpy.array(watch.errors),
         singular_values=spectra,
         entropy=spectral_entropy(spectra, widths) if is_of_rank else None,
         n_evaluations=n_evaluations,
         seconds=time.perf_counter() - began,
+        success=bool(watch.reason),
+        interrupted=False,
+        status=f"{ending}.",
     )
 
 
@@ -272,8 +299,8 @@ def _flow(
     start: SingularFrames,
     shape: tuple[int, int],
     depth: int,
+    watch: _Watch,
     progress: bool,
-    visit: _Visit,
 ) -> int:
     """Follow the gradient flow of the network, and return the number of evaluations."""
     rank = len(start.sigma)
@@ -281,7 +308,7 @@ def _flow(
     observed[training.rows, training.columns] = training.values
     mask[training.rows, training.columns] = True
     loss = MatrixCompletion(observed, mask)
-    state: Layers = factors_over(start, (shape[1], *[rank] * (depth - 1), shape[0]))
+    state = Layers(factors_over(start, (shape[1], *[rank] * (depth - 1), shape[0])))
     n_evaluations = 0
     # In this time λ' = λ^{N-1} takes the leading singular value from the start to one.
     clock, duration = 0.0, -float(boxcox(START ** (1 / depth), 2.0 - depth))
@@ -294,15 +321,15 @@ def _flow(
         if not flow.success:
             raise RuntimeError(f"depth {depth}: {flow.status}")
         n_evaluations += flow.n_evaluations
-        states = list(zip(*flow.states, strict=True))
-        columns = zip(flow.times, flow.loss, flow.singular_values, states, strict=True)
+        columns = zip(flow.times, flow.loss, flow.singular_values, flow.observables, strict=True)
         # The first state is the last one of the stage before.
-        for t, value, sigma, layers in list(columns)[min(stage, 1) :]:
-            if visit(_State(clock + t, value, sigma, (end_to_end(layers),))):
+        for t, value, sigma, matrix in itertools.islice(columns, min(stage, 1), None):
+            if watch.ends_at(_State(clock + t, value, sigma, (matrix,))):
                 return n_evaluations
         if stage > 0 and flow.loss[-1] > (1 - SETTLED) * flow.loss[0]:
+            watch.reason = "the flow has settled"
             break
-        state = states[-1]
+        state = Layers(layer[-1] for layer in flow.states)
         clock = duration = clock + duration
     return n_evaluations
 
@@ -312,24 +339,22 @@ def _optimisation(
     start: SingularFrames,
     shape: tuple[int, int],
     depth: int,
-    solver: str,
+    watch: _Watch,
     progress: bool,
-    visit: _Visit,
+    solver: str,
 ) -> int:
     """Run a Riemannian optimiser, and return the number of iterations."""
     iterations = itertools.count()
 
     def stop(point: FactoredPoint, cost: float) -> bool:
         u, s, vt = point
-        return visit(_State(next(iterations), cost, s, (u * s, vt.T)))
+        return watch.ends_at(_State(next(iterations), cost, s, (u * s, vt.T)))
 
-    problem = LeastSquaresProblem(
-        DeepFixedRank(*shape, len(start.sigma), depth), SparseMatrixCompletion(*training, shape)
-    )
-    point = FactoredPoint(start.left, start.sigma, start.right.T)
     minimum = minimize(
-        problem,
-        point,
+        LeastSquaresProblem(
+            DeepFixedRank(*shape, len(start.sigma), depth), SparseMatrixCompletion(*training, shape)
+        ),
+        FactoredPoint(start.left, start.sigma, start.right.T),
         solver=solver,
         max_iterations=MAX_ITERATIONS,
         tolerance=FITTED**2,
@@ -338,4 +363,6 @@ def _optimisation(
     )
     if minimum.interrupted:
         raise KeyboardInterrupt
+    if minimum.success:
+        watch.reason = "the optimiser has converged"
     return minimum.n_iterations

@@ -20,17 +20,16 @@ from dlngeo.core.base.arrays import Array, to_numpy
 from dlngeo.core.base.checks import real_array
 from dlngeo.core.gradient_noise import graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
-from dlngeo.solvers.flow_paths import Layers, flow_path, saved_times
-from dlngeo.solvers.forced_geodesics import REMEDY, acceleration, on_base, particle
+from dlngeo.solvers.flow_paths import FlowOutcome, Integration
+from dlngeo.solvers.forced_geodesics import Particle
 
 
 @dataclass(frozen=True, eq=False)
-class GeodesicDeviation:
+class GeodesicDeviation(FlowOutcome):
     """A particle in the diffusion metric and its Jacobi fields, at the times that were saved.
 
     Attributes
     ----------
-    times : array, shape=[t]
     points : array, shape=[t, *point_shape]
     velocities : array, shape=[t, *point_shape]
     deviations : array, shape=[t, ..., *point_shape]
@@ -39,26 +38,13 @@ class GeodesicDeviation:
         ``∇_ẋ Y``, the covariant derivative.
     lengths : array, shape=[t, ...]
         ``|Y|_g``.
-    n_evaluations : int
-        Evaluations of the equation.
-    success : bool
-        Whether the path reached its final time.
-    interrupted : bool
-        Whether the keyboard stopped it.
-    status : str
-        How it ended, and what to do if it did not succeed.
     """
 
-    times: Array
     points: Array
     velocities: Array
     deviations: Array
     rates: Array
     lengths: Array
-    n_evaluations: int
-    success: bool
-    interrupted: bool
-    status: str
 
 
 def geodesic_deviation(
@@ -106,13 +92,11 @@ def geodesic_deviation(
     ----------
     [FCS20]; THEORY 7.
     """
-    times = saved_times(t_final, n_saved, rtol, atol)
+    integration = Integration(t_final, n_saved, rtol, atol, method, progress)
     geometry: DiffusionGeometry = metric.geometry
     if math.isinf(friction):
         raise ValueError("friction must be finite: the overdamped limit is of first order.")
-    start, move = particle(geometry, initial, velocity, friction, method)
     shape = geometry.samples.shape
-    size = math.prod(shape)
     deviation = real_array(deviation, "the deviation")
     rate = 0 * deviation if rate is None else real_array(rate, "the rate of the deviation")
     batch = tuple(deviation.shape[: deviation.ndim - len(shape)])
@@ -121,56 +105,34 @@ def geodesic_deviation(
             f"deviation and rate must be of one shape that ends in {shape}, that of a point; got "
             f"{tuple(deviation.shape)} and {tuple(rate.shape)}."
         )
+    fields = (deviation, rate)
+    particle = Particle(geometry, initial, velocity, friction, force, fields)
+    middle = 1 + len(particle.start) // 2
+    parts = (0, 1, slice(2, middle), slice(middle, None))
 
-    def equation(x: Array, v: Array, y: Array, k: Array) -> Layers:
+    def equation(x: Array, v: Array, y: Array, k: Array) -> tuple[Array, ...]:
         tide = geometry.curvature(x, v, y, v) - friction * k
         if force:
             tide = tide - geometry.hessian(x, y)
         return (
-            to_numpy(v),
-            to_numpy(acceleration(geometry, x, v, friction, force)),
-            to_numpy(k - geometry.christoffel(x, v, y)),
-            to_numpy(tide - geometry.christoffel(x, v, k)),
+            v,
+            particle.acceleration(x, v),
+            k - geometry.christoffel(x, v, y),
+            tide - geometry.christoffel(x, v, k),
         )
 
-    def rates(_: float, state: Layers) -> Layers | None:
-        try:
-            return equation(*on_base(geometry, state, start))
-        except (ValueError, RuntimeError):
-            return None
-
-    fields = [to_numpy(array).reshape(-1, size) for array in (deviation, rate)]
-    state: Layers = (to_numpy(start).reshape(size), to_numpy(move).reshape(size), *fields)
-    if rates(0.0, state) is None:  # raise the error that tells why
-        equation(*on_base(geometry, state, start))
-    path = flow_path(
-        rates,
-        state,
-        times,
-        method,
-        progress,
-        name="geodesic deviation",
-        remedy=REMEDY,
-        rtol=rtol,
-        atol=atol,
-    )
+    path = particle.path(equation, parts, integration)
     rows = []
     for state in path.states:
-        x, v, y, k = on_base(geometry, state, start)
-        products = geometry.products(x)
-        lengths = to_numpy(graph_metric.inner_product(products, y, y)) ** 0.5
-        rows.append((*(to_numpy(array) for array in (x, v, y, k)), lengths))
-    points, velocities, deviations, slopes, lengths = map(numpy.stack, zip(*rows, strict=True))
-    count = len(points)
+        x, v, y, k = particle.on_base(state, parts)
+        square = graph_metric.inner_product(geometry.products(x), y, y)
+        rows.append([to_numpy(array) for array in (x, v, y, k, square)])
+    points, velocities, deviations, rates, squares = map(numpy.stack, zip(*rows, strict=True))
     return GeodesicDeviation(
-        times=numpy.array(path.times),
-        points=points.reshape(count, *shape),
-        velocities=velocities.reshape(count, *shape),
-        deviations=deviations.reshape(count, *batch, *shape),
-        rates=slopes.reshape(count, *batch, *shape),
-        lengths=lengths.reshape(count, *batch),
-        n_evaluations=path.n_evaluations,
-        success=path.success,
-        interrupted=path.interrupted,
-        status=path.status,
+        points=points.reshape(-1, *shape),
+        velocities=velocities.reshape(-1, *shape),
+        deviations=deviations.reshape(-1, *batch, *shape),
+        rates=rates.reshape(-1, *batch, *shape),
+        lengths=squares.reshape(-1, *batch) ** 0.5,
+        **path.outcome,
     )

@@ -1,48 +1,89 @@
-"""Flows of tuples of matrices: SciPy's adaptive integrators, saved at given times."""
+"""Flows of a vector: SciPy's adaptive integrators, saved at equidistant times."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy
 import scipy.integrate
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import choice, positive
 from dlngeo.core.networks.factors import Factors
+from dlngeo.outcomes import Outcome, interruptible
 
 METHODS = ("DOP853", "RK45", "RK23", "LSODA")
 
-Layers = tuple[Array, ...]
-"""A state: the factors of a network, or a single matrix."""
-
-Velocity = Callable[[float, Layers], Sequence[Array] | None]
-"""From a time and a state to the velocity of the state; None where there is none."""
+Velocity = Callable[[float, Array], Array | None]
+"""From a time and a state, shape=[D], to the velocity of the state; None where there is none."""
 
 
-class Path(NamedTuple):
-    """States of a flow at the times that it reached.
+@dataclass(frozen=True)
+class Integration:
+    """How a flow is integrated and saved, after checks of what its caller asks for.
 
     Attributes
     ----------
-    times : list of float
-    states : list of tuples of array
-    n_evaluations : int
-        Evaluations of the velocity.
-    success : bool
-        Whether the flow reached its final time.
-    interrupted : bool
-        Whether the keyboard stopped it.
-    status : str
-        How it ended, and what to do if it did not succeed.
+    t_final : float
+    n_saved : int
+        Number of equidistant times at which the flow is saved, start and end among them.
+    rtol, atol : float
+    method : str
+        One of `METHODS`.
+    progress : bool
+        Whether to show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        If an option does not fit.
     """
 
-    times: list[float]
-    states: list[Layers]
+    t_final: float
+    n_saved: int
+    rtol: float
+    atol: float
+    method: str = "DOP853"
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("t_final", "rtol", "atol"):
+            positive(getattr(self, name), name)
+        if self.n_saved < 2:
+            raise ValueError(
+                f"n_saved must be at least 2, to save start and end, got {self.n_saved}."
+            )
+        choice(self.method, "method", METHODS)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FlowOutcome(Outcome):
+    """What the result of every flow says; it succeeds if it reaches its final time.
+
+    Attributes
+    ----------
+    times : array, shape=[t]
+        Those to be saved that the flow reached, and the one at which it ended.
+    n_evaluations : int
+        Evaluations of the velocity.
+    """
+
+    times: Array
     n_evaluations: int
-    success: bool
-    interrupted: bool
-    status: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Path(FlowOutcome):
+    """States of a flow, shape=[t, D], at the times that it reached."""
+
+    states: Array
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """What the result of the flow takes over, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(FlowOutcome)}
 
 
 def as_float(initial: Factors) -> Factors:
@@ -63,88 +104,57 @@ def as_float(initial: Factors) -> Factors:
     )
 
 
-def saved_times(t_final: float, n_saved: int, rtol: float, atol: float) -> Array:
-    """Return the equidistant times at which to save a flow, after checks of its options.
-
-    Raises
-    ------
-    ValueError
-        If an option does not fit.
-    """
-    for name, number in {"t_final": t_final, "rtol": rtol, "atol": atol}.items():
-        if not 0 < number < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {number}.")
-    if n_saved < 2:
-        raise ValueError(f"n_saved must be at least 2, to save start and end, got {n_saved}.")
-    return numpy.linspace(0.0, t_final, n_saved)
-
-
 def flow_path(
-    velocity: Velocity,
-    start: Layers,
-    times: Array,
-    method: str,
-    progress: bool,
-    *,
-    name: str,
-    remedy: str,
-    **tolerances: float,
+    velocity: Velocity, start: Array, integration: Integration, *, name: str, remedy: str
 ) -> Path:
-    """Step a solver through the given times and keep the state at each that it reaches.
+    """Step a solver through the times to be saved and keep the state at each that it reaches.
 
     Parameters
     ----------
     velocity : callable
-    start : tuple of array
-        State at the first of the times, zero.
-    times : array, shape=[t]
-    method : str
-        One of `METHODS`.
-    progress : bool
-        Whether to show a progress bar.
+    start : array, shape=[D]
+        State at time zero.
+    integration : Integration
     name : str
         What the progress bar calls the flow.
     remedy : str
         What it means if no further step can be taken, and what to do then.
-    tolerances : float
-        ``rtol`` and ``atol``.
 
     Returns
     -------
     path : Path
     """
-    cuts = numpy.cumsum([layer.size for layer in start])[:-1]
 
-    def unpacked(vector: Array) -> Layers:
-        parts = numpy.split(vector, cuts)
-        return tuple(part.reshape(w.shape) for part, w in zip(parts, start, strict=True))
-
-    def packed_velocity(time: float, vector: Array) -> Array:
+    def checked_velocity(time: float, state: Array) -> Array:
         # A trial step may leave the domain. NaN tells the solver to take a shorter one.
-        moves = velocity(time, unpacked(vector)) if numpy.isfinite(vector).all() else None
-        if moves is None:
-            return numpy.full_like(vector, math.nan)
-        return numpy.concatenate([part.ravel() for part in moves])
+        move = velocity(time, state) if numpy.isfinite(state).all() else None
+        return numpy.full_like(state, math.nan) if move is None else move
 
-    time, vector = 0.0, numpy.concatenate([layer.ravel() for layer in start])
-    kept = [(time, vector)]
-    interrupted = False
+    times = numpy.linspace(0.0, integration.t_final, integration.n_saved)
+    time, state = 0.0, start
+    kept = [(time, state)]
     bar = tqdm(
         desc=name,
         total=times[-1],
-        disable=not progress,
+        disable=not integration.progress,
         leave=False,
         bar_format="{desc} |{bar}| t = {n:.3g} of {total:.3g}, {elapsed}",
     )
     with bar, numpy.errstate(over="ignore", invalid="ignore"):
-        solver_class = getattr(scipy.integrate, method)
-        solver = solver_class(packed_velocity, time, vector, times[-1], **tolerances)
-        try:
+        solver = getattr(scipy.integrate, integration.method)(
+            checked_velocity,
+            time,
+            state,
+            times[-1],
+            rtol=integration.rtol,
+            atol=integration.atol,
+        )
+        with interruptible() as interruption:
             while solver.status == "running":
                 solver.step()
                 if not numpy.isfinite(solver.y).all():
                     break
-                time, vector = solver.t, solver.y
+                time, state = solver.t, solver.y
                 due = times[len(kept) : numpy.searchsorted(times, time, side="right")]
                 if due.size:
                     dense = solver.dense_output()
@@ -153,17 +163,21 @@ def flow_path(
                         break
                     kept.extend(reached)
                 bar.update(time - bar.n)
-        except KeyboardInterrupt:
-            interrupted = True
     success = len(kept) == len(times)
     if success:
         status = f"reached t = {time:.6g}."
-    elif interrupted:
+    elif interruption.happened:
         status = f"interrupted at t = {time:.6g}: start again from the last state to go on."
     else:
         status = f"the integrator found no step that it could take from t = {time:.6g}: {remedy}"
     if time > kept[-1][0]:
-        kept.append((time, vector))
-    instants, vectors = zip(*kept, strict=True)
-    states = [unpacked(vector) for vector in vectors]
-    return Path(list(instants), states, solver.nfev, success, interrupted, status)
+        kept.append((time, state))
+    instants, states = zip(*kept, strict=True)
+    return Path(
+        times=numpy.array(instants),
+        states=numpy.stack(states),
+        n_evaluations=solver.nfev,
+        success=success,
+        interrupted=interruption.happened,
+        status=status,
+    )

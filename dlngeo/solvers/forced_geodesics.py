@@ -10,6 +10,7 @@ THEORY 7). Without friction ``½|ẋ|²_g + f`` is conserved; with much of it, i
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,46 +20,30 @@ from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
 from dlngeo.core.base.checks import real_array
 from dlngeo.core.gradient_noise import graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
-from dlngeo.solvers.flow_paths import METHODS, Layers, flow_path, saved_times
+from dlngeo.solvers.flow_paths import FlowOutcome, Integration, Path, flow_path
 
-REMEDY = (
-    "losses or their derivatives cease to be finite there, or the submanifold ends. Stop before, "
-    "or correct the losses."
-)
+Parts = Sequence[int | slice]
+"""Rows of a state: that of the point, and those of vectors along its path."""
 
 
 @dataclass(frozen=True, eq=False)
-class ForcedGeodesic:
+class ForcedGeodesic(FlowOutcome):
     """A particle in the diffusion metric, at the times that were saved.
 
     Attributes
     ----------
-    times : array, shape=[t]
     points : array, shape=[t, *point_shape]
     velocities : array, shape=[t, *point_shape]
     loss : array, shape=[t], or None
         ``f``; None if only gradients of the samples are given.
     kinetic_energy : array, shape=[t]
         ``½|ẋ|²_g``; zero in the overdamped limit, where there is no inertia.
-    n_evaluations : int
-        Evaluations of the acceleration.
-    success : bool
-        Whether the path reached its final time.
-    interrupted : bool
-        Whether the keyboard stopped it.
-    status : str
-        How it ended, and what to do if it did not succeed.
     """
 
-    times: Array
     points: Array
     velocities: Array
     loss: Array
     kinetic_energy: Array
-    n_evaluations: int
-    success: bool
-    interrupted: bool
-    status: str
 
     @property
     def energy(self) -> Array:
@@ -125,105 +110,133 @@ def forced_geodesic(
     ----------
     [FCS20]; THEORY 7.
     """
-    times = saved_times(t_final, n_saved, rtol, atol)
+    integration = Integration(t_final, n_saved, rtol, atol, method, progress)
     geometry: DiffusionGeometry = metric.geometry
-    shape = geometry.samples.shape
     is_overdamped = math.isinf(friction)
     if is_overdamped and (velocity is not None or not force):
         raise ValueError(
             "in the overdamped limit the force is the velocity: leave out velocity= and force=."
         )
-    start, move = particle(geometry, initial, velocity, friction, method)
-    size = math.prod(shape)
-
-    def rates(_: float, state: Layers) -> Layers | None:
-        x, *moves = on_base(geometry, state, start)
-        try:
-            if is_overdamped:
-                return (to_numpy(-geometry.gradient(x)),)
-            (v,) = moves
-            return to_numpy(v), to_numpy(acceleration(geometry, x, v, friction, force))
-        except (ValueError, RuntimeError):
-            return None
-
-    state: Layers = (to_numpy(start).reshape(size), to_numpy(move).reshape(size))
-    state = state[:1] if is_overdamped else state
-    if rates(0.0, state) is None:  # raise the error that tells why
-        here = from_numpy(state[0], start)
-        geometry.gradient(here)
-        geometry.christoffel(here, *[from_numpy(state[-1], start)] * 2)
-    path = flow_path(
-        rates,
-        state,
-        times,
-        method,
-        progress,
-        name="forced geodesic",
-        remedy=REMEDY,
-        rtol=rtol,
-        atol=atol,
-    )
-    stacked = tuple(numpy.stack(part) for part in zip(*path.states, strict=True))
-    points, *moves = on_base(geometry, stacked, start)
+    particle = Particle(geometry, initial, velocity, friction, force)
     if is_overdamped:
+        path = particle.path(lambda x: [-geometry.gradient(x)], (0,), integration)
+        (points,) = particle.on_base(path.states, (0,))
         velocities = -geometry.gradient(points)
         kinetic = 0 * velocities[:, 0]
     else:
-        (velocities,) = moves
+        path = particle.path(lambda x, v: [v, particle.acceleration(x, v)], (0, 1), integration)
+        points, velocities = particle.on_base(path.states, (0, 1))
         products = geometry.products(points)
         kinetic = graph_metric.inner_product(products, velocities, velocities) / 2
     loss = None
     if geometry.samples.losses is not None:
         loss = to_numpy(geometry.samples.values(points)).mean(axis=-1)
     return ForcedGeodesic(
-        times=numpy.array(path.times),
-        points=to_numpy(points).reshape(-1, *shape),
-        velocities=to_numpy(velocities).reshape(-1, *shape),
+        points=to_numpy(points).reshape(-1, *geometry.samples.shape),
+        velocities=to_numpy(velocities).reshape(-1, *geometry.samples.shape),
         loss=loss,
         kinetic_energy=to_numpy(kinetic),
-        n_evaluations=path.n_evaluations,
-        success=path.success,
-        interrupted=path.interrupted,
-        status=path.status,
+        **path.outcome,
     )
 
 
-def particle(
-    geometry: DiffusionGeometry,
-    initial: Array,
-    velocity: Array | None,
-    friction: float,
-    method: str,
-) -> tuple[Array, Array]:
-    """Return point and velocity at the start, after checks of the arguments of a motion."""
-    shape = geometry.samples.shape
-    start = real_array(initial, "the initial point")
-    if not friction >= 0:
-        raise ValueError(f"friction must be at least zero, got {friction}.")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
-    move = 0 * start if velocity is None else real_array(velocity, "the velocity")
-    if tuple(start.shape) != shape or tuple(move.shape) != shape:
-        raise ValueError(
-            f"initial point and velocity must be of the shape {shape} of one point, got "
-            f"{tuple(start.shape)} and {tuple(move.shape)}."
+class Particle:
+    """A particle in the diffusion metric, and fields of vectors along its path.
+
+    Attributes
+    ----------
+    geometry : DiffusionGeometry
+    start : array, shape=[2 + k, D]
+        Point, velocity and fields at the start, flat.
+
+    Raises
+    ------
+    ValueError
+        If point or velocity do not fit, or the friction is negative.
+    """
+
+    def __init__(
+        self,
+        geometry: DiffusionGeometry,
+        initial: Array,
+        velocity: Array | None,
+        friction: float,
+        force: bool,
+        fields: Sequence[Array] = (),
+    ):
+        shape = geometry.samples.shape
+        x = real_array(initial, "the initial point")
+        if not friction >= 0:
+            raise ValueError(f"friction must be at least zero, got {friction}.")
+        v = 0 * x if velocity is None else real_array(velocity, "the velocity")
+        if tuple(x.shape) != shape or tuple(v.shape) != shape:
+            raise ValueError(
+                f"initial point and velocity must be of the shape {shape} of one point, got "
+                f"{tuple(x.shape)} and {tuple(v.shape)}."
+            )
+        self.geometry, self.friction, self.force, self._like = geometry, friction, force, x
+        size = math.prod(shape)
+        self.start = numpy.concatenate([to_numpy(a).reshape(-1, size) for a in (x, v, *fields)])
+
+    def acceleration(self, x: Array, v: Array) -> Array:
+        """Return ``ẍ``, in parameter space."""
+        differential = self.geometry.differential(x)
+        rate = -self.geometry.christoffel(x, v, v, differential) - self.friction * v
+        return rate - self.geometry.gradient(x, differential) if self.force else rate
+
+    def on_base(self, states: Array, parts: Parts) -> list[Array]:
+        """Return point and vectors of states, shape=[..., k D], brought back to the submanifold.
+
+        They are in the library of the initial point.
+        """
+        rows = states.reshape(*states.shape[:-1], -1, self.start.shape[-1])
+        x, *vectors = (from_numpy(rows[..., part, :], self._like) for part in parts)
+        base = self.geometry.base
+        if base is None:
+            return [x, *vectors]
+        x = base.nearest(x)
+        return [x, *(base.project(x, v) for v in vectors)]
+
+    def path(
+        self, equation: Callable[..., Sequence[Array]], parts: Parts, integration: Integration
+    ) -> Path:
+        """Integrate an equation from the start.
+
+        Parameters
+        ----------
+        equation : callable
+            From what `on_base` returns of the parts to their rates.
+        parts : sequence of int or slice
+            Rows of the state: the point, and vectors along the path.
+        integration : Integration
+
+        Returns
+        -------
+        path : Path
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            Those of the equation at the start.
+        """
+
+        def rates(state: Array) -> Array:
+            values = equation(*self.on_base(state, parts))
+            return numpy.concatenate([to_numpy(rate).ravel() for rate in values])
+
+        def velocity(_: float, state: Array) -> Array | None:
+            try:
+                return rates(state)
+            except (ValueError, RuntimeError):
+                return None
+
+        start = numpy.concatenate([self.start[part].ravel() for part in parts])
+        rates(start)  # raises the error that tells why there is no velocity
+        return flow_path(
+            velocity,
+            start,
+            integration,
+            name="motion in the diffusion metric",
+            remedy="losses or their derivatives cease to be finite there, or the submanifold ends. "
+            "Stop before, or correct the losses.",
         )
-    return start, move
-
-
-def acceleration(
-    geometry: DiffusionGeometry, x: Array, v: Array, friction: float, force: bool
-) -> Array:
-    """Return ``ẍ`` of a particle, in parameter space."""
-    differential = geometry.differential(x)
-    rate = -geometry.christoffel(x, v, v, differential) - friction * v
-    return rate - geometry.gradient(x, differential) if force else rate
-
-
-def on_base(geometry: DiffusionGeometry, state: Layers, like: Array) -> list[Array]:
-    """Return a point and vectors in the library of an array, brought back to the submanifold."""
-    x, *vectors = (from_numpy(part, like) for part in state)
-    if geometry.base is None:
-        return [x, *vectors]
-    x = geometry.base.nearest(x)
-    return [x, *(geometry.base.project(x, v) for v in vectors)]

@@ -5,52 +5,30 @@ the depth metric; from balanced factors the first projects to the second ([ACH18
 [BRTW22]; THEORY 3).
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import autograd
 import numpy
 
 from dlngeo.core.base.arrays import Array, round_off, transpose
-from dlngeo.core.base.checks import real_array
-from dlngeo.core.depth_metric.metric import check_observable, sharp
-from dlngeo.core.fibres.fibre import tangent_projection
-from dlngeo.core.networks.factors import (
-    Factors,
-    check_widths,
-    default_widths,
-    in_kind,
-    layers_of,
-    widths_of,
-)
-from dlngeo.core.networks.frames import frames_of_rank, singular_frames
-from dlngeo.core.networks.network import adjoint_differential, end_to_end, moment_map
-from dlngeo.core.relaxed import metric as relaxed
-from dlngeo.core.relaxed.strings import RelaxedNetwork, intrinsic_network
-from dlngeo.solvers.flow_paths import (
-    METHODS,
-    Layers,
-    Path,
-    Velocity,
-    as_float,
-    flow_path,
-    saved_times,
-)
+from dlngeo.core.base.checks import nonnegative
+from dlngeo.core.base.packing import pack, unpack
+from dlngeo.core.base.vectors import Layers
+from dlngeo.core.networks.factors import Factors, widths_of
+from dlngeo.core.networks.network import end_to_end
+from dlngeo.solvers.descents import DepthDescent, Descent, FactorDescent, RelaxedDescent
+from dlngeo.solvers.flow_paths import FlowOutcome, Integration, as_float, flow_path
+from dlngeo.solvers.losses import check_start, gradient_of
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
-
-Descent = Callable[[float, Layers, Array], Layers]
-"""From a time, a state and the gradient ``∇E(X)`` there to the velocity of the state."""
 
 
 @dataclass(frozen=True, eq=False)
-class FlowResult:
+class FlowResult(FlowOutcome):
     """A learning flow, at the times that were saved.
 
     Attributes
     ----------
-    times : array, shape=[t]
     states : factors or array, with a leading axis of length t
         What was integrated: factors upstairs, end-to-end matrices downstairs.
     loss : array, shape=[t], or None
@@ -63,26 +41,13 @@ class FlowResult:
     entropy : array, shape=[t], or None
         Boltzmann entropy in nats; None where it is not defined: at infinite depth, with
         offsets, and if the matrix has a lower rank than asked for.
-    n_evaluations : int
-        Evaluations of the velocity.
-    success : bool
-        Whether the flow reached its final time.
-    interrupted : bool
-        Whether the keyboard stopped it.
-    status : str
-        How it ended, and what to do if it did not succeed.
     """
 
-    times: Array
     states: Factors
     loss: Array
     singular_values: Array
     moment_map_norm: Array
     entropy: Array
-    n_evaluations: int
-    success: bool
-    interrupted: bool
-    status: str
 
     @property
     def factors(self) -> Factors:
@@ -190,192 +155,95 @@ def learning_flow(
     [ACH18]; [BRTW22]; [LM25] for weight decay; [CMV22] for infinite depth; [MPG25] for offsets;
     THEORY 1, 3, 5, 6.
     """
-    times = saved_times(t_final, n_saved, rtol, atol)
-    for name, rate in (("weight_decay", weight_decay), ("balancing", balancing)):
-        if not 0 <= rate < math.inf:
-            raise ValueError(f"{name} must be at least zero and finite, got {rate}.")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
-
+    integration = Integration(t_final, n_saved, rtol, atol, method, progress)
+    weight_decay = nonnegative(weight_decay, "weight_decay")
+    balancing = nonnegative(balancing, "balancing")
     slope = gradient_of(loss, gradient)
-    initial = as_float(initial)
-    is_upstairs = isinstance(initial, tuple) or initial.ndim == 3
-    keeps_rank = True
-    layer_widths: tuple[int, ...] | None
+    descent = _descent(
+        as_float(initial),
+        depth,
+        rank,
+        offsets,
+        widths,
+        weight_decay=weight_decay,
+        balancing=balancing,
+    )
+    check_start(loss, slope, end_to_end(descent.start), "the end-to-end matrix")
+    shapes = [matrix.shape for matrix in descent.start]
+
+    def velocity(time: float, state: Array) -> Array | None:
+        layers = Layers(unpack(state, shapes))
+        covector = numpy.asarray(slope(end_to_end(layers)))
+        if not numpy.isfinite(covector).all():
+            return None
+        try:
+            return pack(descent.velocity(time, layers, covector))
+        except ValueError:  # the core's: at infinite depth X must stay invertible
+            return None
+
+    path = flow_path(
+        velocity,
+        pack(descent.start),
+        integration,
+        name="learning flow",
+        remedy="the flow or the loss ceases to be finite there, or the matrix loses rank. Stop "
+        "before, or correct the loss; if the flow is stiff, use method='LSODA'.",
+    )
+    layers, outcome = descent.nearest(Layers(unpack(path.states, shapes))), path.outcome
+    losses = None
+    if loss is not None:
+        losses = numpy.array([float(loss(matrix)) for matrix in end_to_end(layers)])
+        end = next(iter(numpy.flatnonzero(~numpy.isfinite(losses))), None)
+        if end is not None:
+            outcome |= {
+                "times": path.times[:end],
+                "success": False,
+                "status": f"the loss is not finite at t = {path.times[end]:.6g}: correct it, or "
+                "stop before.",
+            }
+            layers, losses = layers.map(lambda layer: layer[:end]), losses[:end]
+    if descent.keeps_rank:
+        outcome["status"] += _crossing(layers, descent.rank, outcome["times"])
+    singular_values = _singular_values(layers, descent.rank)
+    return FlowResult(
+        states=descent.in_kind(layers),
+        loss=losses,
+        singular_values=singular_values,
+        moment_map_norm=descent.moments(layers),
+        entropy=_entropy(singular_values, descent.widths),
+        **outcome,
+    )
+
+
+def _descent(
+    initial: Factors,
+    depth: float | None,
+    rank: int | None,
+    offsets: Sequence[float] | None,
+    widths: Sequence[int] | None,
+    weight_decay: float,
+    balancing: float,
+) -> Descent:
+    """Return the descent that the arguments of a learning flow mean."""
     if widths is not None and offsets is None:
         raise ValueError("widths= goes with offsets=: the flow depends on the widths only then.")
-    if is_upstairs:
+    if isinstance(initial, tuple) or initial.ndim == 3:
         for name, value in (("depth", depth), ("offsets", offsets)):
             if value is not None:
                 raise ValueError(
                     f"the factors, {len(initial)} in number, tell it: leave out {name}={value}."
                 )
-        start = layers_of(initial)
-        layer_widths, rank = check_widths(widths_of(start), rank)
-        descent = _factor_descent(weight_decay, balancing)
-    else:
-        if balancing:
-            raise ValueError("a matrix has no fibre to balance on: give factors, or no balancing=.")
-        if (depth is None) == (offsets is None):
-            raise ValueError(
-                "the flow of a matrix needs the depth of the network: give depth=, or offsets= of "
-                f"its hidden layers; got depth={depth} and offsets={offsets}."
-            )
-        start = (initial,)
-        rows, columns = initial.shape
-        if depth is None:
-            assert offsets is not None
-            network = intrinsic_network(offsets, (rows, columns), widths, rank)
-            rank, layer_widths, keeps_rank = network.rank, None, not network.is_complete
-            depth = len(network.shifts)
-            descent = _relaxed_descent(weight_decay, network)
-        else:
-            rank = check_observable(initial, depth, rank)
-            layer_widths = None if depth == math.inf else default_widths(rows, columns, depth)
-            descent = _observable_descent(weight_decay, depth, rank)
-        frames_of_rank(real_array(initial, "the matrix"), rank)
-    _check_start(end_to_end(start), loss, slope)
-
-    path = flow_path(
-        _velocity(descent, slope),
-        start,
-        times,
-        method,
-        progress,
-        name="learning flow",
-        remedy="the flow or the loss ceases to be finite there, or the matrix loses rank. Stop "
-        "before, or correct the loss; if the flow is stiff, use method='LSODA'.",
-        rtol=rtol,
-        atol=atol,
+        return FactorDescent(initial, rank, weight_decay, balancing)
+    if balancing:
+        raise ValueError("a matrix has no fibre to balance on: give factors, or no balancing=.")
+    if depth is not None and offsets is None:
+        return DepthDescent(initial, depth, rank, weight_decay)
+    if offsets is not None and depth is None:
+        return RelaxedDescent(initial, offsets, widths, rank, weight_decay)
+    raise ValueError(
+        "the flow of a matrix needs the depth of the network: give depth=, or offsets= of "
+        f"its hidden layers; got depth={depth} and offsets={offsets}."
     )
-    if not is_upstairs:
-        path = path._replace(states=[(_of_rank(matrix, rank),) for (matrix,) in path.states])
-    losses = None
-    if loss is not None:
-        losses = numpy.array([float(loss(end_to_end(state))) for state in path.states])
-        path, losses = _while_finite(path, losses)
-    layers = tuple(numpy.stack(layer) for layer in zip(*path.states, strict=True))
-    singular_values = _singular_values(layers, rank)
-    moments = _moment_map_norm(layers) if is_upstairs else None
-    is_balanced = moments is None or moments[0] < math.sqrt(round_off(moments))
-    may_cross = keeps_rank and (len(layers) > 1 or (depth is not None and depth > 1))
-    status = path.status
-    if may_cross and is_balanced and layers[0].shape[-1] == layers[-1].shape[-2] == rank:
-        status += _crossing(layers, path.times)
-    return FlowResult(
-        times=numpy.array(path.times),
-        states=in_kind(layers, initial) if is_upstairs else layers[0],
-        loss=losses,
-        singular_values=singular_values,
-        moment_map_norm=moments,
-        entropy=_entropy(singular_values, layer_widths),
-        n_evaluations=path.n_evaluations,
-        success=path.success,
-        interrupted=path.interrupted,
-        status=status,
-    )
-
-
-def gradient_of(loss: Any, gradient: Callable | None) -> Callable:
-    """Return the gradient that was given, the loss's own, or autograd's."""
-    if gradient is not None:
-        return gradient
-    if hasattr(loss, "gradient"):
-        return loss.gradient
-    if not callable(loss):
-        raise ValueError(f"give a loss or a gradient that can be called, got {loss!r}.")
-    differentiated = autograd.grad(loss)
-
-    def slope(matrix: Array) -> Array:
-        try:
-            return differentiated(matrix)
-        except TypeError as error:
-            raise ValueError(
-                "autograd could not differentiate the loss: it must return one number, and be "
-                f"written with autograd.numpy; or give its gradient (gradient=). ({error})"
-            ) from error
-
-    return slope
-
-
-def _check_start(matrix: Array, loss: Callable | None, slope: Callable) -> None:
-    covector = numpy.asarray(slope(matrix))
-    if covector.shape != matrix.shape:
-        raise ValueError(
-            f"the gradient must have the shape {matrix.shape} of the end-to-end matrix, got "
-            f"{covector.shape}."
-        )
-    is_finite = bool(numpy.isfinite(covector).all())
-    if not is_finite or (loss is not None and not math.isfinite(loss(matrix))):
-        raise ValueError(
-            "loss or gradient are not finite at the start: correct them, or start elsewhere."
-        )
-
-
-def _velocity(descent: Descent, slope: Callable) -> Velocity:
-    """Return the velocity, none where the loss or the flow is not defined."""
-
-    def velocity(time: float, layers: Layers) -> Layers | None:
-        covector = numpy.asarray(slope(end_to_end(layers)))
-        if not numpy.isfinite(covector).all():
-            return None
-        try:
-            return descent(time, layers, covector)
-        except ValueError:  # the core's: at infinite depth X must stay invertible
-            return None
-
-    return velocity
-
-
-def _factor_descent(weight_decay: float, balancing: float) -> Descent:
-    def descent(_: float, layers: Layers, covector: Array) -> Layers:
-        gradient = adjoint_differential(layers, covector)
-        velocity = [-g - weight_decay * w for g, w in zip(gradient, layers, strict=True)]
-        if balancing:
-            along = tangent_projection(layers, layers)
-            velocity = [v - balancing * a for v, a in zip(velocity, along, strict=True)]
-        return tuple(velocity)
-
-    return descent
-
-
-def _observable_descent(weight_decay: float, depth: float, rank: int) -> Descent:
-    decay = weight_decay if depth == math.inf else weight_decay * depth
-
-    def descent(_: float, layers: Layers, covector: Array) -> Layers:
-        matrix = _of_rank(layers[0], rank)
-        return (-sharp(matrix, covector, depth, rank) - decay * matrix,)
-
-    return descent
-
-
-def _relaxed_descent(weight_decay: float, network: RelaxedNetwork) -> Descent:
-    decay = weight_decay * len(network.shifts)
-
-    def descent(time: float, layers: Layers, covector: Array) -> Layers:
-        matrix = _of_rank(layers[0], network.rank)
-        here = network.scaled(math.exp(-2 * weight_decay * time))
-        return (-relaxed.sharp(matrix, covector, here) - decay * matrix,)
-
-    return descent
-
-
-def _of_rank(matrix: Array, rank: int) -> Array:
-    """Return the nearest matrices of a rank, from which a flow drifts by its tolerance."""
-    if rank == min(matrix.shape[-2:]):
-        return matrix
-    frames = singular_frames(matrix, rank)
-    return frames.with_values(frames.sigma)
-
-
-def _while_finite(path: Path, losses: Array) -> tuple[Path, Array]:
-    """Cut a path off where the loss is not finite."""
-    if numpy.isfinite(losses).all():
-        return path, losses
-    n = int(numpy.argmin(numpy.isfinite(losses)))
-    status = f"the loss is not finite at t = {path.times[n]:.6g}: correct it, or stop before."
-    path = path._replace(times=path.times[:n], states=path.states[:n], success=False, status=status)
-    return path, losses[:n]
 
 
 def _singular_values(layers: Layers, rank: int) -> Array:
@@ -392,14 +260,10 @@ def _singular_values(layers: Layers, rank: int) -> Array:
     return numpy.linalg.svd(matrix, compute_uv=False)[..., :rank]
 
 
-def _moment_map_norm(layers: Layers) -> Array:
-    squares = sum(numpy.sum(layer**2, axis=(-2, -1)) for layer in layers)
-    moments = sum(numpy.sum(moment**2, axis=(-2, -1)) for moment in moment_map(layers))
-    return numpy.sqrt(moments) / numpy.where(squares > 0, squares, 1.0)
-
-
-def _crossing(layers: Layers, times: Sequence[float]) -> str:
+def _crossing(layers: Layers, rank: int, times: Array) -> str:
     """Tell if the sign of ``det X`` changes, which the exact flow of balanced factors keeps."""
+    if not layers[0].shape[-1] == layers[-1].shape[-2] == rank:
+        return ""
     signs = numpy.sign(numpy.linalg.det(end_to_end(layers)))
     changed = numpy.flatnonzero(signs != signs[0])
     if changed.size == 0:

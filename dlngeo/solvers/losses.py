@@ -12,6 +12,8 @@ are of one library.
 """
 
 import abc
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -382,3 +384,42 @@ class SparseMatrixCompletion(LeastSquares):
 
     def gradient(self, matrix: Array) -> Array:
         return super().gradient(matrix).toarray()
+
+
+def gradient_of(loss: Any, gradient: Callable | None) -> Callable:
+    """Return the gradient that was given, the loss's own, or autograd's."""
+    if gradient is not None:
+        return gradient
+    if hasattr(loss, "gradient"):
+        return loss.gradient
+    if not callable(loss):
+        raise ValueError(f"give a loss or a gradient that can be called, got {loss!r}.")
+    import autograd
+
+    differentiated = autograd.grad(loss)
+
+    def slope(matrix: Array) -> Array:
+        try:
+            return differentiated(matrix)
+        except TypeError as error:
+            raise ValueError(
+                "autograd could not differentiate the loss: it must return one number, and be "
+                f"written with autograd.numpy; or give its gradient (gradient=). ({error})"
+            ) from error
+
+    return slope
+
+
+def check_start(loss: Callable | None, slope: Callable, matrix: Array, name: str) -> None:
+    """Raise a ValueError if a loss or its gradient do not serve at the start of a flow."""
+    covector = numpy.asarray(slope(matrix))
+    if covector.shape != matrix.shape:
+        raise ValueError(
+            f"the gradient must have the shape {matrix.shape} of {name}, got {covector.shape}."
+        )
+    is_finite = bool(numpy.isfinite(covector).all())
+    if not is_finite or (loss is not None and not math.isfinite(loss(matrix))):
+        raise ValueError(
+            "loss or gradient are not finite at the start: they must be finite there; correct "
+            "them, or start elsewhere."
+        )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import choice
 from dlngeo.intrinsic.conservation.recovery import recover
 from dlngeo.intrinsic.relu.path_lifting import jacobian, lift, path_features
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
@@ -22,17 +23,16 @@ from dlngeo.intrinsic.relu.rescaling import (
     scales_to,
     with_conserved_values,
 )
-from dlngeo.solvers.flow_paths import METHODS, Layers, flow_path, saved_times
-from dlngeo.solvers.learning import gradient_of
+from dlngeo.solvers.flow_paths import FlowOutcome, Integration, flow_path
+from dlngeo.solvers.losses import check_start, gradient_of
 
 
 @dataclass(frozen=True, eq=False)
-class ReluFlow:
+class ReluFlow(FlowOutcome):
     """Gradient flow of a ReLU network, at the times that were saved.
 
     Attributes
     ----------
-    times : array, shape=[t]
     states : array, shape=[t, D], or shape=[t, P] with ``space="paths"``
         What was integrated: parameters, path-liftings, or points of their orbits.
     parameters : array, shape=[t, D]
@@ -44,27 +44,14 @@ class ReluFlow:
         How often a hidden neuron is switched on or off at an input, between saved times.
     n_sign_changes : int
         How often a weight or bias changes its sign, between saved times.
-    n_evaluations : int
-        Evaluations of the velocity.
-    success : bool
-        Whether the flow reached its final time.
-    interrupted : bool
-        Whether the keyboard stopped it.
-    status : str
-        How it ended, and what to do if it did not succeed.
     """
 
-    times: Array
     states: Array
     parameters: Array
     loss: Array
     conserved_values: Array
     n_activation_changes: int
     n_sign_changes: int
-    n_evaluations: int
-    success: bool
-    interrupted: bool
-    status: str
 
 
 def relu_flow(
@@ -149,58 +136,41 @@ def relu_flow(
     ----------
     [MPG25]; [MGP23]; THEORY 6.
     """
-    times = saved_times(t_final, n_saved, rtol, atol)
-    for name, choice, options in (("method", method, METHODS), ("space", space, SPACES)):
-        if choice not in options:
-            raise ValueError(f"{name} must be one of {', '.join(options)}, got {choice!r}.")
+    integration = Integration(t_final, n_saved, rtol, atol, method, progress)
+    choice(space, "space", SPACES)
     inputs = network.check_inputs(numpy.asarray(inputs, dtype=float))
     start = network.check_parameters(numpy.asarray(initial, dtype=float))
     if start.ndim != 1 or inputs.ndim != 2:
         raise ValueError("expected the parameters of one network and one list of inputs.")
     slope = gradient_of(loss, gradient)
-    outputs = network.outputs(start, inputs)
-    first = numpy.asarray(slope(outputs))
-    if first.shape != outputs.shape or not numpy.isfinite([loss(outputs), *first.flat]).all():
-        raise ValueError(
-            f"loss and gradient of the outputs, shape {outputs.shape}, must be finite at the "
-            "start, the gradient of the same shape: correct them, or start elsewhere."
-        )
+    check_start(loss, slope, network.outputs(start, inputs), "the outputs")
     training = _Training(network, inputs, slope)
     state, descent, parameters_of = SPACES[space](training, start)
 
-    def velocity(_: float, layers: Layers) -> Layers | None:
+    def velocity(_: float, state: Array) -> Array | None:
         try:
-            return (descent(layers[0]),)
+            return descent(state)
         except ValueError:  # a neuron dies there
             return None
 
     path = flow_path(
         velocity,
-        (state,),
-        times,
-        method,
-        progress,
+        state,
+        integration,
         name="ReLU flow",
         remedy="the loss ceases to be finite there, or a neuron dies, so that its path-lifting no "
         "longer determines its weights. Stop before, or correct the loss.",
-        rtol=rtol,
-        atol=atol,
     )
-    states = numpy.stack([state for (state,) in path.states])
-    parameters = parameters_of(states)
+    parameters = parameters_of(path.states)
     is_active = training.activity(parameters)
     return ReluFlow(
-        times=numpy.array(path.times),
-        states=states,
+        states=path.states,
         parameters=parameters,
         loss=numpy.array([float(loss(y)) for y in network.outputs(parameters, inputs)]),
         conserved_values=conserved_values(network, parameters),
         n_activation_changes=int((is_active[1:] != is_active[:-1]).sum()),
         n_sign_changes=int((parameters[1:] * parameters[:-1] < 0).sum()),
-        n_evaluations=path.n_evaluations,
-        success=path.success,
-        interrupted=path.interrupted,
-        status=path.status,
+        **path.outcome,
     )
 
 

@@ -21,16 +21,17 @@ import numpy
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import integer, positive, real_array
 from dlngeo.core.gradient_noise.network_samples import NetworkSamples as NetworkSamples
 from dlngeo.core.gradient_noise.samples import SampleLosses as SampleLosses
-from dlngeo.solvers.flow_paths import flow_path
+from dlngeo.outcomes import Outcome, interruptible
+from dlngeo.solvers.flow_paths import Integration, flow_path
 
 Seed = numpy.random.Generator | int | None
 
 
 @dataclass(frozen=True, eq=False)
-class NoisyPaths:
+class NoisyPaths(Outcome):
     """Independent paths from one point, at the times that were saved.
 
     Attributes
@@ -38,19 +39,10 @@ class NoisyPaths:
     times : array, shape=[t]
         ``t = k η`` after ``k`` steps of descent.
     points : array, shape=[t, n_paths, *point_shape]
-    success : bool
-        Whether all the steps were made.
-    interrupted : bool
-        Whether the keyboard stopped them.
-    status : str
-        How they ended, and what to do if they did not succeed.
     """
 
     times: Array
     points: Array
-    success: bool
-    interrupted: bool
-    status: str
 
     @property
     def mean(self) -> Array:
@@ -114,22 +106,21 @@ def sgd(
     [FCS20]; THEORY 7.
     """
     rng = numpy.random.default_rng(rng)
-    x, n = _start(samples, initial, n_paths)
-    _noise_factor(n, batch_size, replacement)
-    weights = from_numpy(numpy.full(batch_size, -_positive("learning_rate", learning_rate)), x)
+    batches = _Batches(samples, initial, learning_rate, batch_size, replacement, n_paths)
+    weights = from_numpy(numpy.full(batch_size, -batches.learning_rate), batches.start)
     weights = weights / batch_size
 
     def step(x: Array) -> Array:
         moves = []
         for row in to_numpy(x):
             if replacement:
-                batch = rng.integers(n, size=batch_size)
+                batch = rng.integers(batches.n_samples, size=batch_size)
             else:
-                batch = rng.choice(n, batch_size, replace=False)
+                batch = rng.choice(batches.n_samples, batch_size, replace=False)
             moves.append(to_numpy(samples.subset(batch).pull(from_numpy(row, x), weights)))
         return x + from_numpy(numpy.stack(moves), x)
 
-    return _run(step, x, samples.shape, learning_rate, n_steps, n_saved, "SGD", progress)
+    return batches.run(step, n_steps, n_saved, "SGD", progress)
 
 
 def sgd_diffusion(
@@ -176,11 +167,10 @@ def sgd_diffusion(
     [FCS20]; THEORY 7.
     """
     rng = numpy.random.default_rng(rng)
-    x, n = _start(samples, initial, n_paths)
-    if not (substeps >= 1 and float(substeps).is_integer()):
-        raise ValueError(f"substeps must be a positive integer, got {substeps}.")
-    dt = _positive("learning_rate", learning_rate) / substeps
-    variance = _noise_factor(n, batch_size, replacement) * learning_rate / batch_size
+    batches = _Batches(samples, initial, learning_rate, batch_size, replacement, n_paths)
+    substeps, n = integer(substeps, "substeps"), batches.n_samples
+    dt = batches.learning_rate / substeps
+    variance = batches.noise_factor * learning_rate / batch_size
     size = math.sqrt(variance * dt / n)
 
     def step(x: Array) -> Array:
@@ -190,7 +180,7 @@ def sgd_diffusion(
             x = x + samples.pull(x, from_numpy(weights, x))
         return x
 
-    return _run(step, x, samples.shape, learning_rate, n_steps, n_saved, "SDE", progress)
+    return batches.run(step, n_steps, n_saved, "SDE", progress)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +265,7 @@ def compare_sgd(
     rng = numpy.random.default_rng(rng)
     rates = numpy.atleast_1d(numpy.asarray(learning_rates, dtype=float))
     for rate in (*rates, t_final):
-        _positive("every learning rate, and t_final,", rate)
+        positive(rate, "every learning rate, and t_final,")
     flow = _gradient_flow(samples, initial, t_final)
     rows: list[tuple] = []
     status = "all paths reached the final time."
@@ -289,51 +279,111 @@ def compare_sgd(
             "n_saved": 2,
             "progress": progress,
         }
-        one = sgd(samples, initial, rng=rng.spawn(1)[0], **options)
-        other = sgd_diffusion(samples, initial, substeps=substeps, rng=rng.spawn(1)[0], **options)
-        failed = next((paths for paths in (one, other) if not paths.success), None)
+        descent = sgd(samples, initial, rng=rng.spawn(1)[0], **options)
+        model = sgd_diffusion(samples, initial, substeps=substeps, rng=rng.spawn(1)[0], **options)
+        failed = next((paths for paths in (descent, model) if not paths.success), None)
         if failed is not None:
             status = f"at the learning rate {rate:.3g} {failed.status}"
             break
-        ends = one.points[-1].reshape(n_paths, -1), other.points[-1].reshape(n_paths, -1)
-        means = one.mean[-1], other.mean[-1]
-        spreads = one.spread[-1], other.spread[-1]
-        rows.append(
-            (
-                *means,
-                *spreads,
-                numpy.linalg.norm(means[0] - means[1]),
-                math.sqrt(sum(spreads) / n_paths),
-                numpy.linalg.norm(means[0] - flow),
-                _covariance_gap(*ends),
-            )
-        )
+        means = descent.mean[-1], model.mean[-1]
+        spreads = descent.spread[-1], model.spread[-1]
+        ends = (paths.points[-1].reshape(n_paths, -1) for paths in (descent, model))
+        mean_error = math.sqrt(sum(spreads) / n_paths)
+        gaps = [numpy.linalg.norm(means[0] - end) for end in (means[1], flow)]
+        rows.append((*means, *spreads, mean_error, *gaps, _covariance_gap(*ends)))
     columns = [numpy.array(column) for column in zip(*rows, strict=True)] or [numpy.zeros(0)] * 8
-    mean_sgd, mean_sde, spread_sgd, spread_sde, mean_gap, mean_error, flow_gap, cov_gap = columns
+    names = "mean_sgd mean_sde spread_sgd spread_sde mean_error mean_gap flow_gap covariance_gap"
     return SGDComparison(
         learning_rates=rates[: len(rows)],
-        mean_sgd=mean_sgd,
-        mean_sde=mean_sde,
         flow=flow,
-        spread_sgd=spread_sgd,
-        spread_sde=spread_sde,
-        mean_gap=mean_gap,
-        mean_error=mean_error,
-        flow_gap=flow_gap,
-        covariance_gap=cov_gap,
         success=len(rows) == len(rates),
         status=status,
+        **dict(zip(names.split(), columns, strict=True)),
     )
 
 
-def _positive(name: str, number: float) -> float:
-    if not 0 < number < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {number}.")
-    return float(number)
+class _Batches:
+    """Descent by batches of samples, after checks of its arguments.
+
+    Attributes
+    ----------
+    start : array-like, shape=[n_paths, D]
+        Copies of the initial point.
+    n_samples : int
+    learning_rate : float
+    noise_factor : float
+        Factor of the covariance that drawing without replacement leaves.
+    """
+
+    def __init__(
+        self,
+        samples: SampleLosses,
+        initial: Array,
+        learning_rate: float,
+        batch_size: int,
+        replacement: bool,
+        n_paths: int,
+    ):
+        self._shape = samples.shape
+        self.start = _start(samples, initial, n_paths)
+        self.n_samples = n = samples.count(self.start)
+        self.learning_rate = positive(learning_rate, "learning_rate")
+        if not (batch_size >= 1 and (replacement or batch_size <= n)):
+            raise ValueError(
+                "a batch holds at least one sample, and without replacement at most all "
+                f"{n}: got batch_size={batch_size}."
+            )
+        self.noise_factor = 1.0 if replacement else (n - batch_size) / max(n - 1, 1)
+
+    def run(
+        self,
+        step: Callable[[Array], Array],
+        n_steps: int,
+        n_saved: int,
+        name: str,
+        progress: bool,
+    ) -> NoisyPaths:
+        """Take steps, and keep the points after some of them."""
+        if not (n_steps >= 1 and n_saved >= 2):
+            raise ValueError(
+                f"n_steps must be at least 1 and n_saved at least 2, got {n_steps} and {n_saved}."
+            )
+        x, count = self.start, 0
+        saved = numpy.unique(numpy.round(numpy.linspace(0, n_steps, n_saved)).astype(int))
+        kept = {0: to_numpy(x)}
+        status = f"made all {n_steps} steps."
+        bar = tqdm(range(1, n_steps + 1), desc=name, disable=not progress, leave=False)
+        with interruptible() as interruption, numpy.errstate(over="ignore", invalid="ignore"):
+            try:
+                for k in bar:
+                    moved = to_numpy(step(x))
+                    if not numpy.isfinite(moved).all():
+                        raise ValueError("a path left all bounds")
+                    x, count = from_numpy(moved, x), k
+                    if k in saved:
+                        kept[k] = moved
+            except ValueError as error:
+                if count == 0:
+                    raise
+                status = (
+                    f"stopped after {count} of {n_steps} steps: {error} Lower the learning rate."
+                )
+        if interruption.happened:
+            status = (
+                f"interrupted after {count} of {n_steps} steps: start again from the last points."
+            )
+        kept.setdefault(count, to_numpy(x))
+        return NoisyPaths(
+            times=self.learning_rate * numpy.array(sorted(kept)),
+            points=numpy.stack([kept[k].reshape(-1, *self._shape) for k in sorted(kept)]),
+            success=count == n_steps,
+            interrupted=interruption.happened,
+            status=status,
+        )
 
 
-def _start(samples: SampleLosses, initial: Array, n_paths: int) -> tuple[Array, int]:
-    """Return copies of a point, shape=[n_paths, D], and the number of samples."""
+def _start(samples: SampleLosses, initial: Array, n_paths: int) -> Array:
+    """Return copies of a point, shape=[n_paths, D]."""
     start = real_array(initial, "the initial point")
     if tuple(start.shape) != samples.shape:
         raise ValueError(
@@ -341,90 +391,31 @@ def _start(samples: SampleLosses, initial: Array, n_paths: int) -> tuple[Array, 
         )
     if not n_paths >= 1:
         raise ValueError(f"n_paths must be at least one, got {n_paths}.")
-    flat = to_numpy(start).reshape(-1)
-    x = from_numpy(numpy.tile(flat, (n_paths, 1)), start)
-    return x, samples.count(x)
-
-
-def _noise_factor(n: int, batch_size: int, replacement: bool) -> float:
-    """Return the factor of the covariance that drawing without replacement leaves."""
-    if not (batch_size >= 1 and (replacement or batch_size <= n)):
-        raise ValueError(
-            f"a batch holds at least one sample, and without replacement at most all {n}: got "
-            f"batch_size={batch_size}."
-        )
-    return 1.0 if replacement else (n - batch_size) / max(n - 1, 1)
-
-
-def _run(
-    step: Callable[[Array], Array],
-    x: Array,
-    shape: tuple[int, ...],
-    learning_rate: float,
-    n_steps: int,
-    n_saved: int,
-    name: str,
-    progress: bool,
-) -> NoisyPaths:
-    """Take steps, and keep the points after some of them."""
-    if not (n_steps >= 1 and n_saved >= 2):
-        raise ValueError(
-            f"n_steps must be at least 1 and n_saved at least 2, got {n_steps} and {n_saved}."
-        )
-    saved = numpy.unique(numpy.round(numpy.linspace(0, n_steps, n_saved)).astype(int))
-    kept, count = {0: to_numpy(x)}, 0
-    status, interrupted = f"made all {n_steps} steps.", False
-    try:
-        with numpy.errstate(over="ignore", invalid="ignore"):
-            for k in tqdm(range(1, n_steps + 1), desc=name, disable=not progress, leave=False):
-                moved = to_numpy(step(x))
-                if not numpy.isfinite(moved).all():
-                    raise ValueError("a path left all bounds")
-                x, count = from_numpy(moved, x), k
-                if k in saved:
-                    kept[k] = moved
-    except KeyboardInterrupt:
-        interrupted = True
-        status = f"interrupted after {count} of {n_steps} steps: start again from the last points."
-    except ValueError as error:
-        if count == 0:
-            raise
-        status = f"stopped after {count} of {n_steps} steps: {error} Lower the learning rate."
-    kept.setdefault(count, to_numpy(x))
-    return NoisyPaths(
-        times=learning_rate * numpy.array(sorted(kept)),
-        points=numpy.stack([kept[k].reshape(-1, *shape) for k in sorted(kept)]),
-        success=count == n_steps,
-        interrupted=interrupted,
-        status=status,
-    )
+    return from_numpy(numpy.tile(to_numpy(start).reshape(-1), (n_paths, 1)), start)
 
 
 def _gradient_flow(samples: SampleLosses, initial: Array, t_final: float) -> Array:
     """Return the end of ``ẋ = -∇f``."""
-    x, n = _start(samples, initial, 1)
+    x = _start(samples, initial, 1)
+    n = samples.count(x)
     weights = from_numpy(numpy.full(n, -1 / n), x)
 
-    def velocity(_: float, state: tuple) -> tuple | None:
+    def velocity(_: float, state: Array) -> Array | None:
         try:
-            return (to_numpy(samples.pull(from_numpy(state[0], x), weights)),)
+            return to_numpy(samples.pull(from_numpy(state, x), weights))
         except ValueError:
             return None
 
     path = flow_path(
         velocity,
-        (to_numpy(x)[0],),
-        numpy.array([0.0, t_final]),
-        "DOP853",
-        False,
+        to_numpy(x)[0],
+        Integration(t_final, 2, rtol=1e-9, atol=1e-12),
         name="gradient flow",
         remedy="take a shorter t_final.",
-        rtol=1e-9,
-        atol=1e-12,
     )
     if not path.success:
         raise ValueError(f"the gradient flow does not reach t_final: {path.status}")
-    return path.states[-1][0].reshape(samples.shape)
+    return path.states[-1].reshape(samples.shape)
 
 
 def _covariance_gap(one: Array, other: Array) -> float:

@@ -1,7 +1,7 @@
 """Checks that arguments pass: arrays of real numbers, and options that are numbers."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy
@@ -78,6 +78,14 @@ def integer(number: Any, name: str, least: int = 1) -> int:
     """Return an integer that is at least ``least``; 3.0 is one, errors as in `finite`."""
     expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
     return int(_checked(number, name, expected, lambda x: x >= least and x == math.floor(x)))
+
+
+def choice(value: str, name: str, options: Iterable[str]) -> str:
+    """Return one of the names that an option may have; errors as in `finite`."""
+    options = tuple(options)
+    if value in options:
+        return value
+    raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}.")
 
 
 def _checked(number: Any, name: str, expected: str, fits: Callable[[float], bool]) -> float:
