@@ -321,10 +321,11 @@ def _flow(
         if not flow.success:
             raise RuntimeError(f"depth {depth}: {flow.status}")
         n_evaluations += flow.n_evaluations
-        columns = zip(flow.times, flow.loss, flow.singular_values, flow.observables, strict=True)
+        states = zip(*flow.states, strict=True)
+        columns = zip(flow.times, flow.loss, flow.singular_values, states, strict=True)
         # The first state is the last one of the stage before.
-        for t, value, sigma, matrix in itertools.islice(columns, min(stage, 1), None):
-            if watch.ends_at(_State(clock + t, value, sigma, (matrix,))):
+        for t, value, sigma, layers in itertools.islice(columns, min(stage, 1), None):
+            if watch.ends_at(_State(clock + t, value, sigma, (end_to_end(layers),))):
                 return n_evaluations
         if stage > 0 and flow.loss[-1] > (1 - SETTLED) * flow.loss[0]:
             watch.reason = "the flow has settled"

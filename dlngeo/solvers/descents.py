@@ -126,7 +126,8 @@ class DepthDescent(MatrixDescent):
         self.rank, self.depth = check_observable(matrix, depth, rank), depth
         self.start = Layers([matrix])
         is_limit = depth == math.inf
-        self.widths = None if is_limit else default_widths(*matrix.shape, depth)
+        rows, columns = matrix.shape
+        self.widths = None if is_limit else default_widths(rows, columns, depth)
         self.decay = weight_decay if is_limit else weight_decay * depth
         self.keeps_rank = depth > 1
         frames_of_rank(real_array(matrix, "the matrix"), self.rank)

@@ -159,15 +159,7 @@ def learning_flow(
     weight_decay = nonnegative(weight_decay, "weight_decay")
     balancing = nonnegative(balancing, "balancing")
     slope = gradient_of(loss, gradient)
-    descent = _descent(
-        as_float(initial),
-        depth,
-        rank,
-        offsets,
-        widths,
-        weight_decay=weight_decay,
-        balancing=balancing,
-    )
+    descent = _descent(as_float(initial), depth, rank, offsets, widths, weight_decay, balancing)
     check_start(loss, slope, end_to_end(descent.start), "the end-to-end matrix")
     shapes = [matrix.shape for matrix in descent.start]
 
@@ -192,7 +184,9 @@ def learning_flow(
     layers, outcome = descent.nearest(Layers(unpack(path.states, shapes))), path.outcome
     losses = None
     if loss is not None:
-        losses = numpy.array([float(loss(matrix)) for matrix in end_to_end(layers)])
+        # One by one: all the end-to-end matrices may be much larger than the factors.
+        states = zip(*layers, strict=True)
+        losses = numpy.array([float(loss(end_to_end(state))) for state in states])
         end = next(iter(numpy.flatnonzero(~numpy.isfinite(losses))), None)
         if end is not None:
             outcome |= {
