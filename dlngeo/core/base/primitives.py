@@ -8,6 +8,7 @@ order.
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -40,7 +41,11 @@ def refuse(*_: Any, **__: Any) -> Any:
 
 
 def primitive(
-    *, static: Sequence[str] = (), jvp: Callable = refuse, vjp: Callable = refuse
+    *,
+    static: Sequence[str] = (),
+    jvp: Callable = refuse,
+    vjp: Callable = refuse,
+    operator: Callable | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Give a kernel derivative rules of its own.
 
@@ -53,12 +58,17 @@ def primitive(
     Parameters
     ----------
     static : sequence of str
-        Names of the parameters that are not arrays, hashable.
+        Names of the parameters that are not arrays: hashable, or lists of what is.
     jvp : callable
         ``jvp(arguments, result, tangents, **static)``: the tangents of the result.
     vjp : callable
         ``vjp(arguments, result, cotangents, **static)``: a tuple of cotangents, one for each
         of the arguments.
+    operator : callable, optional
+        Of a kernel that solves ``A(x) = b`` for its last argument ``b``, with a symmetric ``A``:
+        ``operator(arguments, **static)`` is ``A``, the last of the arguments left out. JAX drops
+        the rule of a function whose linear argument it transposes, but knows that of a linear
+        solve by itself, which takes the place of the rules there.
 
     Returns
     -------
@@ -68,21 +78,22 @@ def primitive(
     def decorator(kernel: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(kernel)
         names = tuple(name for name in signature.parameters if name not in static)
+        is_array = [name in names for name in signature.parameters]
         function_of = functools.lru_cache(maxsize=_MOST_FUNCTIONS)(_function)
 
         @functools.wraps(kernel)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            if not any(map(_is_differentiated, args)) and not any(
-                map(_is_differentiated, kwargs.values())
-            ):
+            given = list(itertools.compress(args, is_array))
+            given += [value for name, value in kwargs.items() if name in names]
+            if not is_traced(*_leaves(given)):
                 return kernel(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             arguments = [bound.arguments[name] for name in names]
             structure = tuple(len(a) if _is_sequence(a) else None for a in arguments)
-            options = tuple((name, bound.arguments[name]) for name in static)
+            options = tuple((name, _hashable(bound.arguments[name])) for name in static)
             leaves = list(_leaves(arguments))
-            rule = _Rule(kernel, jvp, vjp, names, structure, options)
+            rule = _Rule(kernel, jvp, vjp, operator, names, structure, options)
             return function_of(namespace(*leaves).__name__, rule)(*leaves)
 
         return wrapper
@@ -121,8 +132,8 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, tuple | list)
 
 
-def _is_differentiated(value: Any) -> bool:
-    return is_traced(*value) if _is_sequence(value) else is_traced(value)
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _leaves(arguments: Sequence) -> Iterator[Array]:
@@ -140,6 +151,7 @@ class _Rule:
     Attributes
     ----------
     kernel, jvp_rule, vjp_rule : callable
+    operator : callable or None
     names : tuple of str
         Parameters that are arrays, or sequences of arrays.
     structure : tuple of int or None
@@ -151,11 +163,13 @@ class _Rule:
     kernel: Callable
     jvp_rule: Callable
     vjp_rule: Callable
+    operator: Callable | None
     names: tuple[str, ...]
     structure: tuple[int | None, ...]
     static: tuple[tuple[str, Any], ...]
 
-    def _arguments(self, leaves: Sequence[Array]) -> tuple:
+    def arguments(self, leaves: Sequence[Array]) -> tuple:
+        """Return what the kernel takes."""
         rest = iter(leaves)
         return tuple(
             next(rest) if length is None else tuple(next(rest) for _ in range(length))
@@ -163,15 +177,15 @@ class _Rule:
         )
 
     def value(self, *leaves: Array) -> Any:
-        arguments = dict(zip(self.names, self._arguments(leaves), strict=True))
+        arguments = dict(zip(self.names, self.arguments(leaves), strict=True))
         return self.kernel(**arguments, **dict(self.static))
 
     def jvp(self, leaves: Sequence[Array], result: Any, tangents: Sequence[Array]) -> Any:
-        arguments, moves = self._arguments(leaves), self._arguments(tangents)
+        arguments, moves = self.arguments(leaves), self.arguments(tangents)
         return self.jvp_rule(arguments, result, moves, **dict(self.static))
 
     def vjp(self, leaves: Sequence[Array], result: Any, cotangents: Any) -> tuple[Array, ...]:
-        pulled = self.vjp_rule(self._arguments(leaves), result, cotangents, **dict(self.static))
+        pulled = self.vjp_rule(self.arguments(leaves), result, cotangents, **dict(self.static))
         pairs = zip(_leaves(pulled), leaves, strict=True)
         return tuple(_summed(cotangent, leaf) for cotangent, leaf in pairs)
 
@@ -266,12 +280,29 @@ def _torch(rule: _Rule) -> Callable:
 def _jax(rule: _Rule) -> Callable:
     import jax
 
+    if rule.operator is not None:
+        return _jax_solve(rule, rule.operator)
     function = jax.custom_jvp(rule.value)
 
     @function.defjvp
     def _(leaves: tuple, tangents: tuple) -> tuple:
         result = function(*leaves)
         return result, rule.jvp(leaves, result, tangents)
+
+    return function
+
+
+def _jax_solve(rule: _Rule, operator: Callable) -> Callable:
+    import jax
+
+    def function(*leaves: Array) -> Array:
+        *coefficients, right_hand_side = leaves
+        return jax.lax.custom_linear_solve(
+            operator(rule.arguments(leaves)[:-1], **dict(rule.static)),
+            right_hand_side,
+            lambda _, b: rule.value(*coefficients, b),
+            symmetric=True,
+        )
 
     return function
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
 from dlngeo.core.base.checks import real_array
-from dlngeo.core.base.primitives import Primitive
+from dlngeo.core.base.primitives import primitive
 from dlngeo.core.networks.equations import kernel_solve, polar_factor
 from dlngeo.core.networks.factors import (
     Factors,
@@ -32,36 +32,12 @@ from dlngeo.core.networks.network import (
 )
 
 
-def _factorize_value(matrix: Array, widths: tuple, rank: int, truncate: bool) -> tuple[Array, ...]:
-    depth = len(widths) - 1
-    if depth == 1 and rank == min(widths):
-        return (matrix,)
-    frames = singular_frames(matrix, rank) if truncate else exact_frames(matrix, rank)
-    return factors_over(frames, widths)
-
-
 def factors_over(frames: SingularFrames, widths: Sequence[int]) -> tuple[Array, ...]:
     """Return balanced factors of the given widths over a matrix in its singular frames."""
     left, sigma, right = frames
     hidden = [eye(width, sigma.shape[-1], sigma) for width in widths[1:-1]]
     lam = sigma ** (1 / (len(widths) - 1))
     return tuple(BalancedFrames((right, *hidden, left), lam).layers)
-
-
-def _factorize_jvp(arrays: tuple, result: tuple, tangents: tuple, rank: int, **_: Any):
-    return horizontal_lift_of(result, tangents[0], rank)
-
-
-def _factorize_vjp(arrays: tuple, result: tuple, cotangents: tuple, rank: int, **_: Any):
-    # The adjoint of Z -> dφ*(A⁻¹ Z) is V -> A⁻¹ dφ(V).
-    return (inverse_gram(result, differential(result, cotangents), rank),)
-
-
-# Any right inverse of dφ on the tangent space is the derivative of some local section
-# of the bundle of factors; the horizontal lift is the one without differences of singular
-# values in a denominator. Functions that do not depend on the section, the only ones in
-# use, are differentiated rightly by it along matrices of the rank, to every order.
-_factorize = Primitive(_factorize_value, _factorize_jvp, _factorize_vjp)
 
 
 def inverse_gram(layers: Sequence[Array], velocity: Array, rank: int) -> Array:
@@ -77,6 +53,30 @@ def horizontal_lift_of(layers: Sequence[Array], velocity: Array, rank: int) -> t
     return adjoint_differential(layers, inverse_gram(layers, velocity, rank))
 
 
+# Any right inverse of dφ on the tangent space is the derivative of some local section
+# of the bundle of factors; the horizontal lift is the one without differences of singular
+# values in a denominator. Functions that do not depend on the section, the only ones in
+# use, are differentiated rightly by it along matrices of the rank, to every order.
+
+
+def _section_jvp(arguments: tuple, result: tuple, tangents: tuple, rank: int, **_: Any) -> Any:
+    return horizontal_lift_of(result, tangents[0], rank)
+
+
+def _section_vjp(arguments: tuple, result: tuple, cotangents: tuple, rank: int, **_: Any) -> tuple:
+    # The adjoint of Z -> dφ*(A⁻¹ Z) is V -> A⁻¹ dφ(V).
+    return (inverse_gram(result, differential(result, cotangents), rank),)
+
+
+@primitive(static=("widths", "rank", "truncate"), jvp=_section_jvp, vjp=_section_vjp)
+def _section(matrix: Array, widths: tuple, rank: int, truncate: bool) -> tuple[Array, ...]:
+    """Return balanced layers over a matrix."""
+    if len(widths) == 2 and rank == min(widths):
+        return (matrix,)
+    frames = singular_frames(matrix, rank) if truncate else exact_frames(matrix, rank)
+    return factors_over(frames, widths)
+
+
 def thin_layers(
     matrix: Array, depth: int, rank: int, *, truncate: bool = False
 ) -> tuple[Array, ...]:
@@ -86,7 +86,7 @@ def thin_layers(
     """
     rows, columns = matrix.shape[-2:]
     widths = (columns, *[rank] * (depth - 1), rows)
-    return _factorize(matrix, widths=widths, rank=rank, truncate=truncate)
+    return _section(matrix, widths, rank, truncate)
 
 
 def factorize(
@@ -137,7 +137,7 @@ def factorize(
     """
     matrix = real_array(matrix, "the matrix")
     widths, rank = network_shape(matrix, depth, widths, rank)
-    layers = _factorize(matrix, widths=widths, rank=rank, truncate=True)
+    layers = _section(matrix, widths, rank, True)
     if len(set(widths)) == 1:
         return namespace(matrix).stack(list(layers), -3)
     return layers

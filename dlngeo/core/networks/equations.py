@@ -7,21 +7,13 @@ products. Their rules divide by sums of singular values only.
 
 from collections.abc import Callable
 
-import array_api_compat
-
-from dlngeo.core.base.arrays import Array, namespace, transpose
-from dlngeo.core.base.primitives import Primitive
+from dlngeo.core.base.arrays import Array, namespace, quotient, transpose
+from dlngeo.core.base.primitives import primitive
 from dlngeo.core.networks.jacobi import depth_kernel
 
 
-def _polar_value(matrix: Array) -> Array:
-    xp = namespace(matrix)
-    left, _, right = xp.linalg.svd(matrix, full_matrices=False)
-    return left @ right
-
-
-def _polar_jvp(arrays: tuple, polar: Array, tangents: tuple) -> Array:
-    (matrix,), (tangent,) = arrays, tangents
+def _polar_jvp(arguments: tuple, polar: Array, tangents: tuple) -> Array:
+    (matrix,), (tangent,) = arguments, tangents
     xp = namespace(matrix, tangent)
     stretch = transpose(polar) @ matrix
     inner = transpose(polar) @ tangent
@@ -31,8 +23,8 @@ def _polar_jvp(arrays: tuple, polar: Array, tangents: tuple) -> Array:
     return polar @ rotation + (tangent - polar @ inner) @ xp.linalg.inv(stretch)
 
 
-def _polar_vjp(arrays: tuple, polar: Array, cotangent: Array) -> tuple[Array]:
-    (matrix,) = arrays
+def _polar_vjp(arguments: tuple, polar: Array, cotangent: Array) -> tuple[Array]:
+    (matrix,) = arguments
     xp = namespace(matrix, cotangent)
     stretch = transpose(polar) @ matrix
     inner = transpose(polar) @ cotangent
@@ -43,9 +35,7 @@ def _polar_vjp(arrays: tuple, polar: Array, cotangent: Array) -> tuple[Array]:
     )
 
 
-_polar = Primitive(_polar_value, _polar_jvp, _polar_vjp)
-
-
+@primitive(jvp=_polar_jvp, vjp=_polar_vjp)
 def polar_factor(matrix: Array) -> Array:
     r"""Return the polar factor ``Q = Y (YᵀY)^{-1/2}``, the nearest frame.
 
@@ -65,22 +55,8 @@ def polar_factor(matrix: Array) -> Array:
     ----------
     THEORY 2; [HM94].
     """
-    return _polar(matrix)
-
-
-def _kernel_solve_value(left: Array, right: Array, matrix: Array, depth: int, rank: int) -> Array:
-    xp = namespace(left, right, matrix)
-    left_values, left_vectors = xp.linalg.eigh(left)
-    right_values, right_vectors = xp.linalg.eigh(right)
-    core = transpose(left_vectors) @ matrix @ right_vectors
-    # Ascending order: the null values, below the rank, come first. Where both are null
-    # the kernel vanishes, and so does the solution.
-    left_values = _without_null(left_values, rank)
-    right_values = _without_null(right_values, rank)
-    kernel = depth_kernel(left_values**0.5, right_values**0.5, depth)
-    is_null = kernel == 0
-    core = xp.where(is_null, xp.zeros_like(core), core / xp.where(is_null, 1.0, kernel))
-    return left_vectors @ core @ transpose(right_vectors)
+    left, _, right = namespace(matrix).linalg.svd(matrix, full_matrices=False)
+    return left @ right
 
 
 def _without_null(values: Array, rank: int) -> Array:
@@ -91,25 +67,30 @@ def _without_null(values: Array, rank: int) -> Array:
     return xp.concatenate([xp.zeros_like(values[..., :null]), kept], -1)
 
 
-def _kernel_sums(left: Array, right: Array, matrix: Array, depth: int) -> list[Array]:
-    """Return ``K_m(Z) = Σ_{p=1}^m L^{m-p} Z R^{p-1}`` for ``m = 1, ..., N-1``."""
+def _partial_sums(left: Array, right: Array, matrix: Array, count: int) -> list[Array]:
+    """Return ``K_m(Z) = Σ_{p=1}^m L^{m-p} Z R^{p-1}`` for ``m = 1, ..., count``."""
     sums, power = [matrix], matrix
-    for _ in range(depth - 2):
+    for _ in range(count - 1):
         power = power @ right
         sums.append(left @ sums[-1] + power)
-    return sums
+    return sums[:count]
+
+
+def _kernel_operator(arguments: tuple, depth: int, rank: int) -> Callable[[Array], Array]:
+    left, right = arguments
+    return lambda solution: _partial_sums(left, right, solution, depth)[-1]
 
 
 # The derivative of K_N(Z) by L is Σ_i L^i dL K_{N-1-i}(Z), and likewise by R.
 
 
 def _kernel_solve_jvp(
-    arrays: tuple, result: Array, tangents: tuple, depth: int, rank: int
+    arguments: tuple, result: Array, tangents: tuple, depth: int, rank: int
 ) -> Array:
-    left, right, _ = arrays
+    left, right, _ = arguments
     d_left, d_right, change = tangents
-    from_left = from_right = namespace(*arrays, *tangents).zeros_like(result)
-    for partial_sum in _kernel_sums(left, right, result, depth):
+    from_left = from_right = namespace(*arguments, *tangents).zeros_like(result)
+    for partial_sum in _partial_sums(left, right, result, depth - 1):
         # Horner's scheme: the sum of lowest degree takes the highest power.
         from_left = left @ from_left + d_left @ partial_sum
         from_right = from_right @ right + partial_sum @ d_right
@@ -117,37 +98,25 @@ def _kernel_solve_jvp(
 
 
 def _kernel_solve_vjp(
-    arrays: tuple, result: Array, cotangent: Array, depth: int, rank: int
+    arguments: tuple, result: Array, cotangent: Array, depth: int, rank: int
 ) -> tuple[Array, Array, Array]:
-    left, right, _ = arrays
+    left, right, _ = arguments
     pulled = kernel_solve(left, right, cotangent, depth=depth, rank=rank)
-    by_left = by_right = 0
+    by_left, by_right = 0 * left, 0 * right
     rows = columns = pulled
-    for partial_sum in reversed(_kernel_sums(left, right, result, depth)):
+    for partial_sum in reversed(_partial_sums(left, right, result, depth - 1)):
         by_left = by_left - rows @ transpose(partial_sum)
         by_right = by_right - transpose(partial_sum) @ columns
         rows, columns = left @ rows, columns @ right
     return by_left, by_right, pulled
 
 
-def _jax_kernel_solve(left: Array, right: Array, matrix: Array, depth: int, rank: int) -> Array:
-    # JAX drops the rule of a function whose linear argument it transposes, but knows
-    # the implicit rule of a linear solve by itself.
-    import jax
-
-    def operator(solution: Array) -> Array:
-        *_, last = _kernel_sums(left, right, solution, depth + 1)
-        return last
-
-    def solve(_: Callable, matrix: Array) -> Array:
-        return _kernel_solve_value(left, right, matrix, depth, rank)
-
-    return jax.lax.custom_linear_solve(operator, matrix, solve, symmetric=True)
-
-
-_kernel_solve = Primitive(_kernel_solve_value, _kernel_solve_jvp, _kernel_solve_vjp)
-
-
+@primitive(
+    static=("depth", "rank"),
+    jvp=_kernel_solve_jvp,
+    vjp=_kernel_solve_vjp,
+    operator=_kernel_operator,
+)
 def kernel_solve(left: Array, right: Array, matrix: Array, *, depth: int, rank: int) -> Array:
     r"""Solve ``Σ_{p=1}^{N} L^{N-p} Z R^{p-1} = E`` for ``Z``.
 
@@ -181,6 +150,13 @@ def kernel_solve(left: Array, right: Array, matrix: Array, *, depth: int, rank: 
     """
     if depth == 1:
         return matrix
-    if array_api_compat.is_jax_array(left):
-        return _jax_kernel_solve(left, right, matrix, depth, rank)
-    return _kernel_solve(left, right, matrix, depth=depth, rank=rank)
+    xp = namespace(left, right, matrix)
+    left_values, left_vectors = xp.linalg.eigh(left)
+    right_values, right_vectors = xp.linalg.eigh(right)
+    core = transpose(left_vectors) @ matrix @ right_vectors
+    # Ascending order: the null values, below the rank, come first. Where both are null
+    # the kernel vanishes, and so does the solution.
+    left_values = _without_null(left_values, rank)
+    right_values = _without_null(right_values, rank)
+    core = quotient(core, depth_kernel(left_values**0.5, right_values**0.5, depth))
+    return left_vectors @ core @ transpose(right_vectors)
