@@ -20,7 +20,7 @@ from dlngeo.core.base.arrays import (
     symmetric_part,
 )
 from dlngeo.core.base.checks import real_array
-from dlngeo.core.base.primitives import Primitive, refuse, scalar_primitive
+from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import network_shape
 from dlngeo.core.networks.frames import exact_frames, singular_frames
@@ -149,13 +149,27 @@ def _spectral_entropy_hessian(singular_values: Array, widths: Sequence[int]) -> 
     return by_log / products - diagonal_matrix(slopes / singular_values)
 
 
-def _gradient_value(matrix: Array, widths: tuple, rank: int) -> Array:
-    frames = exact_frames(matrix, rank)
-    slopes = spectral_entropy_gradient(frames.sigma, widths)
-    return frames.with_values(slopes)
+def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:
+    """Return ``(g_k - g_l) / (σ_k - σ_l)``, to ``ε^{2/3}`` also where ``σ_k ≈ σ_l``.
+
+    Near coincidence it is the mean of ``∂_k g_k - ∂_l g_k`` and its mirror image, which
+    is right to second order in the gap.
+    """
+    xp = namespace(sigma)
+    gap = sigma[..., :, None] - sigma[..., None, :]
+    own = xp.einsum("...kk->...k", hessian)
+    mean = (own[..., :, None] + own[..., None, :]) / 2 - symmetric_part(hessian)
+    is_near = xp.abs(gap) <= round_off(sigma) ** (1 / 3) * sigma[..., :, None]
+    quotient = (slopes[..., :, None] - slopes[..., None, :]) / xp.where(is_near, 1.0, gap)
+    return xp.where(is_near, mean, quotient)
 
 
-def _gradient_change_value(matrix: Array, tangent: Array, widths: tuple, rank: int) -> Array:
+@primitive(static=("depth", "widths", "rank"))
+def _gradient_change(
+    matrix: Array, tangent: Array, depth: int, widths: Sequence[int] | None, rank: int | None
+) -> Array:
+    """Return the derivative of `entropy_gradient` along a tangent vector."""
+    widths, rank = network_shape(matrix, depth, widths, rank)
     # Daleckii–Krein for U diag(g(σ)) Vᵀ: the symmetric part of the core is multiplied by
     # divided differences of g, the skew part and the null blocks by those at -σ and 0.
     xp = namespace(matrix, tangent)
@@ -177,44 +191,46 @@ def _gradient_change_value(matrix: Array, tangent: Array, widths: tuple, rank: i
     return join(null, frames.left, frames.right)
 
 
-_gradient_change = Primitive(_gradient_change_value, refuse, refuse)
+def _gradient_jvp(arguments: tuple, result: Array, tangents: tuple, **static: Any) -> Array:
+    return _gradient_change(arguments[0], tangents[0], **static)
 
 
-def _gradient_jvp(arrays: tuple, result: Array, tangents: tuple, **static: Any) -> Array:
-    return _gradient_change(arrays[0], tangents[0], **static)
-
-
-def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:
-    """Return ``(g_k - g_l) / (σ_k - σ_l)``, to ``ε^{2/3}`` also where ``σ_k ≈ σ_l``.
-
-    Near coincidence it is the mean of ``∂_k g_k - ∂_l g_k`` and its mirror image, which
-    is right to second order in the gap.
-    """
-    xp = namespace(sigma)
-    gap = sigma[..., :, None] - sigma[..., None, :]
-    own = xp.einsum("...kk->...k", hessian)
-    mean = (own[..., :, None] + own[..., None, :]) / 2 - symmetric_part(hessian)
-    is_near = xp.abs(gap) <= round_off(sigma) ** (1 / 3) * sigma[..., :, None]
-    quotient = (slopes[..., :, None] - slopes[..., None, :]) / xp.where(is_near, 1.0, gap)
-    return xp.where(is_near, mean, quotient)
-
-
-def _gradient_vjp(arrays: tuple, result: Array, cotangent: Array, **static: Any) -> tuple[Array]:
+def _gradient_vjp(arguments: tuple, result: Array, cotangent: Array, **static: Any) -> tuple[Array]:
     # A Hessian: the derivative of the gradient is symmetric.
-    return (_gradient_change(arrays[0], cotangent, **static),)
+    return (_gradient_change(arguments[0], cotangent, **static),)
 
 
-_gradient = Primitive(_gradient_value, _gradient_jvp, _gradient_vjp)
+@primitive(static=("depth", "widths", "rank"), jvp=_gradient_jvp, vjp=_gradient_vjp)
+def entropy_gradient(
+    matrix: Array,
+    depth: int,
+    widths: Sequence[int] | None = None,
+    rank: int | None = None,
+) -> Array:
+    r"""Return the Euclidean gradient ``U diag(∂S/∂σ) Vᵀ`` of the entropy.
+
+    Parameters and errors as in `entropy`.
+
+    Returns
+    -------
+    gradient : array-like, shape=[..., d_N, d_0]
+        A tangent vector of ``𝔐_r``: the gradient along matrices of the same rank.
+
+    References
+    ----------
+    [MY25]; THEORY 4.
+    """
+    matrix = real_array(matrix, "the matrix")
+    widths, rank = network_shape(matrix, depth, widths, rank)
+    frames = exact_frames(matrix, rank)
+    return frames.with_values(spectral_entropy_gradient(frames.sigma, widths))
 
 
-def _entropy_value(matrix: Array, widths: tuple, rank: int) -> Array:
-    sigma = exact_frames(matrix, rank).sigma
-    return spectral_entropy(sigma, widths)
+def _entropy_gradients(matrix: Array, **static: Any) -> tuple[Array]:
+    return (entropy_gradient(matrix, **static),)
 
 
-_entropy = scalar_primitive(_entropy_value, _gradient)
-
-
+@primitive(static=("depth", "widths", "rank"), **rules_of_gradients(_entropy_gradients))
 def entropy(
     matrix: Array,
     depth: int,
@@ -257,31 +273,7 @@ def entropy(
     """
     matrix = real_array(matrix, "the matrix")
     widths, rank = network_shape(matrix, depth, widths, rank)
-    return _entropy(matrix, widths=widths, rank=rank)
-
-
-def entropy_gradient(
-    matrix: Array,
-    depth: int,
-    widths: Sequence[int] | None = None,
-    rank: int | None = None,
-) -> Array:
-    r"""Return the Euclidean gradient ``U diag(∂S/∂σ) Vᵀ`` of the entropy.
-
-    Parameters and errors as in `entropy`.
-
-    Returns
-    -------
-    gradient : array-like, shape=[..., d_N, d_0]
-        A tangent vector of ``𝔐_r``: the gradient along matrices of the same rank.
-
-    References
-    ----------
-    [MY25]; THEORY 4.
-    """
-    matrix = real_array(matrix, "the matrix")
-    widths, rank = network_shape(matrix, depth, widths, rank)
-    return _gradient(matrix, widths=widths, rank=rank)
+    return spectral_entropy(exact_frames(matrix, rank).sigma, widths)
 
 
 def free_energy(

@@ -4,30 +4,25 @@ import math
 
 from dlngeo.core.base.arrays import Array, namespace
 from dlngeo.core.base.checks import real_array
-from dlngeo.core.base.primitives import Primitive, refuse, scalar_primitive
+from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.networks.frames import check_positive, singular_frames
 from dlngeo.core.networks.jacobi import log_log_mean_kernel, log_mean_kernel_derivative
 from dlngeo.thermodynamics.boltzmann_entropy import entropy, log_orthogonal_volume
 
 
-def _limit_volume_value(matrix: Array) -> Array:
-    sigma = singular_frames(matrix, matrix.shape[-1]).sigma
-    check_positive(sigma, matrix.shape[-1])
-    xp = namespace(matrix)
-    return -xp.sum(log_log_mean_kernel(sigma, sigma), axis=(-2, -1)) / 2
-
-
-def _limit_volume_gradient_value(matrix: Array) -> Array:
+@primitive()
+def _limit_gradient(matrix: Array) -> Array:
     frames = singular_frames(matrix, matrix.shape[-1])
     derivative = log_mean_kernel_derivative(frames.sigma, frames.sigma)
     return frames.with_values(-namespace(matrix).sum(derivative, axis=-1) / frames.sigma)
 
 
-_limit_volume_gradient = Primitive(_limit_volume_gradient_value, refuse, refuse)
-
-
-_limit_volume = scalar_primitive(_limit_volume_value, _limit_volume_gradient)
+@primitive(**rules_of_gradients(lambda matrix: (_limit_gradient(matrix),)))
+def _limit_volume(matrix: Array) -> Array:
+    sigma = singular_frames(matrix, matrix.shape[-1]).sigma
+    check_positive(sigma, matrix.shape[-1])
+    return -namespace(matrix).sum(log_log_mean_kernel(sigma, sigma), axis=(-2, -1)) / 2
 
 
 def log_volume_density(matrix: Array, depth: float) -> Array:

@@ -4,19 +4,20 @@ from collections.abc import Iterator, Sequence
 
 from dlngeo.core.balanced.basis import tangent_basis
 from dlngeo.core.balanced.submanifold import (
-    checked_arrays,
+    checked_layers,
     mean_curvature_in_frames,
     normal_vector,
     second_form_in_frames,
     weingarten_in_frames,
 )
 from dlngeo.core.base.arrays import Array, namespace
-from dlngeo.core.base.primitives import Primitive, refuse
+from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers, orthonormal_pair
-from dlngeo.core.networks.factors import Factors, in_kind, in_parts
+from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import balanced_frames
 
 
+@primitive(static=("rank",))
 def balanced_curvature(
     factors: Factors,
     tangent_vec_a: Factors,
@@ -52,24 +53,17 @@ def balanced_curvature(
     ----------
     THEORY 2.
     """
-    vectors = (tangent_vec_a, tangent_vec_b, tangent_vec_c)
-    arrays, rank = checked_arrays(factors, *vectors, rank=rank)
-    return in_kind(_balanced_curvature(*arrays, rank=rank), factors)
-
-
-def _balanced_curvature_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    layers, *vectors = in_parts(arrays, 4)
+    (layers, *vectors), rank = checked_layers(
+        factors, tangent_vec_a, tangent_vec_b, tangent_vec_c, rank=rank
+    )
     balanced = balanced_frames(layers, rank)
-    a, b, c = (balanced.split(vector) for vector in vectors)
-    normal_bc, normal_ac = (second_form_in_frames(balanced, v, c) for v in (b, a))
-    one = weingarten_in_frames(balanced, vectors[0], a, normal_bc)
-    other = weingarten_in_frames(balanced, vectors[1], b, normal_ac)
-    return tuple(x - y for x, y in zip(one, other, strict=True))
+    a, b, c = map(balanced.split, vectors)
+    along_a = weingarten_in_frames(balanced, vectors[0], a, second_form_in_frames(balanced, b, c))
+    along_b = weingarten_in_frames(balanced, vectors[1], b, second_form_in_frames(balanced, a, c))
+    return in_kind(Layers(along_a) - along_b, factors)
 
 
-_balanced_curvature = Primitive(_balanced_curvature_value, refuse, refuse)
-
-
+@primitive(static=("rank",))
 def balanced_sectional_curvature(
     factors: Factors, tangent_vec_a: Factors, tangent_vec_b: Factors, rank: int | None = None
 ) -> Array:
@@ -100,26 +94,19 @@ def balanced_sectional_curvature(
     ----------
     THEORY 2.
     """
-    arrays, rank = checked_arrays(factors, tangent_vec_a, tangent_vec_b, rank=rank)
-    return _balanced_sectional(*arrays, rank=rank)
-
-
-def _balanced_sectional_value(*arrays: Array, rank: int) -> Array:
-    xp = namespace(*arrays)
-    layers, a, b = in_parts(arrays, 3)
+    (layers, a, b), rank = checked_layers(factors, tangent_vec_a, tangent_vec_b, rank=rank)
     balanced = balanced_frames(layers, rank)
     x, y, is_plane = orthonormal_pair(Layers(a), Layers(b))
-    one, other = balanced.split(x), balanced.split(y)
+    x, y = balanced.split(x), balanced.split(y)
     n_xx, n_xy, n_yy = (
         Layers(normal_vector(layers, second_form_in_frames(balanced, *pair)))
-        for pair in ((one, one), (one, other), (other, other))
+        for pair in ((x, x), (x, y), (y, y))
     )
-    return xp.where(is_plane, n_xx.inner(n_yy) - n_xy.squared_norm(), 0.0)
+    curvature = n_xx.inner(n_yy) - n_xy.squared_norm()
+    return namespace(curvature).where(is_plane, curvature, 0.0)
 
 
-_balanced_sectional = Primitive(_balanced_sectional_value, refuse, refuse)
-
-
+@primitive(static=("rank",))
 def balanced_ricci(factors: Factors, tangent_vec: Factors, rank: int | None = None) -> Factors:
     r"""Return the Ricci operator of the balanced manifold.
 
@@ -149,8 +136,8 @@ def balanced_ricci(factors: Factors, tangent_vec: Factors, rank: int | None = No
     ----------
     THEORY 2.
     """
-    arrays, rank = checked_arrays(factors, tangent_vec, rank=rank)
-    return in_kind(_balanced_ricci(*arrays, rank=rank), factors)
+    (layers, vector), rank = checked_layers(factors, tangent_vec, rank=rank)
+    return in_kind(_ricci(layers, vector, rank), factors)
 
 
 # Vectors of the basis that are held at once: memory does not grow with their number.
@@ -175,24 +162,22 @@ def _basis_chunks(
             )
 
 
-def _balanced_ricci_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    layers, vector = in_parts(arrays, 2)
-    xp = namespace(*arrays)
+def _ricci(layers: Sequence[Array], vector: Sequence[Array], rank: int) -> Layers:
+    xp = namespace(*layers, *vector)
     balanced = balanced_frames(layers, rank)
     blocks = balanced.split(vector)
-    result = weingarten_in_frames(balanced, vector, blocks, mean_curvature_in_frames(balanced))
-    batch_axes = max(array.ndim for array in arrays) - 2
+    normal = mean_curvature_in_frames(balanced)
+    result = Layers(weingarten_in_frames(balanced, vector, blocks, normal))
+    batch_axes = max(array.ndim for array in (*layers, *vector)) - 2
     for basis in _basis_chunks(layers, rank, batch_axes):
         split_basis = balanced.split(basis)
         normal = second_form_in_frames(balanced, blocks, split_basis)
         bent = weingarten_in_frames(balanced, basis, split_basis, normal)
-        result = [one - xp.sum(other, axis=0) for one, other in zip(result, bent, strict=True)]
-    return tuple(result)
+        result = result.map(lambda total, terms: total - xp.sum(terms, axis=0), bent)
+    return result
 
 
-_balanced_ricci = Primitive(_balanced_ricci_value, refuse, refuse)
-
-
+@primitive(static=("rank",))
 def balanced_scalar_curvature(factors: Factors, rank: int | None = None) -> Array:
     """Return the scalar curvature of the balanced manifold, the trace of the Ricci operator.
 
@@ -216,18 +201,10 @@ def balanced_scalar_curvature(factors: Factors, rank: int | None = None) -> Arra
     ----------
     THEORY 2.
     """
-    arrays, rank = checked_arrays(factors, rank=rank)
-    return _balanced_scalar(*arrays, rank=rank)
-
-
-def _balanced_scalar_value(*layers: Array, rank: int) -> Array:
-    xp = namespace(*layers)
+    (layers,), rank = checked_layers(factors, rank=rank)
     batch_axes = max(layer.ndim for layer in layers) - 2
     total = 0.0
     for basis in _basis_chunks(layers, rank, batch_axes):
-        image = _balanced_ricci_value(*layers, *basis, rank=rank)
-        total = total + xp.sum(Layers(image).inner(basis), axis=0)
+        values = _ricci(layers, basis, rank).inner(basis)
+        total = total + namespace(values).sum(values, axis=0)
     return total
-
-
-_balanced_scalar = Primitive(_balanced_scalar_value, refuse, refuse)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, namespace, symmetric_part, transpose
 from dlngeo.core.base.checks import check_range
-from dlngeo.core.base.primitives import Primitive, refuse
+from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.blocks import Blocks, join
 from dlngeo.core.networks.factors import (
@@ -20,7 +20,6 @@ from dlngeo.core.networks.factors import (
     check_same_shapes,
     check_widths,
     in_kind,
-    in_parts,
     layers_of,
     widths_of,
 )
@@ -138,42 +137,40 @@ def _project(balanced: BalancedFrames, vector: Sequence[Array]) -> list[Array]:
     return balanced.join([Blocks(*block) for block in zip(cores, left, right, strict=True)])
 
 
-def _projection_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    layers, vector = in_parts(arrays, 2)
-    return tuple(_project(balanced_frames(layers, rank), vector))
+# dP[Ẇ] V = II(Ẇ, P V) + S_{V - PV}(Ẇ), with II the second fundamental form and S the
+# Weingarten map.
 
 
-def _projection_jvp(arrays: tuple, result: tuple, tangents: tuple, rank: int) -> tuple:
-    # dP[Ẇ] V = II(Ẇ, P V) + S_{V - PV}(Ẇ), with II the second fundamental form and S the
-    # Weingarten map.
-    layers, vector = in_parts(arrays, 2)
-    velocity, change = in_parts(tangents, 2)
-    normal = Layers(vector) - result
+def _projection_jvp(
+    arguments: tuple, result: Factors, tangents: tuple, rank: int | None
+) -> Factors:
+    factors, vector = arguments
+    velocity, change = tangents
+    normal = Layers(layers_of(vector)) - layers_of(result)
     parts = (
-        tangent_projection(layers, change, rank),
-        second_fundamental_form(layers, velocity, result, rank),
-        weingarten_map(layers, velocity, normal, rank),
+        tangent_projection(factors, change, rank),
+        second_fundamental_form(factors, velocity, result, rank),
+        weingarten_map(factors, velocity, normal, rank),
     )
-    return tuple(sum(part) for part in zip(*parts, strict=True))
+    return in_kind(sum(map(Layers, map(layers_of, parts)), start=0 * normal), factors)
 
 
-def _projection_vjp(arrays: tuple, result: tuple, cotangents: tuple, rank: int) -> tuple:
-    layers, vector = in_parts(arrays, 2)
-    pulled = tangent_projection(layers, cotangents, rank)
-    by_layers = [
-        a + b
-        for a, b in zip(
-            weingarten_map(layers, result, Layers(cotangents) - pulled, rank),
-            weingarten_map(layers, pulled, Layers(vector) - result, rank),
-            strict=True,
-        )
-    ]
-    return (*by_layers, *pulled)
+def _projection_vjp(
+    arguments: tuple, result: Factors, cotangent: Factors, rank: int | None
+) -> tuple[Factors, Factors]:
+    factors, vector = arguments
+    pulled = tangent_projection(factors, cotangent, rank)
+    own, normal = (
+        Layers(layers_of(whole)) - layers_of(tangent)
+        for whole, tangent in ((cotangent, pulled), (vector, result))
+    )
+    by_factors = Layers(layers_of(weingarten_map(factors, result, own, rank))) + layers_of(
+        weingarten_map(factors, pulled, normal, rank)
+    )
+    return in_kind(by_factors, factors), in_kind(layers_of(pulled), vector)
 
 
-_projection = Primitive(_projection_value, _projection_jvp, _projection_vjp)
-
-
+@primitive(static=("rank",), jvp=_projection_jvp, vjp=_projection_vjp)
 def tangent_projection(factors: Factors, vector: Factors, rank: int | None = None) -> Factors:
     r"""Project a velocity of the factors orthogonally on the tangent space ``T_W M_r``.
 
@@ -203,10 +200,11 @@ def tangent_projection(factors: Factors, vector: Factors, rank: int | None = Non
     ----------
     [MY25]; THEORY 2.
     """
-    arrays, rank = checked_arrays(factors, vector, rank=rank)
-    return in_kind(_projection(*arrays, rank=rank), factors)
+    (layers, velocity), rank = checked_layers(factors, vector, rank=rank)
+    return in_kind(_project(balanced_frames(layers, rank), velocity), factors)
 
 
+@primitive(static=("rank",))
 def second_fundamental_form(
     factors: Factors, vector: Factors, other: Factors, rank: int | None = None
 ) -> Factors:
@@ -236,15 +234,10 @@ def second_fundamental_form(
     ----------
     [MY25]; THEORY 2 (own derivation).
     """
-    arrays, rank = checked_arrays(factors, vector, other, rank=rank)
-    return in_kind(_second_form(*arrays, rank=rank), factors)
-
-
-def _second_form_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    layers, vector, other = in_parts(arrays, 3)
+    (layers, *pair), rank = checked_layers(factors, vector, other, rank=rank)
     balanced = balanced_frames(layers, rank)
-    pair = [balanced.split(v) for v in (vector, other)]
-    return tuple(normal_vector(layers, second_form_in_frames(balanced, *pair)))
+    normal = second_form_in_frames(balanced, *map(balanced.split, pair))
+    return in_kind(normal_vector(layers, normal), factors)
 
 
 class Normal(NamedTuple):
@@ -288,23 +281,19 @@ def normal_vector(layers: Sequence[Array], normal: Normal) -> list[Array]:
     ]
 
 
-_second_form = Primitive(_second_form_value, refuse, refuse)
-
-
-def checked_arrays(
+def checked_layers(
     factors: Factors, *vectors: Factors, rank: int | None
-) -> tuple[tuple[Array, ...], int]:
-    """Return the matrices of factors and vectors one after the other, and the rank."""
+) -> tuple[list[tuple[Array, ...]], int]:
+    """Return the layers of factors and of vectors of their shapes, and the rank."""
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
-    arrays = layers
-    for vector in vectors:
-        matrices = layers_of(vector)
+    every = [layers, *map(layers_of, vectors)]
+    for matrices in every[1:]:
         check_same_shapes(layers, matrices)
-        arrays = arrays + matrices
-    return arrays, rank
+    return every, rank
 
 
+@primitive(static=("rank",))
 def weingarten_map(
     factors: Factors, vector: Factors, normal: Factors, rank: int | None = None
 ) -> Factors:
@@ -333,21 +322,17 @@ def weingarten_map(
     ----------
     Own derivation, dual to the second fundamental form of THEORY 2.
     """
-    arrays, rank = checked_arrays(factors, vector, normal, rank=rank)
-    return in_kind(_weingarten(*arrays, rank=rank), factors)
-
-
-def _weingarten_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    layers, velocity, normal = in_parts(arrays, 3)
+    (layers, velocity, normal), rank = checked_layers(factors, vector, normal, rank=rank)
     balanced = balanced_frames(layers, rank)
-    n = balanced.split(normal)
+    blocks = balanced.split(normal)
     symmetric = []
     if balanced.depth > 1:
         # dμ(-n_S) / 2 = -T S.
-        solved = _solve_moments(balanced, *_linear_moments(balanced, n))
+        solved = _solve_moments(balanced, *_linear_moments(balanced, blocks))
         symmetric = [-matrix for matrix in solved]
-    parts = Normal(symmetric, [block.both_null for block in n])
-    return tuple(weingarten_in_frames(balanced, velocity, balanced.split(velocity), parts))
+    parts = Normal(symmetric, [block.both_null for block in blocks])
+    result = weingarten_in_frames(balanced, velocity, balanced.split(velocity), parts)
+    return in_kind(result, factors)
 
 
 def weingarten_in_frames(
@@ -367,9 +352,7 @@ def weingarten_in_frames(
     return _project(balanced, result)
 
 
-_weingarten = Primitive(_weingarten_value, refuse, refuse)
-
-
+@primitive(static=("rank",))
 def mean_curvature(factors: Factors, rank: int | None = None) -> Factors:
     r"""Return the mean curvature vector ``H = tr II`` of the balanced manifold.
 
@@ -398,13 +381,9 @@ def mean_curvature(factors: Factors, rank: int | None = None) -> Factors:
     ----------
     THEORY 2, 4.
     """
-    arrays, rank = checked_arrays(factors, rank=rank)
-    return in_kind(_mean_curvature(*arrays, rank=rank), factors)
-
-
-def _mean_curvature_value(*layers: Array, rank: int) -> tuple[Array, ...]:
-    balanced = balanced_frames(layers, rank)
-    return tuple(normal_vector(layers, mean_curvature_in_frames(balanced)))
+    (layers,), rank = checked_layers(factors, rank=rank)
+    normal = mean_curvature_in_frames(balanced_frames(layers, rank))
+    return in_kind(normal_vector(layers, normal), factors)
 
 
 def mean_curvature_in_frames(balanced: BalancedFrames) -> Normal:
@@ -436,9 +415,6 @@ def mean_curvature_in_frames(balanced: BalancedFrames) -> Normal:
         ],
         [None] * depth,
     )
-
-
-_mean_curvature = Primitive(_mean_curvature_value, refuse, refuse)
 
 
 def _null_share(balanced: BalancedFrames, layer: int) -> float:

@@ -11,14 +11,20 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Rules = dict[str, Callable]
+
+class Rules(TypedDict):
+    """Rules of a primitive, as its decorator takes them."""
+
+    jvp: Callable
+    vjp: Callable
+
 
 _MOST_FUNCTIONS = 256
 """Number of functions for a library and static arguments that a kernel keeps."""

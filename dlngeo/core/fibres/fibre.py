@@ -15,16 +15,15 @@ import itertools
 from collections.abc import Sequence
 
 from dlngeo.core.base.arrays import Array, namespace, quotient, round_off, transpose
-from dlngeo.core.base.primitives import Primitive, refuse
+from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.fibres.gram import full_frames, gram_solution, kernel_part
+from dlngeo.core.fibres.gram import full_frames, gram_solve, kernel_part
 from dlngeo.core.networks.factors import (
     Factors,
     check_same_shapes,
     check_widths,
     checked_matrix,
     in_kind,
-    in_parts,
     layers_of,
 )
 from dlngeo.core.networks.network import action_on_layers, adjoint_differential, end_to_end
@@ -144,7 +143,7 @@ def project_to_fibre(factors: Factors, matrix: Array) -> Factors:
     for _ in range(NEWTON_STEPS):
         if not bool(xp.any(size > bound)):
             break
-        step = adjoint_differential(layers, gram_solution(*layers, residual))
+        step = adjoint_differential(layers, gram_solve(layers, residual))
         moved = [layer + s for layer, s in zip(layers, step, strict=True)]
         left = matrix - end_to_end(moved)
         new_size = xp.linalg.matrix_norm(left, keepdims=True)
@@ -163,9 +162,11 @@ def _action_adjoint(layers: Sequence[Array], vector: Sequence[Array]) -> list[Ar
     return [v @ transpose(w) - transpose(after) @ u for (w, v), (after, u) in pairs]
 
 
-def _algebra_value(*arrays: Array) -> tuple[Array, ...]:
-    layers, vector = in_parts(arrays, 2)
-    xp = namespace(*arrays)
+def _least_element(layers: Sequence[Array], vector: Sequence[Array]) -> Sequence[Array]:
+    """Return the element of least norm whose velocity is nearest to a vector."""
+    if len(layers) == 1:
+        return ()
+    xp = namespace(*layers, *vector)
     frames = []
     for p, layer in enumerate(layers, start=1):
         left, left_squares = full_frames(layer)
@@ -201,9 +202,7 @@ def _algebra_value(*arrays: Array) -> tuple[Array, ...]:
     return better_solution(first, left, second, residual(second))
 
 
-_algebra_element = Primitive(_algebra_value, refuse, refuse)
-
-
+@primitive()
 def algebra_element(factors: Factors, vector: Factors) -> Factors:
     r"""Return the element of the Lie algebra of least norm that gives a velocity.
 
@@ -233,7 +232,7 @@ def algebra_element(factors: Factors, vector: Factors) -> Factors:
     """
     layers, velocity = layers_of(factors), layers_of(vector)
     check_same_shapes(layers, velocity)
-    elements = _algebra_element(*layers, *velocity) if len(layers) > 1 else ()
+    elements = _least_element(layers, velocity)
     defect = Layers(velocity) - action_on_layers(elements, layers)
     xp = namespace(*defect)
     bound = round_off(velocity[0]) ** 0.4 * Layers(velocity).norm()

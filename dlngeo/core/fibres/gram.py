@@ -4,10 +4,8 @@ It carries the normal space of a fibre: the normal part of a velocity ``V`` is `
 ``dφ dφ*(P) = dφ(V)``, an equation for matrices of the shape of ``X``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
-
-import array_api_compat
 
 from dlngeo.core.base.arrays import (
     Array,
@@ -19,9 +17,9 @@ from dlngeo.core.base.arrays import (
     round_off,
     transpose,
 )
-from dlngeo.core.base.primitives import Primitive
+from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.networks.factors import Factors, checked_matrix, layers_of
+from dlngeo.core.networks.factors import Factors, checked_matrix, in_kind, layers_of
 from dlngeo.core.networks.network import adjoint_differential, differential, partial_products
 from dlngeo.core.numerics.conjugate_gradients import better_solution, conjugate_gradient
 
@@ -157,64 +155,33 @@ def _is_small(*arrays: Array) -> bool:
     return matrix.shape[-2] * matrix.shape[-1] <= DENSE_SIZE or is_traced(*arrays)
 
 
-def gram_solution(*arrays: Array) -> Array:
-    *layers, matrix = arrays
-    if len(layers) == 1:
-        return matrix
-    gram, is_small = _gram(layers), _is_small(*arrays)
-
-    def residual(solution: Sequence[Array]) -> list[Array]:
-        pulled = adjoint_differential(layers, solution[0])
-        return [matrix - differential(layers, pulled)]
-
-    first = [_solved_once(gram, matrix, is_small)]
-    left = residual(first)
-    second = [first[0] + _solved_once(gram, left[0], is_small)]
-    return better_solution(first, left, second, residual(second))[0]
-
-
 # With the operator G(W) = dφ dφ*: dP = G⁻¹ (dC - dG P), and ⟨Z, G P⟩ = ⟨dφ*(Z), dφ*(P)⟩.
 
 
-def _gram_solve_jvp(arrays: tuple, result: Array, tangents: tuple) -> Array:
-    *layers, _ = arrays
-    *velocity, change = tangents
-    pulled = adjoint_differential(layers, result)
-    moving = differential(layers, velocity, pulled)
-    moving = moving + differential(layers, adjoint_differential(layers, result, velocity))
-    return _gram_solve(*layers, change - moving)
+def _gram_operator(arguments: tuple) -> Callable[[Array], Array]:
+    (factors,) = arguments
+    return lambda covector: differential(factors, adjoint_differential(factors, covector))
 
 
-def _gram_solve_vjp(arrays: tuple, result: Array, cotangent: Array) -> tuple[Array, ...]:
-    *layers, _ = arrays
-    solved = _gram_solve(*layers, cotangent)
-    by_layers = zip(
-        adjoint_differential(layers, solved, adjoint_differential(layers, result)),
-        adjoint_differential(layers, result, adjoint_differential(layers, solved)),
-        strict=True,
-    )
-    return (*[-one - other for one, other in by_layers], solved)
+def _gram_solve_jvp(arguments: tuple, result: Array, tangents: tuple) -> Array:
+    factors, _ = arguments
+    velocity, change = tangents
+    pulled = adjoint_differential(factors, result)
+    moving = differential(factors, velocity, pulled)
+    moving = moving + differential(factors, adjoint_differential(factors, result, velocity))
+    return gram_solve(factors, change - moving)
 
 
-_gram_primitive = Primitive(gram_solution, _gram_solve_jvp, _gram_solve_vjp)
+def _gram_solve_vjp(arguments: tuple, result: Array, cotangent: Array) -> tuple[Factors, Array]:
+    factors, _ = arguments
+    solved = gram_solve(factors, cotangent)
+    by_factors = Layers(
+        layers_of(adjoint_differential(factors, solved, adjoint_differential(factors, result)))
+    ) + layers_of(adjoint_differential(factors, result, adjoint_differential(factors, solved)))
+    return in_kind(-by_factors, factors), solved
 
 
-def _gram_solve(*arrays: Array) -> Array:
-    if not (is_traced(*arrays) and array_api_compat.is_jax_array(arrays[-1])):
-        return _gram_primitive(*arrays)
-    # As in `equations.kernel_solve`: JAX drops the rule of a function whose linear argument
-    # it transposes, but knows the implicit rule of a linear solve by itself.
-    import jax
-
-    *layers, matrix = arrays
-    return jax.lax.custom_linear_solve(
-        lambda covector: differential(layers, adjoint_differential(layers, covector)),
-        matrix,
-        lambda _, right_hand_side: gram_solution(*layers, right_hand_side),
-        symmetric=True,
-    )
-
-
+@primitive(jvp=_gram_solve_jvp, vjp=_gram_solve_vjp, operator=_gram_operator)
 def gram_solve(factors: Factors, matrix: Array) -> Array:
     r"""Solve ``dφ dφ*(P) = C`` at factors that need not be balanced.
 
@@ -250,13 +217,24 @@ def gram_solve(factors: Factors, matrix: Array) -> Array:
     """
     layers = layers_of(factors)
     matrix = checked_matrix(matrix, layers[-1].shape[-2], layers[0].shape[-1])
-    return _gram_solve(*layers, matrix)
+    if len(layers) == 1:
+        return matrix
+    gram, is_small = _gram(layers), _is_small(*layers, matrix)
+
+    def residual(solution: Array) -> Array:
+        return matrix - differential(layers, adjoint_differential(layers, solution))
+
+    first = _solved_once(gram, matrix, is_small)
+    left = residual(first)
+    second = first + _solved_once(gram, left, is_small)
+    (solution,) = better_solution([first], [left], [second], [residual(second)])
+    return solution
 
 
 def kernel_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:
     change = differential(layers, velocity)
     if is_traced(*layers, change) or len(layers) == 1:
-        return Layers(velocity) - adjoint_differential(layers, _gram_solve(*layers, change))
+        return Layers(velocity) - adjoint_differential(layers, gram_solve(layers, change))
     gram, is_small = _gram(layers), _is_small(change)
 
     def projected(tangent: Sequence[Array], change: Array) -> Layers:

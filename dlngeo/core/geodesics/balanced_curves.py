@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from dlngeo.core.balanced.submanifold import (
-    checked_arrays,
+    checked_layers,
     normal_vector,
     second_form_in_frames,
     tangent_projection,
@@ -30,7 +30,7 @@ from dlngeo.core.base.arrays import eigh, from_numpy, namespace, symmetric_part,
 from dlngeo.core.geodesics.charts import TOLERANCE, check_arrival, check_on_boundary, checked_times
 from dlngeo.core.geodesics.transport import by_geodesic, field_axes
 from dlngeo.core.networks.blocks import Blocks
-from dlngeo.core.networks.factors import Factors, in_kind, in_parts, layers_of
+from dlngeo.core.networks.factors import Factors, in_kind, layers_of
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
 from dlngeo.core.numerics.integration import NEAREST, Status, integrate
 
@@ -187,9 +187,9 @@ class _Problem(NamedTuple):
 def _problem(
     factors: Factors, velocity: Factors, fields: Sequence[Factors], rank: int | None
 ) -> _Problem:
-    arrays, rank = checked_arrays(factors, velocity, *fields, rank=rank)
-    namespace(*arrays)
-    layers, moves, *vectors = in_parts([to_numpy(array) for array in arrays], 2 + len(fields))
+    parts, rank = checked_layers(factors, velocity, *fields, rank=rank)
+    namespace(*sum(parts, start=()))
+    layers, moves, *vectors = (tuple(map(to_numpy, part)) for part in parts)
     vectors = [tangent_projection(layers, vector, rank) for vector in vectors]
     tangent = tangent_projection(layers, moves, rank)
     extra, batch = field_axes((*layers, *tangent), [v for vector in vectors for v in vector])

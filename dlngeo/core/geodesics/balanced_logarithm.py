@@ -7,11 +7,11 @@ that of a straight line.
 import numpy
 
 from dlngeo.core.balanced.basis import tangent_basis
-from dlngeo.core.balanced.submanifold import checked_arrays
+from dlngeo.core.balanced.submanifold import checked_layers
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
 from dlngeo.core.geodesics.balanced_curves import BalancedFlow, FlowState
 from dlngeo.core.geodesics.charts import Connection, check_found
-from dlngeo.core.networks.factors import Factors, in_kind, in_parts
+from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import balanced_frames
 from dlngeo.core.numerics.integration import NEAREST, Status, integrate
 from dlngeo.core.numerics.shooting import CONVERGED, FINEST, norms, shoot
@@ -58,9 +58,10 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
     ----------
     THEORY 2.
     """
-    arrays, rank = checked_arrays(factors, point, rank=rank)
+    parts, rank = checked_layers(factors, point, rank=rank)
+    arrays = sum(parts, start=())
     namespace(*arrays)
-    parts = in_parts([to_numpy(array) for array in arrays], 2)
+    parts = [tuple(map(to_numpy, part)) for part in parts]
     batch = numpy.broadcast_shapes(*[w.shape[:-2] for part in parts for w in part])
     shapes = [w.shape[-2:] for w in parts[0]]
     layers, ends = (

@@ -17,7 +17,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, eye, from_numpy, is_traced, namespace, transpose
 from dlngeo.core.base.checks import check_range, real_array
-from dlngeo.core.base.primitives import Primitive, refuse
+from dlngeo.core.base.primitives import primitive, refuse
 from dlngeo.core.fibres.gram import gram_solve
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import checked_matrix
@@ -26,15 +26,53 @@ from dlngeo.core.networks.frames import (
     check_positive,
     complement,
     frames_of_rank,
-    singular_frames,
 )
 from dlngeo.core.networks.network import adjoint_differential, differential
 from dlngeo.core.relaxed.strings import RelaxedNetwork
 
 
-def _layers_value(matrix: Array, network: RelaxedNetwork) -> tuple[Array, ...]:
+def completed(frame: Array) -> Array:
+    """Return a square orthogonal matrix of which the first columns are the frame."""
+    return namespace(frame).concat([frame, complement(frame)], axis=-1)
+
+
+# As that of `balancing.factorize`: the derivative of some local section, right for functions of
+# the factors that do not depend on the section.
+
+
+def _layers_jvp(
+    arguments: tuple, result: tuple, tangents: tuple, network: RelaxedNetwork
+) -> tuple[Array, ...]:
+    return adjoint_differential(result, gram_solve(result, tangents[0]))
+
+
+def _layers_vjp(
+    arguments: tuple, result: tuple, cotangents: tuple, network: RelaxedNetwork
+) -> tuple[Array]:
+    return (gram_solve(result, differential(result, cotangents)),)
+
+
+@primitive(static=("network",), jvp=_layers_jvp, vjp=_layers_vjp)
+def relaxed_layers(matrix: Array, network: RelaxedNetwork) -> tuple[Array, ...]:
+    """Return relaxed balanced layers over a matrix, whose rank may also be lower.
+
+    In the bases of the strings the hidden layers are diagonal.
+
+    Parameters
+    ----------
+    matrix : array-like, shape=[..., d_N, d_0]
+    network : RelaxedNetwork
+
+    Returns
+    -------
+    layers : tuple of array-like, shape=[..., d_p, d_{p-1}]
+
+    References
+    ----------
+    Own derivation; THEORY 6.
+    """
     widths, rank, depth = network.widths, network.rank, len(network.shifts)
-    frames = singular_frames(matrix, rank)
+    frames = frames_of_rank(matrix, rank)
     ends = {0: frames.right, depth: frames.left}
     fixed = [numpy.zeros((rows, columns)) for columns, rows in itertools.pairwise(widths)]
     used = [rank] * (depth + 1)
@@ -59,46 +97,6 @@ def _layers_value(matrix: Array, network: RelaxedNetwork) -> tuple[Array, ...]:
             layer = completed(ends[depth]) @ layer
         layers.append(layer)
     return tuple(layers)
-
-
-def completed(frame: Array) -> Array:
-    """Return a square orthogonal matrix of which the first columns are the frame."""
-    return namespace(frame).concat([frame, complement(frame)], axis=-1)
-
-
-def _layers_jvp(arrays: tuple, result: tuple, tangents: tuple, network: RelaxedNetwork):
-    return adjoint_differential(result, gram_solve(result, tangents[0]))
-
-
-def _layers_vjp(arrays: tuple, result: tuple, cotangents: tuple, network: RelaxedNetwork):
-    return (gram_solve(result, differential(result, cotangents)),)
-
-
-# As that of `network.factorize`: the derivative of some local section, right for functions of
-# the factors that do not depend on the section.
-_layers = Primitive(_layers_value, _layers_jvp, _layers_vjp)
-
-
-def relaxed_layers(matrix: Array, network: RelaxedNetwork) -> tuple[Array, ...]:
-    """Return relaxed balanced layers over a matrix, whose rank may also be lower.
-
-    In the bases of the strings the hidden layers are diagonal.
-
-    Parameters
-    ----------
-    matrix : array-like, shape=[..., d_N, d_0]
-    network : RelaxedNetwork
-
-    Returns
-    -------
-    layers : tuple of array-like, shape=[..., d_p, d_{p-1}]
-
-    References
-    ----------
-    Own derivation; THEORY 6.
-    """
-    frames_of_rank(matrix, network.rank)
-    return _layers(matrix, network=network)
 
 
 def gram_kernel(left: Sequence[Array], right: Sequence[Array]) -> Array:
@@ -191,7 +189,7 @@ def sharp(matrix: Array, covector: Array, network: RelaxedNetwork) -> Array:
     matrix = real_array(matrix, "the matrix")
     covector = checked_matrix(covector, *matrix.shape[-2:])
     if is_traced(matrix):
-        layers = _layers(matrix, network=network)
+        layers = relaxed_layers(matrix, network)
         return differential(layers, adjoint_differential(layers, covector))
     frames, weights = _weighted_frames(matrix, network, divides=False)
     blocks = split(covector, frames.left, frames.right)
@@ -237,7 +235,7 @@ def flat(matrix: Array, tangent_vec: Array, network: RelaxedNetwork) -> Array:
     if is_traced(matrix):
         if network.rank < min(matrix.shape[-2:]):
             refuse()
-        return gram_solve(_layers(matrix, network=network), tangent_vec)
+        return gram_solve(relaxed_layers(matrix, network), tangent_vec)
     frames, weights = _weighted_frames(matrix, network, divides=True)
     blocks = split(tangent_vec, frames.left, frames.right)
     scaled = [
