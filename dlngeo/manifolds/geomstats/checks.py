@@ -1,7 +1,4 @@
-"""What the spaces share: how they judge points and vectors, and cut flat ones."""
-
-import math
-from collections.abc import Sequence
+"""How spaces and metrics judge points and vectors."""
 
 import geomstats.backend as gs
 from geomstats.geometry.riemannian_metric import RiemannianMetric
@@ -63,14 +60,3 @@ def is_small(part: Array, vector: Array, atol: float, point_ndim: int) -> Array:
     size = namespace(vector).amax(abs(vector), axes)
     size = gs.where(size > 1, size, gs.ones_like(size))
     return gs.all(abs(part) <= atol * size[(..., *[None] * point_ndim)], axis=axes)
-
-
-def unflatten(vector: Array, shapes: Sequence[tuple[int, int]]) -> list[Array]:
-    """Cut a flat vector into matrices of the given shapes, one after the other."""
-    matrices, start = [], 0
-    for shape in shapes:
-        size = math.prod(shape)
-        piece = vector[..., start : start + size]
-        matrices.append(gs.reshape(piece, (*piece.shape[:-1], *shape)))
-        start += size
-    return matrices

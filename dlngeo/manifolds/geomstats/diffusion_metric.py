@@ -1,5 +1,6 @@
 """The diffusion metric of stochastic gradient descent, as a geomstats metric."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,19 +10,19 @@ import numpy
 from geomstats.geometry.base import VectorSpace
 from geomstats.geometry.manifold import Manifold
 from geomstats.geometry.product_manifold import ProductManifold
-from geomstats.geometry.riemannian_metric import RiemannianMetric
 
-from dlngeo.core.balanced import submanifold as balanced
-from dlngeo.core.base.arrays import Array
-from dlngeo.core.gradient_noise import geodesics as diffusion_geodesics
-from dlngeo.core.gradient_noise import graph_metric
+from dlngeo.core.balanced.submanifold import weingarten_map
+from dlngeo.core.base.arrays import Array, to_numpy
+from dlngeo.core.base.checks import nonnegative
+from dlngeo.core.gradient_noise import geodesics, graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.core.gradient_noise.samples import Losses, SampleLosses
 from dlngeo.manifolds.geomstats.balanced import BalancedManifold
-from dlngeo.manifolds.geomstats.checks import check_shape, velocity_of
+from dlngeo.manifolds.geomstats.checks import check_shape
+from dlngeo.manifolds.geomstats.geodesic_metric import GeodesicMetric, kernel
 
 
-class DiffusionMetric(RiemannianMetric):
+class DiffusionMetric(GeodesicMetric):
     r"""Metric of parameter space that bends paths where gradients are noisy.
 
     .. math:: g_ε = I + ε D, \quad
@@ -32,7 +33,13 @@ class DiffusionMetric(RiemannianMetric):
     is constant, or ``ε = 0``. Everything is made of per-sample gradients and Hessian-vector
     products; no ``D × D`` matrix is formed unless one is asked for.
 
-    On a `BalancedManifold` it is the restriction to balanced factors.
+    On a `BalancedManifold` it is the restriction to balanced factors. They have no coordinates:
+    tensors of the connection, with ``D`` the number of entries of a point, are a
+    NotImplementedError there.
+
+    Geodesics raise a ValueError if they cannot be continued, because the losses cease to be finite
+    or balanced factors reach the boundary. `log` starts from the chord: among several geodesics it
+    finds one that is near to it, not always the shortest.
 
     Parameters
     ----------
@@ -66,8 +73,15 @@ class DiffusionMetric(RiemannianMetric):
 
     References
     ----------
-    [FCS20]; THEORY 7.
+    [FCS20]; THEORY 7 (curvature by the equation of Gauss); see `dlngeo.core.gradient_noise`.
     """
+
+    _exp = kernel(geodesics.exp)
+    _log = kernel(geodesics.log)
+    _transport = kernel(geodesics.parallel_transport)
+    _christoffel = kernel(DiffusionGeometry.christoffel)
+    _diffusion = kernel(DiffusionGeometry.diffusion)
+    _curvature = kernel(DiffusionGeometry.curvature)
 
     def __init__(
         self,
@@ -81,8 +95,7 @@ class DiffusionMetric(RiemannianMetric):
         batch_size: int | None = None,
         rng: numpy.random.Generator | int | None = None,
     ):
-        if not 0 <= scale < math.inf:
-            raise ValueError(f"the scale must be at least zero and finite, got {scale}.")
+        self.scale = nonnegative(scale, "the scale")
         base = _BalancedBase(space) if isinstance(space, BalancedManifold) else None
         if base is None and not _is_linear(space):
             raise ValueError(
@@ -91,7 +104,6 @@ class DiffusionMetric(RiemannianMetric):
                 f"got {type(space).__name__}."
             )
         super().__init__(space=space)
-        self.scale = float(scale)
         samples = SampleLosses(space.shape, sample_losses, sample_gradients, sample_hvp, n_samples)
         self.geometry = DiffusionGeometry(samples, self.scale, base)
         self._all, self._batch_size, self._rng = samples, batch_size, numpy.random.default_rng(rng)
@@ -133,46 +145,19 @@ class DiffusionMetric(RiemannianMetric):
     def _shaped(self, array: Array) -> Array:
         return gs.reshape(array, (*array.shape[:-1], *self._space.shape))
 
-    def _check_coordinates(self) -> None:
-        if self.geometry.base is not None:
-            raise NotImplementedError(
-                "tensors of the connection need coordinates of the space, and balanced factors "
-                "are coordinates of parameter space: take christoffel_action or curvature, "
-                "which act on tangent vectors."
-            )
+    def _apply(self, function: Callable, *arrays: Array, **options: Any) -> Array:
+        return self._shaped(function(self.geometry, *self._flat(*arrays), **options))
+
+    def _curve(self, point: Array, velocity: Array, **options: Any) -> Callable[[Array], Array]:
+        return lambda times: self._apply(
+            geodesics.positions, point, velocity, times=to_numpy(times), **options
+        )
 
     def inner_product(self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array) -> Array:
-        """Return ``aᵀ b + ε Cov_s(⟨∇f_s, a⟩, ⟨∇f_s, b⟩)``.
-
-        Parameters
-        ----------
-        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        inner_product : array-like, shape=[...]
-        """
+        """Return ``aᵀ b + ε Cov_s(⟨∇f_s, a⟩, ⟨∇f_s, b⟩)``, shape=[...]."""
         x, a = self._flat(base_point, tangent_vec_a)
         b = a if tangent_vec_b is tangent_vec_a else self._flat(tangent_vec_b)[0]
         return graph_metric.inner_product(self.geometry.products(x), a, b)
-
-    def inner_coproduct(
-        self, cotangent_vec_a: Array, cotangent_vec_b: Array, base_point: Array
-    ) -> Array:
-        """Return ``aᵀ g^{-1} b``.
-
-        Parameters
-        ----------
-        cotangent_vec_a, cotangent_vec_b : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        inner_coproduct : array-like, shape=[...]
-        """
-        vector = self.riemannian_gradient(cotangent_vec_b, base_point)
-        return gs.sum(cotangent_vec_a * vector, axis=tuple(range(-self._space.point_ndim, 0)))
 
     def flat(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return the covector ``g v``.
@@ -190,17 +175,6 @@ class DiffusionMetric(RiemannianMetric):
         return self._shaped(graph_metric.flat(self.geometry.products(x), v))
 
     def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:
-        """Return the Riemannian gradient ``g^{-1} ∇E``.
-
-        Parameters
-        ----------
-        euclidean_gradient : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        gradient : array-like, shape=[..., *point_shape]
-        """
         x, p = self._flat(base_point, euclidean_gradient)
         if self.geometry.base is not None:
             p = self.geometry.base.project(x, p)
@@ -218,20 +192,10 @@ class DiffusionMetric(RiemannianMetric):
         -------
         cotangent_vec : array-like, shape=[..., *point_shape]
         """
-        x, v = self._flat(base_point, tangent_vec)
-        return self._shaped(self.geometry.diffusion(x, v))
+        return self._diffusion(base_point, tangent_vec)
 
     def metric_matrix(self, base_point: Array) -> Array:
-        """Return the matrix ``g`` in flattened coordinates; of balanced factors, one on normals.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        metric_matrix : array-like, shape=[..., D, D]
-        """
+        """Return the matrix ``g``, shape=[..., D, D]; of balanced factors, one on normals."""
         return graph_metric.metric_matrix(self.geometry.matrix(*self._flat(base_point)))
 
     def log_volume_density(self, base_point: Array) -> Array:
@@ -248,58 +212,26 @@ class DiffusionMetric(RiemannianMetric):
         return graph_metric.log_volume_density(self.geometry.matrix(*self._flat(base_point)))
 
     def inner_product_derivative_matrix(self, base_point: Array) -> Array:
-        """Return ``∂_k g_ij`` in flattened coordinates, ``k`` last.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        derivative : array-like, shape=[..., D, D, D]
-        """
+        """Return ``∂_k g_ij``, shape=[..., D, D, D], ``k`` last."""
         return self._tensor(graph_metric.metric_derivative, base_point)
 
     def christoffels(self, base_point: Array) -> Array:
-        """Return the Christoffel symbols ``Γ^k_ij`` in flattened coordinates, ``k`` first.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        christoffels : array-like, shape=[..., D, D, D]
-
-        Raises
-        ------
-        NotImplementedError
-            Of balanced factors, which have no coordinates; see `christoffel_action`.
-        """
+        """Return the Christoffel symbols ``Γ^k_ij``, shape=[..., D, D, D], ``k`` first."""
         return self._tensor(graph_metric.christoffels, base_point)
 
     def riemann_tensor(self, base_point: Array) -> Array:
-        """Return ``R_{ijk}^l = dx^l(R(e_j, e_k) e_i)`` in flattened coordinates.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        riemann_tensor : array-like, shape=[..., D, D, D, D]
-
-        Raises
-        ------
-        NotImplementedError
-            Of balanced factors, which have no coordinates; see `curvature`.
-        """
+        """Return ``R_{ijk}^l = dx^l(R(e_j, e_k) e_i)``, shape=[..., D, D, D, D]."""
         return self._tensor(graph_metric.riemann_tensor, base_point)
 
-    def _tensor(self, kernel: Callable[[Array, Array], Array], base_point: Array) -> Array:
-        self._check_coordinates()
+    def _tensor(self, tensor: Callable[[Array, Array], Array], base_point: Array) -> Array:
+        if self.geometry.base is not None:
+            raise NotImplementedError(
+                "tensors of the connection need coordinates of the space, and balanced factors "
+                "are coordinates of parameter space: take christoffel_action or curvature, "
+                "which act on tangent vectors."
+            )
         (x,) = self._flat(base_point)
-        return kernel(self.geometry.matrix(x), self.geometry.hessians(x))
+        return tensor(self.geometry.matrix(x), self.geometry.hessians(x))
 
     def christoffel_action(
         self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array
@@ -317,13 +249,8 @@ class DiffusionMetric(RiemannianMetric):
         Returns
         -------
         symbol : array-like, shape=[..., *point_shape]
-
-        References
-        ----------
-        THEORY 7.
         """
-        x, a, b = self._flat(base_point, tangent_vec_a, tangent_vec_b)
-        return self._shaped(self.geometry.christoffel(x, a, b))
+        return self._christoffel(base_point, tangent_vec_a, tangent_vec_b)
 
     def geodesic_equation(self, state: Array) -> Array:
         """Return velocity and acceleration of a geodesic.
@@ -341,163 +268,11 @@ class DiffusionMetric(RiemannianMetric):
         point, velocity = (gs.take(state, i, axis=axis) for i in (0, 1))
         return gs.stack([velocity, -self.christoffel_action(velocity, velocity, point)], axis=axis)
 
-    def exp(self, tangent_vec: Array, base_point: Array) -> Array:
-        """Return the exponential: the geodesic at time one.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        point : array-like, shape=[..., *point_shape]
-
-        Raises
-        ------
-        ValueError
-            If the geodesic cannot be continued to time one: the losses cease to be finite, or
-            balanced factors reach the boundary, where a singular value vanishes.
-
-        References
-        ----------
-        THEORY 7; see `dlngeo.core.gradient_noise.geodesics`.
-        """
-        x, v = self._flat(base_point, tangent_vec)
-        return self._shaped(diffusion_geodesics.exp(self.geometry, x, v))
-
-    def log(self, point: Array, base_point: Array) -> Array:
-        """Return the logarithm: the velocity of a geodesic to a point, found from the chord.
-
-        Among several geodesics it is one that is near to the chord, not always the shortest.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        tangent_vec : array-like, shape=[..., *point_shape]
-
-        Raises
-        ------
-        RuntimeError
-            If no geodesic was found.
-        """
-        x, y = self._flat(base_point, point)
-        return self._shaped(diffusion_geodesics.log(self.geometry, x, y))
-
-    def geodesic(
-        self,
-        initial_point: Array,
-        end_point: Array | None = None,
-        initial_tangent_vec: Array | None = None,
-    ) -> Callable[[Array], Array]:
-        """Return a geodesic, given by its velocity or by its end at time one.
-
-        Parameters
-        ----------
-        initial_point : array-like, shape=[..., *point_shape]
-        end_point : array-like, shape=[..., *point_shape], optional
-        initial_tangent_vec : array-like, shape=[..., *point_shape], optional
-
-        Returns
-        -------
-        path : callable
-            Times, shape=[n_times], to points, shape=[..., n_times, *point_shape].
-
-        Raises
-        ------
-        ValueError
-            If not exactly one of end point and tangent vector is given.
-        """
-        velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
-        x, v = self._flat(initial_point, velocity)
-
-        def path(t: Any) -> Array:
-            times = numpy.atleast_1d(gs.to_numpy(gs.array(t)))
-            return self._shaped(diffusion_geodesics.positions(self.geometry, x, v, times))
-
-        return path
-
-    def parallel_transport(
-        self,
-        tangent_vec: Array,
-        base_point: Array,
-        direction: Array | None = None,
-        end_point: Array | None = None,
-    ) -> Array:
-        """Transport a tangent vector along a geodesic, from time zero to one.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., *point_shape]
-            Axes that it has more than the points count vectors along the same geodesics.
-        base_point : array-like, shape=[..., *point_shape]
-        direction : array-like, shape=[..., *point_shape], optional
-            Initial velocity of the geodesic.
-        end_point : array-like, shape=[..., *point_shape], optional
-            End of the geodesic.
-
-        Returns
-        -------
-        transported : array-like, shape=[..., *point_shape]
-
-        Raises
-        ------
-        ValueError
-            If not exactly one of direction and end point is given.
-        """
-        direction = velocity_of(self, base_point, end_point, direction)
-        x, v, vectors = self._flat(base_point, direction, tangent_vec)
-        return self._shaped(diffusion_geodesics.parallel_transport(self.geometry, x, v, vectors))
-
-    def curvature(
-        self,
-        tangent_vec_a: Array,
-        tangent_vec_b: Array,
-        tangent_vec_c: Array,
-        base_point: Array,
-    ) -> Array:
-        """Return the curvature tensor ``R(a, b)c = ∇_a ∇_b c - ∇_b ∇_a c - ∇_[a,b] c``.
-
-        Parameters
-        ----------
-        tangent_vec_a, tangent_vec_b, tangent_vec_c : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        curvature : array-like, shape=[..., *point_shape]
-
-        References
-        ----------
-        THEORY 7 (equation of Gauss).
-        """
-        x, a, b, c = self._flat(base_point, tangent_vec_a, tangent_vec_b, tangent_vec_c)
-        return self._shaped(self.geometry.curvature(x, a, b, c))
-
     def sectional_curvature(
         self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array
     ) -> Array:
-        """Return the sectional curvature of a plane, zero for linearly dependent vectors.
-
-        Parameters
-        ----------
-        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        sectional_curvature : array-like, shape=[...]
-
-        References
-        ----------
-        THEORY 7 (equation of Gauss).
-        """
-        x, a, b = self._flat(base_point, tangent_vec_a, tangent_vec_b)
-        return self.geometry.sectional_curvature(x, a, b)
+        arrays = self._flat(base_point, tangent_vec_a, tangent_vec_b)
+        return self.geometry.sectional_curvature(*arrays)
 
 
 def _is_linear(space: Manifold) -> bool:
@@ -513,28 +288,24 @@ class _BalancedBase:
     def __init__(self, space: BalancedManifold):
         self._space = space
 
-    def _point(self, array: Array) -> Array:
-        return gs.reshape(array, (*array.shape[:-1], *self._space.shape))
-
-    def _of(self, array: Array) -> Array:
+    def _apply(self, function: Callable, *arrays: Array) -> Array:
+        points = [gs.reshape(a, (*a.shape[:-1], *self._space.shape)) for a in arrays]
+        result = function(*points)
         ndim = self._space.point_ndim
-        return gs.reshape(array, (*array.shape[: array.ndim - ndim], -1))
+        return gs.reshape(result, (*result.shape[: result.ndim - ndim], -1))
 
     def nearest(self, x: Array) -> Array:
-        return self._of(self._space.projection(self._point(x)))
+        return self._apply(self._space.projection, x)
 
     def project(self, x: Array, v: Array) -> Array:
-        return self._of(self._space.to_tangent(self._point(v), self._point(x)))
+        return self._apply(self._space.to_tangent, v, x)
 
     def second_form(self, x: Array, u: Array, v: Array) -> Array:
-        return self._of(self._space.second_fundamental_form(*map(self._point, (u, v, x))))
+        return self._apply(self._space.second_fundamental_form, u, v, x)
 
     def weingarten(self, x: Array, u: Array, normal: Array) -> Array:
-        space = self._space
-        factors, vector, normals = (space.to_factors(self._point(a)) for a in (x, u, normal))
-        return self._of(
-            space.from_factors(balanced.weingarten_map(factors, vector, normals, space.rank))
-        )
+        shape_operator = functools.partial(self._space.apply, weingarten_map, rank=self._space.rank)
+        return self._apply(shape_operator, x, u, normal)
 
     def basis(self, x: Array) -> Array:
-        return self._of(self._space.tangent_basis(self._point(x)))
+        return self._apply(self._space.tangent_basis, x)

@@ -74,18 +74,7 @@ class Entries(Manifold):
         return gs.reshape(matrix, (*matrix.shape[:-2], self.dim))
 
     def belongs(self, point: Array, atol: float = gs.atol) -> Array:
-        """Evaluate if the matrices have full rank.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., m n]
-        atol : float
-            As of `FixedRankMatrices`.
-
-        Returns
-        -------
-        belongs : array-like, shape=[...]
-        """
+        """Evaluate if the matrices have full rank; ``atol`` as of `FixedRankMatrices`."""
         if point.shape[-1] != self.dim:
             return gs.zeros(tuple(point.shape[:-1]), dtype=bool)
         return self.space.belongs(self.to_matrices(point), atol)
@@ -106,7 +95,6 @@ class Entries(Manifold):
         return self.from_matrices(self.space.projection(self.to_matrices(point)))
 
     def random_point(self, n_samples: int = 1, bound: float = 1.0) -> Array:
-        """Sample as `FixedRankMatrices.random_point`."""
         return self.from_matrices(self.space.random_point(n_samples, bound))
 
 
@@ -118,30 +106,15 @@ class EntriesMetric(RiemannianMetric):
         self.depth = space.space.metric.depth
 
     def metric_matrix(self, base_point: Array) -> Array:
-        """Return ``g_ij``, shape=[..., m n, m n]."""
         space = self._space
         return space.space.metric.metric_matrix(space.to_matrices(base_point))
 
     def cometric_matrix(self, base_point: Array) -> Array:
-        """Return ``g^ij``, shape=[..., m n, m n]."""
         space = self._space
         return space.space.metric.cometric_matrix(space.to_matrices(base_point))
 
     def christoffels(self, base_point: Array) -> Array:
-        """Return ``Γ^i_jk``, the upper index first, in closed form.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., m n]
-
-        Returns
-        -------
-        christoffels : array-like, shape=[..., m n, m n, m n]
-
-        References
-        ----------
-        [Che25]; THEORY 3.
-        """
+        """Return ``Γ^i_jk``, the upper index first, in closed form ([Che25]; THEORY 3)."""
         space = self._space
         matrix = space.to_matrices(base_point)[..., None, None, :, :]
         basis = space.to_matrices(gs.eye(space.dim))

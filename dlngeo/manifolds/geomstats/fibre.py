@@ -14,7 +14,8 @@ from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import check_widths, widths_of
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import act, end_to_end
-from dlngeo.manifolds.geomstats.checks import finite_points, is_small
+from dlngeo.manifolds.geomstats.checks import is_small
+from dlngeo.manifolds.geomstats.embedded import gaussian
 from dlngeo.manifolds.geomstats.factor_space import FactorSpace, FrobeniusMetric
 
 
@@ -95,53 +96,18 @@ class Fibre(FactorSpace):
 
     @staticmethod
     def default_metric() -> type["FibreMetric"]:
-        """Metric to equip the space with if equip is True."""
         return FibreMetric
 
-    def belongs(self, point: Array, atol: float = gs.atol) -> Array:
-        """Evaluate if factors have the end-to-end matrix.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., *point_shape]
-        atol : float
-            Bound on the entries of ``φ(W) - X``, relative to ``X`` where it exceeds one.
-
-        Returns
-        -------
-        belongs : array-like, shape=[...]
-        """
-        if tuple(point.shape[-self.point_ndim :]) != self.shape:
-            return gs.zeros(tuple(point.shape[: -self.point_ndim]), dtype=bool)
-        is_finite, point = finite_points(point, self.point_ndim)
-        return gs.logical_and(is_finite, self._is_over(point, atol))
-
-    def _is_over(self, point: Array, atol: float) -> Array:
+    def _fulfils(self, point: Array, atol: float) -> Array:
         defect = end_to_end(self.to_factors(point)) - self.matrix
         return is_small(defect, self.matrix, atol, 2)
 
     def to_tangent(self, vector: Array, base_point: Array) -> Array:
-        """Project a velocity of the factors orthogonally on the tangent space, ``ker dφ``.
-
-        Parameters
-        ----------
-        vector : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        tangent_vec : array-like, shape=[..., *point_shape]
-
-        References
-        ----------
-        THEORY 5; see `dlngeo.core.fibres.fibre.tangent_projection`.
-        """
-        return self.from_factors(
-            core.tangent_projection(self.to_factors(base_point), self.to_factors(vector))
-        )
+        """Project a velocity of the factors orthogonally on ``ker dφ`` (THEORY 5)."""
+        return self.apply(core.tangent_projection, base_point, vector)
 
     def to_normal(self, vector: Array, base_point: Array) -> Array:
-        """Project a velocity of the factors orthogonally on the normal space, ``range dφ*``.
+        """Project a velocity of the factors orthogonally on ``range dφ*`` (THEORY 5).
 
         Parameters
         ----------
@@ -151,26 +117,11 @@ class Fibre(FactorSpace):
         Returns
         -------
         normal_vec : array-like, shape=[..., *point_shape]
-
-        References
-        ----------
-        THEORY 5; see `dlngeo.core.fibres.fibre.normal_projection`.
         """
-        return self.from_factors(
-            core.normal_projection(self.to_factors(base_point), self.to_factors(vector))
-        )
+        return self.apply(core.normal_projection, base_point, vector)
 
     def projection(self, point: Array) -> Array:
-        """Move factors to the fibre by Newton's method, in steps of least norm.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., *point_shape]
-            Near to the fibre.
-
-        Returns
-        -------
-        point : array-like, shape=[..., *point_shape]
+        """Move factors near the fibre to it by Newton's method, in steps of least norm.
 
         Raises
         ------
@@ -181,24 +132,15 @@ class Fibre(FactorSpace):
         ----------
         See `dlngeo.core.fibres.fibre.project_to_fibre`.
         """
-        moved = self.from_factors(core.project_to_fibre(self.to_factors(point), self.matrix))
-        if not gs.all(self._is_over(moved, round_off(moved) ** 0.5)):
+        moved = self.apply(lambda factors: core.project_to_fibre(factors, self.matrix), point)
+        if not gs.all(self._fulfils(moved, round_off(moved) ** 0.5)):
             raise ValueError(
                 "Newton's method did not reach the fibre: start nearer to it (random_point)."
             )
         return moved
 
     def regularize(self, point: Array) -> Array:
-        """Correct the round-off of factors in the fibre, as `projection` does.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        point : array-like, shape=[..., *point_shape]
-        """
+        """Correct the round-off of factors in the fibre, as `projection` does."""
         return self.projection(point)
 
     def random_point(self, n_samples: int = 1, bound: float = 1.0) -> Array:
@@ -206,23 +148,14 @@ class Fibre(FactorSpace):
 
         Gaussian matrices between the null spaces of the layers, which ``X`` does not see, are
         added before: without them the points would all be in the orbit of the balanced ones.
-
-        Parameters
-        ----------
-        n_samples : int
-        bound : float
-            Bound on the logarithms of the singular values of the group elements.
-
-        Returns
-        -------
-        point : array-like, shape=[..., *point_shape]
+        ``bound`` is that on the logarithms of the singular values of the group elements.
         """
         batch_shape = () if n_samples == 1 else (n_samples,)
         frames = exact_frames(self.matrix, self.rank)
         layers = []
         ends = {0: frames.right, self.depth: frames.left}
         for p, layer in enumerate(factors_over(frames, self.widths), start=1):
-            noise = gs.random.normal(size=(*batch_shape, *layer.shape))
+            noise = gaussian(n_samples, *layer.shape)
             for side, width in ((p, layer.shape[0]), (p - 1, layer.shape[1])):
                 frame = ends.get(side, gs.eye(width, self.rank))
                 null = gs.eye(width) - frame @ transpose(frame)
@@ -230,9 +163,7 @@ class Fibre(FactorSpace):
             layers.append(layer + noise)
         elements = []
         for width in self.widths[1:-1]:
-            left, right = (
-                polar_factor(gs.random.normal(size=(*batch_shape, width, width))) for _ in range(2)
-            )
+            left, right = (polar_factor(gaussian(n_samples, width, width)) for _ in range(2))
             logarithms = bound * (2 * gs.random.rand(*batch_shape, width) - 1)
             elements.append((left * gs.exp(logarithms)[..., None, :]) @ right)
         return self.from_factors(act(elements, tuple(layers)))
@@ -268,29 +199,16 @@ class GroupMetric(RiemannianMetric):
 
     References
     ----------
-    [LM25]; THEORY 5.
+    [LM25]; THEORY 5; see `dlngeo.core.fibres.fibre`.
     """
 
     def inner_product(self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array) -> Array:
         """Return the inner product of two tangent vectors.
 
-        Parameters
-        ----------
-        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        inner_product : array-like, shape=[...]
-
         Raises
         ------
         ValueError
             If a vector is not tangent to the orbit.
-
-        References
-        ----------
-        See `dlngeo.core.fibres.fibre.group_inner_product`.
         """
         space = self._space
         vector = space.to_factors(tangent_vec_a)
@@ -311,11 +229,5 @@ class GroupMetric(RiemannianMetric):
         Returns
         -------
         gradient : array-like, shape=[..., *point_shape]
-
-        References
-        ----------
-        See `dlngeo.core.fibres.fibre.group_gradient`.
         """
-        space = self._space
-        ambient = space.to_factors(euclidean_gradient)
-        return space.from_factors(core.group_gradient(space.to_factors(base_point), ambient))
+        return self._space.apply(core.group_gradient, base_point, euclidean_gradient)

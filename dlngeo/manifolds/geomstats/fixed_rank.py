@@ -1,18 +1,18 @@
 """Matrices of fixed rank, the observable space, as a geomstats manifold."""
 
 import geomstats.backend as gs
-from geomstats.geometry.manifold import Manifold
 from geomstats.geometry.matrices import Matrices
 from geomstats.geometry.riemannian_metric import RiemannianMetric
-from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.depth_metric.metric import tangent_projection
 from dlngeo.core.networks.factors import check_widths
-from dlngeo.manifolds.geomstats.checks import check_shape, finite_points, is_small, judge_rank
+from dlngeo.manifolds.geomstats.checks import check_shape, judge_rank
+from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
+from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace, gaussian
 
 
-class FixedRankMatrices(Manifold):
+class FixedRankMatrices(EmbeddedSpace):
     r"""Manifold ``𝔐_r`` of ``m × n`` matrices of rank ``r``.
 
     The space of the end-to-end matrices of deep linear networks, of dimension
@@ -35,74 +35,18 @@ class FixedRankMatrices(Manifold):
 
     def __init__(self, m: int, n: int, rank: int | None = None, equip: bool = True):
         (self.n, self.m), self.rank = check_widths((n, m), rank)
-        self.embedding_space = Matrices(self.m, self.n)
-        super().__init__(
-            dim=self.rank * (self.m + self.n - self.rank),
-            shape=(self.m, self.n),
-            intrinsic=False,
-            equip=equip,
-        )
+        dim = self.rank * (self.m + self.n - self.rank)
+        super().__init__(Matrices(self.m, self.n), dim, equip)
 
     @staticmethod
     def default_metric() -> tuple[type[RiemannianMetric], dict]:
-        """Metric to equip the space with if equip is True."""
-        from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
-
         return DepthMetric, {"depth": 1}
 
-    def belongs(self, point: Array, atol: float = gs.atol) -> Array:
-        """Evaluate if matrices have the rank.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., m, n]
-        atol : float
-            Singular values up to it count as zero, relative to the first where that exceeds
-            one.
-
-        Returns
-        -------
-        belongs : array-like, shape=[...]
-        """
-        if tuple(point.shape[-2:]) != self.shape:
-            return gs.zeros(tuple(point.shape[:-2]), dtype=bool)
-        belongs, point = finite_points(point, 2)
-        return gs.logical_and(belongs, judge_rank(point, self.rank, atol)[0])
-
-    def is_tangent(self, vector: Array, base_point: Array, atol: float = gs.atol) -> Array:
-        """Evaluate if a matrix is tangent: zero between the null spaces of the point.
-
-        Parameters
-        ----------
-        vector : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
-        atol : float
-            Bound on the entries of the normal part, relative to the vector where it exceeds one.
-
-        Returns
-        -------
-        is_tangent : array-like, shape=[...]
-        """
-        if tuple(vector.shape[-2:]) != self.shape:
-            return gs.zeros(get_batch_shape(2, base_point, vector), dtype=bool)
-        return is_small(vector - self.to_tangent(vector, base_point), vector, atol, 2)
+    def _fulfils(self, point: Array, atol: float) -> Array:
+        return judge_rank(point, self.rank, atol)[0]
 
     def to_tangent(self, vector: Array, base_point: Array) -> Array:
-        """Project a matrix on the tangent space, orthogonally for every depth.
-
-        Parameters
-        ----------
-        vector : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        tangent_vec : array-like, shape=[..., m, n]
-
-        References
-        ----------
-        THEORY 3.
-        """
+        """Project a matrix on the tangent space, orthogonally for every depth (THEORY 3)."""
         check_shape(base_point, self.shape)
         return tangent_projection(base_point, vector, self.rank)
 
@@ -111,14 +55,6 @@ class FixedRankMatrices(Manifold):
 
         A matrix of lower rank has no nearest one; it is moved by the tolerance of
         geomstats (``gs.atol``) into the manifold.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        point : array-like, shape=[..., m, n]
         """
         check_shape(point, self.shape)
         left, singular_values, right = gs.linalg.svd(point, full_matrices=False)
@@ -127,21 +63,8 @@ class FixedRankMatrices(Manifold):
         return (left[..., :, : self.rank] * kept[..., None, :]) @ right[..., : self.rank, :]
 
     def random_point(self, n_samples: int = 1, bound: float = 1.0) -> Array:
-        """Sample products of Gaussian matrices.
-
-        Parameters
-        ----------
-        n_samples : int
-        bound : float
-            Standard deviation of the entries.
-
-        Returns
-        -------
-        point : array-like, shape=[..., m, n]
-        """
-        batch_shape = () if n_samples == 1 else (n_samples,)
+        """Sample products of Gaussian matrices; ``bound`` is the standard deviation of entries."""
         if self.rank == min(self.shape):
-            return bound * gs.random.normal(size=(*batch_shape, *self.shape))
-        left = gs.random.normal(size=(*batch_shape, self.m, self.rank))
-        right = gs.random.normal(size=(*batch_shape, self.rank, self.n))
+            return bound * gaussian(n_samples, *self.shape)
+        left, right = gaussian(n_samples, self.m, self.rank), gaussian(n_samples, self.rank, self.n)
         return bound / self.rank**0.5 * (left @ right)

@@ -1,5 +1,7 @@
 """The quotient of the balanced manifold by the orthogonal groups of the hidden layers."""
 
+from collections.abc import Callable
+
 import geomstats.backend as gs
 from geomstats.geometry.fiber_bundle import FiberBundle
 from geomstats.geometry.group_action import GroupAction
@@ -7,12 +9,13 @@ from geomstats.geometry.manifold import register_quotient
 
 from dlngeo.core.balanced.alignment import align
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.packing import unpack
 from dlngeo.core.depth_metric import submersion as core
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import act, differential, end_to_end
 from dlngeo.manifolds.geomstats.balanced import BalancedManifold, BalancedMetric
-from dlngeo.manifolds.geomstats.checks import is_small, unflatten
+from dlngeo.manifolds.geomstats.checks import is_small
 
 
 class OrbitAction(GroupAction):
@@ -42,21 +45,10 @@ class OrbitAction(GroupAction):
         )
 
     def __call__(self, group_elem: Array, point: Array) -> Array:
-        """Act with a group element on a point.
-
-        Parameters
-        ----------
-        group_elem : array-like, shape=[..., *group_elem_shape]
-        point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        orbit_point : array-like, shape=[..., *point_shape]
-        """
         elements = self.to_matrices(group_elem)
         return self._space.from_factors(act(elements, self._space.to_factors(point)))
 
-    def to_matrices(self, group_elem: Array) -> list[Array]:
+    def to_matrices(self, group_elem: Array) -> tuple[Array, ...]:
         """Return the matrices ``g_1, ..., g_{N-1}`` of a group element.
 
         Parameters
@@ -65,7 +57,7 @@ class OrbitAction(GroupAction):
 
         Returns
         -------
-        matrices : list of array-like, shape=[..., d_p, d_p]
+        matrices : tuple of array-like, shape=[..., d_p, d_p]
         """
         if tuple(group_elem.shape[-len(self.group_elem_shape) :]) != self.group_elem_shape:
             raise ValueError(
@@ -73,8 +65,8 @@ class OrbitAction(GroupAction):
                 f"{tuple(group_elem.shape)}."
             )
         if self._space.point_ndim == 3:
-            return [group_elem[..., p, :, :] for p in range(group_elem.shape[-3])]
-        return unflatten(group_elem, [(width, width) for width in self._space.widths[1:-1]])
+            return tuple(group_elem[..., p, :, :] for p in range(group_elem.shape[-3]))
+        return unpack(group_elem, [(width, width) for width in self._space.widths[1:-1]])
 
 
 class OrbitBundle(FiberBundle):
@@ -96,16 +88,7 @@ class OrbitBundle(FiberBundle):
     _total_space: BalancedManifold
 
     def riemannian_submersion(self, point: Array) -> Array:
-        """Return the end-to-end matrix.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        matrix : array-like, shape=[..., d_N, d_0]
-        """
+        """Return the end-to-end matrix, shape=[..., d_N, d_0]."""
         return end_to_end(self._total_space.to_factors(point))
 
     def lift(self, point: Array) -> Array:
@@ -157,7 +140,6 @@ class OrbitBundle(FiberBundle):
         base_point : array-like, shape=[..., d_N, d_0], optional
             Point of the base; `lift` gives the point of the fibre.
         fiber_point : array-like, shape=[..., *point_shape], optional
-            Point of the fibre.
 
         Returns
         -------
@@ -172,94 +154,29 @@ class OrbitBundle(FiberBundle):
             if base_point is None:
                 raise ValueError("give a base_point or a fiber_point: got neither.")
             fiber_point = self.lift(base_point)
-        space = self._total_space
-        return space.from_factors(
-            core.horizontal_lift(space.to_factors(fiber_point), tangent_vec, space.rank)
+        return self._apply(
+            lambda factors, rank: core.horizontal_lift(factors, tangent_vec, rank), fiber_point
         )
 
     def horizontal_projection(self, tangent_vec: Array, base_point: Array) -> Array:
-        """Return the horizontal part of a tangent vector.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        horizontal_vec : array-like, shape=[..., *point_shape]
-        """
-        return self._of_vectors(core.horizontal_projection, base_point, tangent_vec)
+        return self._apply(core.horizontal_projection, base_point, tangent_vec)
 
     def vertical_projection(self, tangent_vec: Array, base_point: Array) -> Array:
-        """Return the vertical part of a tangent vector.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        vertical_vec : array-like, shape=[..., *point_shape]
-        """
-        return self._of_vectors(core.vertical_projection, base_point, tangent_vec)
+        return self._apply(core.vertical_projection, base_point, tangent_vec)
 
     def is_horizontal(self, tangent_vec: Array, base_point: Array, atol: float = gs.atol) -> Array:
-        """Evaluate if a tangent vector is horizontal.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-        atol : float
-            Bound on the entries of the vertical part, relative to the vector where it exceeds
-            one.
-
-        Returns
-        -------
-        is_horizontal : array-like, shape=[...]
-        """
         vertical = self.vertical_projection(tangent_vec, base_point)
         return is_small(vertical, tangent_vec, atol, self._total_space.point_ndim)
 
     def is_vertical(self, tangent_vec: Array, base_point: Array, atol: float = gs.atol) -> Array:
-        """Evaluate if a tangent vector is vertical.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-        atol : float
-            Bound on the entries of the horizontal part, relative to the vector where it
-            exceeds one.
-
-        Returns
-        -------
-        is_vertical : array-like, shape=[...]
-        """
         horizontal = self.horizontal_projection(tangent_vec, base_point)
         return is_small(horizontal, tangent_vec, atol, self._total_space.point_ndim)
 
     def integrability_tensor(
         self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array
     ) -> Array:
-        """Return O'Neill's tensor ``A_X Y``.
-
-        Parameters
-        ----------
-        tangent_vec_a, tangent_vec_b : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        tangent_vec : array-like, shape=[..., *point_shape]
-
-        References
-        ----------
-        THEORY 3.
-        """
-        return self._of_vectors(core.integrability_tensor, base_point, tangent_vec_a, tangent_vec_b)
+        """Return O'Neill's tensor ``A_X Y`` (THEORY 3)."""
+        return self._apply(core.integrability_tensor, base_point, tangent_vec_a, tangent_vec_b)
 
     def integrability_tensor_derivative(
         self,
@@ -272,30 +189,15 @@ class OrbitBundle(FiberBundle):
     ) -> tuple[Array, Array]:
         """Return ``∇_X (A_Y E)`` and ``A_Y E``, for fields with the given derivatives.
 
-        Parameters
-        ----------
-        horizontal_vec_x, horizontal_vec_y : array-like, shape=[..., *point_shape]
-        nabla_x_y : array-like, shape=[..., *point_shape]
-        tangent_vec_e, nabla_x_e : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        nabla_x_a_y_e, a_y_e : array-like, shape=[..., *point_shape]
-
         References
         ----------
         O'Neill 1966; see `dlngeo.core.depth_metric.submersion`.
         """
         space = self._total_space
+        fields = horizontal_vec_x, horizontal_vec_y, nabla_x_y, tangent_vec_e, nabla_x_e
+        point, x, y, nabla_y, e, nabla_e = map(space.to_factors, (base_point, *fields))
         derivative, value = core.integrability_tensor_derivative(
-            space.to_factors(base_point),
-            space.to_factors(horizontal_vec_x),
-            space.to_factors(horizontal_vec_y),
-            space.to_factors(nabla_x_y),
-            space.to_factors(tangent_vec_e),
-            space.to_factors(nabla_x_e),
-            space.rank,
+            point, x, y, nabla_y, e, nabla_e, space.rank
         )
         return space.from_factors(derivative), space.from_factors(value)
 
@@ -304,23 +206,11 @@ class OrbitBundle(FiberBundle):
 
         Nearest in the Frobenius distance of parameter space, not in the geodesic distance of
         the balanced manifold: to first order the same. See `dlngeo.core.balanced.alignment`.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., *point_shape]
-        base_point : array-like, shape=[..., *point_shape]
-
-        Returns
-        -------
-        aligned_point : array-like, shape=[..., *point_shape]
         """
-        return self._of_vectors(align, point, base_point)
+        return self._apply(align, point, base_point)
 
-    def _of_vectors(self, kernel, *points: Array) -> Array:
-        space = self._total_space
-        return space.from_factors(
-            kernel(*[space.to_factors(point) for point in points], space.rank)
-        )
+    def _apply(self, kernel: Callable, *points: Array) -> Array:
+        return self._total_space.apply(kernel, *points, rank=self._total_space.rank)
 
 
 register_quotient(

@@ -2,15 +2,15 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from geomstats.geometry.manifold import Manifold
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.relaxed import geodesics as relaxed_geodesics
-from dlngeo.core.relaxed import logarithm as relaxed_logarithm
-from dlngeo.core.relaxed import metric as relaxed
+from dlngeo.core.relaxed import geodesics, logarithm, metric
 from dlngeo.core.relaxed.strings import intrinsic_network
 from dlngeo.manifolds.geomstats.checks import check_shape
+from dlngeo.manifolds.geomstats.geodesic_metric import kernel
 from dlngeo.manifolds.geomstats.observable_metric import ObservableMetric
 
 
@@ -43,11 +43,12 @@ class RelaxedDepthMetric(ObservableMetric):
 
     Notes
     -----
-    Curvature is not implemented.
+    Where the metric is complete, indices are lowered at matrices of lower rank too. `log` is that
+    of a geodesic found. Curvature is not implemented.
 
     References
     ----------
-    [MPG25]; THEORY 6.
+    [MPG25]; THEORY 6; see `dlngeo.core.relaxed`.
     """
 
     def __init__(
@@ -61,84 +62,21 @@ class RelaxedDepthMetric(ObservableMetric):
         """Number of factors."""
         return len(self.network.shifts)
 
-    def flat(self, tangent_vec: Array, base_point: Array) -> Array:
-        """Return the covector ``P`` with ``dφ dφ*(P) = Z``.
+    @property
+    def _parameters(self) -> tuple[Any, ...]:
+        return (self.network,)
 
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
+    _raise_index = kernel(metric.sharp)
+    _lower_index = kernel(metric.flat)
+    _log = kernel(logarithm.log)
+    _transport = kernel(geodesics.parallel_transport)
 
-        Returns
-        -------
-        cotangent_vec : array-like, shape=[..., m, n]
+    def _exp(self, point: Array, velocity: Array, **options: Any) -> Array:
+        return self._curve(point, velocity, **options)(1.0)
 
-        Raises
-        ------
-        ValueError
-            If the base point has a lower rank and the metric is not complete.
-
-        References
-        ----------
-        [MPG25]; THEORY 6.
-        """
-        check_shape(base_point, self._space.shape)
-        return relaxed.flat(base_point, tangent_vec, self.network)
-
-    def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:
-        """Return the Riemannian gradient ``dφ dφ*(∇E)``.
-
-        Parameters
-        ----------
-        euclidean_gradient : array-like, shape=[..., m, n]
-            Gradient ``∇E`` in the Euclidean metric.
-        base_point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        gradient : array-like, shape=[..., m, n]
-
-        References
-        ----------
-        [MPG25]; THEORY 6.
-        """
-        check_shape(base_point, self._space.shape)
-        return relaxed.sharp(base_point, euclidean_gradient, self.network)
-
-    def _exp(self, point: Array, velocity: Array, on_boundary: str) -> Array:
-        return self._curve(point, velocity, on_boundary)(1.0)
-
-    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
-        return functools.partial(
-            relaxed_geodesics.path, point, velocity, self.network, on_boundary=on_boundary
-        )
-
-    def _transport(self, point: Array, direction: Array, vector: Array) -> Array:
-        return relaxed_geodesics.parallel_transport(point, direction, vector, self.network)
-
-    def log(self, point: Array, base_point: Array) -> Array:
-        """Return the logarithm: the velocity of a geodesic found to a point.
-
-        Parameters
-        ----------
-        point : array-like, shape=[..., m, n]
-        base_point : array-like, shape=[..., m, n]
-
-        Returns
-        -------
-        tangent_vec : array-like, shape=[..., m, n]
-
-        Raises
-        ------
-        RuntimeError
-            If none was found.
-
-        References
-        ----------
-        See `dlngeo.core.relaxed.logarithm`.
-        """
-        check_shape(base_point, self._space.shape)
-        return relaxed_logarithm.log(base_point, point, self.network)
+    def _curve(self, point: Array, velocity: Array, **options: Any) -> Callable[[Array], Array]:
+        check_shape(point, self._space.shape)
+        return functools.partial(geodesics.path, point, velocity, self.network, **options)
 
     def curvature(self, *_: Array, **__: Array) -> Array:
         """Refuse: not implemented.
