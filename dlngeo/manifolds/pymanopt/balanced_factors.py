@@ -1,7 +1,7 @@
 """Balanced factors of a deep linear network, as a pymanopt manifold."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
@@ -13,12 +13,12 @@ from dlngeo.core.base.vectors import Layers
 from dlngeo.core.geodesics.balanced_curves import balanced_exp
 from dlngeo.core.geodesics.balanced_logarithm import balanced_dist, balanced_log
 from dlngeo.core.networks.balancing import balance
-from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.core.networks.frames import BalancedFrames
+from dlngeo.manifolds.pymanopt.manifold_methods import ManifoldMethods, random_frames
 
 
-class BalancedFactors(RiemannianSubmanifold):
+class BalancedFactors(ManifoldMethods, RiemannianSubmanifold):
     r"""Manifold of balanced factors of a deep linear network, of fixed rank.
 
     Factors ``W_p`` of shapes ``(d_p, d_{p-1})``, ``p = 1, ..., N``, with
@@ -42,17 +42,18 @@ class BalancedFactors(RiemannianSubmanifold):
     Raises
     ------
     ValueError
-        If the rank does not fit the widths. The methods raise it for points and vectors of other
-        shapes, with NaN or infinite entries, and points that are not balanced or of another rank.
+        If the rank does not fit the widths. The methods raise it for points that are not balanced
+        or of another rank.
 
     References
     ----------
-    [MY25]; [BRTW22]; THEORY 2.
+    [MY25]; [BRTW22]; THEORY 2; see `dlngeo.core.balanced` and `dlngeo.core.geodesics`.
     """
 
     def __init__(self, widths: Sequence[int], rank: int | None = None):
         self.widths, self.rank = check_widths(widths, rank)
         self.depth = len(self.widths) - 1
+        self._shapes = list(zip(self.widths[1:], self.widths[:-1], strict=True))
         super().__init__(
             f"Manifold of balanced factors of widths {self.widths} and rank {self.rank}",
             core.dimension(self.widths, self.rank),
@@ -61,17 +62,13 @@ class BalancedFactors(RiemannianSubmanifold):
 
     @property
     def typical_dist(self) -> float:
-        """Norm of balanced factors with singular values one: the distance from zero."""
+        """Norm of balanced factors with singular values one."""
         return math.sqrt(self.rank * self.depth)
 
     # Between arrays of pymanopt and layers of the core.
 
-    @property
-    def _shapes(self) -> list[tuple[int, int]]:
-        return list(zip(self.widths[1:], self.widths[:-1], strict=True))
-
-    def _layers(self, factors: Any) -> tuple[Array, ...]:
-        layers = (factors,) if self.depth == 1 else tuple(factors)
+    def _layers(self, factors: Any) -> Layers:
+        layers = Layers((factors,) if self.depth == 1 else factors)
         shapes = [numpy.shape(layer) for layer in layers]
         if shapes != self._shapes:
             raise ValueError(
@@ -82,16 +79,15 @@ class BalancedFactors(RiemannianSubmanifold):
     def _factors(self, layers: Sequence[Array]) -> Any:
         return layers[0] if self.depth == 1 else Layers(layers)
 
+    def _apply(self, kernel: Callable, *points: Any) -> Any:
+        return self._factors(kernel(*map(self._layers, points), self.rank))
+
     # The metric.
 
     def inner_product(self, point: Any, tangent_vector_a: Any, tangent_vector_b: Any) -> float:
         """Return ``Σ_p tr(V_pᵀ V'_p)``."""
         layers = self._layers(tangent_vector_a), self._layers(tangent_vector_b)
         return sum(float(numpy.vdot(a, b)) for a, b in zip(*layers, strict=True))
-
-    def norm(self, point: Any, tangent_vector: Any) -> float:
-        """Return the length of a tangent vector."""
-        return math.sqrt(self.inner_product(point, tangent_vector, tangent_vector))
 
     def dist(self, point_a: Any, point_b: Any) -> float:
         """Return the length of the geodesic that `log` finds."""
@@ -100,22 +96,17 @@ class BalancedFactors(RiemannianSubmanifold):
     # Tangent vectors.
 
     def projection(self, point: Any, vector: Any) -> Any:
-        """Project a velocity of the factors orthogonally on the tangent space."""
-        args = self._layers(point), self._layers(vector)
-        return self._factors(core.tangent_projection(*args, self.rank))
+        return self._apply(core.tangent_projection, point, vector)
 
     to_tangent_space = projection
 
     def zero_vector(self, point: Any) -> Any:
-        """Return the tangent vector zero."""
         return self._factors([numpy.zeros(shape) for shape in self._shapes])
 
     def random_point(self) -> Any:
         """Sample frames uniformly, and singular values of the product uniformly in [0, 1]."""
-        frames = [polar_factor(numpy.random.normal(size=(d, self.rank))) for d in self.widths]
-        sigma = numpy.sort(numpy.random.uniform(size=self.rank))[::-1]
-        balanced = BalancedFrames(tuple(frames), sigma ** (1 / self.depth))
-        return self._factors(balanced.layers)
+        frames, sigma = random_frames(self.widths, self.rank)
+        return self._factors(BalancedFrames(tuple(frames), sigma ** (1 / self.depth)).layers)
 
     def random_tangent_vector(self, point: Any) -> Any:
         """Sample a unit vector, uniformly."""
@@ -130,8 +121,7 @@ class BalancedFactors(RiemannianSubmanifold):
 
         A tangent part of the normal vector is ignored.
         """
-        args = self._layers(point), self._layers(tangent_vector), self._layers(normal_vector)
-        return self._factors(core.weingarten_map(*args, self.rank))
+        return self._apply(core.weingarten_map, point, tangent_vector, normal_vector)
 
     def euclidean_to_riemannian_hessian(
         self, point: Any, euclidean_gradient: Any, euclidean_hessian: Any, tangent_vector: Any
@@ -150,23 +140,11 @@ class BalancedFactors(RiemannianSubmanifold):
         ValueError
             If the product of the factors ``W + V`` has a lower rank.
         """
-        pairs = zip(self._layers(point), self._layers(tangent_vector), strict=True)
-        return self._factors(balance(tuple(w + v for w, v in pairs), self.rank))
+        moved = self._layers(point) + self._layers(tangent_vector)
+        return self._factors(balance(moved, self.rank))
 
     def exp(self, point: Any, tangent_vector: Any) -> Any:
-        """Return the exponential; see `dlngeo.core.geodesics.balanced_curves.balanced_exp`."""
-        args = self._layers(point), self._layers(tangent_vector)
-        return self._factors(balanced_exp(*args, self.rank))
+        return self._apply(balanced_exp, point, tangent_vector)
 
     def log(self, point_a: Any, point_b: Any) -> Any:
-        """Return the logarithm; see `dlngeo.core.geodesics.balanced_logarithm.balanced_log`."""
-        args = self._layers(point_a), self._layers(point_b)
-        return self._factors(balanced_log(*args, self.rank))
-
-    def transport(self, point_a: Any, point_b: Any, tangent_vector_a: Any) -> Any:
-        """Project a tangent vector on the tangent space at another point."""
-        return self.projection(point_b, tangent_vector_a)
-
-    def pair_mean(self, point_a: Any, point_b: Any) -> Any:
-        """Return the middle of the geodesic that `log` finds."""
-        return self.exp(point_a, self.log(point_a, point_b) / 2)
+        return self._apply(balanced_log, point_a, point_b)

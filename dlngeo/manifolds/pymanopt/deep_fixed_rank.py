@@ -13,9 +13,9 @@ from dlngeo.core.depth_metric.metric import check_observable, metric_weights
 from dlngeo.core.low_rank import matrices as factored
 from dlngeo.core.low_rank import svd_costs
 from dlngeo.core.networks.blocks import Blocks
-from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.manifolds.pymanopt.manifold_methods import ManifoldMethods, random_frames
 
 
 class _Point(NamedTuple):
@@ -38,7 +38,7 @@ class FactoredTangent(VectorOperations, _Tangent):  # type: ignore[misc]
     """Blocks ``(Up, M, Vp)`` of a tangent vector ``u @ M @ vt + Up @ vt + u @ Vp.T``."""
 
 
-class DeepFixedRank(Manifold):
+class DeepFixedRank(ManifoldMethods, Manifold):
     r"""Manifold of ``m × n`` matrices of rank ``r`` with the depth metric ``g^N``.
 
     Points and tangent vectors are those of pymanopt's FixedRankEmbedded, so that costs written
@@ -72,13 +72,15 @@ class DeepFixedRank(Manifold):
 
     References
     ----------
-    [BRTW22]; [Van13] for depth one; THEORY 3.
+    [BRTW22]; [Van13] for depth one; THEORY 3; see `dlngeo.core.geodesics`, also for errors of `exp`
+    and `log`.
     """
 
     def __init__(self, m: int, n: int, rank: int, depth: float):
         (self.n, self.m), self.rank = check_widths((n, m), rank)
         check_observable(numpy.broadcast_to(0.0, (self.m, self.n)), depth, self.rank)
         self.depth = depth
+        self._shapes = [(self.m, self.rank), (self.rank, self.rank), (self.n, self.rank)]
         super().__init__(
             f"Manifold of {m}x{n} matrices of rank {self.rank} with the metric of depth {depth}",
             self.rank * (self.m + self.n - self.rank),
@@ -87,7 +89,7 @@ class DeepFixedRank(Manifold):
 
     @property
     def typical_dist(self) -> float:
-        """Norm of balanced factors with singular values one: the distance from zero."""
+        """Norm of balanced factors with singular values one."""
         return math.sqrt(self.rank * (1 if self.depth == math.inf else self.depth))
 
     # Between arrays of pymanopt and frames and blocks of the core.
@@ -127,12 +129,8 @@ class DeepFixedRank(Manifold):
         a, b = self._blocks(tangent_vector_a), self._blocks(tangent_vector_b)
         return factored.inner_product(self._frames(point), a, b, self.depth)
 
-    def norm(self, point: Any, tangent_vector: Any) -> float:
-        """Return the length of a tangent vector."""
-        return numpy.sqrt(self.inner_product(point, tangent_vector, tangent_vector))
-
     def dist(self, point_a: Any, point_b: Any) -> float:
-        """Return the length of the shortest geodesic found; see `logarithm`."""
+        """Return the length of the shortest geodesic found."""
         return factored.dist(self._frames(point_a), self._frames(point_b), self.depth)
 
     # Tangent vectors.
@@ -161,20 +159,12 @@ class DeepFixedRank(Manifold):
         return FactoredPoint(*svd_costs.velocity(self._frames(point), blocks))
 
     def zero_vector(self, point: Any) -> FactoredTangent:
-        """Return the tangent vector zero."""
         return self._vector(self._blocks([numpy.zeros(shape) for shape in self._shapes]))
-
-    @property
-    def _shapes(self) -> list[tuple[int, int]]:
-        return [(self.m, self.rank), (self.rank, self.rank), (self.n, self.rank)]
 
     def random_point(self) -> FactoredPoint:
         """Sample frames uniformly, and singular values uniformly between zero and one."""
-        u, v = (
-            polar_factor(numpy.random.normal(size=(size, self.rank))) for size in (self.m, self.n)
-        )
-        s = numpy.sort(numpy.random.uniform(size=self.rank))
-        return FactoredPoint(u, s[::-1].copy(), v.T)
+        (u, v), s = random_frames((self.m, self.n), self.rank)
+        return FactoredPoint(u, s, v.T)
 
     def random_tangent_vector(self, point: Any) -> FactoredTangent:
         """Sample a unit vector, uniformly in the metric."""
@@ -237,8 +227,7 @@ class DeepFixedRank(Manifold):
         frames, tangent = self._frames(point), self._blocks(tangent_vector)
         gradient = self._gradient(frames, euclidean_gradient)
         if isinstance(euclidean_gradient, tuple | list):
-            args = (frames, tangent, euclidean_gradient, euclidean_hessian)
-            second = svd_costs.hessian(*args)
+            second = svd_costs.hessian(frames, tangent, euclidean_gradient, euclidean_hessian)
         else:
             second = factored.embedded_hessian(
                 frames, euclidean_gradient, euclidean_hessian, tangent
@@ -253,12 +242,10 @@ class DeepFixedRank(Manifold):
         return self._point(factored.retraction(self._frames(point), blocks, self.depth))
 
     def exp(self, point: Any, tangent_vector: Any) -> FactoredPoint:
-        """Return the exponential; see `dlngeo.core.geodesics.exp`, also for its errors."""
         blocks = self._blocks(tangent_vector)
         return self._point(factored.exp(self._frames(point), blocks, self.depth))
 
     def log(self, point_a: Any, point_b: Any) -> FactoredTangent:
-        """Return the logarithm; see `dlngeo.core.geodesics.logarithm.log`, also for its errors."""
         frames = self._frames(point_a), self._frames(point_b)
         return self._vector(factored.log(*frames, self.depth))
 
@@ -267,10 +254,6 @@ class DeepFixedRank(Manifold):
         blocks = self._blocks(tangent_vector_a)
         to = self._frames(point_b)
         return self._vector(factored.moved_blocks(self._frames(point_a), blocks, to))
-
-    def pair_mean(self, point_a: Any, point_b: Any) -> FactoredPoint:
-        """Return the middle of the geodesic between two points."""
-        return self.exp(point_a, self.log(point_a, point_b) / 2)
 
 
 class _Product(NamedTuple):

@@ -7,20 +7,12 @@ from typing import Any, NamedTuple
 import geomstats.backend as gs
 import numpy
 from geomstats.geometry.manifold import Manifold as Space
-from geomstats.geometry.product_manifold import ProductRiemannianMetric
-from geomstats.geometry.riemannian_metric import RiemannianMetric
-from geomstats.geometry.scalar_product_metric import ScalarProductMetric
 from pymanopt.manifolds.manifold import Manifold
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import real_array
-from dlngeo.core.depth_metric.connection import christoffel
-from dlngeo.manifolds.geomstats.balanced import BalancedMetric
-from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
-
-# Central differences of order eight: weights of the steps ±1, ..., ±4 in f''.
-_STEPS = numpy.array([1, 2, 3, 4, -1, -2, -3, -4])
-_WEIGHTS = numpy.tile([8 / 5, -1 / 5, 8 / 315, -1 / 560], 2)
+from dlngeo.manifolds.pymanopt.acceleration import acceleration_at
+from dlngeo.manifolds.pymanopt.manifold_methods import ManifoldMethods
 
 
 def from_geomstats(space: Space) -> Manifold:
@@ -93,7 +85,7 @@ class _Frame(NamedTuple):
     basis : array, shape=[dim, *point_shape]
         Orthonormal basis of the tangent space.
     acceleration : callable
-        See `_acceleration`.
+        See `acceleration_at`.
     """
 
     point: Array
@@ -101,7 +93,7 @@ class _Frame(NamedTuple):
     acceleration: Callable[[Array, Array], Array]
 
 
-class _GeomstatsManifold(Manifold):
+class _GeomstatsManifold(ManifoldMethods, Manifold):
     """What `from_geomstats` returns."""
 
     def __init__(self, space: Space):
@@ -112,24 +104,17 @@ class _GeomstatsManifold(Manifold):
 
     @property
     def typical_dist(self) -> float:
-        """Square root of the dimension."""
         return math.sqrt(self.dim)
 
     # The metric.
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> Any:
-        """Return the inner product of the metric."""
         product = numpy.sum(self.metric.inner_product(tangent_vector_a, tangent_vector_b, point))
         # The square of a vector that is zero to round-off may come out negative, and pymanopt
         # takes its root.
         return numpy.maximum(product, 0.0) if tangent_vector_a is tangent_vector_b else product
 
-    def norm(self, point: Array, tangent_vector: Array) -> float:
-        """Return the length of a tangent vector."""
-        return math.sqrt(self.inner_product(point, tangent_vector, tangent_vector))
-
     def dist(self, point_a: Array, point_b: Array) -> float:
-        """Return the distance of the metric."""
         return numpy.asarray(self.metric.dist(point_a, point_b)).item()
 
     # Tangent vectors.
@@ -141,7 +126,6 @@ class _GeomstatsManifold(Manifold):
     to_tangent_space = projection
 
     def zero_vector(self, point: Array) -> Array:
-        """Return the tangent vector zero."""
         return numpy.zeros(self.space.shape)
 
     def random_point(self) -> Array:
@@ -165,7 +149,7 @@ class _GeomstatsManifold(Manifold):
         frame = self._frame
         if frame is None or not numpy.array_equal(frame.point, point):
             point = self._checked(point, "the point").copy()
-            frame = _Frame(point, self._basis(point), _acceleration(self.metric, point))
+            frame = _Frame(point, self._basis(point), acceleration_at(self.metric, point))
             self._frame = frame
         return frame
 
@@ -253,11 +237,9 @@ class _GeomstatsManifold(Manifold):
             ) from reason
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
-        """Return the exponential of the metric."""
         return self.metric.exp(tangent_vector, point)
 
     def log(self, point_a: Array, point_b: Array) -> Array:
-        """Return the logarithm of the metric."""
         return self.metric.log(point_b, point_a)
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
@@ -267,100 +249,3 @@ class _GeomstatsManifold(Manifold):
         except (ValueError, RuntimeError, LookupError):  # not implemented, no geodesic, a bug
             moved = numpy.nan
         return moved if numpy.isfinite(moved).all() else self.projection(point_b, tangent_vector_a)
-
-    def pair_mean(self, point_a: Array, point_b: Array) -> Array:
-        """Return the middle of the geodesic between two points."""
-        return self.exp(point_a, self.log(point_a, point_b) / 2)
-
-
-def _acceleration(metric: Any, point: Array) -> Callable[[Array, Array], Array]:
-    """Return the ambient acceleration at a point, ``(η, ξ) -> a(η, ξ)``.
-
-    It takes one tangent vector, shape=[*point_shape], and several, shape=[n, *point_shape].
-    """
-    space = metric._space
-    if isinstance(metric, DepthMetric):
-        return lambda vector, others: -christoffel(point, vector, others, metric.depth, space.rank)
-    if isinstance(metric, BalancedMetric):
-        return lambda vector, others: space.second_fundamental_form(vector, others, point)
-    if isinstance(metric, ScalarProductMetric):
-        return _acceleration(metric.underlying_metric, point)
-    if isinstance(metric, ProductRiemannianMetric):
-        points = space.project_from_product(point)
-        bents = [_acceleration(*pair) for pair in zip(metric.factors, points, strict=True)]
-
-        def bent(vector: Array, others: Array) -> Array:
-            parts = zip(*map(space.project_from_product, (vector, others)), strict=True)
-            return space.embed_to_product([a(*pair) for a, pair in zip(bents, parts, strict=True)])
-
-        return bent
-    return _MeasuredAcceleration(metric, point)
-
-
-class _MeasuredAcceleration:
-    """The second derivative of ``metric.exp`` at a point, by central differences."""
-
-    def __init__(self, metric: RiemannianMetric, point: Array):
-        self._metric = metric
-        self._point = point
-        self._step: float | None = None
-
-    def __call__(self, vector: Array, others: Array) -> Array:
-        one, length = self._unit(vector[None])
-        others, lengths = self._unit(others)
-        if self._step is None:
-            # Of a generic direction: no sum of a few vectors is likely to vanish so.
-            weights = numpy.sqrt(numpy.arange(1, len(others) + 1))
-            self._step = self._best_step(self._unit(numpy.tensordot(weights, others, 1)[None])[0])
-        # The polarisation of unit vectors, by vectors of any length.
-        pairs, spans = self._unit(numpy.concatenate([one + others, one - others]))
-        bent = spans**2 * self._second_derivative(pairs, self._step)
-        plus, minus = numpy.split(bent, 2)
-        return length * lengths * (plus - minus) / 4
-
-    def _unit(self, vectors: Array) -> tuple[Array, Array]:
-        """Return vectors of length one, or zero, and the lengths, shape=[n, 1, ..., 1]."""
-        squared = numpy.reshape(
-            self._metric.inner_product(vectors, vectors, self._point), len(vectors)
-        )
-        lengths = numpy.sqrt(numpy.maximum(squared, 0)).reshape(-1, *[1] * self._point.ndim)
-        return vectors / numpy.where(lengths == 0, 1, lengths), lengths
-
-    def _second_derivative(self, units: Array, step: float) -> Array:
-        shape = self._point.shape
-        moves = step * numpy.multiply.outer(_STEPS, units)
-        ends = self._metric.exp(moves.reshape(-1, *shape), self._point)
-        change = numpy.reshape(ends, moves.shape) - self._point
-        return numpy.tensordot(_WEIGHTS, change, axes=1) / step**2
-
-    def _best_step(self, unit: Array) -> float:
-        """Return the step that it matters least to halve.
-
-        The error falls like its eighth power, until round-off outweighs it. Where that is depends
-        on the scales of the metric and of the point.
-        """
-        speed = numpy.linalg.norm(unit)
-        if speed == 0:  # all vectors are zero, as their accelerations
-            return 1.0
-        size = numpy.linalg.norm(self._point) / speed or 1.0
-        coarse, fine = math.log2(max(size, 1.0)), math.log2(min(size, 1.0)) - 10
-        steps = 2.0 ** numpy.arange(math.ceil(coarse), math.floor(fine), -1)
-        derivatives = []
-        for step in steps:
-            try:
-                with numpy.errstate(all="ignore"):
-                    derivatives.append(self._second_derivative(unit, step))
-            except ValueError:  # beyond the boundary
-                derivatives.append(numpy.full_like(unit, numpy.nan))
-        axes = tuple(range(1, unit.ndim + 1))
-        with numpy.errstate(all="ignore"):
-            change = numpy.max(numpy.abs(numpy.diff(derivatives, axis=0)), axis=axes)
-            # In a flat space the derivative vanishes, and the change is round-off alone.
-            change /= numpy.max(numpy.abs(derivatives[1:]), axis=axes) + speed / size
-        change = numpy.where(numpy.isfinite(change), change, numpy.inf)
-        if numpy.min(change) == numpy.inf:
-            raise ValueError(
-                "geodesics from this point have no finite acceleration: the point or the tangent "
-                "vector does not belong to the space, or the metric has no exponential."
-            )
-        return steps[numpy.argmin(change)]

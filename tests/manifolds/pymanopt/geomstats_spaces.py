@@ -59,3 +59,8 @@ SPACES = {
     "power-of-ours": lambda: NFoldManifold(depth(3, 2, 2, 2), 2),
     "multiple": lambda: scaled(depth(3, 2, 2, 3), 5.0),
 }
+
+
+def closeness(result, expected):
+    """Return the largest difference, relative to the largest entry."""
+    return numpy.max(abs(result - expected)) / numpy.max(abs(expected))
