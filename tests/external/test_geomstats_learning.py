@@ -27,9 +27,8 @@ from geomstats.test.test_case import pytorch_backend
 from sklearn.manifold import smacof
 
 from dlngeo.core.networks.balancing import factorize
-from dlngeo.manifolds import DepthMetric, FixedRankMatrices
 from dlngeo.solvers import MatrixCompletion, learning_flow
-from tests.external.geomstats_suite import Neighbourhood, partial_identity
+from tests.manifolds.geomstats.spaces import depth_space, near_identity
 
 SPACES = [
     pytest.param((2, 2), 2, 2, id="2x2,r=2,N=2"),
@@ -46,18 +45,9 @@ def _seed():
     gs.random.seed(7)
 
 
-def make_space(shape, rank, depth):
-    space = FixedRankMatrices(*shape, rank=rank)
-    return space.equip_with_metric(DepthMetric, depth=depth)
-
-
-def data_of(space):
-    return Neighbourhood(space, partial_identity(space.shape, space.rank))
-
-
 def unit_geodesic(space):
     """Return a point, a unit vector there, and the geodesic that they start."""
-    data = data_of(space)
+    data = near_identity(space)
     point = data.random_point()
     vector = space.metric.normalize(data.random_tangent_vec(point), point)
     return point, vector, space.metric.geodesic(point, initial_tangent_vec=vector)
@@ -72,7 +62,7 @@ def two_clusters(space):
     curve = unit_geodesic(space)[2]
     centres = curve(gs.array([-0.3, 0.3]))
     base = gs.stack([centres[0]] * 6 + [centres[1]] * 6)
-    vectors = space.metric.normalize(data_of(space).random_tangent_vec(base), base)
+    vectors = space.metric.normalize(near_identity(space).random_tangent_vec(base), base)
     return space.metric.exp(0.1 * vectors, base), centres, [0] * 6 + [1] * 6
 
 
@@ -100,7 +90,7 @@ def partition(labels):
 
 @EACH_SPACE
 def test_frechet_mean_of_points_on_a_geodesic_is_its_middle(shape, rank, depth):
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     curve = unit_geodesic(space)[2]
     mean = frechet_mean(space, curve(gs.array([-0.3, 0.1, 0.4, 0.6])))
     assert gs.allclose(mean, curve(0.2)[0], atol=1e-7)
@@ -108,18 +98,20 @@ def test_frechet_mean_of_points_on_a_geodesic_is_its_middle(shape, rank, depth):
 
 @EACH_SPACE
 def test_logarithms_vanish_on_average_at_the_frechet_mean(shape, rank, depth):
-    space = make_space(shape, rank, depth)
-    points = data_of(space).random_point(6)
+    space = depth_space(shape, rank, depth)
+    points = near_identity(space).random_point(6)
     mean = frechet_mean(space, points)
     logs = space.metric.log(points, mean)
     assert gs.allclose(gs.mean(logs, axis=0), gs.zeros(space.shape), atol=1e-7)
-    around = space.metric.exp(0.05 * data_of(space).random_tangent_vec(gs.stack([mean] * 4)), mean)
+    around = space.metric.exp(
+        0.05 * near_identity(space).random_tangent_vec(gs.stack([mean] * 4)), mean
+    )
     least = variance(space, points, mean)
     assert all(variance(space, points, other) > least for other in around)
 
 
 def test_frechet_mean_of_positive_matrices_is_that_of_bures_and_wasserstein():
-    space = make_space((2, 2), 2, 2)
+    space = depth_space((2, 2), 2, 2)
     spd = SPDMatrices(2, equip=False).equip_with_metric(SPDBuresWassersteinMetric)
     points = gs.eye(2) + 0.3 * spd.random_point(5)
     assert gs.allclose(frechet_mean(space, points), frechet_mean(spd, points), atol=1e-7)
@@ -128,10 +120,10 @@ def test_frechet_mean_of_positive_matrices_is_that_of_bures_and_wasserstein():
 @pytest.mark.parametrize("depth", [2, 3])
 def test_frechet_mean_of_trained_networks(depth):
     """Networks that complete a matrix, from several starts: all do, each in its own way."""
-    space = make_space((2, 2), 2, depth)
+    space = depth_space((2, 2), 2, depth)
     observed = numpy.array([[2.0, 1.0], [0.5, 0.0]])
     loss = MatrixCompletion(observed, numpy.array([[True, True], [True, False]]))
-    starts = [gs.to_numpy(start) for start in data_of(space).random_point(5)]
+    starts = [gs.to_numpy(start) for start in near_identity(space).random_point(5)]
     ends = []
     for start in starts:
         flow = learning_flow(loss, factorize(start, depth), t_final=30.0, n_saved=2)
@@ -149,7 +141,7 @@ def test_frechet_mean_of_trained_networks(depth):
 @EACH_SPACE
 def test_geometric_median_does_not_follow_an_outlier(shape, rank, depth):
     """On a geodesic the median is the one in the middle, however far the last one is."""
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     curve = unit_geodesic(space)[2]
     points = curve(gs.array([-0.12, -0.05, 0.0, 0.08, 0.6]))
     median = GeometricMedian(space, epsilon=1e-5, max_iter=200).fit(points).estimate_
@@ -165,7 +157,7 @@ if not pytorch_backend():
 
     @EACH_SPACE
     def test_tangent_pca_finds_the_geodesic_along_which_points_spread(shape, rank, depth):
-        space = make_space(shape, rank, depth)
+        space = depth_space(shape, rank, depth)
         point, vector, curve = unit_geodesic(space)
         times = gs.array([-0.5, -0.3, -0.1, 0.1, 0.3, 0.5])
         points = curve(times)
@@ -202,7 +194,7 @@ FOR_REGRESSION = pytest.mark.parametrize(("shape", "rank", "depth"), [SPACES[0],
 
 @FOR_REGRESSION
 def test_geodesic_regression_in_the_ambient_space(shape, rank, depth):
-    assert_geodesic_regression(make_space(shape, rank, depth), "extrinsic")
+    assert_geodesic_regression(depth_space(shape, rank, depth), "extrinsic")
 
 
 # geomstats differentiates `exp` and `squared_dist`, which the NumPy backend cannot.
@@ -210,7 +202,7 @@ if gs.has_autodiff():
 
     @FOR_REGRESSION
     def test_geodesic_regression_in_the_space(shape, rank, depth):
-        assert_geodesic_regression(make_space(shape, rank, depth), "riemannian")
+        assert_geodesic_regression(depth_space(shape, rank, depth), "riemannian")
 
 
 # --- clusters and neighbours ------------------------------------------------------------
@@ -219,7 +211,7 @@ if gs.has_autodiff():
 @EACH_SPACE
 def test_k_means(shape, rank, depth):
     """Both centres start in one cluster."""
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     points, centres, expected = two_clusters(space)
     k_means = RiemannianKMeans(space, n_clusters=2, init=gs.copy(points[:2]))
     k_means.mean_estimator.set(epsilon=1e-16)
@@ -233,7 +225,7 @@ def test_k_means(shape, rank, depth):
 
 @EACH_SPACE
 def test_hierarchical_clusters(shape, rank, depth):
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     points, _, expected = two_clusters(space)
     clusters = AgglomerativeHierarchicalClustering(as_vectors(space), n_clusters=2)
     assert partition(clusters.fit(flattened(points)).labels_) == expected
@@ -241,7 +233,7 @@ def test_hierarchical_clusters(shape, rank, depth):
 
 @EACH_SPACE
 def test_minimum_distance_to_mean(shape, rank, depth):
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     points, centres, labels = two_clusters(space)
     classifier = RiemannianMinimumDistanceToMean(space).fit(points, gs.array(labels))
     assert list(classifier.predict(centres)) == [0, 1]
@@ -250,7 +242,7 @@ def test_minimum_distance_to_mean(shape, rank, depth):
 
 @EACH_SPACE
 def test_nearest_neighbours(shape, rank, depth):
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     points, centres, labels = two_clusters(space)
     classifier = KNearestNeighborsClassifier(as_vectors(space), n_neighbors=3)
     classifier.fit(flattened(points), labels)
@@ -263,7 +255,7 @@ def test_nearest_neighbours(shape, rank, depth):
 @pytest.mark.parametrize(("depth", "is_flat"), [(1, True), (2, False), (3, False)])
 def test_scaling_of_distances(depth, is_flat):
     """Depth one is flat: its distances are those of points of ``R⁴``, those of others not."""
-    space = make_space((2, 2), 2, depth)
+    space = depth_space((2, 2), 2, depth)
     rng = numpy.random.default_rng(1)
     points = gs.array(numpy.eye(2) + 0.3 * rng.normal(size=(8, 2, 2)))
     distances = gs.to_numpy(space.metric.dist_pairwise(points))
@@ -284,9 +276,9 @@ def test_scaling_of_distances(depth, is_flat):
 
 @EACH_SPACE
 def test_product_with_a_sphere(shape, rank, depth):
-    space, sphere = make_space(shape, rank, depth), Hypersphere(2)
+    space, sphere = depth_space(shape, rank, depth), Hypersphere(2)
     product = ProductManifold([space, sphere])
-    ours, theirs = data_of(space).random_point(2), sphere.random_point(2)
+    ours, theirs = near_identity(space).random_point(2), sphere.random_point(2)
     start, end = product.embed_to_product([ours, theirs])
     log = product.metric.log(end, start)
     expected = [space.metric.log(ours[1], ours[0]), sphere.metric.log(theirs[1], theirs[0])]
@@ -300,9 +292,9 @@ def test_product_with_a_sphere(shape, rank, depth):
 
 @EACH_SPACE
 def test_copies(shape, rank, depth):
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     copies = NFoldManifold(space, 2)
-    start, end = data_of(space).random_point(2), data_of(space).random_point(2)
+    start, end = near_identity(space).random_point(2), near_identity(space).random_point(2)
     log = copies.metric.log(end, start)
     assert gs.allclose(log, space.metric.log(end, start), atol=1e-9)
     assert gs.allclose(copies.metric.exp(log, start), end, atol=1e-8)

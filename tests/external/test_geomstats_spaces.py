@@ -18,13 +18,10 @@ from geomstats.test_cases.geometry.riemannian_metric import (
 )
 
 from dlngeo.manifolds import (
-    BalancedManifold,
-    DepthMetric,
     FixedRankMatrices,
-    OrbitAction,
-    RelaxedDepthMetric,
 )
 from tests.external.geomstats_suite import Neighbourhood, check, laws, partial_identity
+from tests.manifolds.geomstats.spaces import bundle_space, depth_space, relaxed_space
 
 ATOL = 1e-9
 
@@ -70,16 +67,8 @@ EXEMPT = {
 }
 
 
-def total_space(widths, rank):
-    space = BalancedManifold(widths=widths, rank=rank)
-    space.equip_with_group_action(OrbitAction(space))
-    space.equip_with_quotient()
-    return space
-
-
 def base_space(widths, rank):
-    space = FixedRankMatrices(widths[-1], widths[0], rank=rank, equip=False)
-    return space.equip_with_metric(DepthMetric, depth=len(widths) - 1)
+    return depth_space((widths[-1], widths[0]), rank, len(widths) - 1)
 
 
 class ManifoldCase(ProjectionTestCaseMixins, ManifoldTestCase):
@@ -89,7 +78,7 @@ class ManifoldCase(ProjectionTestCaseMixins, ManifoldTestCase):
 
 
 @pytest.mark.parametrize(("law", "arguments"), laws(ManifoldCase, exempt={}))
-@pytest.mark.parametrize("make_space", [total_space, base_space])
+@pytest.mark.parametrize("make_space", [bundle_space, base_space])
 @pytest.mark.parametrize(("widths", "rank"), NETWORKS)
 def test_manifold(widths, rank, make_space, law, arguments):
     check(ManifoldCase(make_space(widths, rank)), law, arguments, ATOL)
@@ -104,7 +93,7 @@ class MetricCase(RiemannianMetricTestCase):
 @pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=EXEMPT))
 @pytest.mark.parametrize(("widths", "rank"), NETWORKS)
 def test_balanced_metric(widths, rank, law, arguments):
-    space = total_space(widths, rank)
+    space = bundle_space(widths, rank)
     centre = space.fiber_bundle.lift(partial_identity((widths[-1], widths[0]), rank))
     check(MetricCase(space, centre), law, arguments, ATOL)
 
@@ -112,28 +101,27 @@ def test_balanced_metric(widths, rank, law, arguments):
 @pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=EXEMPT))
 @pytest.mark.parametrize(("shape", "rank", "depth"), MATRICES)
 def test_depth_metric(shape, rank, depth, law, arguments):
-    space = FixedRankMatrices(*shape, rank=rank).equip_with_metric(DepthMetric, depth=depth)
+    space = depth_space(shape, rank, depth)
     check(MetricCase(space, partial_identity(shape, rank)), law, arguments, ATOL)
 
 
 @pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=EXEMPT))
 @pytest.mark.parametrize(("shape", "rank", "offsets"), RELAXED)
 def test_relaxed_depth_metric(shape, rank, offsets, law, arguments):
-    space = FixedRankMatrices(*shape, rank=rank, equip=False)
-    space.equip_with_metric(RelaxedDepthMetric, offsets=offsets)
+    space = relaxed_space(shape, rank, offsets=offsets)
     check(MetricCase(space, partial_identity(shape, rank)), law, arguments, ATOL)
 
 
 @pytest.mark.parametrize("n_points", [1, 3])
 @pytest.mark.parametrize("depth", [1, 2, 3, 10, math.inf])
 def test_metric_matrix_is_spd_at_full_rank(depth, n_points):
-    space = FixedRankMatrices(3, 3).equip_with_metric(DepthMetric, depth=depth)
+    space = depth_space((3, 3), 3, depth)
     check(MetricCase(space, gs.eye(3)), "test_metric_matrix_is_spd", {"n_points": n_points}, ATOL)
 
 
 class BundleCase(FiberBundleTestCase):
     def __init__(self, widths, rank):
-        self.total_space = total_space(widths, rank)
+        self.total_space = bundle_space(widths, rank)
         self.base = self.total_space.quotient
 
 
@@ -178,7 +166,7 @@ class OrthogonalGroups:
 
 class ActionCase(GroupActionTestCase):
     def __init__(self, widths, rank):
-        self.space = total_space(widths, rank)
+        self.space = bundle_space(widths, rank)
         self.group_action = self.space.group_action
         self.group = OrthogonalGroups(self.group_action, widths)
         self.data_generator = RandomDataGenerator(self.space)
@@ -196,7 +184,7 @@ class QuotientComparisonCase(RiemannianMetricComparisonTestCase):
 
     def __init__(self, widths, rank):
         self.space = FixedRankMatrices(widths[-1], widths[0], rank=rank, equip=False)
-        self.space.equip_with_metric(QuotientMetric, total_space=total_space(widths, rank))
+        self.space.equip_with_metric(QuotientMetric, total_space=bundle_space(widths, rank))
         self.other_space = base_space(widths, rank)
         centre = partial_identity((widths[-1], widths[0]), rank)
         self.data_generator = Neighbourhood(self.space, centre)
@@ -238,7 +226,7 @@ def test_quotient_metric_measures_distances_from_above(widths, rank):
 
 def test_depth_2_is_twice_bures_wasserstein():
     spd = SPDMatrices(4, equip=False).equip_with_metric(SPDBuresWassersteinMetric)
-    space = FixedRankMatrices(4, 4).equip_with_metric(DepthMetric, depth=2)
+    space = depth_space((4, 4), 4, 2)
     gs.random.seed(0)
     point = spd.random_point(5)
     a, b = spd.random_tangent_vec(point), spd.random_tangent_vec(point)

@@ -1,17 +1,10 @@
 """Linear systems for tests, and what SciPy says of them."""
 
-import control
-import mpmath
 import numpy as np
 import pytest
 from scipy import linalg
 
 from dlngeo import systems as sy
-from dlngeo.core.networks.balancing import balance
-from dlngeo.core.networks.frames import SingularFrames, singular_frames
-from dlngeo.core.networks.network import end_to_end, moment_map
-from tests.core.brute import assert_close
-
 
 System = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -7,12 +7,17 @@ import pytest
 from scipy import linalg
 
 from dlngeo import systems as sy
-from dlngeo.core.networks.balancing import balance
-from dlngeo.core.networks.frames import SingularFrames, singular_frames
-from dlngeo.core.networks.network import end_to_end, moment_map
 from tests.core.brute import assert_close
-
-from tests.systems.linear_systems import TIMES, boundary, building, change_of_state, gramians, random_system, transfer, transformed
+from tests.systems.linear_systems import (
+    TIMES,
+    boundary,
+    building,
+    change_of_state,
+    gramians,
+    random_system,
+    transfer,
+    transformed,
+)
 
 
 @TIMES

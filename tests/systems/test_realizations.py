@@ -1,7 +1,6 @@
 """Balanced realisations and truncation, and what they refuse."""
 
 import control
-import mpmath
 import numpy as np
 import pytest
 from scipy import linalg
@@ -11,8 +10,22 @@ from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 from dlngeo.core.networks.network import end_to_end, moment_map
 from tests.core.brute import assert_close
-
-from tests.systems.linear_systems import System, TIMES, boundary, building, cd_player, change_of_state, errors_of, gramians, heated_rod, not_minimal, random_system, sup_norm, transfer, transformed
+from tests.systems.linear_systems import (
+    TIMES,
+    System,
+    boundary,
+    building,
+    cd_player,
+    change_of_state,
+    errors_of,
+    gramians,
+    heated_rod,
+    not_minimal,
+    random_system,
+    sup_norm,
+    transfer,
+    transformed,
+)
 
 
 @TIMES

@@ -28,11 +28,6 @@ else:
 SHAPES = pytest.mark.parametrize(("n", "dim"), [(1, 2), (2, 2), (3, 5), (8, 3), (30, 2)])
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    gs.random.seed(7)
-
-
 def euclidean(dim, losses, scale=0.5, **options):
     space = Euclidean(dim)
     space.equip_with_metric(DiffusionMetric, sample_losses=losses, scale=scale, **options)

@@ -6,7 +6,8 @@ import pytest
 from geomstats.distributions.brownian_motion import BrownianMotion
 
 from dlngeo.core.networks.jacobi import depth_kernel
-from dlngeo.manifolds import DepthMetric, Entries, FixedRankMatrices
+from dlngeo.manifolds import Entries, FixedRankMatrices
+from tests.manifolds.geomstats.spaces import depth_space, numbers
 
 CASES = pytest.mark.parametrize(
     ("shape", "depth"),
@@ -17,16 +18,12 @@ MATRIX = numpy.array([[1.2, 0.3, -0.2], [-0.4, 0.8, 0.5], [0.1, 0.6, 1.5]])
 
 
 def entries_of(shape, depth):
-    return Entries(FixedRankMatrices(*shape).equip_with_metric(DepthMetric, depth=depth))
+    return Entries(depth_space(shape, None, depth))
 
 
 def point_of(entries):
     rows, columns = entries.space.shape
     return entries.from_matrices(gs.array(MATRIX[:rows, :columns]))
-
-
-def as_numpy(array):
-    return numpy.asarray(array)
 
 
 @CASES
@@ -35,16 +32,16 @@ def test_christoffel_symbols_are_those_of_the_metric(shape, depth):
     point, step = point_of(entries), 1e-5
     slopes = []
     for move in step * gs.eye(entries.dim):
-        ends = [as_numpy(entries.metric.metric_matrix(point + s * move)) for s in (1, -1)]
+        ends = [numbers(entries.metric.metric_matrix(point + s * move)) for s in (1, -1)]
         slopes.append((ends[0] - ends[1]) / (2 * step))
     slope = numpy.stack(slopes, axis=-1)  # ∂_k g_ij
     lowered = (slope.swapaxes(1, 2) + slope - numpy.moveaxis(slope, -1, 0)) / 2
     expected = numpy.linalg.solve(
-        as_numpy(entries.metric.metric_matrix(point)), lowered.reshape(entries.dim, -1)
+        numbers(entries.metric.metric_matrix(point)), lowered.reshape(entries.dim, -1)
     ).reshape(lowered.shape)
-    found = as_numpy(entries.metric.christoffels(point))
+    found = numbers(entries.metric.christoffels(point))
     numpy.testing.assert_allclose(found, expected, atol=1e-7 * abs(expected).max() + 1e-9)
-    both = as_numpy(entries.metric.metric_matrix(point) @ entries.metric.cometric_matrix(point))
+    both = numbers(entries.metric.metric_matrix(point) @ entries.metric.cometric_matrix(point))
     numpy.testing.assert_allclose(both, numpy.eye(entries.dim), atol=1e-10)
 
 
@@ -85,19 +82,19 @@ def test_brownian_step_has_the_drift_of_half_the_laplacian(shape, depth, monkeyp
     for j, move in enumerate(step * gs.eye(entries.dim)):
         flux = []
         for sign in (1, -1):
-            metric = as_numpy(entries.metric.metric_matrix(point + sign * move))
+            metric = numbers(entries.metric.metric_matrix(point + sign * move))
             density = numpy.sqrt(numpy.linalg.det(metric))
             flux.append(density * numpy.linalg.inv(metric)[j])
         expected = expected + (flux[0] - flux[1]) / (2 * step)
-    metric = as_numpy(entries.metric.metric_matrix(point))
+    metric = numbers(entries.metric.metric_matrix(point))
     expected = expected / (2 * numpy.sqrt(numpy.linalg.det(metric)))
-    numpy.testing.assert_allclose(as_numpy(moved), expected, atol=1e-7 * abs(expected).max() + 1e-8)
+    numpy.testing.assert_allclose(numbers(moved), expected, atol=1e-7 * abs(expected).max() + 1e-8)
     rows, columns = shape
     if rows == columns and depth < float("inf"):
         left, sigma, right = numpy.linalg.svd(MATRIX[:rows, :columns])
         values = (depth - 1) * sigma ** (1 - 2 / depth)
         ito = (left * values / 2) @ right
-        numpy.testing.assert_allclose(as_numpy(entries.to_matrices(moved)), ito, atol=1e-10)
+        numpy.testing.assert_allclose(numbers(entries.to_matrices(moved)), ito, atol=1e-10)
 
 
 def test_brownian_increments_have_the_covariance_of_the_cometric():
@@ -106,9 +103,9 @@ def test_brownian_increments_have_the_covariance_of_the_cometric():
     gs.random.seed(0)
     count, step = 2000, 1e-3
     batch = gs.stack([point] * count)
-    increments = as_numpy(BrownianMotion(entries)._step(step, batch) - batch)
+    increments = numbers(BrownianMotion(entries)._step(step, batch) - batch)
     found = numpy.cov(increments.T) / step
-    expected = as_numpy(entries.metric.cometric_matrix(point))
+    expected = numbers(entries.metric.cometric_matrix(point))
     diagonal = numpy.diag(expected)
     error = numpy.sqrt((diagonal[:, None] * diagonal + expected**2) / count)
     assert (abs(found - expected) < 4.5 * error).all()
@@ -143,11 +140,11 @@ def test_brownian_law_is_that_of_the_ito_equation():
     start, time, n_steps = gs.array([0.9, 0.2, -0.1, 0.7]), 0.06, 8
     # The path begins with its start, so that it takes one step less.
     path = BrownianMotion(entries).sample_path(time, n_steps, gs.stack([start] * 2000))
-    found = moments(as_numpy(entries.to_matrices(path[-1])))
+    found = moments(numbers(entries.to_matrices(path[-1])))
     reached = (n_steps - 1) / n_steps * time
     deviations = []
     for has_drift in (True, False):
-        start_matrix = as_numpy(entries.to_matrices(start))
+        start_matrix = numbers(entries.to_matrices(start))
         expected = ito_moments(start_matrix, reached, n_steps - 1, has_drift=has_drift)
         error = found.var(axis=0) / len(found) + expected.var(axis=0) / len(expected)
         difference = found.mean(axis=0) - expected.mean(axis=0)

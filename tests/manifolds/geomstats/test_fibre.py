@@ -6,6 +6,7 @@ import pytest
 from dlngeo.core.networks.balancing import balance, factorize
 from dlngeo.core.networks.network import differential, end_to_end
 from dlngeo.manifolds import BalancedManifold, Fibre, GroupMetric
+from tests.manifolds.geomstats.spaces import every_vector, flat
 
 WIDTHS = [
     (3, 3, 3),
@@ -18,19 +19,10 @@ WIDTHS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    gs.random.seed(7)
-
-
 def fibre_of(widths, equip=True):
     factors = BalancedManifold(widths=widths, equip=False).random_point()
     space = BalancedManifold(widths=widths, equip=False)
     return Fibre.through(space.to_factors(factors), equip=equip)
-
-
-def flat(space, arrays):
-    return gs.reshape(arrays, (*arrays.shape[: -space.point_ndim], -1))
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
@@ -55,7 +47,7 @@ def test_dimension_is_the_rank_of_the_tangent_projector(widths):
         space.random_point(),
         space.from_factors(balance(space.to_factors(space.random_point()))),
     ):
-        vectors = gs.reshape(gs.eye(space.embedding_space.dim), (-1, *space.shape))
+        vectors = every_vector(space)
         tangent = flat(space, space.to_tangent(vectors, point))
         assert space.dim == int(gs.sum(gs.linalg.svd(tangent, compute_uv=False) > 1e-9))
         normal = flat(space, space.to_normal(vectors, point))

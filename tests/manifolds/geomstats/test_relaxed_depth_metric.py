@@ -4,7 +4,8 @@ import geomstats.backend as gs
 import pytest
 from geomstats.geometry.spd_matrices import SPDMatrices
 
-from dlngeo.manifolds import DepthMetric, FixedRankMatrices, RelaxedDepthMetric
+from dlngeo.manifolds import RelaxedDepthMetric
+from tests.manifolds.geomstats.spaces import depth_space, relaxed_space
 
 SPACES = [
     ((3, 3), None, {"offsets": (0.5,)}),
@@ -15,19 +16,9 @@ SPACES = [
 SPACE = pytest.mark.parametrize(("shape", "rank", "options"), SPACES)
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    gs.random.seed(7)
-
-
-def equipped(shape, rank, options):
-    space = FixedRankMatrices(*shape, rank=rank, equip=False)
-    return space.equip_with_metric(RelaxedDepthMetric, **options)
-
-
 @SPACE
 def test_gradient_represents_the_differential(shape, rank, options):
-    space = equipped(shape, rank, options)
+    space = relaxed_space(shape, rank, **options)
     point, euclidean = space.random_point(3), gs.random.normal(size=(3, *shape))
     tangent = space.random_tangent_vec(point)
     gradient = space.metric.riemannian_gradient(euclidean, point)
@@ -46,7 +37,7 @@ def test_gradient_represents_the_differential(shape, rank, options):
 
 @SPACE
 def test_matrices_of_metric_and_cometric(shape, rank, options):
-    space = equipped(shape, rank, options)
+    space = relaxed_space(shape, rank, **options)
     point, vector = space.random_point(2), gs.random.normal(size=(2, shape[0] * shape[1]))
     tangent = gs.reshape(space.to_tangent(gs.reshape(vector, (2, *shape)), point), (2, -1))
     raised = gs.einsum("bij,bj->bi", space.metric.cometric_matrix(point), vector)
@@ -56,7 +47,7 @@ def test_matrices_of_metric_and_cometric(shape, rank, options):
 
 @SPACE
 def test_exponential_logarithm_and_transport(shape, rank, options):
-    space = equipped(shape, rank, options)
+    space = relaxed_space(shape, rank, **options)
     point = space.random_point(2)
     vector = space.random_tangent_vec(point)
     vector = 0.1 * vector / space.metric.norm(vector, point)[:, None, None]
@@ -71,8 +62,8 @@ def test_exponential_logarithm_and_transport(shape, rank, options):
 
 @pytest.mark.parametrize(("shape", "rank", "depth"), [((3, 3), 3, 3), ((3, 4), 2, 2)])
 def test_zero_offsets_are_the_depth_metric(shape, rank, depth):
-    relaxed = equipped(shape, rank, {"offsets": (0.0,) * (depth - 1)})
-    space = FixedRankMatrices(*shape, rank=rank).equip_with_metric(DepthMetric, depth=depth)
+    relaxed = relaxed_space(shape, rank, offsets=(0.0,) * (depth - 1))
+    space = depth_space(shape, rank, depth)
     assert relaxed.metric.depth == depth
     point = space.random_point(2)
     vector = space.random_tangent_vec(point)
@@ -84,7 +75,7 @@ def test_zero_offsets_are_the_depth_metric(shape, rank, depth):
 
 def test_a_complete_metric_at_the_zero_matrix():
     """Where one factor alone is at the top, lower rank is an ordinary point."""
-    metric = equipped((2, 2), None, {"offsets": (0.5,)}).metric
+    metric = relaxed_space((2, 2), None, offsets=(0.5,)).metric
     assert metric.network.is_complete
     zero, vector = gs.zeros((2, 2)), gs.array([[1.0, 2.0], [0.0, -1.0]])
     # W_2 = √c I and W_1 = 0: dφ dφ*(P) = W_2 W_2ᵀ P = c P.
@@ -93,7 +84,7 @@ def test_a_complete_metric_at_the_zero_matrix():
 
 
 def test_multiples_of_the_metric():
-    metric = equipped((2, 2), None, {"offsets": (0.5,)}).metric
+    metric = relaxed_space((2, 2), None, offsets=(0.5,)).metric
     point, vector = gs.eye(2), gs.array([[1.0, 2.0], [0.0, -1.0]])
     double = 2.0 * metric
     assert gs.allclose(double.flat(vector, point), 2 * metric.flat(vector, point))
@@ -105,13 +96,13 @@ def test_multiples_of_the_metric():
     ("make", "message"),
     [
         (lambda: SPDMatrices(3).equip_with_metric(RelaxedDepthMetric, offsets=()), "FixedRank"),
-        (lambda: equipped((2, 2), None, {"offsets": 0.5}), "sequence of N-1 numbers"),
-        (lambda: equipped((3, 1), None, {"offsets": (0.5,), "widths": (1, 2, 3)}), "not of X"),
-        (lambda: equipped((3, 3), 2, {"offsets": (0.5,), "widths": (3, 3, 3)}), "leaves"),
-        (lambda: equipped((2, 3), None, {"offsets": (0.5,), "widths": (2, 2, 3)}), "widths from 3"),
-        (lambda: equipped((2, 2), None, {"offsets": (0.5,), "widths": (2, 3, 2)}), "Widen layer 2"),
+        (lambda: relaxed_space((2, 2), None, offsets=0.5), "sequence of N-1 numbers"),
+        (lambda: relaxed_space((3, 1), None, offsets=(0.5,), widths=(1, 2, 3)), "not of X"),
+        (lambda: relaxed_space((3, 3), 2, offsets=(0.5,), widths=(3, 3, 3)), "leaves"),
+        (lambda: relaxed_space((2, 3), None, offsets=(0.5,), widths=(2, 2, 3)), "widths from 3"),
+        (lambda: relaxed_space((2, 2), None, offsets=(0.5,), widths=(2, 3, 2)), "Widen layer 2"),
         (
-            lambda: equipped((2, 2), None, {"offsets": (0.5,)}).metric.flat(gs.eye(2), gs.eye(3)),
+            lambda: relaxed_space((2, 2), None, offsets=(0.5,)).metric.flat(gs.eye(2), gs.eye(3)),
             r"\[..., 2, 2\], got \(3, 3\)",
         ),
     ],
@@ -122,7 +113,7 @@ def test_errors_say_why(make, message):
 
 
 def test_curvature_is_refused():
-    metric, eye = equipped((2, 2), None, {"offsets": (0.5,)}).metric, gs.eye(2)
+    metric, eye = relaxed_space((2, 2), None, offsets=(0.5,)).metric, gs.eye(2)
     with pytest.raises(NotImplementedError, match="DepthMetric"):
         metric.sectional_curvature(eye, eye, eye)
     with pytest.raises(NotImplementedError, match="DepthMetric"):

@@ -1,12 +1,66 @@
-"""Geodesics of the geomstats classes as users call them; runs under every geomstats backend."""
+"""The depth metric as its users call it; runs under every geomstats backend."""
 
 import math
 
 import geomstats.backend as gs
 import pytest
 
-from dlngeo.manifolds import DepthMetric, FixedRankMatrices
-from tests.external.geomstats_suite import Neighbourhood, partial_identity
+from tests.manifolds.geomstats.spaces import (
+    depth_space,
+    near_identity,
+)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 10, math.inf])
+def test_depth_metric_and_cometric_are_inverse(depth):
+    space = depth_space((3, 3), None, depth)
+    points = gs.stack([gs.eye(3), gs.eye(3) + 0.3 * gs.random.normal(size=(3, 3))])
+    metric, cometric = space.metric.metric_matrix(points), space.metric.cometric_matrix(points)
+    product = metric @ cometric
+    assert gs.allclose(product, gs.broadcast_to(gs.eye(9), product.shape), atol=1e-10)
+    log_determinant = gs.log(gs.linalg.det(metric))
+    assert gs.allclose(space.metric.log_volume_density(points), log_determinant / 2, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "rank", "depth"),
+    [(3, 3, 3, 1), (3, 3, 3, 4), (3, 3, 3, math.inf), (4, 5, 2, 1), (4, 5, 2, 3), (4, 5, 4, 2)],
+)
+def test_riemannian_gradient_represents_the_differential(m, n, rank, depth):
+    space = depth_space((m, n), rank, depth)
+    point = space.random_point(3)
+    euclidean = gs.random.normal(size=(3, m, n))
+    tangent = space.random_tangent_vec(point)
+    gradient = space.metric.riemannian_gradient(euclidean, point)
+    assert gs.all(space.is_tangent(gradient, point, atol=1e-9))
+    assert gs.allclose(
+        space.metric.inner_product(gradient, tangent, point),
+        gs.sum(euclidean * tangent, axis=(-2, -1)),
+    )
+    assert gs.allclose(
+        space.metric.inner_coproduct(euclidean, euclidean, point),
+        space.metric.squared_norm(gradient, point),
+    )
+
+
+if gs.has_autodiff():  # the NumPy backend of geomstats has no derivatives
+
+    @pytest.mark.parametrize("depth", [1, 2, 3, math.inf])
+    def test_derivative_of_the_metric_at_the_identity(depth):
+        space = depth_space((2, 2), None, depth)
+        vector = gs.array([[0.3, -1.0], [0.5, 0.2]])
+        direction = gs.array([[1.0, 0.4], [-0.7, 0.9]])
+
+        def energy(point):
+            return gs.sum(vector * space.metric.riemannian_gradient(vector, point))
+
+        _, gradient = gs.autodiff.value_and_grad(energy)(gs.eye(2))
+        step = 1e-4
+        difference = (
+            energy(gs.eye(2) + step * direction) - energy(gs.eye(2) - step * direction)
+        ) / (2 * step)
+        assert gs.allclose(gs.sum(gradient * direction), difference, atol=1e-7)
+
 
 SPACES = [
     pytest.param((3, 3), 3, 1, id="3x3,r=3,N=1"),
@@ -18,41 +72,27 @@ SPACES = [
     pytest.param((2, 2), 2, 10, id="2x2,r=2,N=10"),
     pytest.param((2, 2), 2, math.inf, id="2x2,r=2,N=inf"),
 ]
+
+
 EACH_SPACE = pytest.mark.parametrize(("shape", "rank", "depth"), SPACES)
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    gs.random.seed(7)
-
-
-def make_space(shape, rank, depth):
-    space = FixedRankMatrices(*shape, rank=rank)
-    return space.equip_with_metric(DepthMetric, depth=depth)
-
-
-def data_of(space):
-    return Neighbourhood(space, partial_identity(space.shape, space.rank))
-
-
 def points_and_vectors(space, count):
-    data = data_of(space)
+    data = near_identity(space)
     points = data.random_point(count)
     return points, data.random_tangent_vec(points)
 
 
 def square(depth=2):
     """Return a small space, a point, and a vector along which ``λ_2(t) = 1 - t/N²``."""
-    space = make_space((2, 2), 2, depth)
+    space = depth_space((2, 2), 2, depth)
     return space, gs.array([[2.0, 0.0], [0.0, 1.0]]), gs.array([[0.0, 0.0], [0.0, -1 / depth]])
 
 
 # --- shapes and batches -----------------------------------------------------------------
-
-
 @EACH_SPACE
 def test_shapes(shape, rank, depth):
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     metric = space.metric
     times = gs.array([0.0, 0.3, 1.0])
     for count, batch in ((1, ()), (2, (2,))):
@@ -75,7 +115,7 @@ def test_shapes(shape, rank, depth):
 
 @EACH_SPACE
 def test_batches_broadcast(shape, rank, depth):
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     metric = space.metric
     points, vectors = points_and_vectors(space, 3)
     one, ends = points[0], metric.exp(vectors, points)
@@ -95,7 +135,7 @@ def test_batches_broadcast(shape, rank, depth):
 
 @EACH_SPACE
 def test_both_ways_of_giving_a_geodesic_agree(shape, rank, depth):
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     metric = space.metric
     points, vectors = points_and_vectors(space, 2)
     ends = metric.exp(vectors, points)
@@ -106,7 +146,7 @@ def test_both_ways_of_giving_a_geodesic_agree(shape, rank, depth):
     assert gs.allclose(by_vector[:, 1], points, atol=1e-9)
     assert gs.allclose(by_vector[:, 3], ends, atol=1e-9)
     assert gs.allclose(by_vector[:, 2], metric.exp(0.4 * vectors, points), atol=1e-9)
-    carried = data_of(space).random_tangent_vec(points)
+    carried = near_identity(space).random_tangent_vec(points)
     moved = metric.parallel_transport(carried, points, direction=vectors)
     assert gs.allclose(moved, metric.parallel_transport(carried, points, end_point=ends), atol=1e-8)
     # The velocity is parallel, and turns round at the end.
@@ -115,8 +155,6 @@ def test_both_ways_of_giving_a_geodesic_agree(shape, rank, depth):
 
 
 # --- errors -----------------------------------------------------------------------------
-
-
 def test_exactly_one_way_of_giving_a_geodesic():
     space, point, vector = square()
     with pytest.raises(ValueError, match="give one"):
@@ -191,8 +229,6 @@ def test_no_geodesic_joins_opposite_determinants():
 
 
 # --- derivatives ------------------------------------------------------------------------
-
-
 def test_results_are_of_the_backend():
     space, point, vector = square()
     metric, kind = space.metric, type(gs.eye(2))
@@ -227,7 +263,7 @@ if gs.has_autodiff():
 
     @EACH_SPACE
     def test_derivatives_of_exp(shape, rank, depth):
-        space = make_space(shape, rank, depth)
+        space = depth_space(shape, rank, depth)
         point, vector = points_and_vectors(space, 1)
         weight = gs.random.normal(size=shape)
         tangents = [space.random_tangent_vec(point) for _ in range(3)]
@@ -254,7 +290,7 @@ if gs.has_autodiff():
 
     @EACH_SPACE
     def test_derivatives_of_squared_dist(shape, rank, depth):
-        space = make_space(shape, rank, depth)
+        space = depth_space(shape, rank, depth)
         point, vector = points_and_vectors(space, 1)
         other = space.metric.exp(vector, point)
         velocity = space.random_tangent_vec(point)
@@ -272,12 +308,10 @@ if gs.has_autodiff():
 
 
 # --- what geomstats builds on them ------------------------------------------------------
-
-
 @EACH_SPACE
 def test_distances_of_all_pairs(shape, rank, depth):
-    space = make_space(shape, rank, depth)
-    points = data_of(space).random_point(4)
+    space = depth_space(shape, rank, depth)
+    points = near_identity(space).random_point(4)
     pairwise = space.metric.dist_pairwise(points)
     assert gs.allclose(space.metric.dist_broadcast(points[:3], points), pairwise[:3], atol=1e-9)
     assert gs.allclose(space.metric.dist_broadcast(points[0], points), pairwise[0], atol=1e-9)
@@ -290,10 +324,10 @@ def test_distances_of_all_pairs(shape, rank, depth):
 @pytest.mark.parametrize(("scheme", "order"), [("pole", 2), ("schild", 1)])
 def test_ladders_approach_parallel_transport(scheme, order, shape, rank, depth):
     """geomstats' ladders go by `exp` and `log` alone."""
-    space = make_space(shape, rank, depth)
+    space = depth_space(shape, rank, depth)
     metric = space.metric
     point, direction = points_and_vectors(space, 1)
-    vector = data_of(space).random_tangent_vec(point)
+    vector = near_identity(space).random_tangent_vec(point)
     expected = metric.parallel_transport(vector, point, direction=direction)
     defects = []
     for n_rungs in (2, 4):
@@ -309,8 +343,8 @@ def test_ladders_approach_parallel_transport(scheme, order, shape, rank, depth):
 
 @pytest.mark.parametrize("depth", [1, 2, 3, math.inf])
 def test_unit_vectors_and_normal_bases(depth):
-    space = make_space((2, 2), 2, depth)
-    point = data_of(space).random_point()
+    space = depth_space((2, 2), 2, depth)
+    point = near_identity(space).random_point()
     vectors = space.metric.random_unit_tangent_vec(point, n_vectors=3)
     assert gs.allclose(space.metric.norm(vectors, point), gs.ones(3), atol=1e-12)
     ends = space.metric.exp(0.2 * vectors, point)

@@ -1,4 +1,4 @@
-"""Curvature of the geomstats classes; runs under every geomstats backend."""
+"""Curvature of the metrics; runs under every geomstats backend."""
 
 import math
 
@@ -16,18 +16,16 @@ from dlngeo.manifolds import (
     FixedRankMatrices,
     OrbitAction,
 )
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    gs.random.seed(7)
-
+from tests.manifolds.geomstats.spaces import (
+    depth_space,
+    flat,
+)
 
 SPACES = [
-    FixedRankMatrices(3, 3).equip_with_metric(DepthMetric, depth=3),
-    FixedRankMatrices(3, 3).equip_with_metric(DepthMetric, depth=math.inf),
-    FixedRankMatrices(4, 3, rank=2).equip_with_metric(DepthMetric, depth=2),
-    FixedRankMatrices(3, 4, rank=1).equip_with_metric(DepthMetric, depth=1),
+    depth_space((3, 3), None, 3),
+    depth_space((3, 3), None, math.inf),
+    depth_space((4, 3), 2, 2),
+    depth_space((3, 4), 1, 1),
     BalancedManifold(depth=3, width=2),
     BalancedManifold(widths=(3, 2, 4), rank=1),
     BalancedManifold(widths=(3, 4), rank=2),
@@ -37,10 +35,6 @@ SPACES = [
 def tangent_vectors(space, count, point):
     vectors = gs.random.normal(size=(count, *space.shape))
     return [space.to_tangent(vector, point) for vector in vectors]
-
-
-def flat(space, arrays):
-    return gs.reshape(arrays, (*arrays.shape[: -space.point_ndim], -1))
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -1,4 +1,6 @@
-"""Geodesics of `BalancedMetric` as a user calls them, and their projection to `DepthMetric`."""
+"""The balanced manifold and its metric; runs under every geomstats backend."""
+
+import math
 
 import geomstats.backend as gs
 import numpy as np
@@ -6,7 +8,110 @@ import pytest
 
 from dlngeo.core.geodesics.balanced_logarithm import balanced_connect
 from dlngeo.core.networks.network import end_to_end
-from dlngeo.manifolds import BalancedManifold, DepthMetric, FixedRankMatrices, OrbitAction
+from dlngeo.manifolds import (
+    BalancedManifold,
+    DepthMetric,
+    FixedRankMatrices,
+    OrbitAction,
+)
+from tests.manifolds.geomstats.spaces import (
+    depth_space,
+    flat,
+    numbers,
+)
+
+
+@pytest.mark.parametrize(("widths", "rank"), [((3, 3, 3), 3), ((4, 3, 5, 4), 2)])
+def test_tangent_basis_is_orthonormal_and_splits_by_the_bundle(widths, rank):
+    space = BalancedManifold(widths=widths, rank=rank)
+    space.equip_with_group_action(OrbitAction(space))
+    base = space.equip_with_quotient()
+    point = space.random_point()
+    basis = space.tangent_basis(point)
+    gram = flat(space, basis) @ gs.transpose(flat(space, basis))
+    assert gs.allclose(gram, gs.eye(space.dim), atol=1e-12)
+    assert gs.all(space.fiber_bundle.is_horizontal(basis[: base.dim], point, atol=1e-12))
+    assert gs.all(space.fiber_bundle.is_vertical(basis[base.dim :], point, atol=1e-12))
+
+
+def test_mean_curvature_is_the_trace_of_the_second_fundamental_form():
+    space = BalancedManifold(widths=(4, 3, 5, 4), rank=2)
+    point = space.random_point()
+    basis = space.tangent_basis(point)
+    trace = gs.sum(space.second_fundamental_form(basis, basis, point), axis=0)
+    assert gs.allclose(trace, space.mean_curvature_vector(point), atol=1e-11)
+    assert not space.is_tangent(trace, point, atol=1e-6)
+
+
+def test_random_points_are_reproducible():
+    space = BalancedManifold(depth=2, width=3)
+    gs.random.seed(3)
+    first = space.random_point(2)
+    gs.random.seed(3)
+    assert gs.all(first == space.random_point(2))
+
+
+def test_retraction_is_of_second_order():
+    space = BalancedManifold(widths=(4, 3, 5, 4), rank=2)
+    point = space.random_point()
+    vector = space.random_tangent_vec(point)
+    curved = space.second_fundamental_form(vector, vector, point)
+
+    def defect(t):
+        ahead = space.retraction(t * vector, point) - point - t * vector
+        return gs.linalg.norm(flat(space, ahead - t**2 / 2 * curved))
+
+    slope = math.log(defect(2e-3) / defect(1e-3)) / math.log(2)
+    assert 2.9 < slope < 3.1
+
+
+def test_gradient_on_the_balanced_manifold_is_tangent():
+    space = BalancedManifold(depth=3, width=3)
+    point, vector = space.random_point(2), gs.random.normal(size=(2, 3, 3, 3))
+    gradient = space.metric.riemannian_gradient(vector, point)
+    assert gs.all(space.is_tangent(gradient, point, atol=1e-10))
+
+
+def test_many_vectors_at_one_point_and_one_vector_at_many_points():
+    space = BalancedManifold(depth=3, width=3)
+    point, points = space.random_point(), space.random_point(4)
+    vectors = space.random_tangent_vec(point, n_samples=4)
+    assert vectors.shape == (4, 3, 3, 3)
+    assert space.metric.inner_product(vectors, vectors[0], point).shape == (4,)
+    assert space.metric.inner_product(vectors[0], vectors[0], points).shape == (4,)
+    assert space.to_tangent(vectors[0], points).shape == (4, 3, 3, 3)
+    assert space.is_tangent(vectors, point, atol=1e-10).shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: BalancedManifold(depth=2), "either an integer depth and a width"),
+        (lambda: BalancedManifold(depth=0, width=2), "depth=0"),
+        (lambda: BalancedManifold(depth=2.5, width=2), "depth=2.5"),
+        (lambda: BalancedManifold(depth=3, widths=(2, 2)), "leave out depth=3"),
+        (lambda: BalancedManifold(widths=(3, 2), rank=3), "between 1 and the smallest width 2"),
+        (lambda: BalancedManifold(widths=(3, 0)), "positive integers"),
+        (
+            lambda: BalancedManifold(depth=2, width=2).to_tangent(
+                gs.ones((2, 2, 2)),
+                gs.ones((2, 2, 2))
+                + gs.eye(2) * gs.ones((2, 1, 1)) * gs.reshape(gs.array([1.0, 2.0]), (2, 1, 1)),
+            ),
+            "balance the factors first",
+        ),
+        (
+            lambda: BalancedManifold(depth=2, width=2).to_tangent(
+                gs.ones((2, 3, 3)), BalancedManifold(depth=2, width=2).random_point()
+            ),
+            r"expected an array of shape \[..., 2, 2, 2\], got \(2, 3, 3\)",
+        ),
+    ],
+)
+def test_errors_say_what_came_and_what_to_do(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
 
 SPACES = {
     "(3,3,3,3)": {"depth": 3, "width": 3},
@@ -28,10 +133,6 @@ def points_and_vectors(space: BalancedManifold, count: int) -> tuple:
     return points, vectors * gs.reshape(
         0.3 / space.metric.norm(vectors, points), (-1, *[1] * space.point_ndim)
     )
-
-
-def numbers(array) -> np.ndarray:
-    return np.asarray(array.detach() if hasattr(array, "detach") else array)
 
 
 def test_there_and_back(space):
@@ -121,7 +222,7 @@ def test_geodesics_aimed_at_the_boundary_do_not_come_out_of_it(t):
         gs.random.seed(seed)
         point = space.random_point()
         matrix = end_to_end(space.to_factors(point))
-        observables = FixedRankMatrices(3, 2, rank=1).equip_with_metric(DepthMetric, depth=3)
+        observables = depth_space((3, 2), 1, 3)
         matrix = observables.projection(matrix)
         for metric, start, factor in ((space.metric, point, -5), (observables.metric, matrix, -15)):
             with pytest.raises(ValueError, match=r"boundary|round-off") as info:
