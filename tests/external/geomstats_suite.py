@@ -6,6 +6,7 @@ law of a test case runs once, with fixed sizes and a fixed seed.
 
 import inspect
 import zlib
+from collections.abc import Sequence
 
 import geomstats.backend as gs
 import pytest
@@ -36,6 +37,23 @@ def laws(test_case: type, exempt: dict[str, str]) -> list:
             label = "-".join([name, *[f"{key}={value}" for key, value in arguments.items()]])
             parameters.append(pytest.param(name, arguments, id=label))
     return parameters
+
+
+def laws_on(cases: Sequence, test_case: type, exempt: dict[str, str]) -> list:
+    """Return every law on every case, as parameters ``(*case, name, arguments)``.
+
+    The sizes alternate from case to case: with as many cases as combinations of sizes, each law
+    has all of them.
+    """
+    sizes: dict[str, list] = {}
+    for law in laws(test_case, exempt):
+        sizes.setdefault(law.values[0], []).append(law)
+    return [
+        pytest.param(*case.values, *law.values, id=f"{case.id}-{law.id}")
+        for i, case in enumerate(cases)
+        for j, options in enumerate(sizes.values())
+        for law in [options[(i + j) % len(options)]]
+    ]
 
 
 def _products(sizes: list[str]) -> list[dict[str, int]]:

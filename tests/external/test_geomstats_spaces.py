@@ -20,7 +20,7 @@ from geomstats.test_cases.geometry.riemannian_metric import (
 from dlngeo.manifolds import (
     FixedRankMatrices,
 )
-from tests.external.geomstats_suite import Neighbourhood, check, laws, partial_identity
+from tests.external.geomstats_suite import Neighbourhood, check, laws_on, partial_identity
 from tests.manifolds.geomstats.spaces import bundle_space, depth_space, relaxed_space
 
 ATOL = 1e-9
@@ -77,10 +77,11 @@ class ManifoldCase(ProjectionTestCaseMixins, ManifoldTestCase):
         self.data_generator = EmbeddedSpaceRandomDataGenerator(space)
 
 
-@pytest.mark.parametrize(("law", "arguments"), laws(ManifoldCase, exempt={}))
 @pytest.mark.parametrize("make_space", [bundle_space, base_space])
-@pytest.mark.parametrize(("widths", "rank"), NETWORKS)
-def test_manifold(widths, rank, make_space, law, arguments):
+@pytest.mark.parametrize(
+    ("widths", "rank", "law", "arguments"), laws_on(NETWORKS, ManifoldCase, exempt={})
+)
+def test_manifold(widths, rank, law, arguments, make_space):
     check(ManifoldCase(make_space(widths, rank)), law, arguments, ATOL)
 
 
@@ -90,23 +91,26 @@ class MetricCase(RiemannianMetricTestCase):
         self.data_generator = Neighbourhood(space, centre)
 
 
-@pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=EXEMPT))
-@pytest.mark.parametrize(("widths", "rank"), NETWORKS)
+@pytest.mark.parametrize(
+    ("widths", "rank", "law", "arguments"), laws_on(NETWORKS, MetricCase, EXEMPT)
+)
 def test_balanced_metric(widths, rank, law, arguments):
     space = bundle_space(widths, rank)
     centre = space.fiber_bundle.lift(partial_identity((widths[-1], widths[0]), rank))
     check(MetricCase(space, centre), law, arguments, ATOL)
 
 
-@pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=EXEMPT))
-@pytest.mark.parametrize(("shape", "rank", "depth"), MATRICES)
+@pytest.mark.parametrize(
+    ("shape", "rank", "depth", "law", "arguments"), laws_on(MATRICES, MetricCase, EXEMPT)
+)
 def test_depth_metric(shape, rank, depth, law, arguments):
     space = depth_space(shape, rank, depth)
     check(MetricCase(space, partial_identity(shape, rank)), law, arguments, ATOL)
 
 
-@pytest.mark.parametrize(("law", "arguments"), laws(MetricCase, exempt=EXEMPT))
-@pytest.mark.parametrize(("shape", "rank", "offsets"), RELAXED)
+@pytest.mark.parametrize(
+    ("shape", "rank", "offsets", "law", "arguments"), laws_on(RELAXED, MetricCase, EXEMPT)
+)
 def test_relaxed_depth_metric(shape, rank, offsets, law, arguments):
     space = relaxed_space(shape, rank, offsets=offsets)
     check(MetricCase(space, partial_identity(shape, rank)), law, arguments, ATOL)
@@ -126,8 +130,9 @@ class BundleCase(FiberBundleTestCase):
 
 
 @pytest.mark.parametrize(
-    ("law", "arguments"),
-    laws(
+    ("widths", "rank", "law", "arguments"),
+    laws_on(
+        NETWORKS,
         BundleCase,
         exempt={
             "test_integrability_tensor_derivative_vec": "lifts vectors of the total space, as "
@@ -137,7 +142,6 @@ class BundleCase(FiberBundleTestCase):
         },
     ),
 )
-@pytest.mark.parametrize(("widths", "rank"), NETWORKS)
 def test_fiber_bundle(widths, rank, law, arguments):
     check(BundleCase(widths, rank), law, arguments, ATOL)
 
@@ -173,8 +177,9 @@ class ActionCase(GroupActionTestCase):
         self.group_data_generator = RandomDataGenerator(self.group)
 
 
-@pytest.mark.parametrize(("law", "arguments"), laws(ActionCase, exempt={}))
-@pytest.mark.parametrize(("widths", "rank"), NETWORKS[1:])
+@pytest.mark.parametrize(
+    ("widths", "rank", "law", "arguments"), laws_on(NETWORKS[1:], ActionCase, exempt={})
+)
 def test_group_action(widths, rank, law, arguments):
     check(ActionCase(widths, rank), law, arguments, ATOL)
 
