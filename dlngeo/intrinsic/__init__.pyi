@@ -1,10 +1,8 @@
 from .conservation import check_conservation as check_conservation
 from .conservation import conservation_laws as conservation_laws
 from .conservation import conservation_laws_of as conservation_laws_of
-from .conservation import intrinsic_kernel as intrinsic_kernel
 from .conservation import network_polynomials as network_polynomials
 from .conservation import polynomial_laws as polynomial_laws
-from .conservation import recover as recover
 from .counterexamples import intrinsic_counterexample as intrinsic_counterexample
 from .counterexamples import relaxed_balanced as relaxed_balanced
 from .counterexamples import relaxed_offsets as relaxed_offsets
@@ -17,7 +15,9 @@ from .neural_ode import linear_ode as linear_ode
 from .neural_ode import residual_factors as residual_factors
 from .neural_ode import residual_law as residual_law
 from .relu import ReluNetwork as ReluNetwork
+from .relu import intrinsic_kernel as intrinsic_kernel
 from .relu import network_of_graph as network_of_graph
 from .relu import network_of_module as network_of_module
 from .relu import path_lifting as path_lifting
+from .relu import recover as recover
 from .relu import rescaling as rescaling

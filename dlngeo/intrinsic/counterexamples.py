@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, eye, namespace, to_numpy
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.arrays import Array, eye, namespace, quotient, to_numpy
+from dlngeo.core.base.checks import integer, positive, real_array
+from dlngeo.core.base.packing import pack, unpack
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.factors import Factors, in_kind, layers_of, network_shape
 from dlngeo.core.networks.network import differential, end_to_end, moment_map
 from dlngeo.core.relaxed.metric import relaxed_layers
@@ -96,9 +98,8 @@ def relaxed_offsets(factors: Factors) -> RelaxedOffsets:
     ----------
     [MPG25]; THEORY 6.
     """
-    layers = layers_of(factors)
-    xp = namespace(*layers)
-    size = sum(xp.sum(layer**2, axis=(-2, -1)) for layer in layers)
+    layers = Layers(layers_of(factors))
+    xp, size = namespace(*layers), layers.squared_norm()
     offsets, squares = [0 * size], 0 * size
     for moment in moment_map(layers):
         width = moment.shape[-1]
@@ -106,8 +107,7 @@ def relaxed_offsets(factors: Factors) -> RelaxedOffsets:
         offsets.append(offset + 0 * size)
         rest = moment - offset[..., None, None] * eye(width, width, moment)
         squares = squares + xp.sum(rest**2, axis=(-2, -1))
-    defect = squares**0.5 / xp.where(size > 0, size, xp.ones_like(size))
-    return RelaxedOffsets(xp.stack(offsets, -1)[..., 1:], defect)
+    return RelaxedOffsets(xp.stack(offsets, -1)[..., 1:], quotient(squares**0.5, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,20 +173,16 @@ def intrinsic_counterexample(
     ----------
     [MPG25] (kernel criterion); THEORY 6.
     """
-    layers = tuple(to_numpy(layer) for layer in layers_of(factors))
+    layers = Layers(to_numpy(layer) for layer in layers_of(factors))
     if any(layer.ndim != 2 for layer in layers):
         raise ValueError("give the factors of one network, not of a batch.")
-    if not (0 < distance < numpy.inf and n_steps >= 1):
-        raise ValueError(
-            f"distance must be positive and n_steps at least 1, got {distance} and {n_steps}."
-        )
-    size = _norm(layers)
-    target = _conserved(layers)
+    distance, n_steps = positive(distance, "distance"), integer(n_steps, "n_steps")
+    size = float(layers.norm())
+    target, operator = _conserved(layers), _operator(layers)
     kernel, change = _kernel(layers), 0.0
-    operator = _operator(layers)
     if kernel.shape[1] and size:
-        moved = numpy.stack([_change(layers, v).ravel() for v in kernel.T], axis=1)
-        _, values, right = numpy.linalg.svd(moved, full_matrices=False)
+        changes = numpy.stack([_change(layers, v).ravel() for v in kernel.T], axis=1)
+        _, values, right = numpy.linalg.svd(changes, full_matrices=False)
         change, direction = values[0], kernel @ right[0]
     violation = float(change * size / (numpy.linalg.norm(operator) or 1.0))
     other = layers
@@ -194,12 +190,13 @@ def intrinsic_counterexample(
     if found:
         for _ in range(n_steps):
             step = direction * (distance * size / n_steps / numpy.linalg.norm(direction))
-            other = _corrected(_moved(other, step), target)
+            other = _correct(other + _vector(step, other), target)
             kernel = _kernel(other)
             direction = kernel @ (kernel.T @ direction)
-    observable, moments = end_to_end(layers), moment_map(layers)
+    observable = end_to_end(layers)
     gap = numpy.linalg.norm(_operator(other) - operator) / (numpy.linalg.norm(operator) or 1.0)
-    moment_gaps = [a - b for a, b in zip(moment_map(other), moments, strict=True)]
+    observable_gap = numpy.linalg.norm(end_to_end(other) - observable)
+    moment_gaps = Layers(moment_map(other)) - moment_map(layers)
     status = (
         "the kernel criterion fails: factors with the same end-to-end matrix and the same "
         "conserved quantities start along another velocity."
@@ -211,83 +208,66 @@ def intrinsic_counterexample(
         other=in_kind(other, factors),
         violation=violation,
         gap=float(gap),
-        observable_defect=float(
-            numpy.linalg.norm(end_to_end(other) - observable)
-            / (numpy.linalg.norm(observable) or 1.0)
-        ),
-        moment_defect=_norm(moment_gaps) / (size**2 or 1.0),
+        observable_defect=float(observable_gap / (numpy.linalg.norm(observable) or 1.0)),
+        moment_defect=float(moment_gaps.norm()) / (size**2 or 1.0) if moment_gaps else 0.0,
         found=found,
         status=status,
     )
 
 
-def _norm(matrices: Sequence[Array]) -> float:
-    return float(sum(numpy.sum(matrix**2) for matrix in matrices)) ** 0.5
+def _vector(flat: Array, layers: Layers) -> Layers:
+    """Return flat vectors of parameter space, shape=[..., D], as layers."""
+    return Layers(unpack(flat, [layer.shape for layer in layers]))
 
 
-def _moved(layers: Sequence[Array], step: Array) -> tuple[Array, ...]:
-    """Return layers moved by a flat vector of all their entries."""
-    return tuple(w + v for w, v in zip(layers, _unflattened(step, layers), strict=True))
-
-
-def _unflattened(vectors: Array, layers: Sequence[Array]) -> list[Array]:
-    ends = numpy.cumsum([layer.size for layer in layers])[:-1]
-    parts = numpy.split(vectors, ends, axis=-1)
-    return [
-        part.reshape(*part.shape[:-1], *layer.shape)
-        for part, layer in zip(parts, layers, strict=True)
-    ]
-
-
-def _basis(layers: Sequence[Array]) -> list[Array]:
+def _basis(layers: Layers) -> Layers:
     """Return the unit vectors of parameter space, as layers with one more axis in front."""
-    return _unflattened(numpy.eye(sum(layer.size for layer in layers)), layers)
+    return _vector(numpy.eye(sum(layer.size for layer in layers)), layers)
 
 
-def _observable_jacobian(layers: Sequence[Array], *vectors: Sequence[Array]) -> Array:
+def _observable_jacobian(layers: Layers, *vectors: Layers) -> Array:
     """Return the dense matrix of ``dφ``, or of its derivative along a vector."""
     images = differential(layers, *vectors, _basis(layers))
     return images.reshape(len(images), -1).T
 
 
-def _operator(layers: Sequence[Array]) -> Array:
+def _operator(layers: Layers) -> Array:
     jacobian = _observable_jacobian(layers)
     return jacobian @ jacobian.T
 
 
-def _change(layers: Sequence[Array], vector: Array) -> Array:
+def _change(layers: Layers, vector: Array) -> Array:
     """Return the derivative of ``dφ dφ*`` along a flat vector."""
-    bent = _observable_jacobian(layers, _unflattened(vector, layers))
+    bent = _observable_jacobian(layers, _vector(vector, layers))
     change = bent @ _observable_jacobian(layers).T
     return change + change.T
 
 
-def _conserved(layers: Sequence[Array]) -> Array:
+def _conserved(layers: Layers) -> Array:
     """Return the entries of ``X`` and ``μ`` as one vector."""
-    return numpy.concatenate([m.ravel() for m in (end_to_end(layers), *moment_map(layers))])
+    return pack((end_to_end(layers), *moment_map(layers)))
 
 
-def _jacobian(layers: Sequence[Array]) -> Array:
+def _jacobian(layers: Layers) -> Array:
     """Return the dense matrix of ``dφ`` and ``dμ``."""
-    rows = [_observable_jacobian(layers)]
     basis = _basis(layers)
     # The moment map is quadratic: its derivative is a difference.
-    ahead = moment_map([w + v for w, v in zip(layers, basis, strict=True)])
-    back = moment_map([w - v for w, v in zip(layers, basis, strict=True)])
-    rows += [((a - b) / 2).reshape(len(a), -1).T for a, b in zip(ahead, back, strict=True)]
-    return numpy.concatenate(rows)
+    changes = Layers(moment_map(layers + basis)) - moment_map(layers - basis)
+    rows = [(change / 2).reshape(len(change), -1).T for change in changes]
+    return numpy.concatenate([_observable_jacobian(layers), *rows])
 
 
-def _kernel(layers: Sequence[Array]) -> Array:
+def _kernel(layers: Layers) -> Array:
     """Return an orthonormal basis of the common kernel of ``dφ`` and ``dμ``, in columns."""
     _, values, right = numpy.linalg.svd(_jacobian(layers))
     rank = int(numpy.sum(values > 1e-9 * max(values[0], numpy.finfo(float).tiny)))
     return right[rank:].T
 
 
-def _corrected(layers: Sequence[Array], target: Array) -> tuple[Array, ...]:
+def _correct(layers: Layers, target: Array) -> Layers:
     """Return the nearest layers with given ``X`` and ``μ``, by Newton steps of least norm."""
     for _ in range(8):
         miss = target - _conserved(layers)
-        layers = _moved(layers, numpy.linalg.lstsq(_jacobian(layers), miss, rcond=1e-9)[0])
-    return tuple(layers)
+        step = numpy.linalg.lstsq(_jacobian(layers), miss, rcond=1e-9)[0]
+        layers = layers + _vector(step, layers)
+    return layers

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import autograd
 import numpy
 from scipy.sparse.linalg import LinearOperator
 
-from dlngeo.core.base.arrays import Array, is_traced
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import fraction, real_array
+from dlngeo.core.numerics import derivatives
 
 PROBES = 8
 """Number of random vectors, or pairs, on which forms of many arguments are tested.
@@ -57,58 +57,57 @@ class SmoothMap:
         return 1e-9 if self.jacobian is None else 1e-6
 
     def matrix(self, point: Array) -> numpy.ndarray:
-        """Return ``∂φ(θ)``, shape=[n, D], row by row or column by column."""
+        """Return ``∂φ(θ)``, shape=[n, D]."""
         if self.jacobian is not None:
             return numpy.asarray(self.jacobian(point), dtype=float).reshape(-1, len(point))
-        size = numpy.size(self._flat(point))
-        if size <= len(point):
-            return numpy.array([self.pull(point, row) for row in numpy.eye(size)]).reshape(
-                size, len(point)
-            )
-        return numpy.array([self.push(point, column) for column in numpy.eye(len(point))]).T
+        return derivatives.jacobian(self._flat, point, self.size(point))
+
+    def size(self, point: Array) -> int:
+        """Return the number ``n`` of values at a point."""
+        return len(self._flat(point)) if self.jacobian is None else len(self.matrix(point))
 
     def push(self, point: Array, vector: Array) -> Array:
         """Return ``∂φ(θ) v``."""
         if self.jacobian is not None:
             return self.matrix(point) @ vector
-        return autograd.make_jvp(self._flat)(point)(vector)[1]
+        return derivatives.push(self._flat, point, vector)
 
     def pull(self, point: Array, covector: Array) -> Array:
         """Return ``∂φ(θ)ᵀ w``."""
         if self.jacobian is not None:
             return self.matrix(point).T @ covector
-        return autograd.make_vjp(self._flat)(point)[0](covector)
+        return derivatives.pull(self._flat, point, covector)
 
     def push_change(self, point: Array, direction: Array, vector: Array) -> Array:
         """Return ``D²φ(θ)(ξ, v)``, the derivative of `push` along ``ξ``."""
-        return self._change(self.push, point, direction, vector)
+        return self._change(lambda at: self.push(at, vector), point, direction)
 
     def pull_change(self, point: Array, direction: Array, covector: Array) -> Array:
         """Return ``∇²⟨w, φ⟩(θ) ξ``, the derivative of `pull` along ``ξ``."""
-        return self._change(self.pull, point, direction, covector)
+        return self._change(lambda at: self.pull(at, covector), point, direction)
 
-    def _change(self, operation: Callable, point: Array, direction: Array, other: Array) -> Array:
+    def _change(self, function: derivatives.Function, point: Array, direction: Array) -> Array:
         if self.jacobian is None:
-            return autograd.make_jvp(lambda at: operation(at, other))(point)(direction)[1]
+            return derivatives.push(function, point, direction)
         length = float(numpy.linalg.norm(direction))
         if length == 0:
-            return 0 * operation(point, other)
+            return 0 * function(point)
         size = max(float(numpy.linalg.norm(point)), 1.0)
         step = numpy.finfo(float).eps ** (1 / 3) * size / length
-        ahead, behind = (operation(point + s * step * direction, other) for s in (1, -1))
+        ahead, behind = (function(point + s * step * direction) for s in (1, -1))
         return (ahead - behind) / (2 * step)
 
-    def _flat(self, point: Array) -> Array:
-        assert self.value is not None
-        try:
-            flat = autograd.numpy.ravel(self.value(point))
-        except (TypeError, ValueError) as error:
-            if not is_traced(point):
-                raise
-            raise ValueError(_UNTRACED) from error
-        if flat.dtype == object:
-            raise ValueError(_UNTRACED)
-        return flat
+    @property
+    def _flat(self) -> derivatives.Function:
+        """The values as a vector, guarded against what autograd would lose."""
+        value: Any = self.value
+
+        def flat(point: Array) -> Array:
+            import autograd.numpy
+
+            return autograd.numpy.ravel(value(point))
+
+        return derivatives.guard_tracing(flat, _UNTRACED)
 
 
 Map = SmoothMap | Callable[[Array], Array]
@@ -137,7 +136,7 @@ def intrinsic_metric(phi: Map, point: Array) -> LinearOperator:
     [MPG25]; THEORY 6.
     """
     phi, point = _smooth(phi), _checked_point(point)
-    return _symmetric(lambda w: phi.push(point, phi.pull(point, w)), _size(phi, point))
+    return _symmetric(lambda w: phi.push(point, phi.pull(point, w)), phi.size(point))
 
 
 def intrinsic_metric_derivative(phi: Map, point: Array, direction: Array) -> LinearOperator:
@@ -169,7 +168,7 @@ def intrinsic_metric_derivative(phi: Map, point: Array, direction: Array) -> Lin
             point, phi.pull_change(point, direction, covector)
         )
 
-    return _symmetric(product, _size(phi, point))
+    return _symmetric(product, phi.size(point))
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,10 +257,9 @@ def intrinsic_properties(
     point = _checked_point(point)
     if tolerance is None:
         tolerance = max(phi.tolerance, laws.tolerance)
-    elif not 0 < tolerance < 1:
-        raise ValueError(f"the tolerance must be between 0 and 1, got {tolerance}.")
-    by_phi = _scaled(phi.matrix(point))
-    by_laws = _scaled(laws.matrix(point))
+    tolerance = fraction(tolerance, "the tolerance")
+    by_phi = _normalize(phi.matrix(point))
+    by_laws = _normalize(laws.matrix(point))
     if abs(by_laws @ by_phi.T).max(initial=0) > numpy.sqrt(tolerance):
         raise ValueError(
             "h is not conserved: its gradients are not orthogonal to those of φ at the point."
@@ -310,7 +308,7 @@ def _status(
     return text + ("; the ∇φ_i are involutive." if involutive else "; the ∇φ_i are not involutive.")
 
 
-def _scaled(matrix: numpy.ndarray) -> numpy.ndarray:
+def _normalize(matrix: numpy.ndarray) -> numpy.ndarray:
     """Return a matrix of norm one, or zero."""
     if not numpy.isfinite(matrix).all():
         raise ValueError("a Jacobian is not finite at the point: choose another.")
@@ -333,7 +331,7 @@ def _largest_change(
     """Return the unit vector of a kernel along which ``M`` changes most, and how much."""
     if not len(kernel):
         return None, 0.0
-    size = _size(phi, point)
+    size = phi.size(point)
     probes = numpy.random.default_rng(0).normal(size=(size, min(size, PROBES)))
     probes, _ = numpy.linalg.qr(probes)
     changes = numpy.array(
@@ -351,21 +349,15 @@ def _worst_bracket(
     """Return the part of a bracket off the span of the fields, and its relative length."""
     rng, worst = numpy.random.default_rng(0), (None, 0.0)
     for _ in range(PROBES):
-        u, v = rng.normal(size=(2, _size(phi, point)))
-        one, two = (phi.pull_change(point, phi.pull(point, b), a) for a, b in ((u, v), (v, u)))
-        rest = one - two
+        u, v = rng.normal(size=(2, phi.size(point)))
+        terms = [phi.pull_change(point, phi.pull(point, b), a) for a, b in ((u, v), (v, u))]
+        rest = terms[0] - terms[1]
         rest = rest - span.T @ (span @ rest)
         length = numpy.linalg.norm(rest)
-        scale = numpy.linalg.norm(one) + numpy.linalg.norm(two)
+        scale = sum(numpy.linalg.norm(term) for term in terms)
         if scale and length / scale > worst[1]:
             worst = (rest / length, float(length / scale))
     return worst
-
-
-def _size(phi: SmoothMap, point: numpy.ndarray) -> int:
-    if phi.value is not None:
-        return int(numpy.size(phi.value(point)))
-    return len(phi.matrix(point))
 
 
 def _symmetric(product: Callable[[Array], Array], size: int) -> LinearOperator:

@@ -25,7 +25,7 @@ import numpy
 import scipy.linalg
 
 from dlngeo.core.base.arrays import Array, eye, namespace, symmetric_part, to_numpy, transpose
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import integer, real_array
 from dlngeo.core.depth_metric.limit import QUADRATURE
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.networks.factors import Factors, matrices_of
@@ -94,9 +94,8 @@ class LinearODE:
         ValueError
             If the number is no positive integer.
         """
-        if not (n_layers >= 1 and float(n_layers).is_integer()):
-            raise ValueError(f"n_layers must be a positive integer, got {n_layers}.")
-        return self.coefficients((numpy.arange(int(n_layers)) + 0.5) / n_layers)
+        n_layers = integer(n_layers, "n_layers")
+        return self.coefficients((numpy.arange(n_layers) + 0.5) / n_layers)
 
     def _turn(self, s: Array) -> Array:
         """Return ``e^{sK}``."""

@@ -17,156 +17,113 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.networks.network import partial_products
 from dlngeo.manifolds.pymanopt.balanced_factors import BalancedFactors
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
 from dlngeo.solvers.losses import LeastSquares
+
+Point = Sequence[Array]
+"""The arrays of a point, or of a tangent vector."""
+
+VALUE: frozenset[int] = frozenset()
+CHANGE = frozenset({0})
+"""Keys of `partial_products`: a product of layers, and its derivative along a vector."""
 
 
 class _Points(abc.ABC):
     """How the points of a manifold stand for matrices ``X``."""
 
     @abc.abstractmethod
-    def measure(self, loss: LeastSquares, point: Sequence[Array]) -> Array:
+    def at(self, frames: SingularFrames) -> Any:
+        """Return the point of a matrix."""
+
+    @abc.abstractmethod
+    def measure(self, loss: LeastSquares, point: Point) -> Array:
         """Return ``𝓐(X)``."""
 
     @abc.abstractmethod
-    def measure_change(
-        self, loss: LeastSquares, point: Sequence[Array], vector: Sequence[Array]
-    ) -> Array:
+    def measure_change(self, loss: LeastSquares, point: Point, vector: Point) -> Array:
         """Return the derivative of `measure` along a vector."""
 
-    @abc.abstractmethod
-    def pull(self, point: Sequence[Array], gradient: Any) -> Any:
+    def pull(self, point: Point, gradient: Any) -> Any:
         """Return the derivative by the point, given the one by ``X``."""
+        return gradient
 
-    @abc.abstractmethod
-    def pull_change(
-        self, point: Sequence[Array], vector: Sequence[Array], gradient: Any, change: Any
-    ) -> Any:
-        """Return the derivative of `pull` along a vector."""
-
-    @abc.abstractmethod
-    def at(self, frames: SingularFrames) -> Any:
-        """Return the point of a matrix."""
+    def pull_change(self, point: Point, vector: Point, gradient: Any, change: Any) -> Any:
+        """Return the derivative of `pull` along a vector, along which the gradient changes too."""
+        return self.pull(point, change)
 
 
 class _Matrices(_Points):
     """Points that are the matrices themselves."""
 
-    def measure(self, loss: LeastSquares, point: Sequence[Array]) -> Array:
-        return loss.measure(point[0])
-
-    def measure_change(
-        self, loss: LeastSquares, point: Sequence[Array], vector: Sequence[Array]
-    ) -> Array:
-        return loss.measure(vector[0])
-
-    def pull(self, point: Sequence[Array], gradient: Any) -> Array:
-        return gradient if isinstance(gradient, numpy.ndarray) else gradient.toarray()
-
-    def pull_change(
-        self, point: Sequence[Array], vector: Sequence[Array], gradient: Any, change: Any
-    ) -> Array:
-        return self.pull(point, change)
-
     def at(self, frames: SingularFrames) -> Array:
         return frames.with_values(frames.sigma)
+
+    def measure(self, loss: LeastSquares, point: Point) -> Array:
+        return loss.measure(point[0])
+
+    def measure_change(self, loss: LeastSquares, point: Point, vector: Point) -> Array:
+        return loss.measure(vector[0])
+
+    def pull(self, point: Point, gradient: Any) -> Array:
+        return gradient if isinstance(gradient, numpy.ndarray) else gradient.toarray()
 
 
 class _Frames(_Points):
     """Points ``(u, s, vt)``, of a manifold that takes derivatives by ``X``."""
 
-    def measure(self, loss: LeastSquares, point: Sequence[Array]) -> Array:
+    def at(self, frames: SingularFrames) -> FactoredPoint:
+        return FactoredPoint(frames.left, frames.sigma, frames.right.T)
+
+    def measure(self, loss: LeastSquares, point: Point) -> Array:
         u, s, vt = point
         return loss.measure_product(u * s, vt.T)
 
-    def measure_change(
-        self, loss: LeastSquares, point: Sequence[Array], vector: Sequence[Array]
-    ) -> Array:
+    def measure_change(self, loss: LeastSquares, point: Point, vector: Point) -> Array:
         (u, s, vt), (u_dot, s_dot, vt_dot) = point, vector
         left = numpy.concatenate([u_dot * s + u * s_dot, u * s], axis=1)
         return loss.measure_product(left, numpy.concatenate([vt, vt_dot]).T)
 
-    def pull(self, point: Sequence[Array], gradient: Any) -> Any:
-        return gradient
-
-    def pull_change(
-        self, point: Sequence[Array], vector: Sequence[Array], gradient: Any, change: Any
-    ) -> Any:
-        return change
-
-    def at(self, frames: SingularFrames) -> FactoredPoint:
-        return FactoredPoint(frames.left, frames.sigma, frames.right.T)
-
-
-class _Products(NamedTuple):
-    """Products ``W_{<p}`` and ``W_{>p}`` for each layer, None where they are empty."""
-
-    before: list[Any]
-    after: list[Any]
-
 
 class _Factors(_Points):
-    """Points ``(W_1, ..., W_N)``, ``N ≥ 2``."""
+    """Points ``(W_1, ..., W_N)``, ``N ≥ 2``; ``X`` is cut in two at the narrowest layer."""
 
     def __init__(self, widths: Sequence[int]):
         self.widths = widths
         self.cut = 1 + int(numpy.argmin(widths[1:-1]))
 
-    @staticmethod
-    def _products(layers: Sequence[Array]) -> _Products:
-        before: list[Any] = [None, layers[0]]
-        after: list[Any] = [None, layers[-1]]
-        for p in range(1, len(layers)):
-            before.append(layers[p] @ before[-1])
-            after.append(after[-1] @ layers[-1 - p])
-        return _Products(before, after[::-1])
-
-    @staticmethod
-    def _moved(layers: Sequence[Array], vector: Sequence[Array], known: _Products) -> _Products:
-        """Return the derivatives of the products along a vector."""
-        before: list[Any] = [None, vector[0]]
-        after: list[Any] = [None, vector[-1]]
-        for p in range(1, len(layers)):
-            before.append(layers[p] @ before[-1] + vector[p] @ known.before[p])
-            after.append(after[-1] @ layers[-1 - p] + known.after[-1 - p] @ vector[-1 - p])
-        return _Products(before, after[::-1])
-
-    def measure(self, loss: LeastSquares, point: Sequence[Array]) -> Array:
-        before, after = self._products(point)
-        return loss.measure_product(after[self.cut], before[self.cut].T)
-
-    def measure_change(
-        self, loss: LeastSquares, point: Sequence[Array], vector: Sequence[Array]
-    ) -> Array:
-        known = self._products(point)
-        moved = self._moved(point, vector, known)
-        left = numpy.concatenate([moved.after[self.cut], known.after[self.cut]], axis=1)
-        right = numpy.concatenate([known.before[self.cut], moved.before[self.cut]])
-        return loss.measure_product(left, right.T)
-
-    def pull(self, point: Sequence[Array], gradient: Any) -> Layers:
-        before, after = self._products(point)
-        return Layers(map(_sandwich, after[1:], [gradient] * len(point), before[:-1]))
-
-    def pull_change(
-        self, point: Sequence[Array], vector: Sequence[Array], gradient: Any, change: Any
-    ) -> Layers:
-        known = self._products(point)
-        moved = self._moved(point, vector, known)
-        result = []
-        for p in range(len(point)):
-            after, before = known.after[p + 1], known.before[p]
-            total = _sandwich(after, change, before)
-            if after is not None:
-                total = total + _sandwich(moved.after[p + 1], gradient, before)
-            if before is not None:
-                total = total + _sandwich(after, gradient, moved.before[p])
-            result.append(total)
-        return Layers(result)
-
     def at(self, frames: SingularFrames) -> Layers:
         return Layers(factors_over(frames, self.widths))
+
+    def measure(self, loss: LeastSquares, point: Point) -> Array:
+        before, after = partial_products(point)
+        return loss.measure_product(after[self.cut - 1][VALUE], before[self.cut][VALUE].T)
+
+    def measure_change(self, loss: LeastSquares, point: Point, vector: Point) -> Array:
+        before, after = partial_products(point, vector)
+        left, right = after[self.cut - 1], before[self.cut]
+        return loss.measure_product(
+            numpy.concatenate([left[CHANGE], left[VALUE]], axis=1),
+            numpy.concatenate([right[VALUE], right[CHANGE]]).T,
+        )
+
+    def pull(self, point: Point, gradient: Any) -> Layers:
+        products = zip(*partial_products(point), strict=True)
+        return Layers(
+            _sandwich(after[VALUE], gradient, before[VALUE]) for before, after in products
+        )
+
+    def pull_change(self, point: Point, vector: Point, gradient: Any, change: Any) -> Layers:
+        result = []
+        for before, after in zip(*partial_products(point, vector), strict=True):
+            total = _sandwich(after[VALUE], change, before[VALUE])
+            if CHANGE in after:
+                total = total + _sandwich(after[CHANGE], gradient, before[VALUE])
+            if CHANGE in before:
+                total = total + _sandwich(after[VALUE], gradient, before[CHANGE])
+            result.append(total)
+        return Layers(result)
 
 
 def _sandwich(after: Array | None, gradient: Any, before: Array | None) -> Array:
@@ -201,7 +158,7 @@ def _points_of(manifold: Manifold, loss: LeastSquares) -> _Points:
 
 
 class _Evaluation(NamedTuple):
-    point: Sequence[Array]
+    point: Point
     cost: float
     gradient: Any
 
@@ -245,7 +202,7 @@ class LeastSquaresProblem(pymanopt.Problem):
             euclidean_hessian=function(hessian),
         )
 
-    def _evaluation(self, point: Sequence[Array]) -> _Evaluation:
+    def _evaluation(self, point: Point) -> _Evaluation:
         """Return cost and gradient by ``X``; optimisers ask for those of two points in turn."""
         for known in self._known:
             if all(a is b for a, b in zip(known.point, point, strict=True)):

@@ -44,23 +44,22 @@ class LeastSquares(abc.ABC):
         ``c``.
     """
 
+    shape: tuple[int, int]
+    data: Array
     weight: float = 1.0
 
-    @property
-    @abc.abstractmethod
-    def shape(self) -> tuple[int, int]: ...
-
-    @property
-    @abc.abstractmethod
-    def data(self) -> Array: ...
+    def _set(self, **attributes: Any) -> None:
+        """Set attributes of a frozen dataclass that follow from its fields."""
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
 
     @abc.abstractmethod
     def _measure(self, matrix: Array) -> Array:
         """Return ``𝓐(X)``."""
 
-    @abc.abstractmethod
     def adjoint(self, measurements: Array) -> Any:
-        """Return ``𝓐*(y)``: an array, or a sparse one."""
+        """Return ``𝓐*(y)``: an array, or a sparse one; ``y`` itself, of entries in their places."""
+        return measurements
 
     def measure(self, matrix: Array) -> Array:
         """Return the measurements ``𝓐(X)`` of matrices, shape=[..., m, n]."""
@@ -113,20 +112,10 @@ class Factorization(LeastSquares):
 
     def __post_init__(self) -> None:
         _check_matrix(self.target, "the target")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return tuple(self.target.shape)
-
-    @property
-    def data(self) -> Array:
-        return self.target
+        self._set(shape=tuple(self.target.shape), data=self.target)
 
     def _measure(self, matrix: Array) -> Array:
         return matrix
-
-    def adjoint(self, measurements: Array) -> Array:
-        return measurements
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,21 +160,10 @@ class MatrixCompletion(LeastSquares):
             raise ValueError("the mask is empty: at least one entry must be observed.")
         observed = xp.where(self.mask, self.observed, xp.zeros_like(self.observed))
         real_array(observed, "the observed matrix, inside the mask,")
-        object.__setattr__(self, "observed", observed)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return tuple(self.observed.shape)
-
-    @property
-    def data(self) -> Array:
-        return self.observed
+        self._set(observed=observed, shape=tuple(observed.shape), data=observed)
 
     def _measure(self, matrix: Array) -> Array:
         return matrix * self.mask
-
-    def adjoint(self, measurements: Array) -> Array:
-        return measurements
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,18 +202,8 @@ class LinearRegression(LeastSquares):
                 "inputs and outputs hold one sample in each row and need the same positive "
                 f"number of rows, got {samples[0]} and {samples[1]}."
             )
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.outputs.shape[1], self.inputs.shape[1]
-
-    @property
-    def data(self) -> Array:
-        return self.outputs
-
-    @property
-    def weight(self) -> float:  # type: ignore[override]
-        return 1 / self.inputs.shape[0]
+        shape = self.outputs.shape[1], self.inputs.shape[1]
+        self._set(shape=shape, data=self.outputs, weight=1 / samples[0])
 
     def _measure(self, matrix: Array) -> Array:
         return self.inputs @ transpose(matrix)
@@ -278,14 +246,7 @@ class MatrixSensing(LeastSquares):
                 "each sensor needs one measurement, got "
                 f"{self.sensors.shape[0]} sensors and {self.measurements.shape[0]} measurements."
             )
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return tuple(self.sensors.shape[-2:])
-
-    @property
-    def data(self) -> Array:
-        return self.measurements
+        self._set(shape=tuple(self.sensors.shape[-2:]), data=self.measurements)
 
     def _measure(self, matrix: Array) -> Array:
         return namespace(matrix, self.sensors).einsum("kmn,...mn->...k", self.sensors, matrix)
@@ -358,19 +319,10 @@ class SparseMatrixCompletion(LeastSquares):
         # In the order of compressed rows, so that residuals are the entries of a sparse array.
         order = numpy.lexsort((columns, rows))
         starts = numpy.searchsorted(rows[order], numpy.arange(shape[0] + 1))
-        self._shape = int(shape[0]), int(shape[1])
-        self._data = values[order]
+        self.shape = int(shape[0]), int(shape[1])
+        self.data = values[order]
         self._indices = columns[order].astype(numpy.int32)
         self._starts = starts.astype(numpy.int32)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._shape
-
-    @property
-    def data(self) -> Array:
-        """Values in the order of compressed rows."""
-        return self._data
 
     def _measure(self, matrix: Array) -> Array:
         rows = numpy.repeat(numpy.arange(self.shape[0]), numpy.diff(self._starts))

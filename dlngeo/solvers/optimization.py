@@ -4,6 +4,7 @@ r"""Riemannian optimisation of deep linear networks, by the optimisers of pymano
 others, and returns a result with its history.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from pymanopt.optimizers.line_search import AdaptiveLineSearcher, BackTrackingLi
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import choice, integer, positive
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import FactoredPoint
+from dlngeo.outcomes import Outcome, interruptible
 from dlngeo.solvers.least_squares import LeastSquaresProblem
 
 LINE_SEARCH_SOLVERS = {
@@ -34,8 +37,10 @@ VANISHING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Minimum:
+class Minimum(Outcome):
     """Where an optimiser ended, and how it came there.
+
+    It succeeds if the gradient falls to the tolerance.
 
     Attributes
     ----------
@@ -44,12 +49,6 @@ class Minimum:
         Of the point; the norm is that of the metric.
     costs, gradient_norms, seconds : array, shape=[n_iterations + 1]
         Along the iterations, the first entry at the initial point; the time since the start.
-    success : bool
-        Whether the gradient fell to the tolerance.
-    interrupted : bool
-        Whether the keyboard stopped it.
-    status : str
-        How it ended, and what to do if it did not succeed.
     """
 
     point: Any
@@ -58,9 +57,6 @@ class Minimum:
     costs: Array
     gradient_norms: Array
     seconds: Array
-    success: bool
-    interrupted: bool
-    status: str
 
     @property
     def n_iterations(self) -> int:
@@ -162,30 +158,23 @@ def minimize(
         If the solver is unknown, the tolerance not positive, or cost or gradient are not finite
         at the initial point.
     """
-    if solver not in SOLVERS:
-        raise ValueError(f"the solver must be one of {', '.join(SOLVERS)}; got {solver!r}.")
-    if not tolerance > 0 or max_iterations < 1:
-        raise ValueError(
-            f"tolerance and max_iterations must be positive, got {tolerance} and {max_iterations}."
-        )
+    choice(solver, "the solver", SOLVERS)
+    tolerance = positive(tolerance, "tolerance")
+    max_iterations = integer(max_iterations, "max_iterations")
     if initial_point is None:
         is_own = isinstance(problem, LeastSquaresProblem)
         initial_point = problem.spectral_point() if is_own else problem.manifold.random_point()
     bar = tqdm(desc=solver, disable=not progress, leave=False, unit="it")
     watched = _Watched(problem, stop, bar)
-    interrupted, reason = False, "as asked"
-    with bar, numpy.errstate(all="ignore"):
-        try:
-            reason = _run(watched, initial_point, solver, max_iterations, tolerance)
-        except _Stop:
-            pass
-        except KeyboardInterrupt:
-            if watched.point is None:
-                raise
-            interrupted = True
+    reason = "as asked"
+    quiet = numpy.errstate(all="ignore")
+    with bar, quiet, interruptible() as interruption, contextlib.suppress(_Stop):
+        reason = _run(watched, initial_point, solver, max_iterations, tolerance)
+    if watched.point is None:
+        raise KeyboardInterrupt
     costs, norms, seconds = (numpy.array(column) for column in zip(*watched.history, strict=True))
     success = "min grad norm" in reason
-    status = _status(success, interrupted, reason, norms, solver)
+    status = _status(success, interruption.happened, reason, norms, solver)
     return Minimum(
         point=watched.point,
         cost=float(costs[-1]),
@@ -194,7 +183,7 @@ def minimize(
         gradient_norms=norms,
         seconds=seconds,
         success=success,
-        interrupted=interrupted,
+        interrupted=interruption.happened,
         status=status + _rank_note(watched.point),
     )
 

@@ -12,8 +12,8 @@ import numpy
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import choice
-from dlngeo.intrinsic.conservation.recovery import recover
 from dlngeo.intrinsic.relu.path_lifting import jacobian, lift, path_features
+from dlngeo.intrinsic.relu.recovery import recover
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
 from dlngeo.intrinsic.relu.rescaling import (
     check_alive,

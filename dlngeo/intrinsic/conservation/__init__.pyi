@@ -1,7 +1,5 @@
 from .drift import check_conservation as check_conservation
+from .law_spaces import conservation_laws_of as conservation_laws_of
 from .law_spaces import polynomial_laws as polynomial_laws
 from .laws import conservation_laws as conservation_laws
-from .laws import conservation_laws_of as conservation_laws_of
 from .polynomials import network_polynomials as network_polynomials
-from .recovery import intrinsic_kernel as intrinsic_kernel
-from .recovery import recover as recover

@@ -1,4 +1,4 @@
-r"""All polynomial conservation laws of a polynomial map, up to a degree, by linear algebra.
+r"""Conservation laws of a polynomial map: their count, and all that are polynomials of a degree.
 
 The conditions ``⟨∇h, ∇φ_i⟩ = 0`` are linear in the coefficients of ``h``. Their null space is found
 modulo primes from random points, lifted to the rationals, and then checked exactly. A null space
@@ -16,12 +16,18 @@ import numpy
 import sympy
 
 from dlngeo.intrinsic.conservation.finite_field import BLOCK, PRIMES, Echelon, Integers, fraction_of
-from dlngeo.intrinsic.conservation.lie_algebra import Chain, jacobian_rank, pairings
+from dlngeo.intrinsic.conservation.laws import ConservationLaws, count_laws
+from dlngeo.intrinsic.conservation.lie_algebra import (
+    Chain,
+    jacobian_rank,
+    lie_dimension,
+    pairings,
+)
 from dlngeo.intrinsic.conservation.polynomials import (
     Map,
     PolynomialLaws,
     Variables,
-    checked_laws,
+    check_laws,
     is_conserved,
     monomial_chain,
     symbols_and_polynomials,
@@ -29,6 +35,44 @@ from dlngeo.intrinsic.conservation.polynomials import (
 
 LARGEST = 2000
 """Number of monomials up to which laws are sought: about a minute."""
+
+
+def conservation_laws_of(
+    phi: Map, variables: Variables = None, *, known: Any = ()
+) -> ConservationLaws:
+    """Count the conservation laws of a polynomial map ``φ``; needs SymPy.
+
+    Parameters
+    ----------
+    phi : callable, or SymPy expressions
+        Polynomials with rational coefficients. A function takes an array of the variables,
+        shape=[D], and returns an array or a sequence of sums and products of them.
+    variables : int, or sequence of SymPy symbols, optional
+        Their number, or themselves in the order of the parameters. By default the symbols of the
+        expressions, sorted by name.
+    known : like phi
+        Laws that are known, which are checked.
+
+    Returns
+    -------
+    laws : ConservationLaws
+
+    Raises
+    ------
+    ValueError
+        If ``φ`` is not polynomial, or a law that is given as known is none.
+
+    References
+    ----------
+    [MGP23]; THEORY 6.
+    """
+    symbols, polynomials = symbols_and_polynomials(phi, variables)
+    laws = check_laws(known, symbols, polynomials)
+    n_known = jacobian_rank(monomial_chain(laws.polynomials)) if laws.expressions else 0
+    bound = len(symbols) - n_known
+    return count_laws(
+        len(symbols), lie_dimension(monomial_chain(polynomials), bound), n_known, laws
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +128,7 @@ def polynomial_laws(
     [MGP23]; THEORY 6.
     """
     symbols, polynomials = symbols_and_polynomials(phi, variables)
-    given = checked_laws(known, symbols, polynomials)
+    given = check_laws(known, symbols, polynomials)
     if not (isinstance(degree, int) and degree >= 1):
         raise ValueError(f"the degree must be a positive integer, got {degree!r}.")
     n_monomials = math.comb(len(symbols) + degree, degree) - 1

@@ -5,21 +5,19 @@ entries of ``φ``. Near a generic point there are ``D - dim Lie`` independent on
 the Lie algebra that the ``∇φ_i`` generate.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from dlngeo.intrinsic.conservation.lie_algebra import jacobian_rank, lie_dimension, network_chain
+from dlngeo.intrinsic.conservation.lie_algebra import LieDimension, lie_dimension, network_chain
 from dlngeo.intrinsic.conservation.network_laws import (
+    Laws,
     NetworkLaws,
     check_network,
     known_count,
     n_parameters_of,
     scalar_parts,
 )
-
-if TYPE_CHECKING:
-    from dlngeo.intrinsic.conservation.polynomials import Map, PolynomialLaws, Variables
 
 LARGEST = 2000
 """Dimension of the Lie algebra up to which it is computed: about a minute."""
@@ -56,7 +54,7 @@ class ConservationLaws:
     n_known: int
     complete: bool
     is_proved: bool
-    known: "NetworkLaws | PolynomialLaws"
+    known: Laws
     status: str
 
 
@@ -107,11 +105,11 @@ def conservation_laws(
     parts = [] if kind == "relu" or bias else scalar_parts(widths)
     bound = n_parameters - n_known - sum(further for _, further in parts)
     depth = len(widths) - 1
+    how = "the bounds meet"
     if kind == "relu" or depth == 1 or (depth == 2 and not bias and bound > LARGEST):
-        dimension, is_proved, how = bound, True, "by a theorem"
+        dimension, how = LieDimension(bound, True), "by a theorem"
     elif bound <= LARGEST:
-        dimension, is_proved = lie_dimension(network_chain(widths, bias), bound)
-        how = "the bounds meet"
+        dimension = lie_dimension(network_chain(widths, bias), bound)
     else:
         raise ValueError(
             f"a linear network of widths {widths} is too large for the exact count: its Lie "
@@ -124,65 +122,15 @@ def conservation_laws(
         f"{n_parameters_of(part, False) - 1} local integrals: {further} beyond the moment map."
         for part, further in parts
     )
-    return _result(
-        n_parameters, dimension, n_known, is_proved, how, NetworkLaws(widths, kind, bias), note
-    )
+    laws = count_laws(n_parameters, dimension, n_known, NetworkLaws(widths, kind, bias), how)
+    return dataclasses.replace(laws, status=laws.status + note)
 
 
-def conservation_laws_of(
-    phi: "Map", variables: "Variables" = None, *, known: Any = ()
+def count_laws(
+    n_parameters: int, lie: LieDimension, n_known: int, known: Laws, how: str = "the bounds meet"
 ) -> ConservationLaws:
-    """Count the conservation laws of a polynomial map ``φ``; needs SymPy.
-
-    Parameters
-    ----------
-    phi : callable, or SymPy expressions
-        Polynomials with rational coefficients. A function takes an array of the variables,
-        shape=[D], and returns an array or a sequence of sums and products of them.
-    variables : int, or sequence of SymPy symbols, optional
-        Their number, or themselves in the order of the parameters. By default the symbols of the
-        expressions, sorted by name.
-    known : like phi
-        Laws that are known, which are checked.
-
-    Returns
-    -------
-    laws : ConservationLaws
-
-    Raises
-    ------
-    ValueError
-        If ``φ`` is not polynomial, or a law that is given as known is none.
-
-    References
-    ----------
-    [MGP23]; THEORY 6.
-    """
-    from dlngeo.intrinsic.conservation.polynomials import (
-        checked_laws,
-        monomial_chain,
-        symbols_and_polynomials,
-    )
-
-    symbols, polynomials = symbols_and_polynomials(phi, variables)
-    laws = checked_laws(known, symbols, polynomials)
-    n_parameters = len(symbols)
-    n_known = jacobian_rank(monomial_chain(laws.polynomials)) if laws.expressions else 0
-    dimension, is_proved = lie_dimension(monomial_chain(polynomials), n_parameters - n_known)
-    how = "the bounds meet"
-    return _result(n_parameters, dimension, n_known, is_proved, how, laws, "")
-
-
-def _result(
-    n_parameters: int,
-    dimension: int,
-    n_known: int,
-    is_proved: bool,
-    how: str,
-    known: "NetworkLaws | PolynomialLaws",
-    note: str,
-) -> ConservationLaws:
-    n_laws = n_parameters - dimension
+    """Return the count of laws that a Lie algebra leaves, and how it is proved if it is."""
+    n_laws = n_parameters - lie.dimension
     complete = n_known == n_laws
     if n_laws == 0:
         counts = "there are no laws"
@@ -190,14 +138,14 @@ def _result(
         counts = f"complete: the known laws, {n_known} of them independent, are all"
     else:
         counts = f"not complete: {n_known} of {n_laws} laws are known"
-    evidence = f"proved: {how}" if is_proved else "certified at random points modulo two primes"
+    evidence = "certified at random points modulo two primes"
     return ConservationLaws(
         n_parameters=n_parameters,
         n_laws=n_laws,
-        lie_algebra_dimension=dimension,
+        lie_algebra_dimension=lie.dimension,
         n_known=n_known,
         complete=complete,
-        is_proved=is_proved,
+        is_proved=lie.is_proved,
         known=known,
-        status=f"{counts} ({evidence}).{note}",
+        status=f"{counts} ({f'proved: {how}' if lie.is_proved else evidence}).",
     )

@@ -90,10 +90,41 @@ def network_chain(widths: Sequence[int], bias: bool) -> Chain:
     return Chain(n_parameters, rows * columns, tuple(factors), functions, weights)
 
 
-def transported(
+class _Dual(NamedTuple):
+    """Coefficients of a series in ``t``, and of its derivatives along covectors.
+
+    Attributes
+    ----------
+    value : array of int, shape=[order + 1, 1, ...]
+    change : array of int, shape=[order + 1, n_covectors, ...]
+    """
+
+    value: Integers
+    change: Integers
+
+    def adjoint(self) -> "_Dual":
+        """Transpose every coefficient."""
+        return _Dual(*(series.swapaxes(-1, -2) for series in self))
+
+
+def pairing_series(
     chain: Chain, prime: int, point: Integers, covectors: Integers, controls: Integers
 ) -> Iterator[Integers]:
-    """Yield the coefficients of the ``y_i``, each of shape=[n_covectors, n_functions].
+    r"""Yield the coefficients of the ``y_i``, each of shape=[n_covectors, n_functions].
+
+    With the weights ``ω`` of the entries, the derivative along a covector of
+
+    ============================== ============ =========================================
+    symbol                         name         shape of a coefficient, after the batch
+    ============================== ============ =========================================
+    ``(x, 1, 0)``                  state        [n_parameters + 2]
+    ``F_p(x)``                     factors[p]   as the factor
+    ``F_{p-1} ⋯ F_1``              forward[p]   [columns of F_p, columns of F_1]
+    ``(F_N ⋯ F_{p+1})^T ω u``      backward[p]  [rows of F_p, columns of F_1]
+    ============================== ============ =========================================
+
+    is carried along; that of ``ẋ = Σ_p (backward[p] forward[p]^T)``, collected by parameters, is
+    ``-ṗ``. Factors that are vectors are multiplied entry by entry and have no transpose.
 
     Parameters
     ----------
@@ -107,62 +138,60 @@ def transported(
     order, last = len(controls), len(chain.factors) - 1
     is_matrix = chain.functions.ndim == 2
 
-    def empty(batch: int, shape: tuple[int, ...]) -> Integers:
-        return numpy.zeros((order + 1, batch, *shape), dtype=numpy.int64)
+    def zeros(shape: tuple[int, ...]) -> _Dual:
+        sizes = 1, len(covectors)
+        return _Dual(*(numpy.zeros((order + 1, n, *shape), dtype=numpy.int64) for n in sizes))
 
-    def times(left: Integers, right: Integers, k: int) -> Integers:
+    def convolve(left: Integers, right: Integers, k: int) -> Integers:
         """Return coefficient k of a product of series."""
         left, right = left[: k + 1], right[k::-1]
         terms = matmul(left, right, prime) if is_matrix else left * right % prime
         return terms.sum(0)
 
-    def adjoint(series: Integers) -> Integers:
-        return series.swapaxes(-1, -2) if is_matrix else series
+    def multiply(left: _Dual, right: _Dual, k: int) -> _Dual:
+        """Return coefficient k of a product, and its derivatives."""
+        change = convolve(left.change, right.value, k) + convolve(left.value, right.change, k)
+        return _Dual(convolve(left.value, right.value, k) % prime, change % prime)
 
-    def collected(values: Integers, sums: scipy.sparse.csr_array) -> Integers:
-        return (sums @ (values % prime).reshape(len(values), -1).T).T
+    def store(series: _Dual, k: int, coefficient: Sequence[Integers]) -> None:
+        series.value[k], series.change[k] = coefficient
+
+    def adjoint(series: _Dual) -> _Dual:
+        return series.adjoint() if is_matrix else series
+
+    def add_up(values: Integers, sums: scipy.sparse.csr_array) -> Integers:
+        return (sums @ values.reshape(len(values), -1).T).T
 
     shapes = [factor.shape for factor in chain.factors]
-    befores = [(s[-1], shapes[0][-1]) if is_matrix else s for s in shapes]
-    afters = [(s[0], shapes[0][-1]) if is_matrix else s for s in shapes]
     by_function = _sums(chain.functions, chain.n_functions)
     by_parameter = [_sums(factor, chain.n_parameters + 2) for factor in chain.factors]
     weights = (chain.weights % prime).astype(numpy.int64)
 
-    # A d before a name: the derivative along a covector, one for each of the batch.
-    state, d_state = (empty(n, (chain.n_parameters + 2,)) for n in (1, len(covectors)))
-    state[0, :, : chain.n_parameters] = point
-    state[0, :, chain.n_parameters] = 1
-    d_state[0, :, : chain.n_parameters] = covectors
-    # Products of the factors before one, and of the controls and those behind it.
-    forward, d_forward = ([empty(n, s) for s in befores] for n in (1, len(covectors)))
-    forward[0][0] = numpy.eye(shapes[0][-1], dtype=numpy.int64) if is_matrix else 1
-    backward, d_backward = ([empty(n, s) for s in afters] for n in (1, len(covectors)))
-    backward[last][:-1, 0] = controls[:, chain.functions] * weights % prime
-    factors, d_factors = ([empty(n, s) for s in shapes] for n in (1, len(covectors)))
+    state = zeros((chain.n_parameters + 2,))
+    state.value[0, :, : chain.n_parameters] = point
+    state.value[0, :, chain.n_parameters] = 1
+    state.change[0, :, : chain.n_parameters] = covectors
+    factors = [zeros(shape) for shape in shapes]
+    width = shapes[0][-1]
+    forward = [zeros((s[-1], width) if is_matrix else s) for s in shapes]
+    forward[0].value[0] = numpy.eye(width, dtype=numpy.int64) if is_matrix else 1
+    backward = [zeros((s[0], width) if is_matrix else s) for s in shapes]
+    backward[last].value[:-1, 0] = controls[:, chain.functions] * weights % prime
     for k in range(order):
         for p, places in enumerate(chain.factors):
-            factors[p][k], d_factors[p][k] = state[k][:, places], d_state[k][:, places]
+            store(factors[p], k, [entries[k][:, places] for entries in state])
         for p in range(last):
-            forward[p + 1][k] = times(factors[p], forward[p], k) % prime
-            change = times(d_factors[p], forward[p], k) + times(factors[p], d_forward[p], k)
-            d_forward[p + 1][k] = change % prime
-        change = times(d_factors[last], forward[last], k)
-        change += times(factors[last], d_forward[last], k)
-        yield collected(change % prime * weights, by_function) % prime
+            store(forward[p + 1], k, multiply(factors[p], forward[p], k))
+        change = multiply(factors[last], forward[last], k).change
+        yield add_up(change * weights % prime, by_function) % prime
         for p in range(last, 0, -1):
-            factor, d_factor = adjoint(factors[p]), adjoint(d_factors[p])
-            backward[p - 1][k] = times(factor, backward[p], k) % prime
-            change = times(d_factor, backward[p], k) + times(factor, d_backward[p], k)
-            d_backward[p - 1][k] = change % prime
+            store(backward[p - 1], k, multiply(adjoint(factors[p]), backward[p], k))
         for p in range(last + 1):
-            before, d_before = adjoint(forward[p]), adjoint(d_forward[p])
-            change = times(backward[p], before, k)
-            state[k + 1] += collected(change, by_parameter[p])
-            change = times(d_backward[p], before, k) + times(backward[p], d_before, k)
-            d_state[k + 1] -= collected(change, by_parameter[p])
+            rate = multiply(backward[p], adjoint(forward[p]), k)
+            state.value[k + 1] += add_up(rate.value, by_parameter[p])
+            state.change[k + 1] -= add_up(rate.change, by_parameter[p])
         inverse = pow(k + 1, -1, prime)
-        for series in (state, d_state):
+        for series in state:
             series[k + 1] = series[k + 1] % prime * inverse % prime
             series[k + 1, :, chain.n_parameters :] = 0
 
@@ -238,7 +267,7 @@ def _rank(chain: Chain, bound: int, prime: int, seed: int) -> int:
         echelon = Echelon(bound, prime)
         point, covectors = _drawn(chain, prime, rng, bound)
         controls = rng.integers(prime, size=(order, chain.n_functions))
-        for values in transported(chain, prime, point, covectors, controls):
+        for values in pairing_series(chain, prime, point, covectors, controls):
             before = echelon.rank
             if echelon.add(values.T) in (before, bound):
                 return echelon.rank
@@ -256,4 +285,4 @@ def _drawn(
 def pairings(chain: Chain, prime: int, point: Integers, covectors: Integers) -> Integers:
     """Return the products of covectors with the gradients, shape=[n_covectors, n_functions]."""
     no_controls = numpy.zeros((1, chain.n_functions), dtype=numpy.int64)
-    return next(transported(chain, prime, point, covectors, no_controls))
+    return next(pairing_series(chain, prime, point, covectors, no_controls))

@@ -7,15 +7,30 @@ networks, for every hidden neuron, the squared norm of what comes in less that o
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import choice, real_array
+from dlngeo.core.base.packing import unpack
 from dlngeo.core.networks.factors import check_widths
 
 KINDS = ("linear", "relu")
+
+
+class Laws(Protocol):
+    """Functions of the parameters that are conserved."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the laws, in the order of the values."""
+
+    def __call__(self, parameters: Any) -> Array:
+        """Return the values of the laws, shape=[..., n]."""
+
+    def magnitudes(self, parameters: Any) -> Array:
+        """Return the sums of the absolute values of the terms of the laws, shape=[..., n]."""
 
 
 def check_network(widths: Any, kind: str) -> tuple[int, ...]:
@@ -26,8 +41,7 @@ def check_network(widths: Any, kind: str) -> tuple[int, ...]:
     ValueError
         If they are not at least two positive integers, or the kind is unknown.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
+    choice(kind, "kind", KINDS)
     try:
         return check_widths(widths)[0]
     except TypeError as error:
@@ -86,7 +100,7 @@ def scalar_parts(widths: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
 
 
 @dataclass(frozen=True)
-class NetworkLaws:
+class NetworkLaws(Laws):
     r"""Known laws of a network.
 
     For linear networks the entries ``i ≤ j`` of every ``μ_p``; for ReLU networks
@@ -110,7 +124,6 @@ class NetworkLaws:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the laws, in the order of the values."""
         if self.kind == "relu":
             return tuple(
                 f"layer {p}, neuron {i}"
@@ -145,7 +158,6 @@ class NetworkLaws:
         return self._values(self._layers(parameters), -1.0)
 
     def magnitudes(self, parameters: Any) -> Array:
-        """Return the sums of the absolute values of the terms of the laws, shape=[..., n]."""
         layers = self._layers(parameters)
         return self._values([namespace(layer).abs(layer) for layer in layers], 1.0)
 
@@ -167,37 +179,29 @@ class NetworkLaws:
 
     def _layers(self, parameters: Any) -> list[Array]:
         """Return ``[W_p b_p]``, or ``W_p``, for every layer."""
-        shapes: list[tuple[int, ...]] = []
-        for before, after in itertools.pairwise(self.widths):
-            shapes += [(after, before), (after,)] if self.bias else [(after, before)]
+        pairs = itertools.pairwise(self.widths)
+        blocks = [(after, c) for before, after in pairs for c in (before, 1)[: 1 + self.bias]]
         if isinstance(parameters, (tuple, list)):
             arrays = [real_array(array, "a parameter") for array in parameters]
+            shapes = [b[: 1 + (not self.bias or p % 2 == 0)] for p, b in enumerate(blocks)]
+            ends = [tuple(a.shape[-len(s) :]) for a, s in zip(arrays, shapes, strict=False)]
+            if len(arrays) != len(shapes) or ends != shapes:
+                raise ValueError(
+                    f"expected parameters of shapes {shapes}, got "
+                    f"{[tuple(a.shape) for a in arrays]}: W_1, b_1, W_2, b_2, ..., or without any "
+                    "b_p."
+                )
+            arrays = [
+                a if len(s) == 2 else a[..., None] for a, s in zip(arrays, shapes, strict=True)
+            ]
         else:
-            arrays = _cut(real_array(parameters, "the parameters"), shapes)
-        ends = [tuple(a.shape[-len(s) :]) for a, s in zip(arrays, shapes, strict=False)]
-        if len(arrays) != len(shapes) or ends != shapes:
-            raise ValueError(
-                f"expected parameters of shapes {shapes}, got {[tuple(a.shape) for a in arrays]}: "
-                "W_1, b_1, W_2, b_2, ..., or without any b_p."
-            )
+            flat = real_array(parameters, "the parameters")
+            check_size(flat, n_parameters_of(self.widths, self.bias))
+            arrays = list(unpack(flat, blocks))
         if not self.bias:
             return arrays
         xp = namespace(*arrays)
-        return [
-            xp.concatenate([weight, b[..., None]], -1)
-            for weight, b in zip(arrays[::2], arrays[1::2], strict=True)
-        ]
-
-
-def _cut(parameters: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
-    """Return the arrays that stand one after the other in a flat one."""
-    check_size(parameters, sum(map(numpy.prod, shapes)))
-    arrays, start = [], 0
-    for shape in shapes:
-        end = start + int(numpy.prod(shape))
-        arrays.append(parameters[..., start:end].reshape((*parameters.shape[:-1], *shape)))
-        start = end
-    return arrays
+        return [xp.concatenate(pair, -1) for pair in zip(arrays[::2], arrays[1::2], strict=True)]
 
 
 def check_size(parameters: Array, size: int) -> None:

@@ -11,7 +11,7 @@ import sympy
 from dlngeo.core.base.arrays import Array, namespace
 from dlngeo.core.base.checks import real_array
 from dlngeo.intrinsic.conservation.lie_algebra import Chain
-from dlngeo.intrinsic.conservation.network_laws import check_network, check_size
+from dlngeo.intrinsic.conservation.network_laws import Laws, check_network, check_size
 
 Map = Any
 """A polynomial map: a function of an array of symbols, or SymPy expressions."""
@@ -99,7 +99,7 @@ def monomial_chain(polynomials: Sequence[sympy.Poly]) -> Chain:
     )
 
 
-def checked_laws(
+def check_laws(
     known: Map, symbols: Sequence[sympy.Symbol], polynomials: Sequence[sympy.Poly]
 ) -> "PolynomialLaws":
     """Return polynomial laws of a map, after an exact check of ``⟨∇h, ∇φ_i⟩ = 0``.
@@ -126,7 +126,7 @@ def is_conserved(law: sympy.Poly, polynomials: Sequence[sympy.Poly]) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class PolynomialLaws:
+class PolynomialLaws(Laws):
     """Laws that are polynomials.
 
     Attributes
@@ -146,7 +146,6 @@ class PolynomialLaws:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The laws as text."""
         return tuple(map(str, self.expressions))
 
     def __call__(self, parameters: Array) -> Array:
@@ -168,7 +167,6 @@ class PolynomialLaws:
         return self._values(parameters, self.polynomials)
 
     def magnitudes(self, parameters: Array) -> Array:
-        """Return the sums of the absolute values of the terms of the laws, shape=[..., n]."""
         positive = [
             sympy.Poly({powers: abs(c) for powers, c in law.terms()}, *law.gens)
             for law in self.polynomials
