@@ -1,25 +1,10 @@
-"""The command line.
+"""The command line."""
 
-Each command imports what it needs when it runs, so that ``dlngeo --help`` is quick.
-"""
-
-import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
-from dlngeo.app.commands import balance, complete, laws, sample
-from dlngeo.version import __version__
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dlngeo", description="Riemannian geometry of deep linear networks."
-    )
-    parser.add_argument("--version", action="version", version=f"dlngeo {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (complete, balance, sample, laws):
-        command.add_parser(commands)
-    return parser
+from dlngeo.app.options import parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,9 +15,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code : int
         0; 1 if the computation failed; 2 if the input does not serve; 130 if interrupted.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        options.run(options)
+        # Only the module of this command, with the libraries that it needs.
+        importlib.import_module(f"dlngeo.app.commands.{options.command}").run(options)
     except (ValueError, OSError) as error:
         return _fail(str(error), 2)
     except (RuntimeError, ImportError) as error:

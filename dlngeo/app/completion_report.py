@@ -1,10 +1,9 @@
 """The figure of descents that completed a matrix, by depth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
-import numpy
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogFormatter
 
@@ -21,11 +20,9 @@ FIRST_TIME = 0.2
 def draw_completion_report(
     completions: Sequence[Completion],
     captions: Sequence[str],
+    pictures: Sequence[Array] = (),
     *,
-    observed: Array | None = None,
-    matrices: Sequence[Array] = (),
-    truth: Array | None = None,
-    channels: int | None = None,
+    observed: str = "",
     title: str = "",
 ) -> Figure:
     """Draw the descents that completed a matrix at several depths, and the matrix itself.
@@ -36,13 +33,11 @@ def draw_completion_report(
         The descents, one for each depth.
     captions : sequence of str
         What to say of each, in the same order.
-    observed : array, shape=[m, n], optional
-        NaN where entries are missing. If it is given the matrices are drawn too.
-    matrices : sequence of array, shape=[m, n]
-        Completed matrices, one for each depth.
-    truth : array, shape=[m, n], optional
-    channels : int, optional
-        If the matrix is a picture, 1 for grey and 3 for colours.
+    pictures : sequence of array, shape=[m, n, 3]
+        Colours of the observed matrix, of the completed ones, and of the true one if it is known;
+        none, to leave them out.
+    observed : str
+        What to say of the observed matrix.
     title : str
 
     Returns
@@ -50,42 +45,35 @@ def draw_completion_report(
     figure : matplotlib.figure.Figure
     """
     width, band = 15.0, 2.9
+    heights = [band, band]
+    if pictures:
+        rows, columns = pictures[0].shape[:2]
+        heights = [min(width / len(pictures) * rows / columns, 4.0) + 0.6, *heights]
     with matplotlib.rc_context(STYLE):
-        if observed is None:
-            figure = Figure(figsize=(width, 2 * band + 0.4), layout="constrained")
-            bands: Any = figure.subfigures(2, 1)
-            middle, bottom = bands
-        else:
-            draw = _painter(observed, channels)
-            panels = [
-                ("observed", f"{numpy.isfinite(observed).mean():.0%} of the entries", observed)
-            ]
-            for found, caption, matrix in zip(completions, captions, matrices, strict=True):
-                panels.append((_name(found), caption, matrix))
-            if truth is not None:
-                panels.append(("truth", "", truth))
-            rows, columns = draw(observed).shape[:2]
-            height = min(width / len(panels) * rows / columns, 4.0) + 0.6
-            figure = Figure(figsize=(width, height + 2 * band + 0.4), layout="constrained")
-            bands = figure.subfigures(3, 1, height_ratios=[height, band, band])
-            top, middle, bottom = bands
-            all_axes = top.subplots(1, len(panels))
-            for axes, (name, caption, matrix) in zip(all_axes, panels, strict=True):
-                axes.imshow(draw(matrix), interpolation="none")
-                axes.set_title(name, fontweight="bold")
-                axes.set_xlabel(caption)
-                axes.set(xticks=[], yticks=[])
-                axes.grid(False)
-                axes.spines[:].set_visible(False)
+        figure = Figure(figsize=(width, sum(heights) + 0.4), layout="constrained")
         figure.suptitle(title, fontsize=13, fontweight="bold")
-        _draw_singular_values(middle, completions, captions if observed is None else None)
-        _draw_histories(bottom, completions)
+        bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+        if pictures:
+            names = ["observed", *map(_name, completions), "truth"]
+            panels = zip(names, [observed, *captions, ""], pictures, strict=False)
+            _draw_pictures(bands[0], list(panels))
+        _draw_singular_values(bands[-2], completions, () if pictures else captions)
+        _draw_histories(bands[-1], completions)
     return figure
 
 
 def _name(completion: Completion) -> str:
     is_linear = completion.depth == 1 and completion.solver == "flow"
     return "depth 1 (linear model)" if is_linear else f"depth {completion.depth}"
+
+
+def _draw_pictures(figure: SubFigure, panels: Sequence[tuple[str, str, Array]]) -> None:
+    for axes, (name, caption, picture) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        axes.imshow(picture, interpolation="none")
+        axes.set_title(name, fontweight="bold")
+        axes.set(xlabel=caption, xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
 
 
 def _clock(completions: Sequence[Completion]) -> dict[str, Any]:
@@ -97,28 +85,8 @@ def _clock(completions: Sequence[Completion]) -> dict[str, Any]:
     return {"xlabel": f"iterations of {solver}", "xlim": (0, 1.02 * last)}
 
 
-def _painter(observed: Array, channels: int | None) -> Callable[[Array], Array]:
-    """Return the function from matrices to pictures, with missing entries in white."""
-    if channels is not None:
-
-        def paint(matrix: Array) -> Array:
-            values = numpy.where(numpy.isfinite(matrix), matrix, 255.0)
-            values = numpy.clip(values / 255, 0, 1).reshape(len(matrix), -1, channels)
-            return numpy.broadcast_to(values, (*values.shape[:2], 3))
-
-        return paint
-    low, high = numpy.nanpercentile(observed, [1, 99])
-    colours = matplotlib.colormaps["cividis"].with_extremes(bad="white")
-
-    def paint_values(matrix: Array) -> Array:
-        scaled = (matrix - low) / (high - low if high > low else 1.0)
-        return colours(numpy.ma.masked_invalid(numpy.clip(scaled, 0, 1)))[..., :3]
-
-    return paint_values
-
-
 def _draw_singular_values(
-    figure: SubFigure, completions: Sequence[Completion], captions: Sequence[str] | None
+    figure: SubFigure, completions: Sequence[Completion], captions: Sequence[str]
 ) -> None:
     all_axes = figure.subplots(1, len(completions), sharex=True, sharey=True, squeeze=False)[0]
     for axes, flow in zip(all_axes, completions, strict=True):
@@ -135,7 +103,7 @@ def _draw_singular_values(
             )
         axes.set_title(f"depth {flow.depth}: singular values of $X$")
         axes.set(yscale="log", **_clock(completions))
-    for axes, caption in zip(all_axes, captions or (), strict=False):
+    for axes, caption in zip(all_axes, captions, strict=False):
         axes.set_title(axes.get_title() + "\n" + caption)
     all_axes[0].set_ylabel(r"$\sigma_k\,/\,s_1$")
 

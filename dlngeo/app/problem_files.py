@@ -1,161 +1,25 @@
 """Problems of sampling, from TOML files."""
 
 import contextlib
-import hashlib
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy
 
+from dlngeo.app.matrix_files.reading import read_matrix
+from dlngeo.app.problems import ENERGIES, Problem
 from dlngeo.app.toml_tables import REQUIRED, Table, read_table
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.networks.factors import check_widths
-from dlngeo.sampling import LangevinResult, langevin
-from dlngeo.sampling.energies import DoubleWell, SpectralExpression, SquaredNorm, WithWeightDecay
+from dlngeo.sampling.energies import SpectralExpression
 from dlngeo.sampling.langevin_dynamics.run import SCHEMES
 
-SPECTRAL = ("squared norm", "double well", "formula")
-ENERGIES = (*SPECTRAL, "least squares", "completion")
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "squared norm": (),
-    "double well": ("wells", "barrier", "weight_decay"),
-    "formula": ("formula", "weight_decay"),
-    "least squares": ("target", "weight_decay"),
-    "completion": ("observed", "weight_decay"),
-}
 NETWORK = ("shape", "depth", "rank", "hidden_width")
-TEMPERATURES = ("beta", "kappa")
-CHAINS = ("chains", "steps", "step_size", "thinning", "burn_in", "scheme", "seed", "start")
-
-CHECKPOINT_SECONDS = 10.0
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """What to sample: networks, an energy, and chains at temperatures.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(d_N, d_0)``.
-    depths : tuple of int
-    rank : int
-    hidden_width : int
-    energy : str
-        One of `ENERGIES`.
-    parameters : dict
-        Of the energy.
-    weight_decay : float
-    betas : tuple of float
-    kappa : float
-    n_chains, n_steps, thinning, burn_in : int
-        Every so many steps a draw is kept, after so many steps.
-    step_size : float
-    scheme : str
-    seed : int
-    start : float
-        Scale of the random singular values at the start.
-    """
-
-    shape: tuple[int, int]
-    depths: tuple[int, ...]
-    rank: int
-    hidden_width: int
-    energy: str
-    parameters: dict[str, Any]
-    weight_decay: float
-    betas: tuple[float, ...]
-    kappa: float
-    n_chains: int
-    n_steps: int
-    thinning: int
-    burn_in: int
-    step_size: float
-    scheme: str
-    seed: int
-    start: float
-
-    @property
-    def is_spectral(self) -> bool:
-        """Whether the energy is a function of singular values."""
-        return self.energy in SPECTRAL
-
-    @property
-    def grid(self) -> dict[str, tuple[Any, ...]]:
-        """Arguments of `run` that there are several values of."""
-        return {"beta": self.betas, "depth": self.depths}
-
-    def widths(self, depth: int) -> tuple[int, ...]:
-        """Return ``(d_0, ..., d_N)``."""
-        return (self.shape[1], *[self.hidden_width] * (depth - 1), self.shape[0])
-
-    def energy_at(self, depth: int) -> Any:
-        """Return the energy at a depth, with its gradient as a method."""
-        energy: Any
-        if not self.is_spectral:
-            # Not above: it takes seconds, which worker processes need not spend on other energies.
-            from dlngeo.solvers.losses import Factorization, MatrixCompletion
-
-        if self.energy == "squared norm":
-            energy = SquaredNorm(depth)
-        elif self.energy == "double well":
-            energy = DoubleWell(**self.parameters)
-        elif self.energy == "formula":
-            energy = SpectralExpression(depth=depth, **self.parameters)
-        elif self.energy == "least squares":
-            energy = Factorization(**self.parameters)
-        else:
-            energy = MatrixCompletion(**self.parameters)
-        if self.weight_decay == 0:
-            return energy
-        return WithWeightDecay(energy, self.weight_decay, depth, self.rank, self.is_spectral)
-
-    def run(
-        self,
-        *,
-        beta: float,
-        depth: int,
-        rng: numpy.random.Generator,
-        checkpoint: Path,
-        progress: bool = False,
-    ) -> LangevinResult:
-        """Run the chains at a temperature and a depth."""
-        energy = self.energy_at(depth)
-        matrices = rng.standard_normal((self.n_chains, *self.shape))
-        matrices *= self.start / math.sqrt(max(self.shape))
-        left, sigma, right = numpy.linalg.svd(matrices, full_matrices=False)
-        left, sigma, right = left[..., : self.rank], sigma[:, : self.rank], right[:, : self.rank]
-        return langevin(
-            energy.gradient,
-            sigma if self.is_spectral else (left * sigma[:, None]) @ right,
-            depth=depth,
-            widths=self.widths(depth),
-            rank=self.rank,
-            beta=beta,
-            kappa=self.kappa,
-            step_size=self.step_size,
-            n_steps=self.n_steps,
-            scheme=self.scheme,
-            energy=energy,
-            rng=rng,
-            save_every=self.thinning,
-            checkpoint=checkpoint,
-            checkpoint_seconds=CHECKPOINT_SECONDS,
-            progress=progress,
-        )
-
-    @property
-    def digest(self) -> str:
-        """A name for the problem, and all of its data."""
-        state = hashlib.sha256()
-        for name, value in sorted((vars(self) | self.parameters).items()):
-            shown = value.tobytes() if isinstance(value, numpy.ndarray) else repr(value).encode()
-            if name != "parameters":
-                state.update(name.encode() + b"=" + shown + b";")
-        return state.hexdigest()
+LANGEVIN = (
+    *("beta", "kappa"),
+    *("chains", "steps", "step_size", "thinning", "burn_in", "scheme", "seed", "start"),
+)
 
 
 def read_problem(path: Path) -> Problem:
@@ -171,20 +35,22 @@ def read_problem(path: Path) -> Problem:
     top = read_table(path, ("network", "energy", "langevin"))
     network = top.table("network", NETWORK)
     chosen = top.table("energy", None)
-    energy = chosen.choice("name", ENERGIES)
-    chosen.refuse_unknown(("name", *PARAMETERS[energy]))
-    parameters = _parameters(chosen, energy)
-    shape = _shape(network, next((a.shape for a in parameters.values() if _is_array(a)), None))
+    energy = chosen.choice("name", tuple(ENERGIES))
+    keys, read_parameters = _PARAMETERS[energy]
+    chosen.refuse_unknown(("name", *keys))
+    parameters = read_parameters(chosen)
+    matrices = [value for value in parameters.values() if isinstance(value, numpy.ndarray)]
+    shape = _shape(network, matrices[0].shape if matrices else None)
     depths = tuple(int(depth) for depth in network.numbers("depth", whole=True))
     rank = network.whole("rank", min(shape))
     hidden_width = network.whole("hidden_width", min(shape))
     for depth in depths:
-        with _named(network):
+        with _in_table(network):
             check_widths((shape[1], *[hidden_width] * (depth - 1), shape[0]), rank)
         if energy == "formula":
-            with _named(chosen):
+            with _in_table(chosen):
                 SpectralExpression(depth=depth, **parameters)
-    sampling = top.table("langevin", (*TEMPERATURES, *CHAINS))
+    sampling = top.table("langevin", LANGEVIN)
     n_steps = sampling.whole("steps")
     burn_in = sampling.whole("burn_in", n_steps // 4, least=0)
     thinning = sampling.whole("thinning", 10)
@@ -227,7 +93,7 @@ def read_problem(path: Path) -> Problem:
 
 
 @contextlib.contextmanager
-def _named(table: Table) -> Iterator[None]:
+def _in_table(table: Table) -> Iterator[None]:
     """Say in an error which table it is about."""
     try:
         yield
@@ -235,30 +101,35 @@ def _named(table: Table) -> Iterator[None]:
         raise ValueError(f"{table.path}, [{table.name}]: {error}") from error
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, numpy.ndarray)
+def _read_wells(table: Table) -> dict[str, Any]:
+    wells = table.numbers("wells", least=0.0)
+    if len(wells) != 2 or wells[0] >= wells[1]:
+        raise table.error("wells", f"expected two values in rising order, got {list(wells)}")
+    return {"wells": wells, "barrier": table.number("barrier")}
 
 
-def _parameters(table: Table, energy: str) -> dict[str, Any]:
-    """Return the arguments of an energy's class."""
-    if energy == "double well":
-        wells = table.numbers("wells", least=0.0)
-        if len(wells) != 2 or wells[0] >= wells[1]:
-            raise table.error("wells", f"expected two values in rising order, got {list(wells)}")
-        return {"wells": wells, "barrier": table.number("barrier")}
-    if energy == "formula":
-        return {"formula": table.text("formula")}
-    if energy == "least squares":
-        target = _matrix(table, "target")
-        if numpy.isnan(target).any():
-            raise table.error(
-                "target", "the matrix has missing entries: fill them in, or take 'completion'"
-            )
-        return {"target": target}
-    if energy == "completion":
-        observed = _matrix(table, "observed")
-        return {"observed": numpy.nan_to_num(observed), "mask": numpy.isfinite(observed)}
-    return {}
+def _read_target(table: Table) -> dict[str, Any]:
+    target = _matrix(table, "target")
+    if numpy.isnan(target).any():
+        raise table.error(
+            "target", "the matrix has missing entries: fill them in, or take 'completion'"
+        )
+    return {"target": target}
+
+
+def _read_observed(table: Table) -> dict[str, Any]:
+    observed = _matrix(table, "observed")
+    return {"observed": numpy.nan_to_num(observed), "mask": numpy.isfinite(observed)}
+
+
+_PARAMETERS: Mapping[str, tuple[tuple[str, ...], Callable[[Table], dict[str, Any]]]] = {
+    "squared norm": ((), lambda table: {}),
+    "double well": (("wells", "barrier", "weight_decay"), _read_wells),
+    "formula": (("formula", "weight_decay"), lambda table: {"formula": table.text("formula")}),
+    "least squares": (("target", "weight_decay"), _read_target),
+    "completion": (("observed", "weight_decay"), _read_observed),
+}
+"""Keys of each energy beside its name, and its parameters from the table."""
 
 
 def _shape(network: Table, own: tuple[int, int] | None) -> tuple[int, int]:
@@ -276,9 +147,6 @@ def _shape(network: Table, own: tuple[int, int] | None) -> tuple[int, int]:
 
 def _matrix(table: Table, key: str) -> Array:
     """Return the matrix of a file beside the problem, NaN where entries are missing."""
-    # Not above: worker processes, which get a problem, have no use for tables and pictures.
-    from dlngeo.app.matrix_files import read_matrix
-
     path = table.path.parent / table.text(key)
     try:
         file = read_matrix(path)

@@ -1,34 +1,12 @@
 """``dlngeo laws``: count the conservation laws of networks."""
 
 import argparse
-from typing import Any
 
-
-def add_parser(commands: Any) -> None:
-    """Add the command to those of a parser."""
-    laws = commands.add_parser(
-        "laws",
-        help="count the conservation laws of a network's gradient flow",
-        description="Count the independent functions of the parameters that every gradient flow "
-        "of a network conserves, exactly, and tell whether the known ones are all.",
-    )
-    laws.add_argument(
-        "--widths",
-        metavar="D0,D1,...",
-        required=True,
-        nargs="+",
-        help="widths of the layers from the inputs to the outputs, of one or more networks, as in "
-        "2,2,5,2,4",
-    )
-    laws.add_argument("--relu", action="store_true", help="ReLU networks (default: linear ones)")
-    laws.add_argument("--bias", action="store_true", help="every layer has a bias")
-    laws.set_defaults(run=run)
+from dlngeo.intrinsic.conservation.laws import conservation_laws
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from dlngeo.intrinsic.conservation.laws import conservation_laws
-
     kind = "relu" if options.relu else "linear"
     networks = [_widths(text) for text in options.widths]
     counted = [conservation_laws(widths, kind, options.bias) for widths in networks]

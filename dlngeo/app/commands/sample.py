@@ -1,69 +1,43 @@
 """``dlngeo sample``: sample networks at temperatures."""
 
 import argparse
-import contextlib
 import csv
+import functools
+import multiprocessing
 import shutil
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dlngeo.app.commands.files import check_folder, publish
-from dlngeo.app.commands.tables import heading, line
+from dlngeo.app.options import REPORT, SAMPLES, TABLE
+from dlngeo.app.printed_tables import heading, line
+from dlngeo.app.problem_files import read_problem
+from dlngeo.app.problems import Problem
+from dlngeo.app.results import check_folder, results_folder
+from dlngeo.app.sampling_report import draw_sampling_report, summarise
+from dlngeo.app.workers import process_pool
+from dlngeo.sampling.diagnostics import load_arviz, to_inference_data
+from dlngeo.sampling.ensembles import Ensemble, ensemble
+from dlngeo.thermodynamics.equilibrium import Equilibrium
 
-if TYPE_CHECKING:
-    from dlngeo.app.problem_files import Problem
-    from dlngeo.sampling import Ensemble
-
-SAMPLES, REPORT, TABLE = "samples.nc", "report.png", "table.csv"
 MOST_VALUES = 3
 """Up to so many singular values the law is integrated, to compare."""
 
-
-def add_parser(commands: Any) -> None:
-    """Add the command to those of a parser."""
-    sample = commands.add_parser(
-        "sample",
-        help="sample deep linear networks at temperatures, by Langevin dynamics",
-        description="Run chains of the Riemannian Langevin equation of a deep linear network at "
-        "several temperatures and depths, until they are in equilibrium.",
-        epilog=f"DIR gets {SAMPLES} (ArviZ's InferenceData), {REPORT} and {TABLE}: all of them, or "
-        "nothing. If the command is interrupted or killed, the same command goes on from its "
-        "checkpoints, in DIR.checkpoints.",
-    )
-    sample.add_argument(
-        "problem",
-        type=Path,
-        metavar="PROBLEM",
-        help="a TOML file: network, energy, chains (see examples/sampling.toml)",
-    )
-    sample.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        required=True,
-        help="folder for the results, made if need be",
-    )
-    sample.add_argument(
-        "--workers",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes that share the temperatures and depths; the results are the same for any "
-        "number (default: 1)",
-    )
-    sample.set_defaults(run=run)
+COLUMNS = {
+    "beta": ("beta", "g"),
+    "depth": ("depth", "d"),
+    "energy": ("<E>", "#.5g"),
+    "error": ("+-", ".1e"),
+    "exact": ("exact", "#.5g"),
+    "r_hat": ("R-hat", ".3f"),
+    "ess": ("ESS", ".0f"),
+    "acceptance": ("acceptance", ".2f"),
+    "seconds": ("seconds", ".1f"),
+}
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    import tempfile
-
-    from dlngeo.app.problem_files import read_problem
-    from dlngeo.app.sampling_report import draw_sampling_report, summarise
-    from dlngeo.sampling.diagnostics import load_arviz, to_inference_data
-
     load_arviz()
     problem = read_problem(options.problem)
     output = options.output
@@ -72,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--workers must be at least 1, got {options.workers}.")
     equilibria = _equilibria(problem)
     checkpoints = output.with_name(f"{output.name}.checkpoints")
-    found = _sampled(problem, checkpoints, options.workers)
+    found = _sample(problem, checkpoints, options.workers)
     first = problem.burn_in // problem.thinning
     data: Any = to_inference_data(found).isel(draw=slice(first, None))
     data.attrs["problem"] = options.problem.read_text(encoding="utf-8")
@@ -83,10 +57,7 @@ def run(options: argparse.Namespace) -> None:
         for beta in problem.betas
     ]
     print(heading(COLUMNS), *(line(COLUMNS, row) for row in rows), sep="\n")
-    # Beside the output, so that moving it there is one step.
-    with tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch:
-        results = Path(scratch) / "results"
-        results.mkdir()
+    with results_folder(output) as results:
         data.to_netcdf(str(results / SAMPLES), engine="h5netcdf")
         title = f"Langevin dynamics of {options.problem.name}: {problem.energy}"
         figure = draw_sampling_report(data, summary, equilibria, title=title)
@@ -95,23 +66,17 @@ def run(options: argparse.Namespace) -> None:
             writer = csv.DictWriter(file, rows[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        publish(results, output)
     shutil.rmtree(checkpoints)
     print(f"\nwritten to {output}: {SAMPLES}, {REPORT}, {TABLE}")
 
 
-def _sampled(problem: "Problem", checkpoints: Path, n_workers: int) -> "Ensemble":
+def _sample(problem: Problem, checkpoints: Path, n_workers: int) -> Ensemble:
     """Run all chains, or say how to go on."""
-    import functools
-    import multiprocessing
-
-    from dlngeo.sampling import ensemble
-
     _claim(checkpoints, problem)
     shows = sys.stderr.isatty()
     task = functools.partial(problem.run, progress=shows and n_workers == 1)
     try:
-        with _pool(n_workers) as executor:
+        with process_pool(n_workers) as executor:
             found = ensemble(
                 task,
                 problem.grid,
@@ -139,7 +104,7 @@ def _sampled(problem: "Problem", checkpoints: Path, n_workers: int) -> "Ensemble
     return found
 
 
-def _claim(checkpoints: Path, problem: "Problem") -> None:
+def _claim(checkpoints: Path, problem: Problem) -> None:
     """Make the folder of checkpoints, or make sure that the one there is of this problem."""
     label = checkpoints / "problem"
     if not checkpoints.exists():
@@ -154,34 +119,8 @@ def _claim(checkpoints: Path, problem: "Problem") -> None:
         print(f"going on from {checkpoints}", file=sys.stderr)
 
 
-def _pool(n_workers: int) -> Any:
-    """Return the context of an executor, or of none for one process."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    if n_workers == 1:
-        return contextlib.nullcontext()
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(n_workers, mp_context=context, initializer=_heed_the_parent)
-
-
-def _heed_the_parent() -> None:
-    """Leave it to the parent to end this process, which the keyboard of a terminal interrupts too.
-
-    It ends by an exception, not at once, so that locks are given back.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-
-
-def _leave(*_: Any) -> None:
-    raise SystemExit
-
-
-def _equilibria(problem: "Problem") -> dict[tuple[float, int], Any]:
+def _equilibria(problem: Problem) -> dict[tuple[float, int], Any]:
     """Return the exact laws by β and depth, where there are integrals to compute them by."""
-    from dlngeo.thermodynamics.equilibrium import Equilibrium
-
     if not problem.is_spectral or problem.rank > MOST_VALUES or problem.kappa == 0:
         return {}
     return {
@@ -197,21 +136,8 @@ def _equilibria(problem: "Problem") -> dict[tuple[float, int], Any]:
     }
 
 
-COLUMNS = {
-    "beta": ("beta", "g"),
-    "depth": ("depth", "d"),
-    "energy": ("<E>", "#.5g"),
-    "error": ("+-", ".1e"),
-    "exact": ("exact", "#.5g"),
-    "r_hat": ("R-hat", ".3f"),
-    "ess": ("ESS", ".0f"),
-    "acceptance": ("acceptance", ".2f"),
-    "seconds": ("seconds", ".1f"),
-}
-
-
 def _row(
-    found: "Ensemble",
+    found: Ensemble,
     summary: Any,
     equilibria: dict[tuple[float, int], Any],
     beta: float,

@@ -14,10 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dlngeo.app import problem_files, sampling_report
 from dlngeo.app.cli import main
+from dlngeo.app.commands import sample
 from dlngeo.app.problem_files import read_problem
-from dlngeo.sampling.energies import DoubleWell
+from dlngeo.sampling.energies import DoubleWell, SquaredNorm
 
 FILES = {"samples.nc", "report.png", "table.csv"}
 
@@ -66,9 +66,7 @@ def output(tmp_path):
 def blank_report(monkeypatch):
     """Leave out the figure, which takes the most time."""
     monkeypatch.setattr(
-        sampling_report,
-        "draw_sampling_report",
-        lambda *arguments, **options: Figure(figsize=(1, 1)),
+        sample, "draw_sampling_report", lambda *arguments, **options: Figure(figsize=(1, 1))
     )
 
 
@@ -219,7 +217,7 @@ def test_results_depend_on_the_seed_alone(tmp_path, blank_report):
 def interrupt_after(monkeypatch, n_calls):
     """Let the keyboard interrupt in the middle of a run."""
     calls = []
-    gradient = problem_files.SquaredNorm.gradient
+    gradient = SquaredNorm.gradient
 
     def interrupted(self, sigma):
         calls.append(1)
@@ -227,7 +225,7 @@ def interrupt_after(monkeypatch, n_calls):
             raise KeyboardInterrupt
         return gradient(self, sigma)
 
-    monkeypatch.setattr(problem_files.SquaredNorm, "gradient", interrupted)
+    monkeypatch.setattr(SquaredNorm, "gradient", interrupted)
     return calls
 
 
@@ -308,7 +306,7 @@ def test_without_arviz(problem, output, tmp_path, monkeypatch, capsys):
 
 
 def test_example():
-    problem = read_problem(Path(__file__).parent.parent / "examples" / "sampling.toml")
+    problem = read_problem(Path(__file__).parents[3] / "examples" / "sampling.toml")
     assert problem.depths == (1, 2, 3)
     assert problem.energy == "squared norm"
 

@@ -1,7 +1,9 @@
-"""Files that commands write: whole or not at all."""
+"""Folders of results that commands write: whole or not at all."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -18,10 +20,16 @@ def check_folder(output: Path, names: Sequence[str]) -> None:
             raise ValueError(f"the output {taken} is a folder: remove it, or give another one.")
 
 
-def publish(results: Path, output: Path) -> None:
-    """Move a folder of finished files to its place, or the files into the folder there."""
-    if not output.exists():
-        results.rename(output)
-        return
-    for file in results.iterdir():
-        file.replace(output / file.name)
+@contextlib.contextmanager
+def results_folder(output: Path) -> Iterator[Path]:
+    """Give an empty folder to write to, and move it, or the files in it, to the output."""
+    # Beside the output, so that moving it there is one step.
+    with tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch:
+        results = Path(scratch) / "results"
+        results.mkdir()
+        yield results
+        if not output.exists():
+            results.rename(output)
+            return
+        for file in results.iterdir():
+            file.replace(output / file.name)

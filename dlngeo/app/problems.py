@@ -1,0 +1,144 @@
+"""Problems of sampling: networks, an energy, and chains at temperatures.
+
+They stand apart from the files that they are read from, as every worker process loads them.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from dlngeo.sampling.energies import DoubleWell, SpectralExpression, SquaredNorm, WithWeightDecay
+from dlngeo.sampling.langevin_dynamics.run import LangevinResult, langevin
+from dlngeo.solvers.losses import Factorization, MatrixCompletion
+
+CHECKPOINT_SECONDS = 10.0
+
+SPECTRAL_ENERGIES: Mapping[str, Callable[..., Any]] = {
+    "squared norm": lambda depth: SquaredNorm(depth),
+    "double well": lambda depth, **parameters: DoubleWell(**parameters),
+    "formula": lambda depth, **parameters: SpectralExpression(depth=depth, **parameters),
+}
+"""Energies of singular values by their names in files: functions of the depth and parameters."""
+
+ENERGIES: Mapping[str, Callable[..., Any]] = {
+    **SPECTRAL_ENERGIES,
+    "least squares": lambda depth, **parameters: Factorization(**parameters),
+    "completion": lambda depth, **parameters: MatrixCompletion(**parameters),
+}
+"""These, and the losses of end-to-end matrices."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What to sample: networks, an energy, and chains at temperatures.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(d_N, d_0)``.
+    depths : tuple of int
+    rank : int
+    hidden_width : int
+    energy : str
+        One of `ENERGIES`.
+    parameters : dict
+        Of the energy.
+    weight_decay : float
+    betas : tuple of float
+    kappa : float
+    n_chains, n_steps, thinning, burn_in : int
+        Every so many steps a draw is kept, after so many steps.
+    step_size : float
+    scheme : str
+    seed : int
+    start : float
+        Scale of the random singular values at the start.
+    """
+
+    shape: tuple[int, int]
+    depths: tuple[int, ...]
+    rank: int
+    hidden_width: int
+    energy: str
+    parameters: dict[str, Any]
+    weight_decay: float
+    betas: tuple[float, ...]
+    kappa: float
+    n_chains: int
+    n_steps: int
+    thinning: int
+    burn_in: int
+    step_size: float
+    scheme: str
+    seed: int
+    start: float
+
+    @property
+    def is_spectral(self) -> bool:
+        """Whether the energy is a function of singular values."""
+        return self.energy in SPECTRAL_ENERGIES
+
+    @property
+    def grid(self) -> dict[str, tuple[Any, ...]]:
+        """Arguments of `run` that there are several values of."""
+        return {"beta": self.betas, "depth": self.depths}
+
+    def widths(self, depth: int) -> tuple[int, ...]:
+        """Return ``(d_0, ..., d_N)``."""
+        return (self.shape[1], *[self.hidden_width] * (depth - 1), self.shape[0])
+
+    def energy_at(self, depth: int) -> Any:
+        """Return the energy at a depth, with its gradient as a method."""
+        energy = ENERGIES[self.energy](depth, **self.parameters)
+        if self.weight_decay == 0:
+            return energy
+        return WithWeightDecay(energy, self.weight_decay, depth, self.rank, self.is_spectral)
+
+    def run(
+        self,
+        *,
+        beta: float,
+        depth: int,
+        rng: numpy.random.Generator,
+        checkpoint: Path,
+        progress: bool = False,
+    ) -> LangevinResult:
+        """Run the chains at a temperature and a depth."""
+        energy = self.energy_at(depth)
+        matrices = rng.standard_normal((self.n_chains, *self.shape))
+        matrices *= self.start / math.sqrt(max(self.shape))
+        left, sigma, right = numpy.linalg.svd(matrices, full_matrices=False)
+        left, sigma, right = left[..., : self.rank], sigma[:, : self.rank], right[:, : self.rank]
+        return langevin(
+            energy.gradient,
+            sigma if self.is_spectral else (left * sigma[:, None]) @ right,
+            depth=depth,
+            widths=self.widths(depth),
+            rank=self.rank,
+            beta=beta,
+            kappa=self.kappa,
+            step_size=self.step_size,
+            n_steps=self.n_steps,
+            scheme=self.scheme,
+            energy=energy,
+            rng=rng,
+            save_every=self.thinning,
+            checkpoint=checkpoint,
+            checkpoint_seconds=CHECKPOINT_SECONDS,
+            progress=progress,
+        )
+
+    @property
+    def digest(self) -> str:
+        """A name for the problem, and all of its data."""
+        state = hashlib.sha256()
+        for name, value in sorted((vars(self) | self.parameters).items()):
+            shown = value.tobytes() if isinstance(value, numpy.ndarray) else repr(value).encode()
+            if name != "parameters":
+                state.update(name.encode() + b"=" + shown + b";")
+        return state.hexdigest()
