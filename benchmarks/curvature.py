@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dlngeo.core.depth_metric import curvature
+from dlngeo.core import depth_metric
 
 TENSOR_CASES = [(2, 2), (3, 3), (4, 3)]
 SVD_CASES: list[tuple[int, float]] = [(3, 3), (3, math.inf), (50, 3), (50, math.inf), (200, 5)]
@@ -73,7 +73,7 @@ def against_autodiff(rng: np.random.Generator) -> None:
     for d, depth in TENSOR_CASES:
         x, a, b = rng.standard_normal((3, d, d))
         point, one, two = (torch.tensor(array).reshape(-1) for array in (x, a, b))
-        own = partial(curvature.sectional_curvature, x, a, b, depth)
+        own = partial(depth_metric.sectional_curvature, x, a, b, depth)
         other = partial(peer, point, one, two, d, depth)
         difference = abs(float(own()) - float(other()))
         times = median(500, own), median(25, other)
@@ -89,10 +89,10 @@ def against_svd(rng: np.random.Generator) -> None:
     for d, depth in SVD_CASES:
         x, a, b, c = rng.standard_normal((4, d, d))
         kernels = {
-            "sectional curvature": partial(curvature.sectional_curvature, x, a, b, depth),
-            "curvature tensor": partial(curvature.riemann_curvature, x, a, b, c, depth),
-            "Ricci operator": partial(curvature.ricci, x, a, depth),
-            "scalar curvature": partial(curvature.scalar_curvature, x, depth),
+            "sectional curvature": partial(depth_metric.sectional_curvature, x, a, b, depth),
+            "curvature tensor": partial(depth_metric.riemann_curvature, x, a, b, c, depth),
+            "Ricci operator": partial(depth_metric.ricci, x, a, depth),
+            "scalar curvature": partial(depth_metric.scalar_curvature, x, depth),
         }
         for name, kernel in kernels.items():
             rounds = 200 if d < 10 else 5

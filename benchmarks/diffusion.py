@@ -27,9 +27,7 @@ import numpy as np
 from geomstats.geometry.base import ImmersedSet
 from geomstats.geometry.euclidean import Euclidean
 
-from dlngeo.core.gradient_noise import graph_metric
-from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
-from dlngeo.core.gradient_noise.samples import SampleLosses
+from dlngeo.core.gradient_noise import DiffusionGeometry, Products, SampleLosses
 from dlngeo.manifolds import DiffusionMetric
 
 SCALE = 0.5
@@ -112,7 +110,7 @@ def by_size(rng: np.random.Generator) -> None:
                 calls[0] += 1
                 return j.push(vector)
 
-            counted = graph_metric.Products(push, j.pull)
+            counted = Products(push, j.pull)
             return -geometry.christoffel(x, v, v, counted) - geometry.gradient(x, counted)
 
         spent = median(3, acceleration)

@@ -13,16 +13,17 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import contextlib
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from peers import HamiltonianIntegrator
 
-from dlngeo.core.geodesics import depth_root_chart as depth_root
-from dlngeo.core.geodesics.exponential import exp
-from dlngeo.core.geodesics.logarithm import log
+from dlngeo.core.base import compiled_loop
+from dlngeo.core.geodesics import exp, log
 
 DEPTH = 3
 TOLERANCES = [1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13]
@@ -104,6 +105,16 @@ def row(name: str, size: int, own: tuple[float, float], peer: tuple[float, float
     )
 
 
+@contextlib.contextmanager
+def without_numba() -> Iterator[None]:
+    """Hide Numba, as if the extra ``fast`` were not installed."""
+    sys.modules["numba"], numba = None, sys.modules["numba"]
+    compiled_loop.cache_clear()
+    yield
+    sys.modules["numba"] = numba
+    compiled_loop.cache_clear()
+
+
 def main() -> None:
     rng = np.random.default_rng(0)
 
@@ -146,7 +157,6 @@ def main() -> None:
     row("200 logs of near pairs", 3, own, (200 * spent, error))
 
     print("\nthe same without compiled loops (extra `fast`), in place of the peer\n")
-    compiled = depth_root.integrate_depth_root
     for size in (3, 5, 10):
         base = problems(size, 0.5, 5, rng)
         batch = turned(base, 1000, rng)
@@ -155,9 +165,8 @@ def main() -> None:
             ("1000 exps", [(batch.matrix, batch.velocity, batch.end)]),
         ):
             own = measured(own_exp, cases)
-            depth_root.integrate_depth_root = None
-            row(name, size, own, measured(own_exp, cases))
-            depth_root.integrate_depth_root = compiled
+            with without_numba():
+                row(name, size, own, measured(own_exp, cases))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from dlngeo.core.balanced import submanifold as balanced
-from dlngeo.core.depth_metric import metric as observables
-from dlngeo.core.depth_metric import submersion
-from dlngeo.core.networks import balancing
+from dlngeo.core import balanced, depth_metric, networks
 
 DEPTH = 3
 SIZES = [(3, 1000), (10, 200), (50, 10), (200, 1)]
@@ -50,15 +47,15 @@ def peak_bytes(function: Callable) -> int:
 
 def kernels(x: np.ndarray, rng: np.random.Generator) -> dict[str, Callable]:
     """Return the kernels at balanced factors of a batch of matrices."""
-    w = balancing.factorize(x, DEPTH)
+    w = networks.factorize(x, DEPTH)
     v, z = rng.standard_normal(w.shape), rng.standard_normal(x.shape)
     return {
-        "riemannian gradient": lambda: observables.sharp(x, z, DEPTH),
-        "metric": lambda: observables.flat(x, z, DEPTH),
-        "horizontal lift": lambda: submersion.horizontal_lift(w, z),
+        "riemannian gradient": lambda: depth_metric.sharp(x, z, DEPTH),
+        "metric": lambda: depth_metric.flat(x, z, DEPTH),
+        "horizontal lift": lambda: depth_metric.horizontal_lift(w, z),
         "tangent projection": lambda: balanced.tangent_projection(w, v),
         "second fundamental form": lambda: balanced.second_fundamental_form(w, v, v),
-        "balance": lambda: balancing.balance(w),
+        "balance": lambda: networks.balance(w),
     }
 
 

@@ -18,7 +18,7 @@ import tracemalloc
 import numpy as np
 
 from dlngeo.sampling import langevin
-from dlngeo.thermodynamics.equilibrium import Equilibrium
+from dlngeo.thermodynamics import Equilibrium
 
 BETA, STEP, DEPTH, CHAINS = 3.0, 5e-3, 3, 1000
 SIZES = [(2, 1000), (3, 600), (5, 300), (10, 60)]

@@ -1,12 +1,56 @@
-"""What `import dlngeo` costs and offers."""
+"""What the package offers, what it costs to import, and how its modules hang together."""
 
+import ast
+import importlib
+import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 import dlngeo
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "dlngeo"
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+FACES = {name_of(path): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.pyi")}
+"""Of the packages, the names that they export."""
+
+PUBLIC_MODULES = ("dlngeo.modules", "dlngeo.systems")
+"""Which are no packages."""
+
+
+def exported(face: str) -> list[str]:
+    return [
+        alias.asname or alias.name
+        for node in FACES[face].body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
+    """Yield what is imported from this package: a module, and a name of it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            for alias in node.names:
+                if (node.module or "").split(".")[0] == "dlngeo":
+                    yield node.module or "", alias.name
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "dlngeo":
+                    yield alias.name, None
 
 
 def run(code: str) -> str:
@@ -14,28 +58,100 @@ def run(code: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+LIBRARIES = [
+    "geomstats",
+    "pymanopt",
+    "torch",
+    "jax",
+    "matplotlib",
+    "autograd",
+    "scipy",
+    "sklearn",
+    "pandas",
+]
+LIGHT = {
+    "import dlngeo": LIBRARIES,
+    "import dlngeo.core.networks.network, dlngeo.core.balanced.submanifold": LIBRARIES,
+    "from dlngeo import langevin": ["sklearn", "pandas", "pymanopt", "torch", "jax"],
+    "import dlngeo.solvers.losses": ["sklearn", "pandas", "pymanopt", "torch", "jax"],
+}
+
+
+@pytest.mark.parametrize("code", LIGHT)
+def test_import_is_light(code):
+    loaded = f"[m for m in {LIGHT[code]!r} if m in sys.modules]"
+    assert run(f"import sys; {code}; print({loaded})") == "[]"
+
+
 @pytest.mark.parametrize(
-    "module", ["dlngeo", "dlngeo.core.networks.network, dlngeo.core.balanced.submanifold"]
+    ("code", "seconds"), [("import dlngeo", 0.15), ("import dlngeo.solvers.losses", 0.5)]
 )
-def test_import_is_light(module):
-    heavy = "geomstats pymanopt torch jax matplotlib autograd scipy sklearn"
-    loaded = f"[m for m in {heavy.split()!r} if m in sys.modules]"
-    assert run(f"import sys, {module}; print({loaded})") == "[]"
-
-
-def test_import_costs_little_beyond_numpy():
-    code = (
-        "import time, numpy; start = time.process_time(); import dlngeo; "
+def test_import_costs_little_beyond_numpy(code, seconds):
+    timed = (
+        f"import time, numpy; start = time.process_time(); {code}; "
         "print(time.process_time() - start)"
     )
-    assert float(run(code)) < 0.15
-
-
-def test_every_public_name_loads():
-    for name in dlngeo.__all__:
-        assert getattr(dlngeo, name) is not None
-        assert name in dir(dlngeo)
+    assert float(run(timed)) < seconds
 
 
 def test_version_is_that_of_the_distribution():
     assert dlngeo.__version__ == version("dlngeo")
+
+
+def test_every_package_has_a_face():
+    packages = {name for name in MODULES if (ROOT / name.replace(".", "/")).is_dir()}
+    # The command line exports nothing.
+    assert set(FACES) == {name for name in packages if not name.startswith("dlngeo.app")}
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_every_public_name_loads(face):
+    package = importlib.import_module(face)
+    assert sorted(package.__all__) == sorted(exported(face))
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_no_public_name_is_that_of_a_module_beside_it(face):
+    """Else importing the module would replace what the face exports."""
+    for node in FACES[face].body:
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                assert f"{face}.{alias.asname or alias.name}" not in MODULES
+
+
+def python_of(path: Path) -> str:
+    """Return the code in a file: a script, a notebook or a text with examples."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        return text
+    if path.suffix == ".md":
+        return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    lines = "\n".join("".join(cell["source"]) for cell in cells).splitlines()
+    return "\n".join(line for line in lines if not line.startswith(("%", "!")))
+
+
+USES = [
+    path.relative_to(ROOT)
+    for path in sorted(
+        [*ROOT.glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb"), *ROOT.glob("benchmarks/*.py")]
+    )
+]
+
+
+@pytest.mark.parametrize("path", USES, ids=str)
+def test_users_import_from_faces(path):
+    for module, name in imports(ast.parse(python_of(ROOT / path))):
+        assert module in (*FACES, *PUBLIC_MODULES), f"{module} is no face"
+        if name is not None and module in FACES:
+            assert name in exported(module) or f"{module}.{name}" in (*FACES, *PUBLIC_MODULES)
+
+
+def test_modules_import_from_modules():
+    for own, tree in MODULES.items():
+        for module, name in imports(tree):
+            if module in FACES:
+                assert f"{module}.{name}" in MODULES, f"{own} imports {name} from a face, {module}"

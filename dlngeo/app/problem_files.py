@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from dlngeo.app.matrix_files.reading import read_matrix
+from dlngeo.app.matrix_tables import read_matrix
 from dlngeo.app.problems import ENERGIES, Problem
 from dlngeo.app.toml_tables import REQUIRED, Table, read_table
 from dlngeo.core.base.arrays import Array

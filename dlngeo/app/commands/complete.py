@@ -14,10 +14,8 @@ from sklearn.datasets import load_sample_image
 from threadpoolctl import threadpool_limits
 
 from dlngeo.app.completion_report import draw_completion_report
-from dlngeo.app.matrix_files.base import MatrixFile
-from dlngeo.app.matrix_files.pictures import Picture
-from dlngeo.app.matrix_files.reading import read_matrix
-from dlngeo.app.matrix_files.triples import FACTORS
+from dlngeo.app.matrix_files import MatrixFile, Picture
+from dlngeo.app.matrix_tables import FACTORS, read_matrix
 from dlngeo.app.options import DEFAULT_RANK, DEMO_OBSERVED, DEMO_OUTPUT
 from dlngeo.app.printed_tables import heading, line
 from dlngeo.app.results import check_folder, results_folder

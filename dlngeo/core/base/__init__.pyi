@@ -4,6 +4,7 @@ from .arrays import is_traced as is_traced
 from .arrays import namespace as namespace
 from .arrays import to_numpy as to_numpy
 from .checks import real_array as real_array
+from .optional import compiled_loop as compiled_loop
 from .packing import pack as pack
 from .packing import unpack as unpack
 from .primitives import primitive as primitive
