@@ -62,7 +62,7 @@ def test_widths_are_required(capsys):
 
 def test_counting_needs_no_sympy():
     code = (
-        "import sys; from dlngeo.cli import main; main(['laws', '--widths', '2,2,2']); "
+        "import sys; from dlngeo.app.cli import main; main(['laws', '--widths', '2,2,2']); "
         "print('sympy' in sys.modules, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
