@@ -27,7 +27,7 @@ MODULES = {name_of(path): ast.parse(path.read_text()) for path in PACKAGE.rglob(
 FACES = {name_of(path): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.pyi")}
 """Of the packages, the names that they export."""
 
-PUBLIC_MODULES = ("dlngeo.modules", "dlngeo.systems")
+PUBLIC_MODULES = ("dlngeo.modules",)
 """Which are no packages."""
 
 

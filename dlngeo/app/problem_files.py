@@ -61,10 +61,10 @@ def read_problem(path: Path) -> Problem:
             "draws are left: take more steps, or a smaller thinning",
         )
     scheme = sampling.choice("scheme", SCHEMES, "euler-maruyama")
-    kappa = sampling.number("kappa", 1.0, least=0.0)
+    kappa = sampling.number("kappa", 1.0, or_zero=True)
     if scheme == "metropolis" and kappa == 0:
         raise sampling.error("kappa", "the scheme metropolis needs noise: give more than 0")
-    weight_decay = chosen.number("weight_decay", 0.0, least=0.0)
+    weight_decay = chosen.number("weight_decay", 0.0, or_zero=True)
     if energy == "completion" and weight_decay == 0 and not parameters["mask"].all():
         raise chosen.error(
             "weight_decay",
@@ -102,7 +102,7 @@ def _in_table(table: Table) -> Iterator[None]:
 
 
 def _read_wells(table: Table) -> dict[str, Any]:
-    wells = table.numbers("wells", least=0.0)
+    wells = table.numbers("wells", or_zero=True)
     if len(wells) != 2 or wells[0] >= wells[1]:
         raise table.error("wells", f"expected two values in rising order, got {list(wells)}")
     return {"wells": wells, "barrier": table.number("barrier")}

@@ -1,12 +1,13 @@
 """Tables of TOML files, whose errors name the key and say what to do."""
 
 import difflib
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dlngeo.core.base.checks import nonnegative, positive
 
 REQUIRED: Any = object()
 """Stands for the default of a key that has none."""
@@ -80,33 +81,28 @@ class Table:
             raise self.error(key, f"expected {expected}, got {value!r}")
         return value
 
-    def number(self, key: str, default: Any = REQUIRED, *, least: float | None = None) -> float:
-        """Return a number, positive or at least the least."""
-        expected = "a positive number" if least is None else f"a number of at least {least:g}"
-        return self._number(key, self.read(key, default, expected), least, expected)
+    def number(self, key: str, default: Any = REQUIRED, *, or_zero: bool = False) -> float:
+        """Return a finite number that is positive, or zero if it may be."""
+        expected = "a number of at least 0" if or_zero else "a positive number"
+        return self._number(key, self.read(key, default, expected), or_zero, expected)
 
-    def numbers(
-        self, key: str, *, whole: bool = False, least: float | None = None
-    ) -> tuple[float, ...]:
-        """Return different positive numbers, of which one may stand without brackets."""
-        kind = "integer" if whole else "number"
-        expected = f"a positive {kind}, or a list of them"
+    def numbers(self, key: str, *, whole: bool = False, or_zero: bool = False) -> tuple[float, ...]:
+        """Return different numbers like `number`, of which one may stand without brackets."""
+        expected = f"a positive {'integer' if whole else 'number'}, or a list of them"
         value = self.read(key, REQUIRED, expected)
         values = value if isinstance(value, list) else [value]
-        numbers = tuple(self._number(key, item, least, expected) for item in values)
+        numbers = tuple(self._number(key, item, or_zero, expected) for item in values)
         if not numbers or (whole and any(number != int(number) for number in numbers)):
             raise self.error(key, f"expected {expected}, got {value!r}")
         if len(set(numbers)) < len(numbers):
             raise self.error(key, f"a value is there twice in {value!r}: take it out")
         return numbers
 
-    def _number(self, key: str, value: Any, least: float | None, expected: str) -> float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not (0 < value < math.inf if least is None else least <= value):
-            raise self.error(key, f"expected {expected}, got {value!r}")
-        if not math.isfinite(value):
-            raise self.error(key, f"expected {expected}, finite, got {value!r}")
-        return float(value)
+    def _number(self, key: str, value: Any, or_zero: bool, expected: str) -> float:
+        try:
+            return nonnegative(value, key) if or_zero else positive(value, key)
+        except ValueError as error:
+            raise self.error(key, f"expected {expected}, got {value!r}") from error
 
 
 def read_table(path: Path, known: tuple[str, ...]) -> Table:
