@@ -59,6 +59,11 @@ def jacobian(factors: Matrices) -> np.ndarray:
     return np.concatenate(columns, axis=1)
 
 
+def orthonormal_frame(width: int, rank: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a random matrix with orthonormal columns."""
+    return np.linalg.qr(rng.standard_normal((width, rank)))[0]
+
+
 class Network(NamedTuple):
     """A balanced network ``W_p = Q_p S Q_{p-1}ᵀ``, or the velocity of one."""
 
@@ -97,7 +102,7 @@ def network(widths: Sequence[int], rank: int, spectrum: Any = "generic", seed: i
     """Return a balanced network with random frames and the given values ``λ``."""
     rng = np.random.default_rng(seed)
     lam = SPECTRA[spectrum] if isinstance(spectrum, str) else np.asarray(spectrum)
-    frames = [np.linalg.qr(rng.standard_normal((width, rank)))[0] for width in widths]
+    frames = [orthonormal_frame(width, rank, rng) for width in widths]
     return Network(tuple(frames), np.diag(lam[:rank]))
 
 

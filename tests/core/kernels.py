@@ -41,15 +41,16 @@ class Kernel:
         Numbers of matrices that are points, which come first, and of vectors.
     degree : float
         Of homogeneity, in all of the points together.
-    orders : float
-        Number of derivatives by rules of its own, beyond which there are none.
+    orders : float or None
+        Number of derivatives by rules of its own, beyond which there are none; None where there
+        is no law of them, as of rules below full rank, which hold along the rank alone.
     """
 
     call: Callable[..., Any]
     points: int
     vectors: int
     degree: float
-    orders: float
+    orders: float | None
 
 
 def _transposed(matrix: Any) -> Any:
@@ -60,15 +61,32 @@ def _metric(kernel: Callable, depth: float, degree: float, orders: float) -> Ker
     return Kernel(lambda x, p: kernel(x, p, depth), 1, 1, degree, orders)
 
 
-def _balanced(kernel: Callable, vectors: int, degree: float, orders: float = 0) -> Kernel:
+def _balanced(
+    kernel: Callable, vectors: int, degree: float, orders: float | None = 0, rank: int = SIZE
+) -> Kernel:
     """Return a kernel at balanced factors, of tangent vectors that do not scale with them."""
 
     def call(a: Any, b: Any, c: Any, *matrices: Any) -> Any:
-        factors = balance((a, b, c))
+        factors = balance((a, b, c), rank)
         given = [(m, m @ m, _transposed(m)) for m in matrices]
-        return kernel(factors, *[bm.tangent_projection(factors, v) for v in given])
+        tangents = [bm.tangent_projection(factors, v, rank) for v in given]
+        return kernel(factors, *tangents, rank=rank)
 
     return Kernel(call, 3, vectors, degree, orders)
+
+
+def _of_factors(kernel: Callable, vectors: int, degree: float) -> Kernel:
+    """Return an operation on three factors, and on vectors of their shapes."""
+
+    def call(a: Any, b: Any, c: Any, *matrices: Any) -> Any:
+        return kernel((a, b, c), *[(m, m @ m, _transposed(m)) for m in matrices])
+
+    return Kernel(call, 3, vectors, degree, None)
+
+
+def _low(x: Any) -> Any:
+    """Return a matrix of rank two, of degree two."""
+    return x[..., :, :2] @ x[..., :2, :]
 
 
 def _projection(a: Any, b: Any, c: Any, matrix: Any) -> Any:
@@ -104,6 +122,17 @@ KERNELS = {
     },
     "balance": Kernel(lambda *w: balance(w), 3, 0, 1, INF),
     "factorize": Kernel(_gram, 1, 1, 4 / 3, INF),
+    "factorize rank 2": Kernel(lambda x: factorize(x, 3, rank=2)[..., 1, :, :], 1, 0, 1 / 3, None),
+    "balance rank 2": Kernel(lambda *w: balance(w, 2), 3, 0, 1, None),
+    "end to end": _of_factors(network.end_to_end, 0, 3),
+    "differential": _of_factors(network.differential, 1, 2),
+    "second differential": _of_factors(network.differential, 2, 1),
+    "adjoint differential": Kernel(
+        lambda a, b, c, p: network.adjoint_differential((a, b, c), p), 3, 1, 2, None
+    ),
+    "moment map": _of_factors(network.moment_map, 0, 2),
+    "infinitesimal action": _of_factors(lambda w, v: network.infinitesimal_action(v[:-1], w), 1, 1),
+    "act": _of_factors(lambda w, v: network.act([a @ _transposed(a) for a in v[:-1]], w), 1, 1),
     # Fibres.
     "gram solve": Kernel(lambda a, b, c, e: gram_solve((a, b, c), e), 3, 1, -4, INF),
     "fibre projection": Kernel(
@@ -119,6 +148,10 @@ KERNELS = {
         -1,
         0,
     ),
+    "group gradient": _of_factors(fb.group_gradient, 1, 2),
+    "newton": _of_factors(lambda w: fb.project_to_fibre(w, 1.01 * network.end_to_end(w)), 0, 1),
+    "certificate": Kernel(lambda *w: tuple(kn.certificate(w)), 3, 0, math.nan, None),
+    "metric flow": Kernel(lambda a, b: tuple(kn.metric_flow((a, b), 0.7)), 2, 0, math.nan, None),
     # Balanced factors.
     "projection": Kernel(_projection, 3, 1, 0, 1),
     "second fundamental form": _balanced(bm.second_fundamental_form, 2, -1),
@@ -134,6 +167,22 @@ KERNELS = {
     "balanced sectional": _balanced(bc.balanced_sectional_curvature, 2, -2),
     "balanced ricci": _balanced(bc.balanced_ricci, 1, -2),
     "balanced scalar": _balanced(bc.balanced_scalar_curvature, 0, -2),
+    **{
+        f"{name} rank 2": _balanced(kernel, vectors, degree, None, 2)
+        for name, kernel, vectors, degree in (
+            ("projection", bm.tangent_projection, 1, 0),
+            ("second fundamental form", bm.second_fundamental_form, 2, -1),
+            ("mean curvature", bm.mean_curvature, 0, -1),
+            ("balanced curvature", bc.balanced_curvature, 3, -2),
+        )
+    },
+    "weingarten map rank 2": Kernel(
+        lambda a, b, c, v: bm.weingarten_map(balance((a, b, c), 2), (v, v, v), (v @ v, v, v), 2),
+        3,
+        1,
+        -1,
+        None,
+    ),
     # The depth metric.
     **{f"sharp {n}": _metric(dm.sharp, n, 2 - 2 / n, INF if n < INF else 1) for n in (2, 3, INF)},
     **{f"flat {n}": _metric(dm.flat, n, 2 / n - 2, INF if n < INF else 1) for n in (1, 3, 10, INF)},
@@ -143,6 +192,11 @@ KERNELS = {
         )
         for n in (3, INF)
     },
+    "sharp rank 2": Kernel(lambda x, p: dm.sharp(_low(x), p, 3, 2), 1, 1, 8 / 3, None),
+    "flat rank 2": Kernel(lambda x, p: dm.flat(_low(x), p, 3, 2), 1, 1, -8 / 3, None),
+    "projection of matrices": Kernel(
+        lambda x, p: dm.tangent_projection(_low(x), p, 2), 1, 1, 0, None
+    ),
     "sectional 3": Kernel(lambda x, a, b: cv.sectional_curvature(x, a, b, 3), 1, 2, -2 / 3, 0),
     "ricci 3": Kernel(lambda x, a: cv.ricci(x, a, 3), 1, 1, -2 / 3, 0),
     "scalar inf": Kernel(lambda x: cv.scalar_curvature(x, INF), 1, 0, 0, 0),
@@ -154,11 +208,12 @@ KERNELS = {
     },
     # Thermodynamics.
     "entropy": Kernel(lambda x: entropy(x, 3, (3, 4, 5, 3)), 1, 0, math.nan, 2),
+    "entropy rank 2": Kernel(lambda x: entropy(_low(x), 3, rank=2), 1, 0, math.nan, None),
     "entropy gradient": Kernel(lambda x: entropy_gradient(x, 3, (3, 4, 5, 3)), 1, 0, -1, 1),
     "volume 3": Kernel(lambda x: log_volume_density(x, 3), 1, 0, math.nan, 2),
     "volume inf": Kernel(lambda x: log_volume_density(x, INF), 1, 0, math.nan, 1),
 }
-"""Every kernel at full rank; what it does below stands in the tests of its module."""
+"""Every kernel; what derivatives do below full rank stands in the tests of its module."""
 
 FACTOR_KERNELS: dict[str, Callable[[Any, Any], Any]] = {
     "moment map": lambda w, v: network.moment_map(w),

@@ -2,15 +2,12 @@
 
 import itertools
 
-import autograd
 import numpy as np
 import pytest
 
 from dlngeo.core.balanced import basis
 from dlngeo.core.balanced import submanifold as bm
-from dlngeo.core.networks import frames
 from dlngeo.core.networks.balancing import balance
-from dlngeo.core.networks.factors import layers_of
 from dlngeo.core.networks.network import infinitesimal_action
 from tests.core.brute import (
     NETWORKS,
@@ -27,16 +24,12 @@ from tests.core.brute import (
     tangent_space,
     unflatten,
     velocity,
-    vertical_projector,
 )
 from tests.core.libraries import (
-    ARRAYS,
-    along,
     autograd_derivative,
     first_derivatives,
     inner,
     like,
-    mapped_gradients,
 )
 
 NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
@@ -51,15 +44,6 @@ def tangent(net: Network, seed: int):
 def ambient(net: Network, seed: int):
     """Return a random velocity of the factors."""
     return random_factors(net.widths, np.random.default_rng(seed))
-
-
-def basis_of(net: Network) -> tuple[np.ndarray, np.ndarray]:
-    """Return the horizontal and the vertical vectors of the package's basis as rows."""
-    parts = basis.tangent_basis(net.factors, net.rank)
-    return tuple(
-        np.concatenate([v.reshape(len(v), np.prod(v.shape[1:])) for v in part], axis=1)
-        for part in parts
-    )
 
 
 # --- dimension and projection ---------------------------------------------------------
@@ -113,18 +97,6 @@ def test_normal_fields_are_normal(net):
     assert_close(tangent_projector(net) @ field, 0 * field, 1e-13, scale=10.0)
     projected = bm.tangent_projection(net.factors, unflatten(field, net.factors), net.rank)
     assert_close(flatten(projected), 0 * field, 1e-13, scale=10.0)
-
-
-@NETWORK
-def test_basis_is_orthonormal_and_spans(net):
-    """The basis is orthonormal, complete, and split in horizontal and vertical vectors."""
-    horizontal, vertical = basis_of(net)
-    widths, rank = net.widths, net.rank
-    assert len(horizontal) == rank * (widths[0] + widths[-1] - rank)
-    both = np.concatenate([horizontal, vertical])
-    assert_close(both @ both.T, np.eye(bm.dimension(widths, rank)), 1e-13)
-    assert_close(both.T @ both, tangent_projector(net), 1e-12)
-    assert_close(vertical.T @ vertical, vertical_projector(net), 1e-11, scale=1.0)
 
 
 # --- second fundamental form ----------------------------------------------------------
@@ -203,15 +175,6 @@ def test_two_layers_of_equal_ends_are_minimal(widths):
     assert np.max(np.abs(flatten(bm.mean_curvature(network(wider, 1).factors, 1)))) > 0.1
 
 
-def test_complement():
-    """The complement of a frame is orthonormal and orthogonal to it."""
-    frame = np.linalg.qr(np.random.default_rng(10).standard_normal((6, 5, 2)))[0]
-    null = frames.complement(frame)
-    both = np.concatenate([frame, null], axis=-1)
-    assert_close(both @ both.swapaxes(1, 2), np.broadcast_to(np.eye(5), (6, 5, 5)), 1e-14)
-    assert frames.complement(np.eye(3)).shape == (3, 0)
-
-
 # --- scales and batches ---------------------------------------------------------------
 
 
@@ -233,84 +196,7 @@ def test_scales(shape, scale):
         assert_close(scale * flatten(kernel(scaled)), flatten(kernel(net.factors)), 1e-11)
 
 
-def test_one_point_broadcasts_with_many_vectors():
-    """A point serves a batch of vectors."""
-    net = network((4, 3, 5, 4), 2)
-    rng = np.random.default_rng(14)
-    vectors = tuple(rng.standard_normal((6, *w.shape)) for w in net.factors)
-    tangents = bm.tangent_projection(net.factors, vectors, 2)
-    forms = bm.second_fundamental_form(net.factors, tangents, tangents, 2)
-    maps = bm.weingarten_map(net.factors, tangents, vectors, 2)
-    for i in range(6):
-        vector = [v[i] for v in vectors]
-        single = bm.tangent_projection(net.factors, vector, 2)
-        assert_close(flatten([v[i] for v in tangents]), flatten(single), 1e-13)
-        form = bm.second_fundamental_form(net.factors, single, single, 2)
-        assert_close(flatten([v[i] for v in forms]), flatten(form), 1e-13)
-        weingarten = bm.weingarten_map(net.factors, single, vector, 2)
-        assert_close(flatten([v[i] for v in maps]), flatten(weingarten), 1e-13)
-
-
-def test_batches_and_stacks():
-    """A batch of stacks is the stack of the results, for points and for bases."""
-    rng = np.random.default_rng(15)
-    points = balance(rng.standard_normal((2, 3, 4, 3, 3)))
-    vectors = rng.standard_normal((2, 3, 4, 3, 3))
-    tangents = bm.tangent_projection(points, vectors)
-    mean, (horizontal, vertical) = bm.mean_curvature(points), basis.tangent_basis(points)
-    assert horizontal.shape == (9, 2, 3, 4, 3, 3)
-    assert vertical.shape == (9, 2, 3, 4, 3, 3)
-    for i, j in np.ndindex(2, 3):
-        point = points[i, j]
-        assert_close(tangents[i, j], bm.tangent_projection(point, vectors[i, j]), 1e-12)
-        assert_close(mean[i, j], bm.mean_curvature(point), 1e-11)
-        single = np.concatenate(basis.tangent_basis(point)).reshape(18, -1)
-        both = np.concatenate([horizontal[:, i, j], vertical[:, i, j]]).reshape(18, -1)
-        assert_close(both.T @ both, single.T @ single, 1e-12)
-
-
 # --- derivatives ----------------------------------------------------------------------
-
-POINTS = {
-    "identity": np.eye(3),
-    "gap": np.diag([1.0, 1 + 1e-12, 2.0]),
-    "random": np.random.default_rng(16).standard_normal((3, 3)),
-}
-
-
-def projected(first, second, third, weight):
-    """Return an inner product with the projection of a vector at a balanced point."""
-    factors = balance((first, second, third))
-    vector = (weight, weight @ weight, weight.T)
-    return inner(bm.tangent_projection(factors, vector), (weight, weight**2, weight))
-
-
-def arguments(matrix, seed=17):
-    """Return layers, equal ones for the identity, with a weight, and two directions."""
-    rng = np.random.default_rng(seed)
-    weight = rng.standard_normal((3, 3)) / 2
-    directions = rng.standard_normal((2, 4, 3, 3)) / 3
-    return (matrix, matrix.T, matrix, weight), tuple(directions[0]), tuple(directions[1])
-
-
-@pytest.mark.parametrize("matrix", POINTS.values(), ids=POINTS)
-def test_first_derivatives(matrix):
-    """Derivatives of the projection in every library agree with finite differences."""
-    point, direction, _ = arguments(matrix)
-    expected = derivative(along(projected, point, direction), 2e-3)
-    for route, value in first_derivatives(projected, point, direction).items():
-        assert value == pytest.approx(expected, rel=1e-9), route
-
-
-def test_mapped_gradients():
-    """Gradients mapped over a batch, and compiled, are those of the elements."""
-    points = [arguments(matrix, seed)[0] for seed, matrix in enumerate(POINTS.values())]
-    batch = tuple(np.stack(arrays) for arrays in zip(*points, strict=True))
-    direction = np.random.default_rng(18).standard_normal((3, 3))
-    still = [np.zeros((3, 3))] * 3
-    expected = [autograd_derivative(projected, point, (direction, *still)) for point in points]
-    for route, value in mapped_gradients(projected, batch).items():
-        assert_close(np.sum(value * direction, axis=(1, 2)), expected, 1e-11), route
 
 
 @pytest.mark.parametrize("shape", [((3, 3, 3), 2), ((4, 3, 5, 4), 2), ((4, 3), 2)], ids=str)
@@ -333,45 +219,6 @@ def test_first_derivatives_along_the_manifold(shape):
 
 
 # --- libraries and errors -------------------------------------------------------------
-
-CASES = {
-    "tangent_projection": lambda v, *w: bm.tangent_projection(w, v, 2),
-    "second_fundamental_form": lambda v, *w: bm.second_fundamental_form(w, v, v, 2),
-    "weingarten_map": lambda v, *w: bm.weingarten_map(w, v, [x + x**3 for x in v], 2),
-    "mean_curvature": lambda v, *w: bm.mean_curvature(w, 2),
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("library", ["torch", "jax"])
-def test_every_library_gives_the_same_values(name, library):
-    """NumPy, PyTorch and JAX give the same values, and float32 stays float32."""
-    net = network((3, 3, 3, 3), 2)
-    _, vector = tangent(net, 22)
-    expected = flatten(CASES[name](vector, *net.factors))
-    make = ARRAYS[library]
-    found = CASES[name](tuple(map(make, vector)), *map(make, net.factors))
-    assert_close(flatten(found), expected, 1e-12)
-    for make in (np.array, ARRAYS[library]):
-        single = CASES[name](
-            tuple(make(v.astype(np.float32)) for v in vector),
-            *[make(w.astype(np.float32)) for w in net.factors],
-        )
-        assert {str(w.dtype).rpartition(".")[2] for w in single} == {"float32"}
-        assert_close(flatten(single), expected, 1e-4)
-
-
-@pytest.mark.parametrize("library", ["torch", "jax"])
-def test_basis_in_every_library(library):
-    """The basis spans the same space in every library, in the type of the point."""
-    net = network((3, 3, 3, 3), 2)
-    for dtype, tolerance in ((np.float64, 1e-13), (np.float32, 1e-5)):
-        factors = [ARRAYS[library](w.astype(dtype)) for w in net.factors]
-        parts = basis.tangent_basis(factors, 2)
-        rows = [[np.asarray(v).reshape(len(v), -1) for v in part] for part in parts]
-        both = np.concatenate([np.concatenate(part, axis=1) for part in rows])
-        assert both.dtype == dtype
-        assert_close(both.T @ both, tangent_projector(net), tolerance)
 
 
 FIRST, SECOND = network((3, 3, 3), 3).factors
@@ -413,34 +260,6 @@ def test_errors(call, message):
     """Wrong arguments raise a ValueError that says what came and what to do."""
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_in_kind():
-    """Sequences are answered by tuples, stacks by stacks."""
-    stack = np.stack([FIRST, SECOND])
-    assert isinstance(bm.tangent_projection([FIRST, SECOND], [FIRST, SECOND]), tuple)
-    assert isinstance(bm.tangent_projection(stack, stack), np.ndarray)
-    assert isinstance(bm.mean_curvature(stack), np.ndarray)
-    assert len(layers_of(bm.mean_curvature([FIRST, SECOND]))) == 2
-
-
-@pytest.mark.parametrize(
-    "kernel",
-    [
-        lambda w, v: bm.second_fundamental_form(w, v, v),
-        lambda w, v: bm.weingarten_map(w, v, v),
-        lambda w, v: bm.mean_curvature(w),
-    ],
-)
-def test_derivatives_that_are_not_there_are_refused(kernel):
-    """Kernels without a rule raise instead of giving NaN."""
-    point = balance(np.stack([np.eye(3)] * 3))
-
-    def total(w):
-        return sum((layer**2).sum() for layer in layers_of(kernel(w, point)))
-
-    with pytest.raises(NotImplementedError, match="derivative is not implemented"):
-        autograd.grad(total)(point)
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1e-6, 1e6, 1e150])

@@ -199,8 +199,8 @@ def test_rules_of_gradients():
     ).items():
         assert value == pytest.approx(expected, rel=1e-13), route
     batch = rng.normal(size=(2, 4, 2, 3))
-    for route, value in mapped_gradients(lambda a, b: energy(a, b, k=2.0), tuple(batch)).items():
-        np.testing.assert_allclose(value, 4 * batch[0], rtol=1e-13, err_msg=route)
+    for route, found in mapped_gradients(lambda a, b: energy(a, b, k=2.0), tuple(batch)).items():
+        np.testing.assert_allclose(found, 4 * batch[0], rtol=1e-13, err_msg=route)
 
 
 # --- solutions of linear equations -------------------------------------------------------

@@ -1,56 +1,13 @@
-"""Laws of `dlngeo.core.networks.frames`: blocks, balanced frames, polar factor, kernel solve."""
-
-from collections.abc import Callable
+"""Laws of `dlngeo.core.networks.frames`: singular frames, frames of balanced factors."""
 
 import numpy as np
 import pytest
-from scipy import linalg
 
-from dlngeo.core.networks import blocks, equations, frames
-from tests.core.brute import NETWORKS, assert_close, derivative, network, product
-from tests.core.libraries import ARRAYS, along, first_derivatives, inner, second_derivatives
+from dlngeo.core.networks import frames
+from tests.core.brute import NETWORKS, assert_close, network, product
+from tests.core.libraries import ARRAYS
 
 NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
-
-
-def random_frame(width, rank, rng):
-    """Return a random frame."""
-    return np.linalg.qr(rng.standard_normal((width, rank)))[0]
-
-
-@pytest.mark.parametrize(("m", "n", "r"), [(3, 3, 3), (4, 3, 3), (3, 5, 3), (4, 5, 2), (2, 2, 1)])
-def test_split_and_join(m, n, r):
-    """`join` undoes `split`, and the blocks are the four products with the projectors."""
-    rng = np.random.default_rng(0)
-    left, right = random_frame(m, r, rng), random_frame(n, r, rng)
-    matrix = rng.standard_normal((6, m, n))
-    parts = blocks.split(matrix, left, right)
-    assert_close(blocks.join(parts, left, right), matrix, 1e-14)
-    left_null, right_null = np.eye(m) - left @ left.T, np.eye(n) - right @ right.T
-    expected = blocks.Blocks(
-        left.T @ matrix @ right,
-        left_null @ matrix @ right if m > r else None,
-        left.T @ matrix @ right_null if n > r else None,
-        left_null @ matrix @ right_null if m > r and n > r else None,
-    )
-    for block, by_hand in zip(parts, expected, strict=True):
-        assert (block is None) == (by_hand is None)
-        if by_hand is not None:
-            assert_close(block, by_hand, 1e-14, scale=1.0)
-
-
-def test_scaled_weighs_blocks_and_drops_the_part_between_null_spaces():
-    """Core weights act entry by entry, null weights by frame vector."""
-    rng = np.random.default_rng(1)
-    left, right = random_frame(4, 2, rng), random_frame(5, 2, rng)
-    parts = blocks.split(rng.standard_normal((4, 5)), left, right)
-    core, null = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([5.0, 6.0])
-    assert parts.left_null is not None
-    weighted = parts.scaled(core, null)
-    assert_close(weighted.core, core * parts.core, 1e-15)
-    assert_close(weighted.left_null, parts.left_null @ np.diag(null), 1e-15)
-    assert_close(weighted.right_null, np.diag(null) @ parts.right_null, 1e-15)
-    assert weighted.both_null is None
 
 
 @pytest.mark.parametrize(("m", "n"), [(4, 3), (3, 5), (3, 3)])
@@ -132,165 +89,22 @@ def test_balanced_frames_refuse_unbalanced_factors():
         frames.balanced_frames((first, second * np.nan))
 
 
-POLAR_POINTS = {
-    "generic": np.random.default_rng(3).standard_normal((4, 3)),
-    "square": np.random.default_rng(4).standard_normal((3, 3)),
-    "identity": np.eye(3),
-    "gap": np.diag([1.0, 1 + 1e-12, 2.0]),
-    "frame": np.eye(4, 3),
-}
-
-
-@pytest.mark.parametrize("matrix", POLAR_POINTS.values(), ids=POLAR_POINTS)
-def test_polar_factor(matrix):
-    """The value agrees with SciPy's polar decomposition."""
-    assert_close(equations.polar_factor(matrix), linalg.polar(matrix)[0], 1e-14)
-
-
-@pytest.mark.parametrize("matrix", POLAR_POINTS.values(), ids=POLAR_POINTS)
-def test_polar_factor_derivatives(matrix):
-    """First and second derivatives in every library agree with finite differences."""
-    rng = np.random.default_rng(5)
-    point = (matrix, rng.standard_normal(matrix.shape))
-    one, other = ((rng.standard_normal(matrix.shape), 0 * matrix) for _ in range(2))
-
-    def function(y, weight):
-        return inner(equations.polar_factor(y) ** 2, weight)
-
-    expected = derivative(along(function, point, one))
-    for route, value in first_derivatives(function, point, one).items():
-        assert value == pytest.approx(expected, rel=1e-8), route
-
-    def slope(y, weight):
-        return first_derivative(function, (y, weight), one)
-
-    expected = derivative(along(slope, point, other))
-    for route, value in second_derivatives(function, point, one, other).items():
-        assert value == pytest.approx(expected, rel=1e-8), route
-
-
-def first_derivative(function, point, direction):
-    """Return the derivative along a direction by finite differences."""
-    return derivative(along(function, point, direction))
-
-
-def psd(values, rng):
-    """Return a symmetric matrix with given eigenvalues and random eigenvectors."""
-    frame = random_frame(len(values), len(values), rng)
-    return frame * values @ frame.T
-
-
-KERNEL_POINTS = {
-    "generic": ([2.0, 1.0, 0.5], [1.5, 0.7]),
-    "equal": ([1.0, 1.0, 1.0], [1.0, 1.0]),
-    "gap": ([1.0, 1 + 1e-12, 1.0], [1.0, 1 - 1e-12]),
-}
-
-
-def operator(left, right, matrix, depth):
-    """Return ``Σ_p L^{N-p} Z R^{p-1}``."""
-    powers = np.linalg.matrix_power
-    terms = range(1, depth + 1)
-    return sum(powers(left, depth - p) @ matrix @ powers(right, p - 1) for p in terms)
-
-
-@pytest.mark.parametrize(("values", "others"), KERNEL_POINTS.values(), ids=KERNEL_POINTS)
-@pytest.mark.parametrize("depth", [1, 2, 3, 10])
-def test_kernel_solve_solves_its_equation(values, others, depth):
-    """``Σ_p L^{N-p} Z R^{p-1} = E``."""
-    rng = np.random.default_rng(6)
-    left, right = psd(np.array(values), rng), psd(np.array(others), rng)
-    matrix = rng.standard_normal((5, len(values), len(others)))
-    found = equations.kernel_solve(left, right, operator(left, right, matrix, depth), depth=depth,
-                                rank=2)  # fmt: skip
-    if depth == 1 or len(values) == 2:
-        assert_close(found, matrix, 1e-12)
-
-
-@pytest.mark.parametrize("depth", [2, 3, 10])
-def test_kernel_solve_below_full_rank(depth):
-    """Below full rank the equation holds off the null spaces, and nothing is between them."""
-    rng = np.random.default_rng(7)
-    left, right = psd(np.array([1.0, 0.5, 0.0, 0.0]), rng), psd(np.array([1.3, 0.8, 0.0]), rng)
-    matrix = rng.standard_normal((4, 3))
-    found = equations.kernel_solve(left, right, matrix, depth=depth, rank=2)
-    left_null, right_null = linalg.null_space(left), linalg.null_space(right)
-    both = left_null @ (left_null.T @ matrix @ right_null) @ right_null.T
-    assert_close(operator(left, right, found, depth), matrix - both, 1e-12)
-    assert_close(
-        left_null.T @ found @ right_null, np.zeros((2, 1)), 1e-14, scale=np.max(np.abs(found))
-    )
-
-
-def test_kernel_solve_of_depth_two_is_sylvester():
-    """Depth 2 is the Sylvester equation."""
-    rng = np.random.default_rng(8)
-    left, right = psd(np.array([1.0, 0.5, 2.0]), rng), psd(np.array([1.3, 0.8, 0.1]), rng)
-    matrix = rng.standard_normal((3, 3))
-    found = equations.kernel_solve(left, right, matrix, depth=2, rank=3)
-    assert_close(found, linalg.solve_sylvester(left, right, matrix), 1e-13)
-
-
-@pytest.mark.parametrize("depth", [2, 3])
-def test_kernel_solve_with_equal_sides_differentiates_a_root(depth):
-    """With ``L = R = S^{1/N}`` the solution is the derivative of ``S ↦ S^{1/N}``."""
-    rng = np.random.default_rng(9)
-    matrix = psd(np.array([1.0, 1.0, 2.0]), rng)
-    change = rng.standard_normal((3, 3))
-    change = change + change.T
-    root = linalg.fractional_matrix_power(matrix, 1 / depth)
-    expected = derivative(lambda t: linalg.fractional_matrix_power(matrix + t * change, 1 / depth))
-    assert_close(equations.kernel_solve(root, root, change, depth=depth, rank=3), expected, 1e-9)
-
-
-@pytest.mark.parametrize("name", KERNEL_POINTS)
-@pytest.mark.parametrize("depth", [2, 4])
-def test_kernel_solve_derivatives(name, depth):
-    """First and second derivatives by all three arguments agree with finite differences."""
-    rng = np.random.default_rng(10)
-    values, others = (np.array(v)[:2] for v in KERNEL_POINTS[name])
-    weight = rng.standard_normal((2, 2))
-
-    def symmetric():
-        change = rng.standard_normal((2, 2))
-        return change + change.T
-
-    point = (psd(values, rng), psd(others, rng), rng.standard_normal((2, 2)), weight)
-    one, other = (
-        (symmetric(), symmetric(), rng.standard_normal((2, 2)), 0 * weight) for _ in range(2)
-    )
-
-    def function(left, right, matrix, weight):
-        return inner(equations.kernel_solve(left, right, matrix, depth=depth, rank=2) ** 2, weight)
-
-    expected = derivative(along(function, point, one))
-    for route, value in first_derivatives(function, point, one).items():
-        assert value == pytest.approx(expected, rel=1e-8), route
-
-    def slope(*arrays):
-        return first_derivative(function, arrays, one)
-
-    expected = derivative(along(slope, point, other))
-    for route, value in second_derivatives(function, point, one, other).items():
-        assert value == pytest.approx(expected, rel=1e-7), route
-
-
 @pytest.mark.parametrize("library", ["torch", "jax"])
-def test_every_library_gives_the_same_values(library):
+def test_balanced_frames_in_every_library(library):
     """NumPy, PyTorch and JAX give the same values, and float32 stays float32."""
-    net = network((3, 3, 3, 3), 2)
-    cases: list[tuple[Callable, tuple]] = [
-        (lambda *layers: frames.balanced_frames(layers, 2).lam, net.factors),
-        (equations.polar_factor, (POLAR_POINTS["generic"],)),
-        (
-            lambda s, e: equations.kernel_solve(s, s, e, depth=3, rank=3),
-            (np.diag([1.0, 2, 2]),) * 2,
-        ),
-    ]
-    for function, arguments in cases:
-        expected = function(*arguments)
-        assert_close(function(*map(ARRAYS[library], arguments)), expected, 1e-14)
-        for make in (np.array, ARRAYS[library]):
-            single = function(*[make(a.astype(np.float32)) for a in arguments])
-            assert "float32" in str(single.dtype)
-            assert_close(single, expected, 1e-5)
+    factors = network((3, 3, 3, 3), 2).factors
+    expected = frames.balanced_frames(factors, 2).lam
+    assert_close(frames.balanced_frames([*map(ARRAYS[library], factors)], 2).lam, expected, 1e-14)
+    for make in (np.array, ARRAYS[library]):
+        single = frames.balanced_frames([make(w.astype(np.float32)) for w in factors], 2).lam
+        assert "float32" in str(single.dtype)
+        assert_close(single, expected, 1e-5)
+
+
+def test_complement():
+    """The complement of a frame is orthonormal and orthogonal to it."""
+    frame = np.linalg.qr(np.random.default_rng(10).standard_normal((6, 5, 2)))[0]
+    null = frames.complement(frame)
+    both = np.concatenate([frame, null], axis=-1)
+    assert_close(both @ both.swapaxes(1, 2), np.broadcast_to(np.eye(5), (6, 5, 5)), 1e-14)
+    assert frames.complement(np.eye(3)).shape == (3, 0)

@@ -1,8 +1,4 @@
-"""Laws of `dlngeo.core.networks.network`: observable, moment map, group action, balancing."""
-
-import math
-from itertools import pairwise
-from typing import Any
+"""Laws of `dlngeo.core.networks.network`: observable, moment map, group action."""
 
 import numpy as np
 import pytest
@@ -18,30 +14,15 @@ from tests.core.brute import (
     derivative,
     flatten,
     jacobian,
-    network,
     orbit_velocity,
     product,
     random_factors,
-    random_motion,
-    second_derivative,
     tangent_projector,
     unflatten,
-    velocity,
-)
-from tests.core.libraries import (
-    ARRAYS,
-    along,
-    autograd_derivative,
-    first_derivatives,
-    inner,
-    like,
-    mapped_gradients,
-    second_derivatives,
 )
 
 NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
 WIDTHS = pytest.mark.parametrize("widths", [widths for widths, _ in SHAPES], ids=str)
-STRATUM = pytest.mark.parametrize(("widths", "rank"), SHAPES, ids=str)
 
 
 def hidden_matrices(widths, rng):
@@ -147,303 +128,7 @@ def test_orthogonal_group_keeps_balance(net):
     assert all(np.max(np.abs(moment)) < 1e-14 * np.max(net.core) ** 2 for moment in moments)
 
 
-# --- factorize ------------------------------------------------------------------------
-
-
-@NETWORK
-def test_factorize_is_a_section(net):
-    """Factors of ``X`` multiply to ``X``, are balanced and have the least norm."""
-    factors = balancing.factorize(net.matrix, net.depth, net.widths, net.rank)
-    factors = nw.layers_of(factors)
-    assert widths_of(factors) == net.widths
-    assert_close(product(factors), net.matrix, 1e-13)
-    for moment in nw.moment_map(factors):
-        assert_close(moment, 0 * moment, 1e-14, scale=np.max(net.core) ** 2)
-    assert sum(np.sum(w**2) for w in factors) == pytest.approx(
-        net.depth * np.trace(net.core @ net.core), rel=1e-13
-    )
-
-
-def test_factorize_truncates_to_the_rank():
-    """A matrix of higher rank gives factors of its best approximation."""
-    matrix = np.random.default_rng(8).standard_normal((4, 5))
-    left, sigma, right = np.linalg.svd(matrix, full_matrices=False)
-    factors = balancing.factorize(matrix, 3, rank=2)
-    assert [w.shape for w in factors] == [(4, 5), (4, 4), (4, 4)]
-    assert_close(product(factors), left[:, :2] * sigma[:2] @ right[:2], 1e-14)
-
-
-def test_factorize_gives_one_array_for_equal_widths():
-    """Equal widths give a stack, others a tuple, batched alike."""
-    rng = np.random.default_rng(9)
-    assert balancing.factorize(rng.standard_normal((2, 7, 3, 3)), 4).shape == (2, 7, 4, 3, 3)
-    factors = balancing.factorize(rng.standard_normal((2, 7, 3, 4)), 2)
-    assert [w.shape for w in factors] == [(2, 7, 3, 4), (2, 7, 3, 3)]
-
-
-# --- balance --------------------------------------------------------------------------
-
-
-@STRATUM
-def test_balance_is_the_least_norm_on_the_fibre(widths, rank):
-    """``μ(bal W) = 0``, ``φ`` is kept up to the rank, and ``‖bal W‖² = N Σ σ^{2/N}``."""
-    factors = random_factors(widths, np.random.default_rng(10))
-    balanced, depth = balancing.balance(factors, rank), len(factors)
-    left, sigma, right = np.linalg.svd(product(factors), full_matrices=False)
-    condition = sigma[0] / sigma[rank - 1]
-    expected = left[:, :rank] * sigma[:rank] @ right[:rank]
-    assert_close(product(balanced), expected, 1e-14 * condition)
-    for moment in nw.moment_map(balanced):
-        assert_close(moment, 0 * moment, 1e-13, scale=sigma[0] ** (2 / depth))
-    norm = sum(np.sum(w**2) for w in balanced)
-    assert norm == pytest.approx(depth * np.sum(sigma[:rank] ** (2 / depth)), rel=1e-12)
-
-
-@NETWORK
-def test_balance_keeps_balanced_points(net):
-    """A balanced point is its own balanced point."""
-    balanced = balancing.balance(net.factors, net.rank)
-    assert_close(flatten(balanced), flatten(net.factors), 1e-12)
-
-
-@NETWORK
-def test_balance_returns_to_the_fibre_from_the_group_orbit(net):
-    """After a change of bases ``bal`` is balanced again, with the same ``φ``."""
-    rng = np.random.default_rng(11)
-    g = tuple(np.eye(w) + 0.3 * rng.standard_normal((w, w)) for w in net.widths[1:-1])
-    balanced = balancing.balance(nw.act(g, net.factors), net.rank)
-    assert_close(product(balanced), net.matrix, 1e-11)
-    for moment in nw.moment_map(balanced):
-        assert_close(moment, 0 * moment, 1e-12, scale=np.max(net.core) ** 2)
-
-
-@NETWORK
-def test_balance_differentiates_to_the_projector(net):
-    """The differential of ``bal`` at a balanced point is the tangent projector."""
-    vector = random_factors(net.widths, np.random.default_rng(12))
-
-    def curve(t):
-        moved = [w + t * v for w, v in zip(net.factors, vector, strict=True)]
-        return flatten(balancing.balance(moved, net.rank))
-
-    assert_close(derivative(curve, 2e-3), tangent_projector(net) @ flatten(vector), 1e-9)
-
-
-@NETWORK
-def test_balance_is_a_second_order_retraction(net):
-    """The acceleration of ``bal(W + tV)`` is normal."""
-    motion = random_motion(net, np.random.default_rng(13))
-    vector = velocity(net, motion)
-    vector = tuple(v / np.linalg.norm(flatten(vector)) for v in vector)
-
-    def curve(t):
-        moved = [w + t * v for w, v in zip(net.factors, vector, strict=True)]
-        return flatten(balancing.balance(moved, net.rank))
-
-    acceleration = second_derivative(curve)
-    tangent = tangent_projector(net) @ acceleration
-    assert_close(tangent, 0 * tangent, 1e-9, scale=1 + np.max(np.abs(acceleration)))
-
-
-@STRATUM
-@pytest.mark.parametrize("scale", [1e-6, 1e6])
-def test_balance_scales(widths, rank, scale):
-    """``bal`` is homogeneous of degree one at every scale, relatively."""
-    factors = random_factors(widths, np.random.default_rng(14))
-    expected = scale * flatten(balancing.balance(factors, rank))
-    found = flatten(balancing.balance([scale * w for w in factors], rank))
-    assert_close(found, expected, 1e-9)
-
-
-def test_balance_of_hugely_unequal_layers():
-    """One factor a million times larger than another is no obstacle."""
-    first, middle, last = random_factors((3, 3, 3, 3), np.random.default_rng(15))
-    factors = (1e6 * first, middle, 1e-6 * last)
-    balanced = balancing.balance(factors)
-    assert_close(product(balanced), product(factors), 1e-12)
-    for moment in nw.moment_map(balanced):
-        assert_close(moment, 0 * moment, 1e-13, scale=1.0)
-
-
-# --- derivatives ----------------------------------------------------------------------
-
-POINTS = {
-    "identity": np.eye(3),
-    "gap": np.diag([1.0, 1 + 1e-12, 2.0]),
-    "random": np.random.default_rng(16).standard_normal((3, 3)),
-}
-POINT = pytest.mark.parametrize("matrix", POINTS.values(), ids=POINTS)
-
-
-def balance_one_layer(first, second, third, weight):
-    """Return a weighted sum of the cubes of a balanced layer, which depends on the frames."""
-    return inner(balancing.balance((first, second, third))[1] ** 3, weight)
-
-
-def invariant_of_factors(matrix, tangent, weight):
-    """Return ``⟨weight, dφ dφ*(tangent)⟩`` at factors of a matrix."""
-    factors = balancing.factorize(matrix, 3)
-    return inner(nw.differential(factors, nw.adjoint_differential(factors, tangent)), weight)
-
-
-FUNCTIONS = pytest.mark.parametrize(
-    ("function", "n_others"),
-    [(balance_one_layer, 3), (invariant_of_factors, 2)],
-    ids=["balance", "factorize"],
-)
-
-
-def arguments(matrix, n_others, seed=17):
-    """Return a point, with other random arguments, and two directions."""
-    rng = np.random.default_rng(seed)
-    point = (matrix, *rng.standard_normal((n_others, 3, 3)))
-    directions = rng.standard_normal((2, n_others + 1, 3, 3)) / 3
-    return point, tuple(directions[0]), tuple(directions[1])
-
-
-@POINT
-@FUNCTIONS
-def test_first_derivatives(function, n_others, matrix):
-    """Derivatives in every library agree with finite differences."""
-    point, direction, _ = arguments(matrix, n_others)
-    expected = derivative(along(function, point, direction))
-    for route, value in first_derivatives(function, point, direction).items():
-        assert value == pytest.approx(expected, rel=1e-9), route
-
-
-@FUNCTIONS
-def test_second_derivatives(function, n_others):
-    """Second derivatives at ``X = I`` in every library agree with finite differences."""
-    point, one, other = arguments(np.eye(3), n_others)
-    expected = derivative(
-        lambda t: autograd_derivative(
-            function, [a + t * d for a, d in zip(point, other, strict=True)], one
-        )
-    )
-    for route, value in second_derivatives(function, point, one, other).items():
-        assert value == pytest.approx(expected, rel=1e-9), route
-
-
-def test_second_derivative_of_balance_at_equal_layers():
-    """The acceleration of ``bal`` at ``W = (I, I, I)`` under autodiff is the finite difference."""
-    rng = np.random.default_rng(18)
-    point = (*np.stack([np.eye(3)] * 3), rng.standard_normal((3, 3)))
-    one = (*rng.standard_normal((3, 3, 3)) / 3, np.zeros((3, 3)))
-    expected = second_derivative(along(balance_one_layer, point, one))
-    for route, value in second_derivatives(balance_one_layer, point, one, one).items():
-        assert value == pytest.approx(expected, rel=1e-9), route
-
-
-@FUNCTIONS
-def test_mapped_gradients(function, n_others):
-    """Gradients mapped over a batch, and compiled, are those of the elements."""
-    points = [arguments(matrix, n_others, seed)[0] for seed, matrix in enumerate(POINTS.values())]
-    batch = tuple(np.stack(arrays) for arrays in zip(*points, strict=True))
-    direction = arguments(np.eye(3), n_others)[1][0]
-    still = [np.zeros((3, 3))] * n_others
-    expected = [autograd_derivative(function, point, (direction, *still)) for point in points]
-    for route, value in mapped_gradients(function, batch).items():
-        assert_close(np.sum(value * direction, axis=(1, 2)), expected, 1e-12), route
-
-
-@pytest.mark.parametrize("widths", [(3, 3, 3), (3, 4, 2, 3), (4, 3, 5, 4)], ids=str)
-def test_derivatives_of_balance_below_full_rank(widths):
-    """At factors of rank 2 first and second derivatives are right in every ambient direction."""
-    rng = np.random.default_rng(19)
-    net = network(widths, 2)
-    weight = random_factors(widths, rng)
-    one, other = (tuple(w / 3 for w in random_factors(widths, rng)) for _ in range(2))
-
-    def function(*layers):
-        cubes = tuple(w**3 for w in balancing.balance(layers, 2))
-        return inner(cubes, like(layers[0], weight))
-
-    def slope(t):
-        moved = [w + t * d for w, d in zip(net.factors, other, strict=True)]
-        return derivative(along(function, moved, one))
-
-    expected, second = slope(0.0), derivative(slope)
-    found = autograd_derivative(function, net.factors, one)
-    assert found == pytest.approx(expected, rel=1e-9)
-    found = autograd_derivative(
-        lambda *layers: autograd_derivative(function, layers, one), net.factors, other
-    )
-    assert found == pytest.approx(second, rel=1e-8)
-    if widths == (3, 3, 3):
-        for route, value in first_derivatives(function, net.factors, one).items():
-            assert value == pytest.approx(expected, rel=1e-9), route
-
-
 # --- libraries, shapes, errors --------------------------------------------------------
-
-CASES = {
-    "end_to_end": lambda *w: nw.end_to_end(w),
-    "differential": lambda *w: nw.differential(w, w),
-    "adjoint_differential": lambda *w: nw.adjoint_differential(w, nw.end_to_end(w)),
-    "moment_map": lambda *w: nw.moment_map(w),
-    "infinitesimal_action": lambda *w: nw.infinitesimal_action(nw.moment_map(w), w),
-    "act": lambda *w: nw.act([a @ a.T + b.T @ b for a, b in pairwise(w)], w),
-    "factorize": lambda *w: balancing.factorize(nw.end_to_end(w), 3, rank=2)[1],
-    "balance": lambda *w: balancing.balance(w),
-    "balance rank 2": lambda *w: balancing.balance(w, 2),
-}
-
-
-def layers_in(result):
-    """Return a result as a tuple of arrays."""
-    return result if isinstance(result, tuple) else (result,)
-
-
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("library", ["torch", "jax"])
-def test_every_library_gives_the_same_values(name, library):
-    """NumPy, PyTorch and JAX give the same values, and float32 stays float32."""
-    factors = random_factors((3, 3, 3, 3), np.random.default_rng(20))
-    expected = flatten(layers_in(CASES[name](*factors)))
-    found = layers_in(CASES[name](*map(ARRAYS[library], factors)))
-    assert_close(flatten(found), expected, 1e-11)
-    for make in (np.array, ARRAYS[library]):
-        single = layers_in(CASES[name](*[make(w.astype(np.float32)) for w in factors]))
-        assert {str(w.dtype).rpartition(".")[2] for w in single} == {"float32"}
-        assert_close(flatten(single), expected, 1e-3)
-
-
-@pytest.mark.parametrize("name", ["end_to_end", "moment_map", "balance", "act"])
-def test_stacks_and_batches(name):
-    """A stack of equal widths and a batch give what the single layers give."""
-    rng = np.random.default_rng(21)
-    stack = rng.standard_normal((2, 5, 3, 4, 4))
-    kernel = {
-        "end_to_end": nw.end_to_end,
-        "moment_map": nw.moment_map,
-        "balance": balancing.balance,
-        "act": lambda w: nw.act(stack[0, 0, :2], w),
-    }[name]
-    result = kernel(stack)
-    assert result.shape[:2] == (2, 5)
-    for i, j in np.ndindex(2, 5):
-        single = layers_in(kernel(tuple(stack[i, j])))
-        assert_close(result[i, j].ravel(), flatten(single), 1e-11)
-
-
-def test_one_point_broadcasts_with_many_vectors():
-    """One point serves a batch of vectors and of covectors."""
-    rng = np.random.default_rng(22)
-    factors = random_factors((4, 3, 5), rng)
-    vectors = tuple(rng.standard_normal((6, *w.shape)) for w in factors)
-    images = nw.differential(factors, vectors)
-    covectors = rng.standard_normal((6, 5, 4))
-    pulled = nw.adjoint_differential(factors, covectors)
-    for i in range(6):
-        assert_close(images[i], nw.differential(factors, [v[i] for v in vectors]), 1e-14)
-        single = nw.adjoint_differential(factors, covectors[i])
-        assert_close(flatten([p[i] for p in pulled]), flatten(single), 1e-14)
-
-
-def test_noncontiguous_layers():
-    """Strides do not matter."""
-    stack = np.random.default_rng(23).standard_normal((3, 4, 8))[..., ::2].swapaxes(-1, -2)
-    assert_close(balancing.balance(stack), balancing.balance(np.ascontiguousarray(stack)), 1e-13)
 
 
 def test_empty_batch():
@@ -454,7 +139,6 @@ def test_empty_batch():
 
 
 ONES = np.ones((3, 3))
-BAD_DEPTHS: Any = [0, 1.5, math.inf, math.nan]
 BAD_CALLS = {
     "a matrix is no stack": (lambda: nw.end_to_end(ONES), r"must have shape \[\.\.\., N, d, d\]"),
     "a vector is no factor": (lambda: nw.end_to_end([ONES, np.ones(3)]), "factor 2 must be a mat"),
@@ -523,10 +207,3 @@ def test_skew_fields_are_tangent(net):
     assert_close(flatten(field), flatten(orbit_velocity(a, net.factors)), 1e-13)
     assert_close(tangent_projector(net) @ flatten(field), flatten(field), 1e-12)
     assert len(unflatten(flatten(field), net.factors)) == net.depth
-
-
-@pytest.mark.parametrize("depth", BAD_DEPTHS)
-def test_depths_must_be_positive_integers(depth):
-    """A depth that is no positive integer is refused, and named."""
-    with pytest.raises(ValueError, match=f"depth must be a positive integer, got {depth}"):
-        balancing.factorize(ONES, depth)

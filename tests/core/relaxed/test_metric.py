@@ -3,7 +3,6 @@
 import math
 
 import autograd
-import jax
 import numpy as np
 import pytest
 import torch
@@ -19,10 +18,8 @@ from tests.core.brute import assert_close, derivative, jacobian, product
 from tests.core.libraries import (
     ARRAYS,
     along,
-    autograd_derivative,
     first_derivatives,
     inner,
-    second_derivatives,
 )
 from tests.core.relaxed.test_strings import fitted
 
@@ -197,12 +194,6 @@ def test_libraries_agree(library):
 
 # --- derivatives ----------------------------------------------------------------------
 
-POINTS = {
-    "identity": np.eye(3),
-    "gap": np.diag([1.0, 1 + 1e-12, 2.0]),
-    "random": np.random.default_rng(3).normal(size=(3, 3)),
-    "singular": np.diag([1.0, 0.5, 0.0]),
-}
 FUNCTIONS = {
     f"{kernel.__name__} {offsets}": (
         lambda x, p, c, kernel=kernel, offsets=offsets: inner(
@@ -220,31 +211,12 @@ def arguments(matrix, seed=29):
     return (matrix, *rng.standard_normal((2, 3, 3))), tuple(directions[0]), tuple(directions[1])
 
 
-@pytest.mark.parametrize("matrix", POINTS.values(), ids=POINTS)
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_first_derivatives(name, matrix):
-    point, direction, _ = arguments(matrix)
+def test_first_derivatives_at_a_singular_matrix(name):
+    point, direction, _ = arguments(np.diag([1.0, 0.5, 0.0]))
     expected = derivative(along(FUNCTIONS[name], point, direction), 1e-3)
     for route, value in first_derivatives(FUNCTIONS[name], point, direction).items():
         assert value == pytest.approx(expected, rel=2e-7), route
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_second_derivatives(name):
-    point, one, other = arguments(np.eye(3))
-    expected = derivative(
-        lambda t: autograd_derivative(
-            FUNCTIONS[name], [a + t * d for a, d in zip(point, other, strict=True)], one
-        )
-    )
-    for route, value in second_derivatives(FUNCTIONS[name], point, one, other).items():
-        assert value == pytest.approx(expected, rel=1e-7), route
-
-
-def test_compiled():
-    network, matrix, covector = setting((3, 3, 3), (0.5,), 3)
-    compiled = jax.jit(lambda x, p: relaxed.sharp(x, p, network))(matrix, covector)
-    assert_close(np.asarray(compiled), relaxed.sharp(matrix, covector, network), 1e-12)
 
 
 def test_derivatives_below_full_rank():
