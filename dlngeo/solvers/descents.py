@@ -157,4 +157,4 @@ class RelaxedDescent(MatrixDescent):
 
     def raise_index(self, time: float, matrix: Array, gradient: Array) -> Array:
         here = self.network.scaled(math.exp(-2 * self.weight_decay * time))
-        return relaxed.sharp(matrix, gradient, here)
+        return relaxed.raise_index(matrix, gradient, here)

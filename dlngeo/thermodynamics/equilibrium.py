@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from dlngeo.core.base.checks import positive
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy_of_logs
 from dlngeo.thermodynamics.cubature import Boxes, Cubature, integrate, support
@@ -104,15 +105,13 @@ class Equilibrium:
     ):
         self.energy = energy
         self.widths, self.rank = check_widths(widths, rank)
-        self.beta, self.kappa, self.entropic = float(beta), float(kappa), entropic
+        self.beta, self.kappa = positive(beta, "beta"), positive(kappa, "kappa")
+        self.entropic = entropic
         if self.rank > _MOST_RANK:
             raise ValueError(
                 f"the quadrature is over at most {_MOST_RANK} singular values, got rank "
                 f"{self.rank}: sample the law (dlngeo.sampling)."
             )
-        for name, value in (("beta", self.beta), ("kappa", self.kappa)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {value}.")
         self.depth = len(self.widths) - 1
         self._cubatures: dict[int, Cubature] = {}
         self._ceiling = _LARGEST / self.depth

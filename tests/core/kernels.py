@@ -203,7 +203,7 @@ KERNELS = {
     # Relaxed balanced networks.
     **{
         f"relaxed {name} {offsets}": _relaxed(kernel, offsets)
-        for name, kernel in (("sharp", relaxed.sharp), ("flat", relaxed.flat))
+        for name, kernel in (("sharp", relaxed.raise_index), ("flat", relaxed.lower_index))
         for offsets in ((0.5,), (0.4, -0.2))
     },
     # Thermodynamics.

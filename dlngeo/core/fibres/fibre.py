@@ -191,7 +191,8 @@ def _least_element(layers: Sequence[Array], vector: Sequence[Array]) -> Sequence
         ]
 
     def solved(velocity: Sequence[Array]) -> list[Array]:
-        return _action_adjoint(layers, conjugate_gradient(operator, precondition, velocity))
+        solution, _ = conjugate_gradient(operator, velocity, precondition)
+        return _action_adjoint(layers, solution)
 
     def residual(elements: Sequence[Array]) -> list[Array]:
         return Layers(vector) - action_on_layers(elements, layers)

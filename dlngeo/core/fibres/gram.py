@@ -141,10 +141,8 @@ def _solved_once(gram: _Gram, matrix: Array, is_small: bool) -> Array:
     elif is_small:
         core = _solved_dense(gram, core)
     else:
-        (core,) = conjugate_gradient(
-            lambda matrices: [gram.apply(matrices[0])],
-            lambda matrices: [gram.precondition(matrices[0])],
-            [core],
+        ((core,), _) = conjugate_gradient(
+            lambda matrices: matrices.map(gram.apply), [core], lambda m: m.map(gram.precondition)
         )
     return gram.left @ core @ transpose(gram.right)
 

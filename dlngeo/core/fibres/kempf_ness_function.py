@@ -6,12 +6,11 @@ minima are the balanced points.
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import positive, real_array
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import right_inverses, thin_layers
 from dlngeo.core.networks.factors import (
@@ -313,8 +312,7 @@ def schatten_minimum(matrix: Array, depth: int, exponent: float, rank: int | Non
 
 
 def _schatten(matrix: Array, exponent: float, power: float, rank: int) -> Array:
-    if not 0 < exponent < math.inf:
-        raise ValueError(f"the exponent must be positive and finite, got {exponent}.")
+    positive(exponent, "the exponent")
     sigma = singular_frames(matrix, rank).sigma
     return namespace(sigma).sum(sigma**power, axis=-1)
 

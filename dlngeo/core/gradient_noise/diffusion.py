@@ -21,7 +21,7 @@ from dlngeo.core.gradient_noise.samples import SampleLosses
 
 
 class Submanifold(Protocol):
-    """A submanifold of parameter space, in flat arrays, shape=[..., D]."""
+    """A submanifold of parameter space, in vectors, shape=[..., D]."""
 
     def nearest(self, x: Array) -> Array:
         """Return a point of the submanifold next to a point."""
@@ -41,7 +41,7 @@ class Submanifold(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class DiffusionGeometry:
-    """Geometry of ``g_ε`` in flat parameters and vectors, shape=[..., D].
+    """Geometry of ``g_ε`` in vectors of parameters, shape=[..., D].
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class DiffusionGeometry:
         """Return ``Γ(u, v)``, with which ``∇_u v = dv(u) + Γ(u, v)`` in parameter space."""
         differential = self.differential(x) if differential is None else differential
         form = None if self.base is None else self.base.second_form(x, u, v)
-        symbol = graph_metric.raised(differential, self.bend(x, u, v, form))
+        symbol = graph_metric.pull_and_raise(differential, self.bend(x, u, v, form))
         return symbol if form is None else symbol - form
 
     def gradient(self, x: Array, differential: Differential | None = None) -> Array:
@@ -124,7 +124,7 @@ class DiffusionGeometry:
         weights = 0 * eye(1, n, x)[0] + 1 / n
         covector = self._tangent(x, self.samples.pull(x, weights))
         differential = self.differential(x) if differential is None else differential
-        return graph_metric.sharp(differential, covector)
+        return graph_metric.raise_index(differential, covector)
 
     def hessian(self, x: Array, v: Array, differential: Differential | None = None) -> Array:
         """Return ``∇_v grad f``, the Hessian in ``g_ε`` of the loss, as a tangent vector.
@@ -139,14 +139,14 @@ class DiffusionGeometry:
         if self.base is not None:
             covector = self.base.project(x, covector)
             covector = covector + self.base.weingarten(x, v, self.samples.pull(x, weights))
-        return graph_metric.sharp(differential, covector)
+        return graph_metric.raise_index(differential, covector)
 
     def curvature(self, x: Array, a: Array, b: Array, c: Array) -> Array:
         """Return ``R(a, b) c``."""
         differential = self.differential(x)
         plus = self._form(x, differential, b, c, a)
         minus = self._form(x, differential, a, c, b)
-        return graph_metric.sharp(differential, plus - minus)
+        return graph_metric.raise_index(differential, plus - minus)
 
     def _form(self, x: Array, differential: Differential, b: Array, c: Array, a: Array) -> Array:
         """Return the covector ``d ↦ ⟨II(b, c), II(a, d)⟩`` of the graph in ``ℝ^{D+n}``."""

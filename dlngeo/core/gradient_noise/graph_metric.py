@@ -18,12 +18,12 @@ Own derivation; THEORY 7.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dlngeo.core.base.arrays import Array, eye, is_traced, namespace, transpose
+from dlngeo.core.base.arrays import Array, eye, namespace, transpose
+from dlngeo.core.base.vectors import Layers
+from dlngeo.core.numerics.conjugate_gradients import conjugate_gradient
 
 DIRECT = 64
 """Largest dimension ``min(n, D)`` in which equations are solved by elimination."""
-
-_MOST_ITERATIONS = 2_000
 
 
 class Products(NamedTuple):
@@ -59,7 +59,7 @@ def pull(differential: Differential, w: Array) -> Array:
     return (transpose(differential) @ w[..., None])[..., 0]
 
 
-def flat(differential: Differential, v: Array) -> Array:
+def lower_index(differential: Differential, v: Array) -> Array:
     """Return the covector ``g v``, shape=[..., D]."""
     return v + pull(differential, push(differential, v))
 
@@ -71,7 +71,7 @@ def inner_product(differential: Differential, u: Array, v: Array) -> Array:
     return _dot(u, v) + _dot(image, other)
 
 
-def sharp(differential: Differential, p: Array) -> Array:
+def raise_index(differential: Differential, p: Array) -> Array:
     """Return the vector ``g^{-1} p``, shape=[..., D].
 
     Raises
@@ -84,7 +84,7 @@ def sharp(differential: Differential, p: Array) -> Array:
     return p - pull(differential, normal_solve(differential, push(differential, p)))
 
 
-def raised(differential: Differential, w: Array) -> Array:
+def pull_and_raise(differential: Differential, w: Array) -> Array:
     """Return ``g^{-1} Jᵀ w``, shape=[..., D]; of ``w(u, v)`` they are Christoffel symbols.
 
     Raises
@@ -106,9 +106,9 @@ def normal_solve(differential: Differential, w: Array) -> Array:
         If conjugate gradients do not converge.
     """
     if isinstance(differential, Products):
-        return _conjugate_gradients(lambda y: y + differential.push(differential.pull(y)), w)
+        return _solve_by_products(differential, w)
     if _is_tall(differential):
-        return w - push(differential, raised(differential, w))
+        return w - push(differential, pull_and_raise(differential, w))
     return _solve(_gram(differential), w)
 
 
@@ -193,32 +193,16 @@ def _solve(matrix: Array, vector: Array) -> Array:
     return namespace(matrix, vector).linalg.solve(matrix, vector[..., None])[..., 0]
 
 
-def _conjugate_gradients(operator: Callable[[Array], Array], b: Array) -> Array:
-    """Solve positive definite equations ``A x = b``, each to round-off, shape=[..., n].
+def _solve_by_products(differential: Products, w: Array) -> Array:
+    """Return ``K^{-1} w``: the eigenvalues of ``K`` are at least one."""
 
-    Scaled so that the eigenvalues of ``A`` are at least one: the error is at most the residual.
-    """
-    xp = namespace(b)
-    bound = (10 * xp.finfo(b.dtype).eps) ** 2 * _dot(b, b)
-    x, residual = 0 * b, b
-    direction, size = residual, _dot(b, b)
-    for _ in range(_MOST_ITERATIONS):
-        if bool(xp.all(size <= bound)):
-            return x
-        image = operator(direction)
-        step = size / _nonzero(_dot(direction, image))
-        x = x + step[..., None] * direction
-        residual = residual - step[..., None] * image
-        new = _dot(residual, residual)
-        direction = residual + (new / _nonzero(size))[..., None] * direction
-        size = new
-        if not is_traced(size) and not bool(xp.all(xp.isfinite(size))):
-            break
-    raise RuntimeError(
-        "conjugate gradients have not solved the equations of the diffusion metric: its largest "
-        "eigenvalue is too far above one. Lower the scale."
-    )
+    def operator(column: Layers) -> Layers:
+        return column.map(lambda y: y + differential.push(differential.pull(y[..., 0]))[..., None])
 
-
-def _nonzero(array: Array) -> Array:
-    return namespace(array).where(array == 0, namespace(array).ones_like(array), array)
+    (solution,), is_solved = conjugate_gradient(operator, [w[..., None]])
+    if not bool(namespace(w).all(is_solved)):
+        raise RuntimeError(
+            "conjugate gradients have not solved the equations of the diffusion metric: its "
+            "largest eigenvalue is too far above one. Lower the scale."
+        )
+    return solution[..., 0]

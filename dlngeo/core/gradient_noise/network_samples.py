@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
 from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.gradient_noise.samples import SampleLosses
 from dlngeo.core.networks.factors import Factors, check_widths, in_kind
 from dlngeo.core.networks.network import moment_map
@@ -195,20 +196,14 @@ class NetworkSamples:
         """Return the factors of points, shape=[..., d_p, d_{p-1}]."""
         if len(self.point_shape) == 3:
             return [points[..., p, :, :] for p in range(len(self.widths) - 1)]
-        factors, start, batch = [], 0, tuple(points.shape[:-1])
-        for columns, rows in pairwise(self.widths):
-            part = points[..., start : start + rows * columns]
-            factors.append(namespace(points).reshape(part, (*batch, rows, columns)))
-            start += rows * columns
-        return factors
+        shapes = [(rows, columns) for columns, rows in pairwise(self.widths)]
+        return list(unpack(points, shapes))
 
     def _points(self, layers: Sequence[Array]) -> Array:
         """Return matrices, shape=[n, d_p, d_{p-1}], as points."""
         if len(self.point_shape) == 3:
             return in_kind(layers, layers[0])
-        xp = namespace(*layers)
-        flat = [xp.reshape(layer, (layer.shape[0], -1)) for layer in layers]
-        return xp.concatenate(flat, axis=-1)
+        return pack(layers)
 
 
 def _outer(left: Array, right: Array) -> Array:

@@ -28,7 +28,7 @@ _REMEDY = (
 class SampleLosses:
     r"""Losses ``f_s(x)`` of ``n`` samples at parameters ``x``.
 
-    Methods take flat parameters and vectors, shape=[..., D], and broadcast over leading axes;
+    Methods take vectors of parameters, shape=[..., D], and broadcast over leading axes;
     the functions are called at one point at a time.
 
     Parameters
@@ -172,7 +172,7 @@ class SampleLosses:
         return _checked(_reshaped(rows, (rows.shape[0], -1)), name, arrays[0])
 
     def _differentiated(self, derivative: Callable) -> Callable:
-        """Return a derivative of the losses as a function of flat arrays at one point."""
+        """Return a derivative of the losses as a function of vectors at one point."""
         if self.losses is None:
             raise ValueError(
                 "second derivatives need the losses, or their Hessian-vector products: give "
@@ -204,12 +204,12 @@ def mapped(function: Callable[..., Array], *arrays: Array) -> Array:
     if not batch:
         return function(*arrays)
     xp = namespace(*arrays)
-    flat = [
+    rows = [
         xp.reshape(xp.broadcast_to(array, (*batch, array.shape[-1])), (-1, array.shape[-1]))
         for array in arrays
     ]
-    size = flat[0].shape[0]
-    result = xp.stack([function(*[array[i] for array in flat]) for i in range(size)])
+    size = rows[0].shape[0]
+    result = xp.stack([function(*[array[i] for array in rows]) for i in range(size)])
     return xp.reshape(result, (*batch, *result.shape[1:]))
 
 

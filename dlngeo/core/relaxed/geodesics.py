@@ -22,7 +22,7 @@ from dlngeo.core.geodesics.charts import check_arrival, check_on_boundary, check
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.network import adjoint_differential, differential, end_to_end
 from dlngeo.core.numerics.integration import Status, integrate
-from dlngeo.core.relaxed.metric import flat, gram_kernel, relaxed_layers
+from dlngeo.core.relaxed.metric import gram_kernel, lower_index, relaxed_layers
 from dlngeo.core.relaxed.strings import RelaxedNetwork
 
 TOLERANCE = 1e-11
@@ -173,7 +173,7 @@ def follow(
     norm = numpy.max([numpy.linalg.norm(w, 2, axis=(-2, -1)) for w in layers], axis=0)
     norm = numpy.where(norm == 0, 1, norm)[:, None, None]
     layers = [layer / norm for layer in layers]
-    covector = flat(matrix, velocity, network) * norm ** (len(layers) - 2.0)
+    covector = lower_index(matrix, velocity, network) * norm ** (len(layers) - 2.0)
     speed = _size(adjoint_differential(layers, covector))
     covector = quotient(covector, speed + 0 * covector) * numpy.sign(time)[:, None, None]
     spread = max(map(abs, network.shifts)) / norm**2

@@ -163,7 +163,7 @@ def _weighted_frames(
     return frames, weights
 
 
-def sharp(matrix: Array, covector: Array, network: RelaxedNetwork) -> Array:
+def raise_index(matrix: Array, covector: Array, network: RelaxedNetwork) -> Array:
     r"""Return ``dφ dφ*(P)`` at relaxed balanced factors over ``X``.
 
     The gradient flow of such a network runs along the negative of ``P = ∇E(X)``.
@@ -193,14 +193,11 @@ def sharp(matrix: Array, covector: Array, network: RelaxedNetwork) -> Array:
         return differential(layers, adjoint_differential(layers, covector))
     frames, weights = _weighted_frames(matrix, network, divides=False)
     blocks = split(covector, frames.left, frames.right)
-    scaled = [
-        None if block is None or weight is None else weight * block
-        for block, weight in zip(blocks, weights, strict=True)
-    ]
-    return join(Blocks(*scaled), frames.left, frames.right)
+    weighted = weights.map(lambda weight, block: weight * block, blocks)
+    return join(weighted, frames.left, frames.right)
 
 
-def flat(matrix: Array, tangent_vec: Array, network: RelaxedNetwork) -> Array:
+def lower_index(matrix: Array, tangent_vec: Array, network: RelaxedNetwork) -> Array:
     r"""Return the covector ``P`` with ``dφ dφ*(P) = Z``.
 
     Parameters
@@ -238,8 +235,5 @@ def flat(matrix: Array, tangent_vec: Array, network: RelaxedNetwork) -> Array:
         return gram_solve(relaxed_layers(matrix, network), tangent_vec)
     frames, weights = _weighted_frames(matrix, network, divides=True)
     blocks = split(tangent_vec, frames.left, frames.right)
-    scaled = [
-        None if block is None or weight is None else block / weight
-        for block, weight in zip(blocks, weights, strict=True)
-    ]
-    return join(Blocks(*scaled), frames.left, frames.right)
+    weighted = weights.map(lambda weight, block: block / weight, blocks)
+    return join(weighted, frames.left, frames.right)

@@ -172,13 +172,13 @@ class DiffusionMetric(GeodesicMetric):
         cotangent_vec : array-like, shape=[..., *point_shape]
         """
         x, v = self._flat(base_point, tangent_vec)
-        return self._shaped(graph_metric.flat(self.geometry.products(x), v))
+        return self._shaped(graph_metric.lower_index(self.geometry.products(x), v))
 
     def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:
         x, p = self._flat(base_point, euclidean_gradient)
         if self.geometry.base is not None:
             p = self.geometry.base.project(x, p)
-        return self._shaped(graph_metric.sharp(self.geometry.differential(x), p))
+        return self._shaped(graph_metric.raise_index(self.geometry.differential(x), p))
 
     def diffusion(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return ``D v``, the covariance of the gradients times a vector.

@@ -66,8 +66,8 @@ class RelaxedDepthMetric(ObservableMetric):
     def _parameters(self) -> tuple[Any, ...]:
         return (self.network,)
 
-    _raise_index = kernel(metric.sharp)
-    _lower_index = kernel(metric.flat)
+    _raise_index = kernel(metric.raise_index)
+    _lower_index = kernel(metric.lower_index)
     _log = kernel(logarithm.log)
     _transport = kernel(geodesics.parallel_transport)
 

@@ -36,11 +36,11 @@ def test_solves(shape, size, library):
     forms = [array(j)] + ([products(j)] if library == "numpy" else [])
     for form in forms:
         for kernel, vector, expected in (
-            (gm.flat, v, (g @ v[..., None])[..., 0]),
-            (gm.sharp, v, np.linalg.solve(g, v[..., None])[..., 0]),
+            (gm.lower_index, v, (g @ v[..., None])[..., 0]),
+            (gm.raise_index, v, np.linalg.solve(g, v[..., None])[..., 0]),
             (gm.normal_solve, w, np.linalg.solve(k, w[..., None])[..., 0]),
             (
-                gm.raised,
+                gm.pull_and_raise,
                 w,
                 np.linalg.solve(g, j.swapaxes(-1, -2) @ w[..., None])[..., 0],
             ),

@@ -79,7 +79,7 @@ def test_sharp_is_the_gram_operator(widths, offsets, rank, spectrum):
     layers = relaxed.relaxed_layers(matrix, network)
     assert_close(product(layers), matrix, 1e-12)
     expected = (dense(layers) @ covector.ravel()).reshape(covector.shape)
-    assert_close(relaxed.sharp(matrix, covector, network), expected, 1e-11)
+    assert_close(relaxed.raise_index(matrix, covector, network), expected, 1e-11)
 
 
 @NETWORK
@@ -93,7 +93,7 @@ def test_sharp_is_that_of_factors_that_know_no_strings(widths, offsets, rank):
     network, matrix = setting(widths, offsets, rank)[0], product(layers)
     covector = np.random.default_rng(2).normal(size=matrix.shape)
     expected = (dense(layers) @ covector.ravel()).reshape(covector.shape)
-    assert_close(relaxed.sharp(matrix, covector, network), expected, 1e-9)
+    assert_close(relaxed.raise_index(matrix, covector, network), expected, 1e-9)
 
 
 def test_two_levels_on_one_side_are_no_function_of_the_matrix():
@@ -111,10 +111,10 @@ def test_two_levels_on_one_side_are_no_function_of_the_matrix():
 def test_flat_and_sharp_are_inverse(widths, offsets, rank):
     network, matrix, covector = setting(widths, offsets, rank)
     projected = observables.tangent_projection(matrix, covector, rank)
-    raised = relaxed.sharp(matrix, covector, network)
-    assert_close(relaxed.flat(matrix, raised, network), projected, 1e-11)
-    lowered = relaxed.flat(matrix, covector, network)
-    assert_close(relaxed.sharp(matrix, lowered, network), projected, 1e-11)
+    raised = relaxed.raise_index(matrix, covector, network)
+    assert_close(relaxed.lower_index(matrix, raised, network), projected, 1e-11)
+    lowered = relaxed.lower_index(matrix, covector, network)
+    assert_close(relaxed.raise_index(matrix, lowered, network), projected, 1e-11)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 10])
@@ -127,7 +127,10 @@ def test_zero_offsets_give_the_depth_metric(depth, shape, rank, scale):
     matrix = scale * rng.normal(size=(shape[0], rank)) @ rng.normal(size=(rank, shape[1]))
     vector = rng.normal(size=shape)
     network = intrinsic_network((0.0,) * (depth - 1), shape, None, rank)
-    for ours, theirs in ((relaxed.sharp, observables.sharp), (relaxed.flat, observables.flat)):
+    for ours, theirs in (
+        (relaxed.raise_index, observables.sharp),
+        (relaxed.lower_index, observables.flat),
+    ):
         assert_close(ours(matrix, vector, network), theirs(matrix, vector, depth, rank), 1e-11)
 
 
@@ -135,8 +138,8 @@ def test_zero_offsets_give_the_depth_metric(depth, shape, rank, scale):
 def test_scales_with_the_offsets(scale):
     """Factors times ``s``: offsets times ``s²``, matrix times ``s^N``, operator ``s^{2(N-1)}``."""
     network, matrix, covector = setting((3, 3, 3, 3), (0.5, -0.2), 3)
-    expected = scale**4 * relaxed.sharp(matrix, covector, network)
-    found = relaxed.sharp(scale**3 * matrix, covector, network.scaled(scale**2))
+    expected = scale**4 * relaxed.raise_index(matrix, covector, network)
+    found = relaxed.raise_index(scale**3 * matrix, covector, network.scaled(scale**2))
     assert_close(found, expected, 1e-12)
 
 
@@ -148,14 +151,14 @@ def test_lower_rank_is_an_ordinary_point_of_a_complete_metric(widths, offsets, r
     operator = dense(relaxed.relaxed_layers(matrix, network))
     assert np.linalg.eigvalsh(operator)[0] > 0.04
     for kernel, expected in (
-        (relaxed.sharp, operator @ covector.ravel()),
-        (relaxed.flat, np.linalg.solve(operator, covector.ravel())),
+        (relaxed.raise_index, operator @ covector.ravel()),
+        (relaxed.lower_index, np.linalg.solve(operator, covector.ravel())),
     ):
         assert_close(kernel(matrix, covector, network), expected.reshape(covector.shape), 1e-7)
     # The operator does not jump there.
     near = matrix + 1e-9 * np.random.default_rng(1).normal(size=matrix.shape)
-    moved = relaxed.sharp(near, covector, network)
-    assert_close(moved, relaxed.sharp(matrix, covector, network), 1e-7)
+    moved = relaxed.raise_index(near, covector, network)
+    assert_close(moved, relaxed.raise_index(matrix, covector, network), 1e-7)
 
 
 def test_lower_rank_is_refused_where_it_is_none():
@@ -164,17 +167,17 @@ def test_lower_rank_is_refused_where_it_is_none():
     assert network.is_smooth
     assert not network.is_complete
     with pytest.raises(ValueError, match="expected rank 2"):
-        relaxed.sharp(matrix, vector, network)
+        relaxed.raise_index(matrix, vector, network)
     tied = intrinsic_network((0.5, -0.5), (2, 2))
     assert not tied.is_complete
-    relaxed.sharp(np.diag([1.0, 0.0]), np.eye(2), tied)
+    relaxed.raise_index(np.diag([1.0, 0.0]), np.eye(2), tied)
     with pytest.raises(ValueError, match="expected rank 2"):
-        relaxed.flat(np.diag([1.0, 0.0]), np.eye(2), tied)
+        relaxed.lower_index(np.diag([1.0, 0.0]), np.eye(2), tied)
 
 
 def test_batches_broadcast():
     network, matrix, covector = setting((2, 2, 4), (-0.6,), 2, n=3)
-    for kernel in (relaxed.sharp, relaxed.flat):
+    for kernel in (relaxed.raise_index, relaxed.lower_index):
         batch, shared = kernel(matrix, covector, network), kernel(matrix[0], covector, network)
         for i in range(3):
             assert_close(batch[i], kernel(matrix[i], covector[i], network), 1e-12)
@@ -184,11 +187,13 @@ def test_batches_broadcast():
 @pytest.mark.parametrize("library", ARRAYS)
 def test_libraries_agree(library):
     network, matrix, covector = setting((2, 2, 4), (-0.6,), 2)
-    for kernel in (relaxed.sharp, relaxed.flat):
+    for kernel in (relaxed.raise_index, relaxed.lower_index):
         expected = kernel(matrix, covector, network)
         found = kernel(ARRAYS[library](matrix), ARRAYS[library](covector), network)
         assert_close(np.asarray(found), expected, 1e-13)
-    single = relaxed.sharp(torch.tensor(matrix, dtype=torch.float32), torch.ones((4, 2)), network)
+    single = relaxed.raise_index(
+        torch.tensor(matrix, dtype=torch.float32), torch.ones((4, 2)), network
+    )
     assert single.dtype == torch.float32
 
 
@@ -200,7 +205,7 @@ FUNCTIONS = {
             kernel(x, p, intrinsic_network(offsets, (3, 3))), c
         )
     )
-    for kernel in (relaxed.sharp, relaxed.flat)
+    for kernel in (relaxed.raise_index, relaxed.lower_index)
     for offsets in ((0.5,), (0.4, -0.2))
 }
 
@@ -223,11 +228,13 @@ def test_derivatives_below_full_rank():
     """Those of the gradient exist, those of ``flat`` are refused, not NaN."""
     network, matrix, covector = setting((4, 2, 3), (0.7,), 2)
     with pytest.raises(NotImplementedError):
-        autograd.grad(lambda x: inner(relaxed.flat(x, covector, network), covector))(matrix)
-    tangent = relaxed.sharp(matrix, covector, network)
-    slope = autograd.grad(lambda x: inner(relaxed.sharp(x, covector, network), covector))(matrix)
+        autograd.grad(lambda x: inner(relaxed.lower_index(x, covector, network), covector))(matrix)
+    tangent = relaxed.raise_index(matrix, covector, network)
+    slope = autograd.grad(lambda x: inner(relaxed.raise_index(x, covector, network), covector))(
+        matrix
+    )
     path = rg.path(matrix, tangent, network, np.array([-1e-4, 1e-4]))
-    ahead, back = (inner(relaxed.sharp(x, covector, network), covector) for x in path[::-1])
+    ahead, back = (inner(relaxed.raise_index(x, covector, network), covector) for x in path[::-1])
     assert inner(slope, tangent) == pytest.approx((ahead - back) / 2e-4, rel=1e-6)
 
 
@@ -236,7 +243,7 @@ def test_derivatives_below_full_rank():
 
 def start(widths, offsets, rank, size=0.4, n=None):
     network, matrix, covector = setting(widths, offsets, rank, n=n)
-    velocity = relaxed.sharp(matrix, covector, network)
+    velocity = relaxed.raise_index(matrix, covector, network)
     return network, matrix, size * velocity / np.linalg.norm(velocity)
 
 
@@ -248,15 +255,17 @@ def test_geodesics_obey_hamiltons_equations(widths, offsets):
     network, matrix, velocity = start(widths, offsets, min(widths))
 
     def hamiltonian(x, p):
-        return inner(p, relaxed.sharp(x, p, network)) / 2
+        return inner(p, relaxed.raise_index(x, p, network)) / 2
 
     slope = autograd.grad(hamiltonian, 0)
 
     def field(_, state):
         x, p = state.reshape(2, *matrix.shape)
-        return np.concatenate([relaxed.sharp(x, p, network).ravel(), -slope(x, p).ravel()])
+        return np.concatenate([relaxed.raise_index(x, p, network).ravel(), -slope(x, p).ravel()])
 
-    initial = np.concatenate([matrix.ravel(), relaxed.flat(matrix, velocity, network).ravel()])
+    initial = np.concatenate(
+        [matrix.ravel(), relaxed.lower_index(matrix, velocity, network).ravel()]
+    )
     run = solve_ivp(field, (0, 1), initial, method="DOP853", rtol=1e-11, atol=1e-12)
     expected = run.y[: matrix.size, -1].reshape(matrix.shape)
     assert_close(rg.path(matrix, velocity, network, 1.0), expected, 1e-8)
@@ -269,7 +278,7 @@ def test_geodesics_have_constant_speed_and_are_stationary(widths, offsets, rank)
     points = rg.path(matrix, velocity, network, np.concatenate([times, times - step, times + step]))
     here, back, ahead = points.reshape(3, 9, *matrix.shape)
     rates = (ahead - back) / (2 * step)
-    squares = np.sum(rates * relaxed.flat(here, rates, network), axis=(-2, -1))
+    squares = np.sum(rates * relaxed.lower_index(here, rates, network), axis=(-2, -1))
     np.testing.assert_allclose(squares, squares[0], rtol=1e-5)
     back_again = rg.path(here[-1], -rates[-1], network, 1.0)
     assert_close(back_again, matrix, 1e-4)
@@ -303,12 +312,14 @@ def test_logarithm_inverts_the_exponential(widths, offsets, rank, scale):
 @NETWORK
 def test_transport_is_an_isometry_and_carries_the_velocity(widths, offsets, rank):
     network, matrix, velocity = start(widths, offsets, rank)
-    vector = relaxed.sharp(matrix, np.cos(matrix), network)
+    vector = relaxed.raise_index(matrix, np.cos(matrix), network)
     end = rg.path(matrix, velocity, network, 1.0)
     carried = rg.parallel_transport(matrix, velocity, np.stack([vector, velocity]), network)
 
     def gram(x, vectors):
-        return np.array([[inner(a, relaxed.flat(x, b, network)) for b in vectors] for a in vectors])
+        return np.array(
+            [[inner(a, relaxed.lower_index(x, b, network)) for b in vectors] for a in vectors]
+        )
 
     assert_close(gram(end, carried), gram(matrix, [vector, velocity]), 1e-8)
     step = 1e-4
