@@ -135,7 +135,7 @@ def intrinsic_metric(phi: Map, point: Array) -> LinearOperator:
     ----------
     [MPG25]; THEORY 6.
     """
-    phi, point = _smooth(phi), _checked_point(point)
+    phi, point = _smooth(phi), _check_point(point)
     return _symmetric(lambda w: phi.push(point, phi.pull(point, w)), phi.size(point))
 
 
@@ -160,8 +160,8 @@ def intrinsic_metric_derivative(phi: Map, point: Array, direction: Array) -> Lin
     ----------
     [MPG25]; THEORY 6.
     """
-    phi, point = _smooth(phi), _checked_point(point)
-    direction = _checked_point(direction, len(point))
+    phi, point = _smooth(phi), _check_point(point)
+    direction = _check_point(direction, len(point))
 
     def product(covector: Array) -> Array:
         return phi.push_change(point, direction, phi.pull(point, covector)) + phi.push(
@@ -254,7 +254,7 @@ def intrinsic_properties(
     [MPG25]; THEORY 6.
     """
     phi, laws = _smooth(phi), _smooth(laws)
-    point = _checked_point(point)
+    point = _check_point(point)
     if tolerance is None:
         tolerance = max(phi.tolerance, laws.tolerance)
     tolerance = fraction(tolerance, "the tolerance")
@@ -367,7 +367,7 @@ def _symmetric(product: Callable[[Array], Array], size: int) -> LinearOperator:
     return LinearOperator((size, size), matvec=flat, rmatvec=flat, dtype=float)
 
 
-def _checked_point(point: Any, size: int | None = None) -> numpy.ndarray:
+def _check_point(point: Any, size: int | None = None) -> numpy.ndarray:
     point = real_array(numpy.asarray(point), "the point")
     if point.ndim != 1 or (size is not None and len(point) != size):
         raise ValueError(

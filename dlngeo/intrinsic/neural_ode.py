@@ -200,7 +200,7 @@ def residual_factors(coefficients: Factors) -> Array:
     ----------
     [MPG25]; THEORY 6.
     """
-    coefficients = _checked(coefficients)
+    coefficients = _check_coefficients(coefficients)
     n_layers, d = coefficients.shape[-3], coefficients.shape[-1]
     return eye(d, d, coefficients) + coefficients / n_layers
 
@@ -232,13 +232,13 @@ def residual_law(coefficients: Factors) -> Array:
     ----------
     [MPG25]; THEORY 6.
     """
-    coefficients = _checked(coefficients)
+    coefficients = _check_coefficients(coefficients)
     before, after = coefficients[..., :-1, :, :], coefficients[..., 1:, :, :]
     slope = 2 * coefficients.shape[-3] * symmetric_part(after - before)
     return slope + transpose(after) @ after - before @ transpose(before)
 
 
-def _checked(coefficients: Factors) -> Array:
+def _check_coefficients(coefficients: Factors) -> Array:
     if isinstance(coefficients, (list, tuple)):
         layers = matrices_of(coefficients, "coefficient")
         shapes = [tuple(layer.shape) for layer in layers]

@@ -90,3 +90,11 @@ def naive_lie_dimension(polynomials: list[sympy.Poly], most_levels: int = 9) -> 
             return ranks[-1]
         level = [bracket(g, v) for g in generators for v in level]
     raise AssertionError(f"the ranks {ranks} still grow")
+
+
+def random_networks(number, *, depths, widest, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        tuple(int(w) for w in rng.integers(1, widest + 1, size=rng.choice(depths) + 1))
+        for _ in range(number)
+    ]

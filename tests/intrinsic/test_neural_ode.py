@@ -1,6 +1,7 @@
 """Linear neural ODEs: closed forms, training in continuous depth, and the limit of layers."""
 
 import math
+from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
@@ -224,6 +225,9 @@ def test_time_of_training_in_layers():
     assert_close(moved / step, velocity, 1e-4)
 
 
+NO_OFFSETS: list[Any] = [np.ones(3), None]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -233,8 +237,8 @@ def test_time_of_training_in_layers():
         (lambda: linear_ode(np.ones((3, 2, 2))), "one matrix"),
         (lambda: linear_ode(math.nan * np.eye(2)), "NaN"),
         (lambda: linear_ode(np.eye(2), math.nan), "offset must be finite"),
-        (lambda: linear_ode(np.eye(2), np.ones(3)), "a number or a callable"),
-        (lambda: linear_ode(np.eye(2), None), "a number or a callable"),
+        (lambda: linear_ode(np.eye(2), *NO_OFFSETS[:1]), "a number or a callable"),
+        (lambda: linear_ode(np.eye(2), *NO_OFFSETS[1:]), "a number or a callable"),
         (lambda: linear_ode(np.eye(2), lambda s: 1 / (s - 0.5 + 0 * s)), "offset must be finite"),
         (lambda: linear_ode(np.eye(2)).layers(0), "positive integer"),
         (lambda: residual_factors([]), "one or more"),

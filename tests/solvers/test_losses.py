@@ -4,7 +4,14 @@ import autograd
 import numpy
 import pytest
 
-from dlngeo.solvers import Factorization, LinearRegression, MatrixCompletion, MatrixSensing
+from dlngeo.solvers import (
+    Factorization,
+    LinearRegression,
+    MatrixCompletion,
+    MatrixSensing,
+    SparseMatrixCompletion,
+)
+from tests.solvers import problems
 
 M, N = 4, 3
 
@@ -98,3 +105,41 @@ def test_other_libraries(library):
     observed, mask = numpy.array([[1.0, numpy.nan]]), numpy.array([[True, False]])
     loss = MatrixCompletion(xp.asarray(observed), xp.asarray(mask))
     assert float(loss(xp.asarray(numpy.array([[3.0, 5.0]])))) == 2
+
+
+def test_sparse_and_dense_completion_agree():
+    losses = problems.losses()
+    dense, sparse = losses["completion"], losses["sparse completion"]
+    point = numpy.random.default_rng(1).normal(size=(problems.M, problems.N))
+    assert float(dense(point)) == pytest.approx(float(sparse(point)), rel=1e-14)
+    numpy.testing.assert_allclose(dense.gradient(point), sparse.gradient(point), atol=1e-14)
+
+
+def test_sparse_entries_in_any_order_and_twice():
+    rows, columns = numpy.array([3, 0, 3, 0]), numpy.array([1, 2, 0, 2])
+    loss = SparseMatrixCompletion(rows, columns, numpy.array([1.0, 2.0, 3.0, 5.0]), (5, 4))
+    point = numpy.zeros((5, 4))
+    assert loss(point) == (1 + 4 + 9 + 25) / 2
+    expected = numpy.zeros((5, 4))
+    expected[3, 1], expected[0, 2], expected[3, 0] = -1, -7, -3
+    numpy.testing.assert_array_equal(loss.gradient(point), expected)
+    numpy.testing.assert_array_equal(
+        loss.adjoint(loss.measure_product(numpy.ones((5, 1)), numpy.ones((4, 1)))).toarray(),
+        -numpy.sign(expected) * numpy.where(expected == -7, 2, 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "values", "shape", "message"),
+    [
+        ([0, 1], [0], [1.0, 2.0], None, "one positive length"),
+        ([], [], [], None, "one positive length"),
+        ([0.0], [0], [1.0], None, "integers"),
+        ([0, 1], [0, 1], [1.0, numpy.nan], None, "1 of the 2 values are NaN"),
+        ([0, -1], [0, 1], [1.0, 2.0], None, "within the shape"),
+        ([0, 4], [0, 1], [1.0, 2.0], (4, 4), "rows from 0 to 4"),
+    ],
+)
+def test_sparse_completion_refuses(rows, columns, values, shape, message):
+    with pytest.raises(ValueError, match=message):
+        SparseMatrixCompletion(rows, columns, values, shape)

@@ -4,131 +4,23 @@ import autograd.numpy as anp
 import numpy
 import pymanopt
 import pytest
-from pymanopt.manifolds import FixedRankEmbedded, Sphere, Stiefel
+from pymanopt.manifolds import FixedRankEmbedded, Stiefel
 
 from dlngeo.manifolds import BalancedFactors, DeepFixedRank
 from dlngeo.solvers import (
     Factorization,
     LeastSquaresProblem,
-    LinearRegression,
-    MatrixCompletion,
     MatrixSensing,
     SparseMatrixCompletion,
     minimize,
 )
 from dlngeo.solvers.optimization import SOLVERS
-
-M, N, RANK = 6, 5, 2
+from tests.solvers.problems import M, N, completion, error, losses, matrix_of
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     numpy.random.seed(0)  # noqa: NPY002 -- pymanopt draws from it
-
-
-def losses():
-    rng = numpy.random.default_rng(0)
-    target, mask = rng.normal(size=(M, N)), rng.uniform(size=(M, N)) < 0.6
-    rows, columns = numpy.nonzero(mask)
-    return {
-        "factorization": Factorization(target),
-        "completion": MatrixCompletion(target, mask),
-        "sparse completion": SparseMatrixCompletion(rows, columns, target[mask], (M, N)),
-        "regression": LinearRegression(rng.normal(size=(7, N)), rng.normal(size=(7, M))),
-        "sensing": MatrixSensing(rng.normal(size=(9, M, N)), rng.normal(size=9)),
-    }
-
-
-MANIFOLDS = {
-    "frames, depth 1": lambda: DeepFixedRank(M, N, RANK, 1),
-    "frames, depth 3": lambda: DeepFixedRank(M, N, RANK, 3),
-    "frames, full rank": lambda: DeepFixedRank(M, N, N, 2),
-    "factors": lambda: BalancedFactors((N, 4, 3, M), RANK),
-    "two factors": lambda: BalancedFactors((N, 3, M), 3),
-    "one factor": lambda: BalancedFactors((N, M), RANK),
-    "matrices": lambda: Sphere(M, N),
-}
-
-
-def matrix_of(point):
-    if isinstance(point, numpy.ndarray):
-        return point
-    if len(point) == 3 and point[1].ndim == 1:
-        return (point[0] * point[1]) @ point[2]
-    product = point[0]
-    for layer in point[1:]:
-        product = layer @ product
-    return product
-
-
-@pytest.mark.parametrize("loss", losses())
-@pytest.mark.parametrize("manifold", MANIFOLDS)
-def test_derivatives_are_those_of_the_loss(manifold, loss):
-    manifold, loss = MANIFOLDS[manifold](), losses()[loss]
-    problem = LeastSquaresProblem(manifold, loss)
-    point = manifold.random_point()
-    vector = manifold.random_tangent_vector(point)
-    assert problem.cost(point) == pytest.approx(float(loss(matrix_of(point))), rel=1e-12)
-    steps = 1e-3 * numpy.arange(-3, 4)
-    costs = [float(loss(matrix_of(manifold.retraction(point, t * vector)))) for t in steps]
-    # Sixth-order differences; the retraction is of second order.
-    slope = numpy.dot([-1, 9, -45, 0, 45, -9, 1], costs) / 60e-3
-    bend = numpy.dot([2, -27, 270, -490, 270, -27, 2], costs) / 180e-6
-    gradient = problem.riemannian_gradient(point)
-    hessian = problem.riemannian_hessian(point, vector)
-    assert manifold.inner_product(point, gradient, vector) == pytest.approx(slope, rel=1e-7)
-    assert manifold.inner_product(point, hessian, vector) == pytest.approx(bend, rel=1e-6)
-
-
-def test_sparse_and_dense_completion_agree():
-    dense, sparse = losses()["completion"], losses()["sparse completion"]
-    point = numpy.random.default_rng(1).normal(size=(M, N))
-    assert float(dense(point)) == pytest.approx(float(sparse(point)), rel=1e-14)
-    numpy.testing.assert_allclose(dense.gradient(point), sparse.gradient(point), atol=1e-14)
-
-
-def test_sparse_entries_in_any_order_and_twice():
-    rows, columns = numpy.array([3, 0, 3, 0]), numpy.array([1, 2, 0, 2])
-    loss = SparseMatrixCompletion(rows, columns, numpy.array([1.0, 2.0, 3.0, 5.0]), (5, 4))
-    point = numpy.zeros((5, 4))
-    assert loss(point) == (1 + 4 + 9 + 25) / 2
-    expected = numpy.zeros((5, 4))
-    expected[3, 1], expected[0, 2], expected[3, 0] = -1, -7, -3
-    numpy.testing.assert_array_equal(loss.gradient(point), expected)
-    numpy.testing.assert_array_equal(
-        loss.adjoint(loss.measure_product(numpy.ones((5, 1)), numpy.ones((4, 1)))).toarray(),
-        -numpy.sign(expected) * numpy.where(expected == -7, 2, 1),
-    )
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns", "values", "shape", "message"),
-    [
-        ([0, 1], [0], [1.0, 2.0], None, "one positive length"),
-        ([], [], [], None, "one positive length"),
-        ([0.0], [0], [1.0], None, "integers"),
-        ([0, 1], [0, 1], [1.0, numpy.nan], None, "1 of the 2 values are NaN"),
-        ([0, -1], [0, 1], [1.0, 2.0], None, "within the shape"),
-        ([0, 4], [0, 1], [1.0, 2.0], (4, 4), "rows from 0 to 4"),
-    ],
-)
-def test_sparse_completion_refuses(rows, columns, values, shape, message):
-    with pytest.raises(ValueError, match=message):
-        SparseMatrixCompletion(rows, columns, values, shape)
-
-
-def completion(seed=0, size=60, rank=3, part=0.5, scale=1.0):
-    """Return a matrix of a rank, positions of some of its entries, and their loss."""
-    rng = numpy.random.default_rng(seed)
-    truth = scale * rng.normal(size=(size, rank)) @ rng.normal(size=(rank, size))
-    places = rng.choice(size**2, round(part * size**2), replace=False)
-    rows, columns = places // size, places % size
-    loss = SparseMatrixCompletion(rows, columns, truth[rows, columns], truth.shape)
-    return truth, loss
-
-
-def error(minimum, truth):
-    return numpy.linalg.norm(matrix_of(minimum.point) - truth) / numpy.linalg.norm(truth)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -184,17 +76,6 @@ def test_sensing_recovers_a_matrix():
     assert error(minimum, truth) < 1e-7
 
 
-def test_spectral_point_of_a_whole_matrix_is_its_best_approximation():
-    target = numpy.random.default_rng(0).normal(size=(M, N))
-    problem = LeastSquaresProblem(DeepFixedRank(M, N, RANK, 3), Factorization(target))
-    u, s, vt = numpy.linalg.svd(target)
-    best = (u[:, :RANK] * s[:RANK]) @ vt[:RANK]
-    numpy.testing.assert_allclose(matrix_of(problem.spectral_point()), best, atol=1e-12)
-    minimum = minimize(problem)
-    assert minimum.success, minimum.status
-    numpy.testing.assert_allclose(matrix_of(minimum.point), best, atol=1e-8)
-
-
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_start_at_the_solution(solver):
     truth, _ = completion(size=20)
@@ -248,14 +129,6 @@ def test_constant_matrix_has_rank_one():
     )
     minimum = minimize(LeastSquaresProblem(DeepFixedRank(60, 60, 1, 2), loss))
     numpy.testing.assert_allclose(matrix_of(minimum.point), 3.0, rtol=1e-5)
-
-
-def test_data_of_lower_rank_need_a_start():
-    problem = LeastSquaresProblem(
-        DeepFixedRank(4, 4, 2, 2), Factorization(numpy.outer(numpy.ones(4), numpy.arange(4.0)))
-    )
-    with pytest.raises(ValueError, match="initial point"):
-        minimize(problem)
 
 
 def user_cost(library, manifold, target):

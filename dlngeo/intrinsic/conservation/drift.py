@@ -100,7 +100,7 @@ def check_conservation(
         )
     drifts, scales = [], []
     for step in sorted(runs, key=float):
-        parameters = _stacked(runs[step])
+        parameters = _stack(runs[step])
         if known is None:
             known = _laws_of(parameters, kind)
         is_flat = not isinstance(known, NetworkLaws) and not isinstance(parameters, numpy.ndarray)
@@ -144,7 +144,7 @@ def _order(steps: list[float], drift: numpy.ndarray) -> float:
     return float(numpy.polyfit(numpy.log(steps), numpy.log(size), 1)[0])
 
 
-def _stacked(trajectory: Any) -> Any:
+def _stack(trajectory: Any) -> Any:
     """Return parameters with a leading axis of time: flat ones as an array, others as a list."""
     if isinstance(trajectory, list):
         states = [_arrays(state) for state in trajectory]

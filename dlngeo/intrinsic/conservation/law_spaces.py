@@ -143,7 +143,7 @@ def polynomial_laws(
         for size in range(1, degree + 1)
         for product in itertools.combinations_with_replacement(range(len(symbols)), size)
     ]
-    found = _lifted(chain, numpy.array(factors), symbols, polynomials)
+    found = _lift_null_space(chain, numpy.array(factors), symbols, polynomials)
     laws = PolynomialLaws(found, symbols)
     n_known, n_independent, n_all = (
         jacobian_rank(monomial_chain(group)) if group else 0
@@ -160,7 +160,7 @@ def polynomial_laws(
     )
 
 
-def _lifted(
+def _lift_null_space(
     chain: Chain,
     factors: numpy.ndarray,
     symbols: Sequence[sympy.Symbol],

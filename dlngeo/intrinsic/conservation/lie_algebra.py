@@ -233,7 +233,7 @@ def lie_dimension(chain: Chain, bound: int | None = None) -> LieDimension:
     bound = chain.n_parameters if bound is None else bound
     if chain.n_functions == 1:  # a single field commutes with itself
         bound = min(bound, 1)
-    return _certified(lambda prime, seed: _rank(chain, bound, prime, seed), bound)
+    return _certify(lambda prime, seed: _rank(chain, bound, prime, seed), bound)
 
 
 def jacobian_rank(chain: Chain) -> int:
@@ -241,13 +241,13 @@ def jacobian_rank(chain: Chain) -> int:
     bound = min(chain.n_parameters, chain.n_functions)
 
     def rank(prime: int, seed: int) -> int:
-        point, covectors = _drawn(chain, prime, numpy.random.default_rng(seed), bound)
+        point, covectors = _draw(chain, prime, numpy.random.default_rng(seed), bound)
         return Echelon(bound, prime).add(pairings(chain, prime, point, covectors).T)
 
-    return _certified(rank, bound).dimension
+    return _certify(rank, bound).dimension
 
 
-def _certified(rank: Callable[[int, int], int], bound: int) -> LieDimension:
+def _certify(rank: Callable[[int, int], int], bound: int) -> LieDimension:
     """Return a rank that meets its bound, or that is the highest at two points and primes."""
     found: list[int] = []
     for seed, prime in enumerate(itertools.cycle(PRIMES)):
@@ -265,7 +265,7 @@ def _rank(chain: Chain, bound: int, prime: int, seed: int) -> int:
     while True:
         rng = numpy.random.default_rng(seed)
         echelon = Echelon(bound, prime)
-        point, covectors = _drawn(chain, prime, rng, bound)
+        point, covectors = _draw(chain, prime, rng, bound)
         controls = rng.integers(prime, size=(order, chain.n_functions))
         for values in pairing_series(chain, prime, point, covectors, controls):
             before = echelon.rank
@@ -274,7 +274,7 @@ def _rank(chain: Chain, bound: int, prime: int, seed: int) -> int:
         order *= 2
 
 
-def _drawn(
+def _draw(
     chain: Chain, prime: int, rng: numpy.random.Generator, n_covectors: int
 ) -> tuple[Integers, Integers]:
     """Return a random point and covectors."""

@@ -104,7 +104,7 @@ class LayeredGraph:
         """Return the weights of all edges, then 0 and 1; ``fixed`` replaces the fixed ones."""
         fixed = self.fixed if fixed is None else fixed
         rest = from_numpy(numpy.concatenate([fixed, [0.0, 1.0]]), parameters)
-        return joined([parameters, rest + 0 * parameters[..., :1]])
+        return join([parameters, rest + 0 * parameters[..., :1]])
 
     def matrices(self, edges: Array) -> list[Array]:
         """Return the matrix of each block, shape=[..., n_target, n_source]."""
@@ -200,7 +200,7 @@ class LayeredGraph:
         for block in self.blocks:
             product = transpose(adjoints[block.target]) @ values[block.source]
             flat.append(product.reshape(*product.shape[:-2], block.edges.size))
-        edges = joined(flat)
+        edges = join(flat)
         return edges if self._order is None else edges[..., self._order]
 
     def dead(self, parameters: numpy.ndarray) -> numpy.ndarray:
@@ -259,6 +259,6 @@ class LayeredGraph:
         return None if is_trivial else order
 
 
-def joined(arrays: Sequence[Array]) -> Array:
+def join(arrays: Sequence[Array]) -> Array:
     """Concatenate arrays along their last axes."""
     return namespace(*arrays).concatenate(arrays, axis=-1)

@@ -20,7 +20,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
 from dlngeo.core.base.checks import real_array
-from dlngeo.intrinsic.relu.layered_graph import joined
+from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
 
 MOST_ENTRIES = 100_000_000
@@ -284,8 +284,8 @@ def path_features(
     first = tails[paths[:, 0]]
     # What follows the end of a path has the factor 1.
     after = numpy.append(heads, [network.offsets[-1]] * 2)[paths]
-    at_heads = joined([*factors, 1 + 0 * inputs[:, :1]])
-    features = joined([values[0], inputs])[:, first]
+    at_heads = join([*factors, 1 + 0 * inputs[:, :1]])
+    features = join([values[0], inputs])[:, first]
     for step in range(paths.shape[1]):
         features = features * at_heads[:, after[:, step]]
     last = numpy.where(paths < 0, 0, after).max(axis=1) - network.offsets[-2]

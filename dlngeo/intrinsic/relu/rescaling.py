@@ -21,7 +21,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
 from dlngeo.core.base.checks import real_array
-from dlngeo.intrinsic.relu.layered_graph import joined
+from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
 
 LONGEST_STEP = 0.25
@@ -66,7 +66,7 @@ def conserved_values(network: ReluNetwork, parameters: Array) -> Array:
         sums[block.source] = sums[block.source] - xp.sum(matrix, axis=-2)
     labels, n_groups = network.scaling_labels, len(network.scaling_groups)
     membership = from_numpy(1.0 * (labels[:, None] == numpy.arange(n_groups)), squares)
-    return joined(sums) @ membership
+    return join(sums) @ membership
 
 
 def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
@@ -95,13 +95,13 @@ def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
     [MGP23]; THEORY 6.
     """
     parameters = network.check_parameters(parameters)
-    scales = _checked_values(network, scales, "the scales")
+    scales = _check_values(network, scales, "the scales")
     if bool((scales == 0).any()):
         raise ValueError("a neuron cannot be scaled by zero: give scales that are positive.")
     tails, heads = (end[: network.n_parameters] for end in network.ends)
     # The last one is for what cannot be rescaled, of which the label is -1.
     one = from_numpy(numpy.ones((*scales.shape[:-1], 1)), scales)
-    of_neurons = joined([scales, one])[..., network.scaling_labels]
+    of_neurons = join([scales, one])[..., network.scaling_labels]
     return parameters * of_neurons[..., heads] / of_neurons[..., tails]
 
 
@@ -172,7 +172,7 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
     n_laws, size = len(network.scaling_groups), network.n_parameters
     if isinstance(values, (int, float)):
         values = numpy.full(n_laws, float(values))
-    values = to_numpy(_checked_values(network, values, "the conserved values"))
+    values = to_numpy(_check_values(network, values, "the conserved values"))
     lead = numpy.broadcast_shapes(point.shape[:-1], values.shape[:-1])
     flat = numpy.broadcast_to(point, (*lead, size)).reshape(-1, size)
     check_alive(network, flat)
@@ -193,7 +193,7 @@ def check_alive(network: ReluNetwork, parameters: numpy.ndarray) -> None:
         )
 
 
-def _checked_values(network: ReluNetwork, values: Array, name: str) -> Array:
+def _check_values(network: ReluNetwork, values: Array, name: str) -> Array:
     values = real_array(values, name)
     n_laws = len(network.scaling_groups)
     if values.ndim < 1 or values.shape[-1] != n_laws:

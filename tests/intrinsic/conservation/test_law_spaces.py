@@ -11,6 +11,7 @@ from dlngeo.intrinsic import (
     polynomial_laws,
 )
 from dlngeo.intrinsic.conservation.polynomials import symbols_and_polynomials
+from tests.intrinsic.networks import naive_lie_dimension, path_incidence
 
 X, Y, Z = sympy.symbols("x y z")
 
@@ -113,3 +114,67 @@ def test_refused(arguments, message):
 def test_coefficients_that_are_too_large():
     with pytest.raises(ValueError, match="small integer coefficients"):
         polynomial_laws([X * 3**90 + Y * 2**140], degree=1)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("widths", [(1, 1, 1), (2, 3, 2), (1, 2, 2, 1), (3, 2, 2, 2)], ids=str)
+def test_relu_paths_as_polynomials(widths, bias):
+    phi, variables = network_polynomials(widths, "relu", bias)
+    exponents = [sympy.Poly(path, *variables).monoms()[0] for path in phi]
+    assert sorted(exponents) == sorted(map(tuple, path_incidence(widths, bias).astype(int)))
+    incoming: dict = {}
+    outgoing: dict = {}
+    for symbol in variables:
+        name, *place = str(symbol).split("_")
+        layer = int(name[1:])
+        incoming.setdefault((layer, place[0]), []).append(symbol)
+        if name[0] == "w":
+            outgoing.setdefault((layer - 1, place[1]), []).append(symbol)
+    hidden = [key for key in incoming if key[0] < len(widths) - 1]
+    known = [sum(x**2 for x in incoming[key]) - sum(x**2 for x in outgoing[key]) for key in hidden]
+    general = conservation_laws_of(phi, variables, known=known)
+    laws = conservation_laws(widths, "relu", bias)
+    assert (general.n_known, general.n_laws) == (laws.n_known, laws.n_laws)
+    assert general.complete
+    assert general.is_proved
+    theta = np.random.default_rng(0).normal(size=(2, len(variables)))
+    np.testing.assert_allclose(general.known(theta), laws.known(theta), rtol=1e-12)
+    np.testing.assert_allclose(
+        general.known.magnitudes(theta), laws.known.magnitudes(theta), rtol=1e-12
+    )
+
+
+def test_one_polynomial_has_all_but_one_law():
+    """A single field has ``D - 1`` local integrals, whatever it is."""
+    x, y, z = sympy.symbols("x y z")
+    laws = conservation_laws_of([x**3 * y + 5 * z**2 + x * y * z / 7 + sympy.Rational(1, 3)])
+    assert (laws.n_parameters, laws.n_laws, laws.lie_algebra_dimension) == (3, 2, 1)
+    assert laws.is_proved
+
+
+@pytest.mark.parametrize(
+    ("phi", "n_variables", "dimension"),
+    [
+        (lambda t: [t[0], t[1]], 3, 2),  # commuting fields
+        (lambda t: [t[0] + t[1] ** 2, t[2]], 3, 2),  # involutive, with one law
+        (lambda t: [t[0], t[0] * t[1] * t[2] * t[3]], 4, 2),
+        (lambda t: [t[0] + t[1] * t[2], t[2] + t[3] ** 2 * t[4], t[0] ** 5], 5, 4),
+        # Its law 1/x_2 - 1/x_3 is no symmetry by linear maps, as those of networks are.
+        (lambda t: [t[0], t[0] * t[1] + t[2] ** 3 + t[3] ** 3], 4, 3),
+        # Heisenberg's algebra one step further, where every bracket adds one direction.
+        (lambda t: [t[0], t[1] + t[0] * t[2] + t[0] ** 2 * t[3] + t[0] ** 3 * t[4]], 5, 5),
+        (lambda t: [2**40 * t[0] * t[1], t[1] * t[2] / 3**30], 3, 2),
+    ],
+)
+def test_polynomials_against_naive_brackets(phi, n_variables, dimension):
+    polynomials = symbols_and_polynomials(phi, n_variables)[1]
+    laws = conservation_laws_of(phi, n_variables)
+    naive = naive_lie_dimension(polynomials)
+    assert laws.lie_algebra_dimension == naive
+    assert naive == dimension
+    assert laws.n_laws == n_variables - naive
+
+
+def test_constants_are_conserved_by_nothing_and_everything():
+    laws = conservation_laws_of([sympy.Integer(3)], 4)
+    assert (laws.n_laws, laws.lie_algebra_dimension) == (4, 0)

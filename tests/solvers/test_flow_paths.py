@@ -1,0 +1,71 @@
+"""Flows of a vector: states at the saved times, endings, options."""
+
+import numpy
+import pytest
+
+from dlngeo.solvers.flow_paths import METHODS, Integration, as_float, flow_path
+
+
+def decay(start, integration, velocity=lambda t, x: -x):
+    return flow_path(velocity, numpy.asarray(start), integration, name="decay", remedy="stop.")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_states_at_equidistant_times(method):
+    path = decay([1.0, 2.0], Integration(2.0, 5, 1e-8, 1e-10, method))
+    assert path.success
+    assert path.status == "reached t = 2."
+    numpy.testing.assert_array_equal(path.times, [0.0, 0.5, 1.0, 1.5, 2.0])
+    exact = numpy.exp(-path.times)[:, None] * [1.0, 2.0]
+    numpy.testing.assert_allclose(path.states, exact, atol=1e-6)
+    assert path.n_evaluations > 10
+
+
+def test_outcome_is_all_but_the_states():
+    path = decay([1.0], Integration(1.0, 2, 1e-6, 1e-9))
+    assert set(path.outcome) == {"times", "n_evaluations", "success", "interrupted", "status"}
+    assert path.outcome["times"] is path.times
+
+
+def test_where_there_is_no_velocity_the_path_ends():
+    path = decay([1.0], Integration(9.0, 10, 1e-6, 1e-9), lambda t, x: None if x[0] < 0.5 else -x)
+    assert not path.success
+    assert path.status.endswith(": stop.")
+    assert path.times[-1] == pytest.approx(numpy.log(2), abs=1e-3)
+    assert len(path.times) == len(path.states) == 2
+
+
+def test_the_keyboard_keeps_what_was_reached():
+    def interrupted(t, x):
+        if t > 2:
+            raise KeyboardInterrupt
+        return -x
+
+    path = decay([1.0], Integration(9.0, 10, 1e-6, 1e-9), interrupted)
+    assert path.interrupted
+    assert not path.success
+    assert "start again from the last state" in path.status
+    assert 0 < path.times[-1] <= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"t_final": 0.0}, "t_final must be positive and finite, got 0.0"),
+        ({"rtol": float("nan")}, "rtol must be positive"),
+        ({"atol": float("inf")}, "atol must be positive"),
+        ({"n_saved": 1}, "n_saved must be at least 2"),
+        ({"method": "Euler"}, "method must be one of DOP853, RK45, RK23, LSODA, got 'Euler'"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        Integration(**({"t_final": 1.0, "n_saved": 2, "rtol": 1e-6, "atol": 1e-9} | options))
+
+
+def test_factors_become_floats():
+    assert as_float([[[1, 2]], [[3], [4]]])[1].dtype == float
+    assert isinstance(as_float([[[1, 2]], [[3], [4]]]), tuple)
+    assert as_float(numpy.ones((2, 3, 3), dtype=int)).dtype == float
+    with pytest.raises(ValueError, match=r"got shape \(3,\)"):
+        as_float(numpy.ones(3))
