@@ -1,4 +1,3 @@
-from .balanced_curves import BalancedGeodesic as BalancedGeodesic
 from .balanced_curves import balanced_exp as balanced_exp
 from .balanced_curves import balanced_geodesic as balanced_geodesic
 from .balanced_curves import balanced_transport as balanced_transport
@@ -8,11 +7,11 @@ from .balanced_logarithm import balanced_log as balanced_log
 from .charts import Connection as Connection
 from .curves import Geodesic as Geodesic
 from .curves import Positions as Positions
-from .curves import geodesic as geodesic
 from .exponential import exp as exp
 from .logarithm import connect as connect
 from .logarithm import dist as dist
 from .logarithm import log as log
 from .logarithm import squared_dist as squared_dist
+from .observable_curves import geodesic as geodesic
 from .transport import jacobi_field as jacobi_field
 from .transport import parallel_transport as parallel_transport

@@ -12,11 +12,10 @@ both ends are told to turn by opposite ``A_0 = -A_1``, and the others tell the o
 by the cores ``\dot S + A_p S - S A_{p-1}`` (own derivation).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
@@ -26,41 +25,48 @@ from dlngeo.core.balanced.submanifold import (
     second_form_in_frames,
     tangent_projection,
 )
-from dlngeo.core.base.arrays import eigh, from_numpy, namespace, symmetric_part, to_numpy, transpose
-from dlngeo.core.geodesics.charts import TOLERANCE, check_arrival, check_on_boundary, checked_times
-from dlngeo.core.geodesics.transport import by_geodesic, field_axes
+from dlngeo.core.base import packing
+from dlngeo.core.base.arrays import (
+    diagonal_matrix,
+    eigh,
+    from_numpy,
+    namespace,
+    symmetric_part,
+    to_numpy,
+    transpose,
+)
+from dlngeo.core.base.vectors import Layers
+from dlngeo.core.geodesics.charts import Chart, Matrices
+from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
 from dlngeo.core.networks.blocks import Blocks
-from dlngeo.core.networks.factors import Factors, in_kind, layers_of
+from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
-from dlngeo.core.numerics.integration import NEAREST, Status, integrate
-
-Layers = Sequence[numpy.ndarray]
+from dlngeo.core.numerics.integration import NEAREST
 
 
-class FlowState(NamedTuple):
-    """State of a geodesic, and of fields along it.
+class BalancedState(NamedTuple):
+    """State of a geodesic, and of vectors along it.
 
     Attributes
     ----------
-    stretch : array, shape=[b, r, r]
+    stretch : array, shape=[..., r, r]
         ``S``.
-    frames : list of array, shape=[b, d_p, r]
+    frames : sequence of array, shape=[..., d_p, r]
         ``Q_0, ..., Q_N``.
-    velocity : list of array, shape=[b, d_p, d_{p-1}]
-        ``Ẇ``.
-    fields : list of array, shape=[b, f, d_p, d_{p-1}]
-        Parallel vectors.
+    vectors : sequence of array, shape=[..., k, d_p, d_{p-1}]
+        Parallel vectors, of which ``Ẇ`` is the first.
     """
 
     stretch: numpy.ndarray
-    frames: Layers
-    velocity: Layers
-    fields: Layers
+    frames: Matrices
+    vectors: Matrices
 
     def pack(self) -> numpy.ndarray:
-        """Return the state as one vector, shape=[b, n_state]."""
-        parts = [self.stretch, *self.frames, *self.velocity, *self.fields]
-        return numpy.concatenate([part.reshape(len(part), -1) for part in parts], axis=-1)
+        """Return the state as one vector, shape=[..., n_state]."""
+        vectors = [
+            v.reshape(*v.shape[:-3], v.shape[-3] * v.shape[-2], v.shape[-1]) for v in self.vectors
+        ]
+        return packing.pack([self.stretch, *self.frames, *vectors])
 
     def balanced(self) -> tuple[BalancedFrames, numpy.ndarray]:
         """Return the frames in which ``S`` is diagonal, and its eigenframe."""
@@ -68,58 +74,67 @@ class FlowState(NamedTuple):
         return BalancedFrames(tuple(q @ frame for q in self.frames), lam), frame
 
 
-class BalancedFlow(NamedTuple):
-    """The geodesic flow of networks of given widths, with fields.
+@dataclass(frozen=True)
+class BalancedChart(Chart):
+    """Coordinates ``S, Q_p, Ẇ`` of networks of given widths, and parallel vectors.
 
     Attributes
     ----------
     widths : tuple of int
-    rank, n_fields : int
+    rank, n_vectors : int
     """
 
     widths: tuple[int, ...]
     rank: int
-    n_fields: int
+    n_vectors: int = 1
 
-    def unpack(self, packed: numpy.ndarray) -> FlowState:
-        """Return the state of which `FlowState.pack` gives the vector."""
-        layers = [(after, before) for before, after in pairwise(self.widths)]
-        groups: list[list[tuple[int, ...]]] = [
-            [(self.rank, self.rank)],
-            [(width, self.rank) for width in self.widths],
-            [*layers],
-            [(self.n_fields, *shape) for shape in layers],
+    nearest = NEAREST
+
+    def unpack(self, packed: numpy.ndarray) -> BalancedState:
+        """Return the state of which `BalancedState.pack` gives the vector."""
+        count, batch = self.n_vectors, packed.shape[:-1]
+        shapes = [(after, before) for before, after in pairwise(self.widths)]
+        frames = [(width, self.rank) for width in self.widths]
+        heights = [(count * rows, columns) for rows, columns in shapes]
+        stretch, *parts = packing.unpack(packed, [(self.rank, self.rank), *frames, *heights])
+        vectors = [
+            part.reshape(*batch, count, *shape)
+            for part, shape in zip(parts[len(frames) :], shapes, strict=True)
         ]
-        position = 0
-        parts: list[list[numpy.ndarray]] = []
-        for shapes in groups:
-            group = []
-            for shape in shapes:
-                piece = packed[:, position : position + math.prod(shape)]
-                group.append(piece.reshape(len(packed), *shape))
-                position += math.prod(shape)
-            parts.append(group)
-        return FlowState(parts[0][0], *parts[1:])
+        return BalancedState(stretch, parts[: len(frames)], vectors)
 
-    def rates(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    def reverse(self, state: numpy.ndarray) -> numpy.ndarray:
+        parts = self.unpack(state)
+        signs = numpy.where(numpy.arange(self.n_vectors) == 0, -1.0, 1.0)[:, None, None]
+        return parts._replace(vectors=[signs * v for v in parts.vectors]).pack()
+
+    def leave(self, state: numpy.ndarray) -> tuple[Matrices, Matrices]:
+        parts = self.unpack(state)
+        return parts.balanced()[0].layers, [v[..., 0, :, :] for v in parts.vectors]
+
+    def velocity(self, state: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return the velocity of a state, and the least eigenvalue of ``S``."""
-        state = self.unpack(packed)
-        balanced, frame = state.balanced()
-        layers = balanced.layers
-        stretched, moved, tangent = _motion(balanced, balanced.split(state.velocity))
-        bent = second_form_in_frames(balanced, tangent, tangent)
-        acceleration = normal_vector(layers, bent)
-        # With one more axis, that of the fields.
+        parts = self.unpack(state)
+        balanced, frame = parts.balanced()
+        # With one more axis, that of the vectors.
         wide = BalancedFrames(tuple(q[:, None] for q in balanced.frames), balanced.lam[:, None])
-        along = [Blocks(*[x if x is None else x[:, None] for x in v]) for v in tangent]
-        bent = second_form_in_frames(wide, along, wide.split(state.fields))
-        changes = normal_vector([layer[:, None] for layer in layers], bent)
-        # A single layer is flat at full rank, whatever the number of fields.
-        fields = [c + 0 * field for c, field in zip(changes, state.fields, strict=True)]
-        back = transpose(frame)
-        change = FlowState(
-            frame @ stretched @ back, [q @ back for q in moved], acceleration, fields
+        vectors = [v.tangent() for v in wide.split(parts.vectors)]
+        stretch, frames, tangent = _motion(
+            balanced, [v.map(lambda block: block[:, 0]) for v in vectors]
         )
+        along = [v.map(lambda block: block[:, None]) for v in tangent]
+        vectors = [
+            v.map(lambda block, first: numpy.concatenate([first, block[:, 1:]], axis=1), first)
+            for v, first in zip(vectors, along, strict=True)
+        ]
+        bent = normal_vector(
+            [layer[:, None] for layer in balanced.layers],
+            second_form_in_frames(wide, along, vectors),
+        )
+        # A single layer is flat at full rank, whatever the number of vectors.
+        bent = [b + 0 * vector for b, vector in zip(bent, parts.vectors, strict=True)]
+        back = transpose(frame)
+        change = BalancedState(frame @ stretch @ back, [q @ back for q in frames], bent)
         return change.pack(), balanced.lam[:, 0]
 
 
@@ -134,165 +149,63 @@ def _motion(
     lam, frames = balanced.lam, balanced.frames
     rows, columns = lam[..., :, None], lam[..., None, :]
     first = velocity[0]
-    stretched = symmetric_part(first.core)
-    turn = -(first.core - stretched) / (rows + columns)
-    drift = None if first.right_null is None else transpose(first.right_null) / columns
-    turns, drifts = [turn], [drift]
+    stretch = symmetric_part(first.core)
+    turn = -(first.core - stretch) / (rows + columns)
+    # The A_p, and the B_p Λ.
+    turns, drifts = [turn], [first.transposed().left_null]
     for block in velocity:
-        source = block.core - stretched + rows * turns[-1]
+        source = block.core - stretch + rows * turns[-1]
         # From both of the entries (k, l) and (l, k) of A S.
         turns.append((source * columns - transpose(source) * rows) / (rows**2 + columns**2))
-        drifts.append(None if block.left_null is None else block.left_null / columns)
-    moved = [
-        frame @ turn if drift is None else frame @ turn + drift
+        drifts.append(block.left_null)
+    motions = [
+        frame @ turn if drift is None else frame @ turn + drift / columns
         for frame, turn, drift in zip(frames, turns, drifts, strict=True)
     ]
     tangent = [
         Blocks(
-            turn * columns + stretched - rows * turn_before,
-            None if drift is None else drift * columns,
-            None if drift_before is None else rows * transpose(drift_before),
+            turn * columns + stretch - rows * turn_before,
+            drift,
+            None if drift_before is None else transpose(drift_before),
         )
         for (turn_before, turn), (drift_before, drift) in zip(
             pairwise(turns), pairwise(drifts), strict=True
         )
     ]
-    return stretched, moved, tangent
-
-
-class _Problem(NamedTuple):
-    """Initial states of geodesics in units in which they are of order one.
-
-    Attributes
-    ----------
-    flow : BalancedFlow
-    start : FlowState
-    unit, pace : array, shape=[b]
-        Largest singular value, and units of arc length in time one, at least one.
-    extra, batch : tuple of int
-        Axes that count fields along the same geodesics, and those of geodesics.
-    size : array, shape=[b, f]
-        Norms of the fields.
-    """
-
-    flow: BalancedFlow
-    start: FlowState
-    unit: numpy.ndarray
-    pace: numpy.ndarray
-    extra: tuple[int, ...]
-    batch: tuple[int, ...]
-    size: numpy.ndarray
+    return stretch, motions, tangent
 
 
 def _problem(
-    factors: Factors, velocity: Factors, fields: Sequence[Factors], rank: int | None
-) -> _Problem:
+    factors: Factors,
+    velocity: Factors,
+    fields: Sequence[Factors],
+    rank: int | None,
+    on_boundary: str,
+) -> tuple[Geodesic[BalancedChart], FieldAxes, numpy.ndarray]:
+    """Return geodesics with fields, the axes of these, and their norms, shape=[..., f]."""
     parts, rank = checked_layers(factors, velocity, *fields, rank=rank)
     namespace(*sum(parts, start=()))
-    layers, moves, *vectors = (tuple(map(to_numpy, part)) for part in parts)
-    vectors = [tangent_projection(layers, vector, rank) for vector in vectors]
-    tangent = tangent_projection(layers, moves, rank)
-    extra, batch = field_axes((*layers, *tangent), [v for vector in vectors for v in vector])
-
-    def flat(parts: Layers) -> list[numpy.ndarray]:
-        return [by_geodesic(part, (), batch)[:, 0] for part in parts]
-
-    balanced = balanced_frames(flat(layers), rank)
-    unit = balanced.lam[:, 0]
-    velocities = [v / unit[:, None, None] for v in flat(tangent)]
-    pace = numpy.maximum(numpy.sqrt(sum(numpy.sum(v**2, axis=(-2, -1)) for v in velocities)), 1.0)
-    # No field is a vector of no axis.
-    spread = [[by_geodesic(v, extra, batch) for v in vector] for vector in vectors] or [
-        [numpy.zeros((len(unit), 0, *layer.shape[-2:])) for layer in layers]
-    ]
-    size = numpy.sqrt(sum(numpy.sum(v**2, axis=(-2, -1)) for v in spread[0]))
-    scale = numpy.where(size == 0, 1.0, size)[..., None, None]
-    start = FlowState(
-        (balanced.lam / unit[:, None])[:, None, :] * numpy.eye(rank),
-        list(balanced.frames),
-        [v / pace[:, None, None] for v in velocities],
-        [v / scale for v in spread[0]],
-    )
+    layers, *vectors = (tuple(map(to_numpy, part)) for part in parts)
+    move, *carried = (tangent_projection(layers, vector, rank) for vector in vectors)
+    axes = FieldAxes.of((*layers, *move), [v for field in carried for v in field])
+    balanced = balanced_frames([axes.spread(layer) for layer in layers], rank)
+    unit = balanced.lam[..., 0]
+    motion = Layers(map(axes.spread, move)) / unit[..., None, None]
+    pace = numpy.maximum(motion.norm(), 1.0)
+    vectors, size = (motion / pace[..., None, None]).map(lambda v: v[..., None, :, :]), pace
+    for field in carried:
+        units, size = Layers(map(axes.gather, field)).unit()
+        vectors = vectors.map(lambda *v: numpy.concatenate(v, axis=-3), units)
     widths = tuple(frame.shape[-2] for frame in balanced.frames)
-    return _Problem(
-        BalancedFlow(widths, rank, size.shape[1]), start, unit, pace, extra, batch, size
-    )
+    chart = BalancedChart(widths, rank, vectors[0].shape[-3])
+    stretch = diagonal_matrix(balanced.lam / unit[..., None])
+    state = BalancedState(stretch, balanced.frames, vectors)
 
+    def result(matrices: Matrices) -> Factors:
+        return in_kind([from_numpy(matrix, parts[0][0]) for matrix in matrices], factors)
 
-def _in_library(
-    layers: Layers, is_lost: numpy.ndarray, shape: tuple[int, ...], like: Factors
-) -> Factors:
-    """Return layers in the batch, library and kind of the arguments, NaN where lost."""
-    first = layers_of(like)[0]
-    results = []
-    for layer in layers:
-        layer = numpy.where(is_lost.reshape(-1, *[1] * (layer.ndim - 1)), numpy.nan, layer)
-        results.append(from_numpy(layer.reshape(*shape, *layer.shape[-2:]), first))
-    return in_kind(results, like)
-
-
-@dataclass(frozen=True)
-class BalancedGeodesic:
-    """Geodesics of the balanced manifold with given initial points and velocities.
-
-    Made by `balanced_geodesic`. Every time is reached by an integration of its own.
-    """
-
-    _problem: _Problem
-    _like: Factors
-    _on_boundary: str
-
-    def __call__(self, t: Any) -> Factors:
-        """Return the points at times ``t``; see `point`."""
-        return self.point(t)
-
-    def point(self, t: Any) -> Factors:
-        """Return the factors at times ``t``.
-
-        Parameters
-        ----------
-        t : float or array-like, shape=[n_times]
-            Times, of any sign.
-
-        Returns
-        -------
-        point : like the initial factors
-            With one more axis, behind those of the batch, for a list of times.
-
-        Raises
-        ------
-        ValueError
-            If a geodesic reaches the boundary of the manifold before; the message tells
-            when.
-        """
-        return self._at(t)[0]
-
-    def velocity(self, t: Any) -> Factors:
-        """Return the velocities at times ``t``; arguments and errors as in `point`."""
-        return self._at(t)[1]
-
-    def _at(self, t: Any) -> tuple[Factors, Factors]:
-        times = checked_times(t)
-        flow, start, unit, pace, _, batch, _ = self._problem
-        b, n = len(unit), times.size
-        direction = numpy.tile(numpy.where(times.reshape(-1) < 0, -1.0, 1.0), b)
-        unit, pace = numpy.repeat(unit, n), numpy.repeat(pace, n) * direction
-        state = flow.unpack(numpy.repeat(start.pack(), n, axis=0))
-        # On a geodesic run backwards the velocity is the opposite one.
-        state = state._replace(velocity=[direction[:, None, None] * v for v in state.velocity])
-        length = numpy.tile(times.reshape(-1), b) * pace
-        trajectory = integrate(flow.rates, state.pack(), length, TOLERANCE, nearest=NEAREST)
-        if self._on_boundary == "raise":
-            check_arrival(trajectory.status, trajectory.time / pace)
-        state = flow.unpack(trajectory.state)
-        point = [unit[:, None, None] * layer for layer in state.balanced()[0].layers]
-        velocity = [(unit * pace)[:, None, None] * v for v in state.velocity]
-        is_lost = trajectory.status != Status.ARRIVED
-        shape = (*batch, *times.shape)
-        return (
-            _in_library(point, is_lost, shape, self._like),
-            _in_library(velocity, is_lost, shape, self._like),
-        )
+    curve = Geodesic(chart, state.pack(), unit, pace, result, on_boundary)
+    return curve, axes, size
 
 
 def balanced_geodesic(
@@ -301,7 +214,7 @@ def balanced_geodesic(
     rank: int | None = None,
     *,
     on_boundary: str = "raise",
-) -> BalancedGeodesic:
+) -> Geodesic:
     r"""Return the geodesics of the balanced manifold, ``Ẅ = II(Ẇ, Ẇ)``.
 
     Horizontal ones project to geodesics of the depth metric.
@@ -320,7 +233,7 @@ def balanced_geodesic(
 
     Returns
     -------
-    geodesic : BalancedGeodesic
+    geodesic : Geodesic
 
     Raises
     ------
@@ -332,8 +245,7 @@ def balanced_geodesic(
     ----------
     THEORY 2.
     """
-    check_on_boundary(on_boundary)
-    return BalancedGeodesic(_problem(factors, velocity, (), rank), factors, on_boundary)
+    return _problem(factors, velocity, (), rank, on_boundary)[0]
 
 
 def balanced_exp(
@@ -392,13 +304,8 @@ def balanced_transport(
     ----------
     THEORY 3.
     """
-    check_on_boundary(on_boundary)
-    flow, start, _, pace, extra, batch, size = _problem(factors, velocity, (vectors,), rank)
-    trajectory = integrate(flow.rates, start.pack(), pace, TOLERANCE, nearest=NEAREST)
-    if on_boundary == "raise":
-        check_arrival(trajectory.status, trajectory.time / pace)
-    ends = flow.unpack(trajectory.state).fields
-    is_lost = numpy.broadcast_to(trajectory.status != Status.ARRIVED, size.shape[::-1])
-    ends = [(size[..., None, None] * end).swapaxes(0, 1) for end in ends]
-    ends = [end.reshape(-1, *end.shape[-2:]) for end in ends]
-    return _in_library(ends, is_lost, (*extra, *batch), factors)
+    curve, axes, size = _problem(factors, velocity, (vectors,), rank, on_boundary)
+    state, factor = curve.arrive()
+    size = factor * size[..., None, None]
+    ends = [size * v[..., 1:, :, :] for v in curve.chart.unpack(state).vectors]
+    return curve.result([axes.scatter(end) for end in ends])

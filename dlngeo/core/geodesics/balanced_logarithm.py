@@ -9,7 +9,7 @@ import numpy
 from dlngeo.core.balanced.basis import tangent_basis
 from dlngeo.core.balanced.submanifold import checked_layers
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
-from dlngeo.core.geodesics.balanced_curves import BalancedFlow, FlowState
+from dlngeo.core.geodesics.balanced_curves import BalancedChart, BalancedState
 from dlngeo.core.geodesics.charts import Connection, check_found
 from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import balanced_frames
@@ -76,7 +76,7 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
     unit = balanced.lam[:, 0]
     layers, ends = ([w / unit[:, None, None] for w in part] for part in (layers, ends))
     source, target = _basis(layers, rank), _basis(ends, rank)
-    flow = BalancedFlow(tuple(q.shape[-2] for q in balanced.frames), rank, 0)
+    flow = BalancedChart(tuple(q.shape[-2] for q in balanced.frames), rank)
     stretch = (balanced.lam / unit[:, None])[:, None, :] * numpy.eye(rank)
     goal = _flat(ends)
 
@@ -90,13 +90,12 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
         """Return the displacement of the ends in parameter space."""
         length = norms(u)
         pace = numpy.where(length == 0, 1, length)
-        start = FlowState(
+        start = BalancedState(
             stretch[index],
             [q[index] for q in balanced.frames],
-            velocities(index, u / pace[:, None]),
-            [numpy.zeros((len(index), 0, *shape)) for shape in shapes],
+            [v[:, None] for v in velocities(index, u / pace[:, None])],
         )
-        trajectory = integrate(flow.rates, start.pack(), length, tolerance, _MOST_STEPS, NEAREST)
+        trajectory = integrate(flow.velocity, start.pack(), length, tolerance, _MOST_STEPS, NEAREST)
         reached = flow.unpack(trajectory.state).balanced()[0].layers
         is_arrived = (trajectory.status == Status.ARRIVED)[:, None]
         return numpy.where(is_arrived, _flat(reached) - goal[index], numpy.inf)

@@ -1,109 +1,148 @@
-"""Charts in which geodesics are integrated, and what every problem of geodesics checks."""
+"""Charts: coordinates in which geodesics are integrated."""
 
-from dataclasses import dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, namespace, to_numpy, transpose
-from dlngeo.core.base.checks import real_array
-from dlngeo.core.depth_metric.metric import check_observable
-from dlngeo.core.geodesics.depth_root_chart import DepthRootChart
-from dlngeo.core.geodesics.logarithmic_chart import LogarithmicChart
-from dlngeo.core.geodesics.straight_chart import FlatChart
-from dlngeo.core.networks.blocks import Blocks
-from dlngeo.core.networks.factors import checked_matrix
+from dlngeo.core.base.arrays import Array, transpose
+from dlngeo.core.networks.blocks import Blocks, join
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.core.numerics.integration import Status
+from dlngeo.core.numerics.integration import Trajectory, integrate
 
-TOLERANCE = 5e-11
-"""Local error of a step in the chart, relative to the largest singular value."""
-
-
-Chart = DepthRootChart | LogarithmicChart | FlatChart
+Matrices = Sequence[numpy.ndarray]
+Bases = tuple[numpy.ndarray | None, numpy.ndarray | None]
 
 
-def chart_of(rows: int, columns: int, rank: int, depth: float) -> Chart:
-    """Return the chart in which geodesics of these matrices are integrated."""
-    if depth == numpy.inf:
-        return LogarithmicChart(rows)
-    if depth == 1 and rank == min(rows, columns):
-        return FlatChart(rows, columns)
-    return DepthRootChart(rows, columns, rank, int(depth))
+class Chart(ABC):
+    """Coordinates of points and velocities in which geodesics are tame up to the boundary.
+
+    A state is one vector; points are of size one, and velocities at most.
+
+    Attributes
+    ----------
+    tolerance : float
+        Local error of a step, relative to the size of the points.
+    nearest : float
+        Part of the first gap below which the boundary counts as reached.
+    """
+
+    tolerance: ClassVar[float] = 5e-11
+
+    @property
+    def nearest(self) -> float:
+        return 0.0
+
+    @abstractmethod
+    def velocity(self, state: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return the velocity of the geodesic flow, and the gap to the boundary.
+
+        Parameters
+        ----------
+        state : array, shape=[b, n_state]
+
+        Returns
+        -------
+        velocity : array, shape=[b, n_state]
+        gap : array, shape=[b]
+        """
+
+    @abstractmethod
+    def reverse(self, state: numpy.ndarray) -> numpy.ndarray:
+        """Return the states of the same points with opposite velocities."""
+
+    @abstractmethod
+    def leave(self, state: numpy.ndarray) -> tuple[Matrices, Matrices]:
+        """Return points and velocities, each as matrices, shape=[..., m_i, n_i]."""
+
+    def flow(
+        self,
+        start: numpy.ndarray,
+        end: numpy.ndarray,
+        tolerance: float | numpy.ndarray,
+        most_steps: int = 2_000,
+    ) -> Trajectory:
+        """Follow the geodesic flow; see `dlngeo.core.numerics.integration.integrate`."""
+        return integrate(self.velocity, start, end, tolerance, most_steps, self.nearest)
 
 
-def checked_times(t: Any) -> numpy.ndarray:
-    """Return times as an array of at most one axis, or raise a ValueError."""
-    times = to_numpy(t)
-    if times.ndim > 1 or not numpy.isfinite(times).all():
-        raise ValueError(f"times must be one finite number or a list of them, got {t}.")
-    return times
+@dataclass(frozen=True, eq=False)
+class ObservableChart(Chart):
+    """Coordinates of matrices of a rank.
+
+    Attributes
+    ----------
+    bases : pair of array, shape=[..., m, rows], shape=[..., n, columns], or None
+        Orthonormal bases in which rows and columns of the chart count; None for all of them.
+    """
+
+    bases: Bases = field(default=(None, None), kw_only=True)
+
+    @abstractmethod
+    def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
+        """Return the state with the given frames of ``X``, and ``Ẋ`` split in them."""
+
+    @abstractmethod
+    def decompose(self, state: numpy.ndarray) -> tuple[SingularFrames, Blocks]:
+        """Return frames of ``X``, and ``Ẋ`` split in them: the inverse of `enter`."""
+
+    @abstractmethod
+    def speed(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
+        """Return the norm of a velocity."""
+
+    @abstractmethod
+    def displacement(self, state: numpy.ndarray, frames: SingularFrames) -> Blocks:
+        """Return by how much a point is off another matrix, split in the frames of that."""
+
+    @abstractmethod
+    def pull_back(
+        self, displacement: Blocks, source: SingularFrames, target: SingularFrames
+    ) -> Blocks:
+        """Return the velocity at ``X`` of the straight line of the chart by a displacement."""
+
+    def reverse(self, state: numpy.ndarray) -> numpy.ndarray:
+        frames, tangent = self.decompose(state)
+        return self.enter(frames, -tangent)
+
+    def leave(self, state: numpy.ndarray) -> tuple[Matrices, Matrices]:
+        point, velocity = ([extend(matrix, *self.bases)] for matrix in self._pair(state))
+        return point, velocity
+
+    def _pair(self, state: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
+        frames, tangent = self.decompose(state)
+        return frames.with_values(frames.sigma), join(tangent, frames.left, frames.right)
 
 
-def check_on_boundary(on_boundary: str) -> None:
-    """Raise a ValueError if it is not "raise" or "nan"."""
-    if on_boundary not in ("raise", "nan"):
-        raise ValueError(f'on_boundary is "raise" or "nan", got {on_boundary!r}.')
-
-
-def check_arrival(status: numpy.ndarray, end: numpy.ndarray) -> None:
-    """Raise a ValueError if a geodesic has ended before its time."""
-    lost = numpy.flatnonzero(status != Status.ARRIVED)
-    if len(lost):
-        first = lost[0]
-        many = f" ({len(lost)} of {status.size} geodesics end so)" if status.size > 1 else ""
-        raise ValueError(
-            f"the geodesic ends at time {end.flat[first]:.6g}: "
-            f"{Status(status.flat[first]).remedy}{many}"
-        )
-
-
-def _scaled(tangent: Blocks, factor: Any) -> Blocks:
-    return Blocks(*[None if block is None else factor * block for block in tangent])
-
-
-def checked_problem(
-    matrix: Array, vector: Array, depth: float, rank: int | None
-) -> tuple[numpy.ndarray, numpy.ndarray, int]:
-    """Return point and vector on the host, in double precision, and the checked rank."""
-    matrix = real_array(matrix, "the matrix")
-    rank = check_observable(matrix, depth, rank)
-    vector = checked_matrix(vector, *matrix.shape[-2:])
-    namespace(matrix, vector)
-    return to_numpy(matrix), to_numpy(vector), rank
-
-
-def compressed(
-    frames: SingularFrames, tangent: Blocks
-) -> tuple[SingularFrames, Blocks, tuple[numpy.ndarray | None, numpy.ndarray | None]]:
+def compress(frames: SingularFrames, tangent: Blocks) -> tuple[SingularFrames, Blocks, Bases]:
     """Restrict rows and columns to the subspaces in which a geodesic stays.
 
     They are spanned by the frames and the velocity, of dimension ``2 r``: reflections at
     them are isometries that keep the initial data.
     """
-    left_null = tangent.left_null
-    right_null = None if tangent.right_null is None else transpose(tangent.right_null)
-    left, left_null, left_basis = restricted(frames.left, left_null)
-    right, right_null, right_basis = restricted(frames.right, right_null)
-    tangent = Blocks(tangent.core, left_null, None if right_null is None else transpose(right_null))
+    left, left_null, left_basis = restrict(frames.left, tangent.left_null)
+    right, right_null, right_basis = restrict(frames.right, tangent.transposed().left_null)
+    right_null = None if right_null is None else transpose(right_null)
+    tangent = Blocks(tangent.core, left_null, right_null)
     return SingularFrames(left, frames.sigma, right), tangent, (left_basis, right_basis)
 
 
-def restricted(
-    frame: numpy.ndarray, other: numpy.ndarray | None
+def restrict(
+    frame: numpy.ndarray, columns: numpy.ndarray | None
 ) -> tuple[numpy.ndarray, numpy.ndarray | None, numpy.ndarray | None]:
     """Return columns in a basis of their common span, and the basis, if that is smaller."""
     rows, rank = frame.shape[-2:]
-    if other is None or rows <= 2 * rank:
-        return frame, other, None
-    basis = numpy.linalg.qr(numpy.concatenate([frame + 0 * other, other], axis=-1))[0]
-    return transpose(basis) @ frame, transpose(basis) @ other, basis
+    if columns is None or rows <= 2 * rank:
+        return frame, columns, None
+    basis = numpy.linalg.qr(numpy.concatenate([frame + 0 * columns, columns], axis=-1))[0]
+    return transpose(basis) @ frame, transpose(basis) @ columns, basis
 
 
-def extended(
+def extend(
     matrix: numpy.ndarray, left: numpy.ndarray | None, right: numpy.ndarray | None
 ) -> numpy.ndarray:
-    """Return a matrix in the entries from which `restricted` took it."""
+    """Return a matrix in the entries from which `restrict` took it."""
     matrix = matrix if left is None else left @ matrix
     return matrix if right is None else matrix @ transpose(right)
 

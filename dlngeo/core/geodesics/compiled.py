@@ -5,6 +5,25 @@ The same equations as `dlngeo.core.geodesics.depth_root_chart`, by the same meth
 more than all of the arithmetic. Here some lanes, one problem in each, advance side by side: the
 innermost index of every array is the lane, the eigenframes come from Jacobi's rotations, and
 the compiler vectorises everything. A lane that has arrived takes the next problem.
+
+======================================  ===========================  ==================
+symbol                                  name                         shape, and lanes
+======================================  ===========================  ==================
+state ``S, p, c, Q, O, m_L, m_R``       ``y``                        [n_state]
+eigenframe of ``S``                     ``v``                        [r, r]
+``S, p, c`` in the eigenframe           ``s``, ``p``, ``c``          [r, r]
+``λ_k + λ_l``                           ``sums``                     [r, r]
+``K_kl = c_kl / (λ_k + λ_l)``           ``quotient``                 [r, r]
+``h_kl = Σ_{i+j=N-1} λ_k^i λ_l^j``      ``h``                        []
+``a_kl / (λ_k + λ_l), b_kl / (λ_k +     ``a``, ``b``                 [r, r]
+λ_l)`` with ``a = p/h``, ``b = K/g``
+``A`` there, and in the basis of ``S``  ``turn``, ``rotation``       [r, r]
+``[S, p]``                              ``commutator``               [r, r]
+``Ṡ``, ``ṗ``; ``ċ`` is ``twist`` less   ``s_dot``, ``p_dot``,        [r, r]
+its transpose                           ``twist``
+numerators of ``G^n_kl``                ``numerators``               [N // 2, r, r]
+``λ_k^i``                               ``powers``                   [N + 1, r]
+======================================  ===========================  ==================
 """
 
 from collections.abc import Callable
@@ -64,10 +83,43 @@ def times_transposed(a, b, out, lanes):
 
 
 @compiled
-def _diagonalise(s, v, rows, lanes):
+def _add(factor, a, out):
+    """Add ``factor a`` to ``out``."""
+    terms, sums = a.reshape(-1), out.reshape(-1)
+    for x in range(sums.shape[0]):
+        sums[x] += factor * terms[x]
+
+
+@compiled
+def _to_frame(a, v, out, product, lanes):
+    """Set ``out = vᵀ a v``."""
+    times(a, v, product, lanes)
+    _transposed_product(v, product, out, lanes)
+
+
+@compiled
+def _from_frame(a, v, out, product, lanes):
+    """Set ``out = v a vᵀ``."""
+    times(v, a, product, lanes)
+    times_transposed(product, v, out, lanes)
+
+
+@compiled
+def _parts(a, symmetric, skew):
+    """Set the symmetric and the skew part of ``a``."""
+    rank, _, lanes = a.shape
+    for k in range(rank):
+        for l in range(rank):
+            for e in range(lanes):
+                symmetric[k, l, e] = (a[k, l, e] + a[l, k, e]) / 2
+                skew[k, l, e] = (a[k, l, e] - a[l, k, e]) / 2
+
+
+@compiled
+def _diagonalise(s, v, lines, lanes):
     """Turn symmetric ``s`` to diagonal form by cyclic Jacobi rotations, gathered in ``v``."""
     rank = s.shape[0]
-    cosine, sine, off, whole = rows[0], rows[1], rows[2], rows[3]
+    cosine, sine, off, whole, _ = lines
     for _ in range(30):
         for e in range(lanes):
             off[e], whole[e] = 0.0, 1e-300
@@ -99,15 +151,15 @@ def _diagonalise(s, v, rows, lanes):
                 for k in range(rank):
                     if k != i and k != j:
                         for e in range(lanes):
-                            one, other = s[k, j, e], s[k, i, e]
-                            s[k, j, e] = cosine[e] * one - sine[e] * other
-                            s[k, i, e] = sine[e] * one + cosine[e] * other
+                            first, second = s[k, j, e], s[k, i, e]
+                            s[k, j, e] = cosine[e] * first - sine[e] * second
+                            s[k, i, e] = sine[e] * first + cosine[e] * second
                             s[j, k, e] = s[k, j, e]
                             s[i, k, e] = s[k, i, e]
                     for e in range(lanes):
-                        one, other = v[k, j, e], v[k, i, e]
-                        v[k, j, e] = cosine[e] * one - sine[e] * other
-                        v[k, i, e] = sine[e] * one + cosine[e] * other
+                        first, second = v[k, j, e], v[k, i, e]
+                        v[k, j, e] = cosine[e] * first - sine[e] * second
+                        v[k, i, e] = sine[e] * first + cosine[e] * second
         if worst < 1e-17:
             return
 
@@ -133,13 +185,13 @@ def _views(y, rows, columns, rank):
 
 @compiled
 def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, end_dot, null_dot):
-    """Set the velocities of a frame and of its momentum, and add what the latter exerts."""
+    """Set the velocities of a frame and of its momentum, and add what the latter exerts.
+
+    The sign is that of ``A`` by which the frame turns.
+    """
     height, rank, lanes = end.shape
     times(end, rotation, end_dot, lanes)
-    for i in range(height):
-        for k in range(rank):
-            for e in range(lanes):
-                end_dot[i, k, e] *= sign
+    _add(sign - 1.0, end_dot, end_dot)
     if null.shape[0] == 0:
         return
     tall, square = (height, rank, lanes), (rank, rank, lanes)
@@ -152,10 +204,7 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
             for e in range(lanes):
                 drift[i, k, e] = frame[i, k, e] / s[k, k, e] ** 2
     times_transposed(drift, v, image, lanes)
-    for i in range(height):
-        for k in range(rank):
-            for e in range(lanes):
-                end_dot[i, k, e] += image[i, k, e]
+    _add(1.0, image, end_dot)
     _transposed_product(drift, drift, gram, lanes)
     for k in range(rank):
         for l in range(rank):
@@ -163,56 +212,40 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
                 p_dot[k, l, e] += sums[k, l, e] / 2 * gram[k, l, e]
                 spin[k, l, e] = commutator[k, l, e] - sign * c[k, l, e]
     _transposed_product(frame, drift, gram, lanes)
-    for k in range(rank):
-        for l in range(rank):
-            for e in range(lanes):
-                twist[k, l, e] -= sign / 2 * gram[k, l, e]
+    _add(-sign / 2, gram, twist)
     times(drift, spin, image, lanes)
     times(end, v, frame, lanes)
     times_transposed(frame, gram, drift, lanes)
-    for i in range(height):
-        for k in range(rank):
-            for e in range(lanes):
-                image[i, k, e] -= drift[i, k, e]
+    _add(-1.0, drift, image)
     times_transposed(image, v, null_dot, lanes)
     times(null, rotation, image, lanes)
-    for i in range(height):
-        for k in range(rank):
-            for e in range(lanes):
-                null_dot[i, k, e] += sign * image[i, k, e]
+    _add(sign, image, null_dot)
 
 
 @compiled
-def _velocity(y, out, gap, v, shape, work, powers, lines):
+def _velocity(y, out, gap, v, shape, work, numerators, powers, lines):
     """Set velocities and gaps as `DepthRootChart.velocity` does.
 
-    The eigenframes ``v`` of the last call are where the rotations start. The last three
-    arguments are room to work in.
+    The eigenframes ``v`` of the last call are where the rotations start. The last four
+    arguments are room to work in, and the names are those of the table above.
     """
     rows, columns, rank, depth = shape
-    stretch, momentum, skew, left, right, left_null, right_null = _views(y, rows, columns, rank)
+    stretch, momentum, spin, left, right, left_null, right_null = _views(y, rows, columns, rank)
     s_out, p_out, c_out, left_out, right_out, left_null_out, right_null_out = _views(
         out, rows, columns, rank
     )
     lanes = y.shape[1]
-    s, p, c, sums, turn, spin = work[0], work[1], work[2], work[3], work[4], work[5]
-    a, b, s_dot, p_dot, twist, product = work[6], work[7], work[8], work[9], work[10], work[11]
-    weights, total = work[12:], lines[4]
-    times(stretch, v, product, lanes)
-    _transposed_product(v, product, s, lanes)
+    s, p, c, sums, quotient, turn, a, b, s_dot, p_dot, twist, product = work
+    h = lines[4]
+    _to_frame(stretch, v, s, product, lanes)
     _diagonalise(s, v, lines, lanes)
     # The momenta p and c, symmetric and skew, turn together.
     for k in range(rank):
         for l in range(rank):
             for e in range(lanes):
-                a[k, l, e] = momentum[k, l, e] + skew[k, l, e]
-    times(a, v, product, lanes)
-    _transposed_product(v, product, a, lanes)
-    for k in range(rank):
-        for l in range(rank):
-            for e in range(lanes):
-                p[k, l, e] = (a[k, l, e] + a[l, k, e]) / 2
-                c[k, l, e] = (a[k, l, e] - a[l, k, e]) / 2
+                b[k, l, e] = momentum[k, l, e] + spin[k, l, e]
+    _to_frame(b, v, a, product, lanes)
+    _parts(a, p, c)
     for k in range(rank):
         for e in range(lanes):
             powers[0, k, e] = 1.0
@@ -224,40 +257,40 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
     for k in range(rank):
         for l in range(k, rank):
             for e in range(lanes):
-                total[e] = powers[depth - 1, k, e]
+                h[e] = powers[depth - 1, k, e]
             for i in range(depth - 1):
                 for e in range(lanes):
-                    total[e] += powers[i, k, e] * powers[depth - 1 - i, l, e]
+                    h[e] += powers[i, k, e] * powers[depth - 1 - i, l, e]
             for e in range(lanes):
-                h = total[e]
                 both = s[k, k, e] + s[l, l, e]
                 sigmas = powers[depth, k, e] + powers[depth, l, e]
-                per_sum, per_h = 1 / both, 1 / h
+                per_sum, per_h = 1 / both, 1 / h[e]
                 sums[k, l, e] = both
-                spin[k, l, e] = c[k, l, e] * per_sum
+                quotient[k, l, e] = c[k, l, e] * per_sum
                 a[k, l, e] = p[k, l, e] * per_h * per_sum
-                b[k, l, e] = spin[k, l, e] / sigmas
-                turn[k, l, e] = h * b[k, l, e]
+                b[k, l, e] = quotient[k, l, e] / sigmas
+                turn[k, l, e] = h[e] * b[k, l, e]
                 s_dot[k, l, e] = sigmas * per_sum * per_h * p[k, l, e]
             for e in range(lanes):
                 sums[l, k, e], a[l, k, e] = sums[k, l, e], a[k, l, e]
                 s_dot[l, k, e] = s_dot[k, l, e]
                 if k != l:
-                    spin[l, k, e], b[l, k, e] = -spin[k, l, e], -b[k, l, e]
+                    quotient[l, k, e], b[l, k, e] = -quotient[k, l, e], -b[k, l, e]
                     turn[l, k, e] = -turn[k, l, e]
     # The numerators of G^n for n = N-1, N-3, ..., the least n first.
-    for n in range(len(weights)):
+    for n in range(len(numerators)):
         power = 2 * n + depth % 2
         for l in range(rank):
             for m in range(rank):
                 for e in range(lanes):
-                    weights[n, l, m, e] = powers[power, l, e] + powers[power, m, e]
+                    numerators[n, l, m, e] = powers[power, l, e] + powers[power, m, e]
                     if n > 0:
                         product_of_values = s[l, l, e] * s[m, m, e]
-                        weights[n, l, m, e] += product_of_values * weights[n - 1, l, m, e]
+                        numerators[n, l, m, e] += product_of_values * numerators[n - 1, l, m, e]
                     elif power == 0:
-                        weights[n, l, m, e] = 1.0
-    times(turn, spin, product, lanes)
+                        numerators[n, l, m, e] = 1.0
+    times(turn, quotient, product, lanes)
+    total = h
     for k in range(rank):
         for l in range(k, rank):
             for e in range(lanes):
@@ -265,39 +298,35 @@ def _velocity(y, out, gap, v, shape, work, powers, lines):
             for m in range(rank):
                 for e in range(lanes):
                     total[e] = 0.0
-                for n in range(len(weights)):
+                for n in range(len(numerators)):
                     for e in range(lanes):
                         power = s[k, k, e] * s[l, l, e] * s[m, m, e] ** 2
-                        total[e] = power * total[e] + weights[n, k, m, e] * weights[n, l, m, e]
+                        terms = numerators[n, k, m, e] * numerators[n, l, m, e]
+                        total[e] = power * total[e] + terms
                 for e in range(lanes):
                     pair = a[k, m, e] * a[l, m, e] - b[k, m, e] * b[l, m, e]
                     factor = s[m, m, e] * (s[k, k, e] * s[l, l, e] - s[m, m, e] ** 2)
                     p_dot[k, l, e] -= 2 * factor * total[e] * pair
             for e in range(lanes):
                 p_dot[l, k, e] = p_dot[k, l, e]
+    # From here on the room of p and of a serves others.
+    commutator, rotation = p, a
     for k in range(rank):
         for l in range(rank):
             for e in range(lanes):
-                # From here on p is the commutator [S, p].
-                p[k, l, e] *= s[k, k, e] - s[l, l, e]
-    times(turn, p, twist, lanes)
-    times(v, turn, product, lanes)
-    times_transposed(product, v, a, lanes)
-    _side(1.0, left, left_null, v, s, c, sums, a, p, p_dot, twist, left_out, left_null_out)
-    _side(-1.0, right, right_null, v, s, c, sums, a, p, p_dot, twist, right_out, right_null_out)
+                commutator[k, l, e] *= s[k, k, e] - s[l, l, e]
+    times(turn, commutator, twist, lanes)
+    _from_frame(turn, v, rotation, product, lanes)
+    shared = (v, s, c, sums, rotation, commutator, p_dot, twist)
+    _side(1.0, left, left_null, *shared, left_out, left_null_out)
+    _side(-1.0, right, right_null, *shared, right_out, right_null_out)
     for k in range(rank):
         for l in range(rank):
             for e in range(lanes):
                 b[k, l, e] = p_dot[k, l, e] + twist[k, l, e] - twist[l, k, e]
-    times(v, s_dot, product, lanes)
-    times_transposed(product, v, s_out, lanes)
-    times(v, b, product, lanes)
-    times_transposed(product, v, b, lanes)
-    for k in range(rank):
-        for l in range(rank):
-            for e in range(lanes):
-                p_out[k, l, e] = (b[k, l, e] + b[l, k, e]) / 2
-                c_out[k, l, e] = (b[k, l, e] - b[l, k, e]) / 2
+    _from_frame(s_dot, v, s_out, product, lanes)
+    _from_frame(b, v, a, product, lanes)
+    _parts(a, p_out, c_out)
 
 
 @compiled
@@ -312,22 +341,37 @@ def _size(y, e):
 @compiled
 def _combine(weights, slopes, out):
     """Set ``out = Σ_j w_j slopes_j``."""
-    flat, terms = out.reshape(-1), slopes.reshape((slopes.shape[0], -1))
-    for x in range(flat.shape[0]):
-        flat[x] = weights[0] * terms[0, x]
+    sums, first = out.reshape(-1), slopes[0].reshape(-1)
+    for x in range(sums.shape[0]):
+        sums[x] = weights[0] * first[x]
     for j in range(1, weights.shape[0]):
-        weight = weights[j]
-        if weight != 0:
-            for x in range(flat.shape[0]):
-                flat[x] += weight * terms[j, x]
+        if weights[j] != 0:
+            _add(weights[j], slopes[j], out)
 
 
 @compiled
-def _integrate(start, end, tolerance, most_steps, shape, tableau):
+def integrate_depth_root(start, end, tolerance, most_steps, shape):
+    """Return state, time, status, error and number of steps, as `integrate` does.
+
+    Starts have shape=[b, n_state], ends and tolerances shape=[b]; the shape is that of the
+    problem, rows, columns, rank and depth.
+
+    ==================================================  =====================  ================
+    of each lane                                        name                   shape, and lanes
+    ==================================================  =====================  ================
+    number of its problem, -1 for none                  ``problem``            []
+    state, and that after the step on trial             ``y``, ``trial``       [n_state]
+    time, step, and a time known to be too late         ``t, h, wall``         []
+    slopes of the stages; the last are the next first   ``slopes``             [stages + 1, n]
+    gap at a stage, and the least of a step             ``gap``, ``least``     []
+    squared norms of the errors of orders five, three   ``fifth``, ``third``   []
+    size of the state                                   ``scale``              []
+    eigenframe of ``S`` at the last stage               ``v``                  [r, r]
+    ==================================================  =====================  ================
+    """
     rank, depth = shape[2], shape[3]
     nearest = NEAREST if max(shape[0], shape[1]) > rank else 0.0
-    weights, third_order, fifth_order = tableau
-    stages = len(weights)
+    stages = len(WEIGHTS)
     count, n = start.shape
     state, time, status = start.copy(), numpy.zeros(count), numpy.zeros(count, numpy.int64)
     error, n_steps = numpy.zeros(count), numpy.zeros(count, numpy.int64)
@@ -341,8 +385,11 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
     problem, n_trials = numpy.full(lanes, -1), numpy.zeros(lanes, numpy.int64)
     has_crossed = numpy.zeros(lanes, numpy.bool_)
     wall = numpy.zeros(lanes)
-    work = numpy.empty((12 + depth // 2, rank, rank, lanes))
-    powers, lines = numpy.empty((depth + 1, rank, lanes)), numpy.empty((5, lanes))
+    m, x = numpy.empty((12, rank, rank, lanes)), numpy.empty((5, lanes))
+    work = (m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7], m[8], m[9], m[10], m[11])
+    lines = (x[0], x[1], x[2], x[3], x[4])
+    numerators = numpy.empty((depth // 2, rank, rank, lanes))
+    powers = numpy.empty((depth + 1, rank, lanes))
     v = numpy.zeros((rank, rank, lanes))
     for k in range(rank):
         v[k, k] = 1.0
@@ -352,7 +399,7 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
         for e in range(lanes):
             for i in range(n):
                 y[i, e] = start[min(first + e, count - 1), i]
-        _velocity(y, slopes[0], gap, v, shape, work, powers, lines)
+        _velocity(y, slopes[0], gap, v, shape, work, numerators, powers, lines)
         for e in range(min(lanes, count - first)):
             floors[first + e] = nearest * gap[e]
             for i in range(n):
@@ -390,18 +437,18 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
                     h[e] = left / 2
             least[e] = numpy.inf
         for stage in range(1, stages + 1):
-            _combine(weights[stage - 1, :stage], slopes, trial)
+            _combine(WEIGHTS[stage - 1, :stage], slopes, trial)
             for i in range(n):
                 for e in range(lanes):
                     trial[i, e] = y[i, e] + h[e] * trial[i, e]
-            _velocity(trial, slopes[stage], gap, v, shape, work, powers, lines)
+            _velocity(trial, slopes[stage], gap, v, shape, work, numerators, powers, lines)
             for e in range(lanes):
                 # NaN counts as a crossing as well; the error sees it first.
                 least[e] = min(least[e], gap[e])
         for e in range(lanes):
             fifth[e], third[e] = 0.0, 0.0
-        _combine(fifth_order, slopes, by_fifth)
-        _combine(third_order, slopes, by_third)
+        _combine(FIFTH_ORDER, slopes, by_fifth)
+        _combine(THIRD_ORDER, slopes, by_third)
         for i in range(n):
             for e in range(lanes):
                 fifth[e] += by_fifth[i, e] ** 2
@@ -440,23 +487,3 @@ def _integrate(start, end, tolerance, most_steps, shape, tableau):
                 for i in range(n):
                     state[here, i] = y[i, e]
                 is_free[e] = True
-
-
-def integrate_depth_root(
-    start: numpy.ndarray,
-    end: numpy.ndarray,
-    tolerance: numpy.ndarray,
-    most_steps: int,
-    shape: tuple,
-) -> tuple[numpy.ndarray, ...]:
-    """Return state, time, status, error and number of steps, as `integrate` does.
-
-    Parameters
-    ----------
-    start : array, shape=[b, n_state]
-    end, tolerance : array, shape=[b]
-    most_steps : int
-    shape : tuple of int
-        Rows, columns, rank and depth.
-    """
-    return _integrate(start, end, tolerance, most_steps, shape, (WEIGHTS, THIRD_ORDER, FIFTH_ORDER))

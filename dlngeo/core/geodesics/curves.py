@@ -1,32 +1,21 @@
-r"""Geodesics of the depth metric: exponential, paths, transport and Jacobi fields.
+r"""Geodesics as curves: every geometry gives a chart and initial states, and these do the rest.
 
-Geodesics run in a chart in which the metric is tame up to the boundary: depth-root
-coordinates for a finite depth, logarithmic ones for infinite depth. A batch is integrated
-together, each element with its own steps, on the host and in double precision, whatever
-library and type the arguments have.
+A batch is integrated together, each element with its own steps, on the host and in double
+precision, whatever library and type the arguments have.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy
-from dlngeo.core.geodesics.charts import (
-    TOLERANCE,
-    Chart,
-    _scaled,
-    chart_of,
-    check_arrival,
-    check_on_boundary,
-    checked_problem,
-    checked_times,
-    compressed,
-    extended,
-)
-from dlngeo.core.networks.blocks import Blocks, split
-from dlngeo.core.networks.frames import SingularFrames, exact_frames
+from dlngeo.core.base.arrays import Array, quotient, to_numpy
+from dlngeo.core.geodesics.charts import Chart, Matrices
 from dlngeo.core.numerics.integration import Status
+
+C = TypeVar("C", bound=Chart)
 
 
 @dataclass(frozen=True)
@@ -35,7 +24,7 @@ class Positions:
 
     Attributes
     ----------
-    point, velocity : array-like, shape=[..., m, n]
+    point, velocity : array-like, shape=[..., m, n], or factors
         NaN where the geodesic has ended before.
     status : array of int, shape=[...]
         `Status.ARRIVED`, or why the geodesic has ended.
@@ -52,28 +41,50 @@ class Positions:
     error: numpy.ndarray
 
 
-@dataclass(frozen=True)
-class Geodesic:
+@dataclass(frozen=True, eq=False)
+class Geodesic(Generic[C]):
     """Geodesics with given initial points and velocities, evaluated at any time.
 
-    Made by `geodesic`. Every time is reached by an integration of its own from the initial
-    point, at full accuracy, all times in one batch.
+    Every time is reached by an integration of its own from the initial point, at full
+    accuracy, all times in one batch.
+
+    Attributes
+    ----------
+    chart : Chart
+    start : array, shape=[..., n_state]
+        Initial states, in units in which points are of size one.
+    unit : array, shape=[...]
+        Size of the points.
+    pace : array, shape=[...]
+        Time of the chart in time one.
+    result : callable
+        Takes matrices, shape=[..., m_i, n_i], and returns what the caller gets.
+    on_boundary : str
+        What happens when a time is asked for at which a geodesic has reached the boundary:
+        "raise" an error that names the time, or "nan".
+
+    Raises
+    ------
+    ValueError
+        If ``on_boundary`` is another word.
     """
 
-    _chart: Chart
-    _frames: SingularFrames
-    _tangent: Blocks
-    _speed: numpy.ndarray
-    _unit: numpy.ndarray
-    _bases: tuple[numpy.ndarray | None, numpy.ndarray | None]
-    _like: Array
-    _on_boundary: str
+    chart: C
+    start: numpy.ndarray
+    unit: numpy.ndarray
+    pace: numpy.ndarray
+    result: Callable[[Matrices], Any]
+    on_boundary: str = "raise"
 
-    def __call__(self, t: Any) -> Array:
+    def __post_init__(self) -> None:
+        if self.on_boundary not in ("raise", "nan"):
+            raise ValueError(f'on_boundary is "raise" or "nan", got {self.on_boundary!r}.')
+
+    def __call__(self, t: Any) -> Any:
         """Return the points at times ``t``; see `point`."""
         return self.point(t)
 
-    def point(self, t: Any) -> Array:
+    def point(self, t: Any) -> Any:
         """Return the points at times ``t``.
 
         Parameters
@@ -83,7 +94,8 @@ class Geodesic:
 
         Returns
         -------
-        point : array-like, shape=[..., m, n] or [..., n_times, m, n]
+        point : array-like, shape=[..., m, n] or [..., n_times, m, n], or factors
+            Like the initial points. The axis of the times stands behind those of the batch.
 
         Raises
         ------
@@ -92,109 +104,126 @@ class Geodesic:
         """
         return self._checked(t).point
 
-    def velocity(self, t: Any) -> Array:
+    def velocity(self, t: Any) -> Any:
         """Return the velocities at times ``t``; arguments and errors as in `point`."""
         return self._checked(t).velocity
 
+    def at(self, t: Any, tolerance: Any = None, most_steps: int = 2_000) -> Positions:
+        """Return points, velocities and status at times ``t``, without raising.
+
+        Parameters
+        ----------
+        t : float or array-like, shape=[n_times]
+        tolerance : float or array, shape=[...], optional
+            Local error of a step, that of the chart by default.
+        most_steps : int
+            Number of trial steps after which a geodesic counts as stalled.
+        """
+        times = to_numpy(t)
+        if times.ndim > 1 or not numpy.isfinite(times).all():
+            raise ValueError(f"times must be one finite number or a list of them, got {t}.")
+        state, *info = self._follow(times.reshape(-1), tolerance, most_steps)
+        unit = numpy.where(info[0] == Status.ARRIVED, self.unit, numpy.nan)
+        with numpy.errstate(all="ignore"):  # at the boundary; what is lost becomes NaN
+            points, velocities = self.chart.leave(state)
+
+        def behind(array: numpy.ndarray) -> numpy.ndarray:
+            """Put the axis of the times behind those of the batch."""
+            return numpy.moveaxis(array, 0, self.pace.ndim) if times.ndim else array[0]
+
+        sign = numpy.where(times < 0, -1.0, 1.0).reshape(-1, *[1] * self.pace.ndim)
+        results = [
+            self.result([behind(scale[..., None, None] * matrix) for matrix in matrices])
+            for matrices, scale in (
+                (points, unit),
+                # On a geodesic run backwards the velocity is the opposite one.
+                (velocities, unit * self.pace * sign),
+            )
+        ]
+        return Positions(*results, *map(behind, info))
+
+    def arrive(self) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return the states at time one, shape=[..., n_state], and what fields there count by.
+
+        The factors, shape=[..., 1, 1, 1], are one, and NaN where a geodesic has ended. Errors as
+        in `point`.
+        """
+        state, status, end, _ = self._follow(numpy.ones(1))
+        self._check(status, end)
+        factor = numpy.where(status[0] == Status.ARRIVED, 1.0, numpy.nan)
+        return state[0], factor[..., None, None, None]
+
     def _checked(self, t: Any) -> Positions:
         positions = self.at(t)
-        if self._on_boundary == "raise":
-            check_arrival(positions.status, positions.end)
+        self._check(positions.status, positions.end)
         return positions
 
-    def at(self, t: Any) -> Positions:
-        """Return points, velocities and status at times ``t``, without raising."""
-        times = checked_times(t)
-        batch = self._speed.shape
-        flat = times.reshape(-1)
-        shape = (*batch, len(flat))
-        start = self._chart.enter(self._frames, self._tangent)[..., None, :]
-        if (flat < 0).any():
-            backwards = self._chart.enter(self._frames, _scaled(self._tangent, -1.0))
-            start = numpy.where((flat >= 0)[:, None], start, backwards[..., None, :])
-        start = numpy.broadcast_to(start, (*shape, start.shape[-1]))
-        length = self._speed[..., None] * abs(flat)
-        trajectory = self._chart.flow(
-            start.reshape(-1, start.shape[-1]), length.reshape(-1), TOLERANCE
+    def _check(self, status: numpy.ndarray, end: numpy.ndarray) -> None:
+        """Raise a ValueError if a geodesic has ended before its time."""
+        lost = numpy.flatnonzero(status != Status.ARRIVED)
+        if len(lost) and self.on_boundary == "raise":
+            first = lost[0]
+            many = f" ({len(lost)} of {status.size} geodesics end so)" if status.size > 1 else ""
+            raise ValueError(
+                f"the geodesic ends at time {end.flat[first]:.6g}: "
+                f"{Status(status.flat[first]).remedy}{many}"
+            )
+
+    def _follow(
+        self, times: numpy.ndarray, tolerance: Any = None, most_steps: int = 2_000
+    ) -> tuple[numpy.ndarray, ...]:
+        """Return state, status, end and error, shape=[n_times, ...]."""
+        shape, n = (len(times), *self.pace.shape), self.start.shape[-1]
+        times = times.reshape(-1, *[1] * self.pace.ndim)
+        start = self.start
+        if (times < 0).any():
+            start = numpy.where(times[..., None] < 0, self.chart.reverse(start), start)
+        tolerance = self.chart.tolerance if tolerance is None else tolerance
+        length = abs(times) * self.pace
+        flow = self.chart.flow(
+            numpy.broadcast_to(start, (*shape, n)).reshape(-1, n),
+            length.reshape(-1),
+            numpy.broadcast_to(tolerance, shape).reshape(-1),
+            most_steps,
         )
-        with numpy.errstate(all="ignore"):  # at the boundary; what is lost becomes NaN
-            point, velocity = self._chart.leave(trajectory.state)
-        is_lost = (trajectory.status != Status.ARRIVED)[:, None, None]
-        # On a geodesic run backwards the velocity is the opposite one.
-        direction = numpy.where(flat >= 0, 1.0, -1.0) * self._speed[..., None]
-        unit = self._unit[..., None, None, None]
-        bases = [basis if basis is None else basis[..., None, :, :] for basis in self._bases]
-        results = []
-        for matrix, scale in ((point, unit), (velocity, unit * direction[..., None, None])):
-            matrix = numpy.where(is_lost, numpy.nan, matrix)
-            matrix = scale * matrix.reshape(*shape, *matrix.shape[-2:])
-            matrix = extended(matrix, *bases)
-            matrix = matrix if times.ndim else matrix[..., 0, :, :]
-            results.append(from_numpy(matrix, self._like))
-        reached = (
-            trajectory.time.reshape(shape)
-            / numpy.where(self._speed == 0, 1, self._speed)[..., None]
+        status, time, error = (
+            array.reshape(shape) for array in (flow.status, flow.time, flow.error)
         )
-        is_arrived = trajectory.status.reshape(shape) == Status.ARRIVED
-        end = numpy.where(is_arrived, flat, numpy.sign(flat) * reached)
-        info = [trajectory.status.reshape(shape), end, trajectory.error.reshape(shape)]
-        if times.ndim == 0:
-            info = [array[..., 0] for array in info]
-        return Positions(*results, *info)
+        reached = numpy.sign(times) * quotient(time, self.pace + 0 * time)
+        end = numpy.where(status == Status.ARRIVED, times, reached)
+        return flow.state.reshape(*shape, n), status, end, error
 
 
-def geodesic(
-    matrix: Array,
-    velocity: Array,
-    depth: float,
-    rank: int | None = None,
-    *,
-    on_boundary: str = "raise",
-) -> Geodesic:
-    r"""Return the geodesics of ``g^N`` with initial points ``X`` and velocities ``Z``.
+class FieldAxes(NamedTuple):
+    """Axes that count fields along the same geodesics, and those of geodesics.
 
-    They are the solutions of ``Ẍ = D²φ(V, V)`` with the horizontal lift ``V`` of ``Ẋ``,
-    integrated in depth-root coordinates (`dlngeo.core.geodesics.depth_root_chart`).
-
-    Parameters
+    Attributes
     ----------
-    matrix : array-like, shape=[..., m, n]
-        Initial point ``X`` of the given rank.
-    velocity : array-like, shape=[..., m, n]
-        Tangent vector ``Z``; a part between the null spaces is dropped.
-    depth : int or inf
-        Depth ``N``.
-    rank : int, optional
-        Rank of ``X``, full by default.
-    on_boundary : str
-        What happens when a time is asked for at which a geodesic has reached the boundary,
-        where a singular value vanishes: "raise" an error that names the time, or "nan".
-
-    Returns
-    -------
-    geodesic : Geodesic
-
-    Raises
-    ------
-    ValueError
-        If shapes, rank or depth do not fit, or an entry is NaN or infinite.
-
-    References
-    ----------
-    [Che25]; THEORY 3.
+    fields, batch : tuple of int
     """
-    check_on_boundary(on_boundary)
-    x, z, rank = checked_problem(matrix, velocity, depth, rank)
-    frames = exact_frames(x, rank)
-    unit = frames.sigma[..., 0]
-    frames = frames._replace(sigma=frames.sigma / unit[..., None])
-    tangent = split(z / unit[..., None, None], frames.left, frames.right)
-    frames, tangent, bases = compressed(frames, tangent._replace(both_null=None))
-    rows, columns = frames.left.shape[-2], frames.right.shape[-2]
-    chart = chart_of(rows, columns, rank, depth)
-    speed = chart.speed(frames, tangent)
-    # In units of arc length; a vanishing velocity stays what it is.
-    pace = numpy.where(speed == 0, 1, speed)[..., None, None]
-    tangent = _scaled(tangent, 1 / pace)
-    unit = numpy.broadcast_to(unit, speed.shape)
-    return Geodesic(chart, frames, tangent, speed, unit, bases, matrix, on_boundary)
+
+    fields: tuple[int, ...]
+    batch: tuple[int, ...]
+
+    @classmethod
+    def of(cls, points: Matrices, fields: Matrices) -> Self:
+        """Return the axes of matrices; fields may have more axes in front than points."""
+        batch = numpy.broadcast_shapes(*[array.shape[:-2] for array in points])
+        every = numpy.broadcast_shapes(batch, *[array.shape[:-2] for array in fields])
+        cut = len(every) - len(batch)
+        return cls(every[:cut], every[cut:])
+
+    def spread(self, point: numpy.ndarray) -> numpy.ndarray:
+        """Return a matrix for each geodesic, shape=[*batch, m, n]."""
+        return numpy.broadcast_to(point, (*self.batch, *point.shape[-2:]))
+
+    def gather(self, field: numpy.ndarray) -> numpy.ndarray:
+        """Return the fields of each geodesic, shape=[*batch, f, m, n]."""
+        shape = (*self.batch, *field.shape[-2:])
+        field = numpy.broadcast_to(field, (*self.fields, *shape))
+        return numpy.moveaxis(field.reshape(math.prod(self.fields), *shape), 0, -3)
+
+    def scatter(self, fields: numpy.ndarray) -> numpy.ndarray:
+        """Return fields in the axes from which `gather` took them."""
+        fields = numpy.moveaxis(fields, -3, 0)
+        return fields.reshape(*self.fields, *fields.shape[1:])

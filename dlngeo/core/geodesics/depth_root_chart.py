@@ -18,21 +18,18 @@ Since ``1/N ≤ α ≤ 1`` the metric stays near the flat one, also where ``λ �
 runs smoothly through ``det = 0``, where an eigenvalue of ``S`` changes sign.
 """
 
-import contextlib
-from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy
 
+from dlngeo.core.base import optional, packing
 from dlngeo.core.base.arrays import eigh, symmetric_part, transpose
 from dlngeo.core.depth_metric.roots import force, kernels
+from dlngeo.core.geodesics.charts import ObservableChart
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.core.numerics.integration import NEAREST, Status, Trajectory, integrate
-
-integrate_depth_root: Callable | None = None
-with contextlib.suppress(ImportError):  # Numba is an optional extra
-    from dlngeo.core.geodesics.compiled import integrate_depth_root
+from dlngeo.core.numerics.integration import NEAREST, Status, Trajectory
 
 COMPILED_UP_TO = 10
 """Largest rank for which compiled loops beat the calls of LAPACK and BLAS."""
@@ -65,24 +62,18 @@ class State(NamedTuple):
 
     def pack(self) -> numpy.ndarray:
         """Return the state as one vector, shape=[..., n_state]."""
-        batch = self.stretch.shape[:-2]
-        sizes = [part.shape[-2] * part.shape[-1] for part in self]
-        parts = [part.reshape(*batch, size) for part, size in zip(self, sizes, strict=True)]
-        return numpy.concatenate(parts, axis=-1)
+        return packing.pack(self)
+
+    @classmethod
+    def unpack(cls, packed: numpy.ndarray, rows: int, columns: int, rank: int) -> Self:
+        """Return the state of which `pack` gives the vector."""
+        ends = (rows if rows > rank else 0, columns if columns > rank else 0)
+        heights = (rank, rank, rank, rows, columns, *ends)
+        return cls(*packing.unpack(packed, [(height, rank) for height in heights]))
 
 
-def unpack(packed: numpy.ndarray, rows: int, columns: int, rank: int) -> State:
-    """Return the state of which `State.pack` gives the vector."""
-    ends = (rows if rows > rank else 0, columns if columns > rank else 0)
-    parts, start = [], 0
-    for count in (rank, rank, rank, rows, columns, *ends):
-        piece = packed[..., start : start + count * rank]
-        parts.append(piece.reshape(*packed.shape[:-1], count, rank))
-        start += count * rank
-    return State(*parts)
-
-
-class DepthRootChart(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class DepthRootChart(ObservableChart):
     """Depth-root coordinates of ``m × n`` matrices of a rank, for a finite depth.
 
     Attributes
@@ -94,6 +85,14 @@ class DepthRootChart(NamedTuple):
     columns: int
     rank: int
     depth: int
+
+    @property
+    def nearest(self) -> float:
+        """Where there are null spaces, frames turn at once when it nearly hits the boundary."""
+        return NEAREST if max(self.rows, self.columns) > self.rank else 0.0
+
+    def _unpack(self, packed: numpy.ndarray) -> State:
+        return State.unpack(packed, self.rows, self.columns, self.rank)
 
     def velocity(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         r"""Return the velocity of the geodesic flow, and the least eigenvalue of ``S``.
@@ -108,20 +107,11 @@ class DepthRootChart(NamedTuple):
         with `force` ``F`` and the Gram matrices ``Γ`` of ``m_L S^{-2}`` and ``m_R S^{-2}``,
         by which the frames turn towards the null spaces.
 
-        Parameters
-        ----------
-        packed : array, shape=[b, n_state]
-
-        Returns
-        -------
-        velocity : array, shape=[b, n_state]
-        gap : array, shape=[b]
-
         References
         ----------
         Own derivation; THEORY 3.
         """
-        state = unpack(packed, self.rows, self.columns, self.rank)
+        state = self._unpack(packed)
         lam, frame = eigh(state.stretch)
         back = numpy.ascontiguousarray(transpose(frame))
         # The momenta p and c, symmetric and skew, turn together, and so do Ṡ and A.
@@ -136,15 +126,15 @@ class DepthRootChart(NamedTuple):
         p_dot = -force(lam, a, b, self.depth) - middle - transpose(middle)
         commutator = (lam[..., :, None] - lam[..., None, :]) * p
         twist = turn @ commutator
-        moving = frame @ (g * a + turn) @ back
-        stretch = symmetric_part(moving)
-        rotation = moving - stretch
+        both = frame @ (g * a + turn) @ back
+        stretch = symmetric_part(both)
+        rotation = both - stretch
         sides = []
-        for sign, turning, end, null in (
-            (1, rotation, state.left, state.left_null),
-            (-1, -rotation, state.right, state.right_null),
+        for sign, end, null in (
+            (1, state.left, state.left_null),
+            (-1, state.right, state.right_null),
         ):
-            end_dot, null_dot = end @ turning, null @ turning
+            end_dot, null_dot = sign * end @ rotation, sign * null @ rotation
             if null.shape[-2]:
                 momentum = null @ frame
                 drift = momentum / lam[..., None, :] ** 2
@@ -159,8 +149,9 @@ class DepthRootChart(NamedTuple):
         (left, left_null), (right, right_null) = sides
         both = frame @ (p_dot + twist - transpose(twist)) @ back
         momentum = symmetric_part(both)
-        moved = State(stretch, momentum, both - momentum, left, right, left_null, right_null)
-        return moved.pack(), lam[..., 0]
+        spin = both - momentum
+        change = State(stretch, momentum, spin, left, right, left_null, right_null)
+        return change.pack(), lam[..., 0]
 
     def flow(
         self,
@@ -169,18 +160,25 @@ class DepthRootChart(NamedTuple):
         tolerance: float | numpy.ndarray,
         most_steps: int = 2_000,
     ) -> Trajectory:
-        """Follow the geodesic flow; see `dlngeo.core.numerics.integration.integrate`."""
+        """Follow the geodesic flow, by compiled loops or closed forms where there are any."""
         if self.depth == 2 and self._is_straight(start):
             return self._straight_flow(start, end)
-        if integrate_depth_root is None or self.rank > COMPILED_UP_TO:
-            nearest = NEAREST if max(self.rows, self.columns) > self.rank else 0.0
-            return integrate(self.velocity, start, end, tolerance, most_steps, nearest)
+        compiled = None
+        if self.rank <= COMPILED_UP_TO:
+            compiled = optional.compiled_loop(
+                "dlngeo.core.geodesics.compiled", "integrate_depth_root"
+            )
+        if compiled is None:
+            return super().flow(start, end, tolerance, most_steps)
+        # One layout in memory, for which the loops are compiled once.
         tolerance = numpy.broadcast_to(tolerance, end.shape)
-        return Trajectory(*integrate_depth_root(start, end, tolerance, most_steps, tuple(self)))
+        arrays = [numpy.array(array, order="C") for array in (start, end, tolerance)]
+        shape = (self.rows, self.columns, self.rank, self.depth)
+        return Trajectory(*compiled(*arrays, most_steps, shape))
 
     def _is_straight(self, start: numpy.ndarray) -> bool:
         """Tell whether no geodesic of a batch has a momentum but that of ``S``."""
-        state = unpack(start, self.rows, self.columns, self.rank)
+        state = self._unpack(start)
         others = (state.spin, state.left_null, state.right_null)
         return all(bool((abs(part) <= 1e-15).all()) for part in others)
 
@@ -195,7 +193,7 @@ class DepthRootChart(NamedTuple):
         ----------
         [Che25]; THEORY 3.
         """
-        state = unpack(start, self.rows, self.columns, self.rank)
+        state = self._unpack(start)
         lam, frame = eigh(state.stretch)
         back = transpose(frame)
         z = frame @ (back @ state.momentum @ frame / kernels(lam, 2)[0]) @ back
@@ -203,10 +201,10 @@ class DepthRootChart(NamedTuple):
         boundary = -1 / numpy.where(slope < 0, slope, -1e-300)
         time = numpy.minimum(end, boundary)
         square = state.stretch @ state.stretch
-        moved = numpy.eye(self.rank) + time[:, None, None] * z
-        values, frame = eigh(moved @ square @ moved)
+        step = numpy.eye(self.rank) + time[:, None, None] * z
+        values, frame = eigh(step @ square @ step)
         lam = numpy.sqrt(numpy.maximum(values, 0))
-        rate = z @ square @ moved
+        rate = z @ square @ step
         core = 2 * symmetric_part(transpose(frame) @ rate @ frame)
         with numpy.errstate(invalid="ignore"):  # at the boundary
             momentum = frame @ (core / kernels(lam, 2)[1]) @ transpose(frame)
@@ -217,88 +215,66 @@ class DepthRootChart(NamedTuple):
         return Trajectory(packed, time, status, zeros, zeros.astype(int))
 
     def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
-        """Return the packed state with the given frames of ``X``, and ``Ẋ`` split in them."""
         lam = frames.sigma ** (1 / self.depth)
         sums, g, h = kernels(lam, self.depth)
         core = tangent.core
         # The momenta towards the null spaces are Ẋ Λ^{1-N} S.
         weight = (lam ** (2 - self.depth))[..., None, :]
-
-        def null(block: numpy.ndarray | None) -> numpy.ndarray:
-            return core[..., :0, :] if block is None else block * weight
-
-        right_null = None if tangent.right_null is None else transpose(tangent.right_null)
+        nulls = [
+            core[..., :0, :] if block is None else block * weight
+            for block in (tangent.left_null, tangent.transposed().left_null)
+        ]
         state = State(
             lam[..., :, None] * numpy.eye(self.rank) + 0 * core,
             symmetric_part(core) / g,
             (core - transpose(core)) / (2 * h) * sums,
             frames.left + 0 * core[..., :1, :],
             frames.right + 0 * core[..., :1, :],
-            null(tangent.left_null),
-            null(right_null),
+            *nulls,
         )
         return state.pack()
 
-    def leave(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return the matrix ``X`` and the velocity ``Ẋ`` of a packed state."""
-        frames, tangent = self.opened(packed)
-        return frames.with_values(frames.sigma), join(tangent, frames.left, frames.right)
-
-    def opened(self, packed: numpy.ndarray) -> tuple[SingularFrames, Blocks]:
+    def decompose(self, state: numpy.ndarray) -> tuple[SingularFrames, Blocks]:
         """Return frames of ``X``, and ``Ẋ`` split in them: the inverse of `enter`.
 
         The values are in no order. Beyond the boundary, where one would be negative, its
         left vector has turned instead.
         """
-        state = unpack(packed, self.rows, self.columns, self.rank)
-        lam, frame = eigh(state.stretch)
+        stretch, momentum, spin, left, right, *nulls = self._unpack(state)
+        lam, frame = eigh(stretch)
         back = transpose(frame)
-        left, right = state.left @ frame, state.right @ frame
         sums, g, h = kernels(lam, self.depth)
-        core = g * (back @ state.momentum @ frame) + h * (back @ state.spin @ frame) / sums
+        core = g * (back @ momentum @ frame) + h * (back @ spin @ frame) / sums
         weight = (lam ** (self.depth - 2.0))[..., None, :]
-        nulls = [
-            null @ frame * weight if null.shape[-2] else None
-            for null in (state.left_null, state.right_null)
-        ]
+        left_null, right_null = (
+            null @ frame * weight if null.shape[-2] else None for null in nulls
+        )
         sigma = lam**self.depth
         signs = numpy.where(sigma < 0, -1.0, 1.0)
-        right_null = None if nulls[1] is None else signs[..., :, None] * transpose(nulls[1])
-        tangent = Blocks(signs[..., :, None] * core, nulls[0], right_null)
-        return SingularFrames(left * signs[..., None, :], signs * sigma, right), tangent
+        right_null = None if right_null is None else signs[..., :, None] * transpose(right_null)
+        tangent = Blocks(signs[..., :, None] * core, left_null, right_null)
+        frames = SingularFrames(left @ frame * signs[..., None, :], signs * sigma, right @ frame)
+        return frames, tangent
 
     def speed(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
-        """Return the norm of a velocity in the depth metric."""
         lam = frames.sigma ** (1 / self.depth)
         _, g, h = kernels(lam, self.depth)
-        total = numpy.sum(tangent.core**2 / (g * h), axis=(-2, -1))
-        inverse = lam ** (2 - 2 * self.depth)
-        if tangent.left_null is not None:
-            total = total + numpy.sum(tangent.left_null**2 * inverse[..., None, :], axis=(-2, -1))
-        if tangent.right_null is not None:
-            total = total + numpy.sum(tangent.right_null**2 * inverse[..., :, None], axis=(-2, -1))
-        return numpy.sqrt(total)
+        return tangent.scaled((g * h) ** -0.5, lam ** (1 - self.depth)).norm()
 
-    def displacement(self, packed: numpy.ndarray, frames: SingularFrames) -> Blocks:
+    def displacement(self, state: numpy.ndarray, frames: SingularFrames) -> Blocks:
         """Return ``Y - Y_1`` in the frames of another matrix, ``Y = Q S Oᵀ``."""
-        state = unpack(packed, self.rows, self.columns, self.rank)
-        root = state.left @ state.stretch @ transpose(state.right)
+        here = self._unpack(state)
+        root = here.left @ here.stretch @ transpose(here.right)
         target = frames.with_values(frames.sigma ** (1 / self.depth))
         return split(root - target, frames.left, frames.right)
 
     def pull_back(
         self, displacement: Blocks, source: SingularFrames, target: SingularFrames
     ) -> Blocks:
-        """Return the velocity at ``X`` of the straight line in ``Y`` by a displacement."""
-        moved = join(displacement, target.left, target.right)
-        tangent = split(moved, source.left, source.right)
+        root = join(displacement, target.left, target.right)
+        tangent = split(root, source.left, source.right)
         lam = source.sigma ** (1 / self.depth)
         _, g, h = kernels(lam, self.depth)
-        core, weight = tangent.core, lam ** (self.depth - 1)
+        core = tangent.core
         core = h * symmetric_part(core) + g * (core - transpose(core)) / 2
-        left, right = tangent.left_null, tangent.right_null
-        return Blocks(
-            core,
-            None if left is None else left * weight[..., None, :],
-            None if right is None else weight[..., :, None] * right,
-        )
+        return tangent.scaled(1.0, lam ** (self.depth - 1))._replace(core=core)

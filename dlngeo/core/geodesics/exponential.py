@@ -5,7 +5,7 @@ from typing import Any
 from dlngeo.core.base.arrays import Array, eye, namespace
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.depth_metric.connection import christoffel
-from dlngeo.core.geodesics.curves import geodesic
+from dlngeo.core.geodesics.observable_curves import geodesic
 from dlngeo.core.geodesics.transport import jacobi_field
 
 

@@ -17,15 +17,14 @@ from dlngeo.core.base.checks import real_array
 from dlngeo.core.base.primitives import Primitive, refuse
 from dlngeo.core.depth_metric.metric import check_observable, flat
 from dlngeo.core.geodesics.charts import (
-    Chart,
     Connection,
-    chart_of,
+    ObservableChart,
     check_components,
     check_found,
-    checked_problem,
-    extended,
-    restricted,
+    extend,
+    restrict,
 )
+from dlngeo.core.geodesics.observable_curves import chart_of, checked_problem
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import checked_matrix
@@ -111,7 +110,7 @@ def _pairs(source: SingularFrames, target: SingularFrames, depth: float) -> _Pai
     return _Pairs(source, target, core_weight, null_weight, *nulls)
 
 
-def _miss(chart: Chart, pairs: _Pairs) -> Miss:
+def _miss(chart: ObservableChart, pairs: _Pairs) -> Miss:
     """Return where geodesics end, as a displacement from the second points in the chart."""
 
     def miss(index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> numpy.ndarray:
@@ -186,7 +185,7 @@ def _nudged(frames: SingularFrames) -> SingularFrames:
     return frames._replace(left=linalg.expm(turn) @ frames.left)
 
 
-def _inverse_jacobian_of_chart(chart: Chart, pairs: _Pairs) -> numpy.ndarray:
+def _inverse_jacobian_of_chart(chart: ObservableChart, pairs: _Pairs) -> numpy.ndarray:
     """Return the inverse Jacobian of a short geodesic's end, a straight line in the chart."""
     columns = pairs.take((slice(None), None))
     rank = pairs.core_weight.shape[-1]
@@ -202,7 +201,7 @@ def _inverse_jacobian_of_chart(chart: Chart, pairs: _Pairs) -> numpy.ndarray:
 
 
 def _by_continuation(
-    chart: Chart,
+    chart: ObservableChart,
     pairs: _Pairs,
     factors: list[numpy.ndarray],
     chord: list[numpy.ndarray],
@@ -267,8 +266,8 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
         check_components(x, y)
     unit = source.sigma[:, :1]
     # A shortest geodesic stays in the common spans: reflections at them keep its ends.
-    left, target_left, left_basis = restricted(source.left, target.left)
-    right, target_right, right_basis = restricted(source.right, target.right)
+    left, target_left, left_basis = restrict(source.left, target.left)
+    right, target_right, right_basis = restrict(source.right, target.right)
     source = SingularFrames(left, source.sigma / unit, right)
     target = SingularFrames(target_left, target.sigma / unit, target_right)
     chart = chart_of(left.shape[-2], right.shape[-2], rank, depth)
@@ -313,7 +312,7 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
             keep(tried, *_by_continuation(chart, pairs.take(tried), here, there, depth))
     is_found = numpy.isfinite(best)
     tangent = pairs.tangent(velocity)
-    result = extended(join(tangent, source.left, source.right), left_basis, right_basis)
+    result = extend(join(tangent, source.left, source.right), left_basis, right_basis)
     result = unit[:, :, None] * result
     scale = 1.0 if depth == numpy.inf else unit[:, 0] ** (1 / depth)
     length = numpy.where(is_found, best * scale, numpy.nan)

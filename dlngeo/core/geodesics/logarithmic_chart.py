@@ -9,15 +9,15 @@ Depth-root coordinates have the limit ``X = Q e^S Oᵀ`` with frames ``Q, O`` an
 The metric does not change under ``X ↦ a X``, and is complete.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy
 
 from dlngeo.core.base.arrays import eigh, symmetric_part, transpose
-from dlngeo.core.geodesics.depth_root_chart import State, unpack
-from dlngeo.core.networks.blocks import Blocks, join
+from dlngeo.core.geodesics.charts import ObservableChart
+from dlngeo.core.geodesics.depth_root_chart import State
+from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.core.numerics.integration import Trajectory, integrate
 
 _NODES, _WEIGHTS = numpy.polynomial.legendre.leggauss(10)
 _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
@@ -70,7 +70,8 @@ def _quotients(values, slope, x: numpy.ndarray, y: numpy.ndarray) -> numpy.ndarr
     return numpy.where(is_close, near, (values(x) - values(y)) / safe)
 
 
-class LogarithmicChart(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class LogarithmicChart(ObservableChart):
     """Logarithmic coordinates of square matrices of full rank, for infinite depth.
 
     Attributes
@@ -79,6 +80,9 @@ class LogarithmicChart(NamedTuple):
     """
 
     size: int
+
+    def _unpack(self, packed: numpy.ndarray) -> State:
+        return State.unpack(packed, self.size, self.size, self.size)
 
     def velocity(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         r"""Return the velocity of the geodesic flow, and ones: there is no boundary.
@@ -89,27 +93,18 @@ class LogarithmicChart(NamedTuple):
 
         in the eigenframe of ``S``, with divided differences in brackets.
 
-        Parameters
-        ----------
-        packed : array, shape=[b, n_state]
-
-        Returns
-        -------
-        velocity : array, shape=[b, n_state]
-        gap : array, shape=[b]
-
         References
         ----------
         Own derivation; THEORY 3.
         """
-        state = unpack(packed, self.size, self.size, self.size)
+        state = self._unpack(packed)
         psi, frame = eigh(state.stretch)
         back = transpose(frame)
         p, c = back @ state.momentum @ frame, back @ state.spin @ frame
         x = psi[..., :, None] - psi[..., None, :]
-        one, other = numpy.broadcast_arrays(x[..., :, None, :], x[..., None, :, :])
-        by_alpha = _quotients(_alpha, _alpha_slope, one, other)
-        by_gamma = _quotients(_gamma, _gamma_slope, one, other)
+        x_km, x_lm = numpy.broadcast_arrays(x[..., :, None, :], x[..., None, :, :])
+        by_alpha = _quotients(_alpha, _alpha_slope, x_km, x_lm)
+        by_gamma = _quotients(_gamma, _gamma_slope, x_km, x_lm)
         p_dot = -numpy.sum(
             by_alpha * p[..., :, None, :] * p[..., None, :, :]
             + by_gamma * c[..., :, None, :] * c[..., None, :, :],
@@ -120,30 +115,12 @@ class LogarithmicChart(NamedTuple):
         turn = turn @ back
         core = (_alpha(x) * p, p_dot, twist - transpose(twist))
         stretch, momentum, spin = (frame @ part @ back for part in core)
-        moved = State(
-            stretch,
-            momentum,
-            spin,
-            state.left @ frame @ turn,
-            -state.right @ frame @ turn,
-            state.left_null,
-            state.right_null,
-        )
-        return moved.pack(), numpy.ones(len(packed))
-
-    def flow(
-        self,
-        start: numpy.ndarray,
-        end: numpy.ndarray,
-        tolerance: float | numpy.ndarray,
-        most_steps: int = 2_000,
-    ) -> Trajectory:
-        """Follow the geodesic flow; see `dlngeo.core.numerics.integration.integrate`."""
-        return integrate(self.velocity, start, end, tolerance, most_steps)
+        sides = state.left @ frame @ turn, -state.right @ frame @ turn
+        change = State(stretch, momentum, spin, *sides, state.left_null, state.right_null)
+        return change.pack(), numpy.ones(len(packed))
 
     def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
-        """Return the packed state with the given frames of ``X``, and ``Ẋ`` split in them."""
-        psi, x, core = self._scaled(frames, tangent)
+        psi, x, core = self._logarithms(frames, tangent)
         empty = core[..., :0, :]
         state = State(
             psi[..., :, None] * numpy.eye(self.size) + 0 * core,
@@ -157,41 +134,35 @@ class LogarithmicChart(NamedTuple):
         return state.pack()
 
     @staticmethod
-    def _scaled(frames: SingularFrames, tangent: Blocks) -> tuple[numpy.ndarray, ...]:
+    def _logarithms(frames: SingularFrames, tangent: Blocks) -> tuple[numpy.ndarray, ...]:
         """Return ``log σ``, its differences, and the velocity over ``(σ_k σ_l)^{1/2}``."""
         psi = numpy.log(frames.sigma)
         root = numpy.sqrt(frames.sigma)
         core = tangent.core / root[..., :, None] / root[..., None, :]
         return psi, psi[..., :, None] - psi[..., None, :], core
 
-    def leave(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return the matrix ``X`` and the velocity ``Ẋ`` of a packed state."""
-        frames, tangent = self.opened(packed)
-        return frames.with_values(frames.sigma), join(tangent, frames.left, frames.right)
-
-    def opened(self, packed: numpy.ndarray) -> tuple[SingularFrames, Blocks]:
-        """Return frames of ``X``, and ``Ẋ`` split in them: the inverse of `enter`."""
-        state = unpack(packed, self.size, self.size, self.size)
-        psi, frame = eigh(state.stretch)
+    def decompose(self, state: numpy.ndarray) -> tuple[SingularFrames, Blocks]:
+        stretch, momentum, spin, left, right, _, _ = self._unpack(state)
+        psi, frame = eigh(stretch)
         back = transpose(frame)
         x = psi[..., :, None] - psi[..., None, :]
-        core = _stretch(x) * _alpha(x) * (back @ state.momentum @ frame)
-        core = core + 2 * numpy.cosh(x / 2) * _gamma(x) * (back @ state.spin @ frame)
+        core = _stretch(x) * _alpha(x) * (back @ momentum @ frame)
+        core = core + 2 * numpy.cosh(x / 2) * _gamma(x) * (back @ spin @ frame)
         root = numpy.exp(psi / 2)
         core = root[..., :, None] * core * root[..., None, :]
-        return SingularFrames(state.left @ frame, root**2, state.right @ frame), Blocks(core)
+        return SingularFrames(left @ frame, root**2, right @ frame), Blocks(core)
 
     def speed(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
         """Return the norm of a velocity in the depth metric, scaled by the depth."""
-        _, x, core = self._scaled(frames, tangent)
+        _, x, core = self._logarithms(frames, tangent)
         safe = numpy.where(x == 0, 1.0, x)
         inverse = numpy.where(x == 0, 1.0, safe / numpy.sinh(safe))
         return numpy.sqrt(numpy.sum(core**2 * inverse, axis=(-2, -1)))
 
-    def displacement(self, packed: numpy.ndarray, frames: SingularFrames) -> Blocks:
+    def displacement(self, state: numpy.ndarray, frames: SingularFrames) -> Blocks:
         """Return ``Σ_1^{-1/2} Uᵀ X V Σ_1^{-1/2} - I`` in the frames of another matrix."""
-        matrix, _ = self.leave(packed)
-        core = transpose(frames.left) @ matrix @ frames.right
+        here, _ = self.decompose(state)
+        core = transpose(frames.left) @ here.with_values(here.sigma) @ frames.right
         root = numpy.sqrt(frames.sigma)
         core = core / root[..., :, None] / root[..., None, :]
         return Blocks(core - numpy.eye(self.size))
@@ -199,8 +170,7 @@ class LogarithmicChart(NamedTuple):
     def pull_back(
         self, displacement: Blocks, source: SingularFrames, target: SingularFrames
     ) -> Blocks:
-        """Return the velocity at ``X`` of the straight line by a displacement."""
         root = numpy.sqrt(target.sigma)
-        moved = root[..., :, None] * displacement.core * root[..., None, :]
-        moved = target.left @ moved @ transpose(target.right)
-        return Blocks(transpose(source.left) @ moved @ source.right)
+        core = root[..., :, None] * displacement.core * root[..., None, :]
+        velocity = target.left @ core @ transpose(target.right)
+        return Blocks(transpose(source.left) @ velocity @ source.right)

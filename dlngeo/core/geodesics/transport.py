@@ -20,128 +20,52 @@ values is divided by; null spaces are singular values zero.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.depth_metric.curvature import curvature_in_frames, point_at
-from dlngeo.core.geodesics.charts import (
-    TOLERANCE,
-    Chart,
-    chart_of,
-    check_arrival,
-    check_on_boundary,
-    checked_problem,
-)
+from dlngeo.core.depth_metric.weights import Weights, weights_of
+from dlngeo.core.geodesics.charts import Chart, Matrices, ObservableChart
+from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
+from dlngeo.core.geodesics.observable_curves import chart_of, checked_problem, frames_and_velocity
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import checked_matrix
-from dlngeo.core.networks.frames import SingularFrames, exact_frames
-from dlngeo.core.networks.jacobi import log_log_mean_kernel
-from dlngeo.core.numerics.integration import Status, integrate
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.numerics.integration import Status, Trajectory, integrate
 
 
-class _Kernels(NamedTuple):
-    """Divided differences at the singular values of a matrix.
-
-    Attributes
-    ----------
-    root : array, shape=[..., r, r]
-        ``√r_kl``.
-    null_root : array, shape=[..., r]
-        ``√r_k0``, the same towards the null spaces.
-    second : array, shape=[..., r, r, r]
-        ``H_klm``.
-    null_second : array, shape=[..., r, r]
-        ``H_kl0``.
-    """
-
-    root: numpy.ndarray
-    null_root: numpy.ndarray
-    second: numpy.ndarray
-    null_second: numpy.ndarray
-
-
-def _kernels(sigma: numpy.ndarray, depth: float) -> _Kernels:
-    """Return sums of positive terms, for singular values ``[..., r]``."""
-    if depth == math.inf:
-        kernel = numpy.exp(log_log_mean_kernel(sigma, sigma))
-        second = _exponential_differences(2 * numpy.log(sigma))
-        # Square and of full rank: there are no null blocks to weigh.
-        return _Kernels(numpy.sqrt(kernel), sigma, second, 0 * kernel)
-    x = sigma ** (2 / depth)
-    one, other = x[..., :, None], x[..., None, :]
-    kernel, power = numpy.ones_like(one * other), numpy.ones_like(other)
-    null_second = numpy.zeros_like(kernel)
-    second = numpy.zeros_like(kernel[..., None] * x[..., None, None, :])
-    for _ in range(int(depth) - 1):
-        second = second * x[..., None, None, :] + kernel[..., None]
-        null_second = kernel
-        power = power * other
-        kernel = kernel * one + power
-    null_root = x ** ((depth - 1) / 2)
-    return _Kernels(numpy.sqrt(kernel), null_root, second, null_second)
-
-
-def _exponential_differences(a: numpy.ndarray) -> numpy.ndarray:
-    """Return the second divided differences of ``exp`` at ``a_k, a_l, a_m``."""
-    triples = numpy.broadcast_arrays(
-        a[..., :, None, None], a[..., None, :, None], a[..., None, None, :]
-    )
-    low, middle, high = numpy.moveaxis(numpy.sort(numpy.stack(triples, -1), axis=-1), -1, 0)
-    center, gap = (low + high) / 2, high - low
-    is_close = gap < 1
-    # Σ_n h_n / (n + 2)! with the complete homogeneous polynomials h_n of what is left.
-    half, between = numpy.minimum(gap, 1) / 2, numpy.clip(middle - center, -0.5, 0.5)
-    by_one = by_two = by_three = numpy.ones_like(center)
-    near, factor = 0.0, 0.5
-    for n in range(16):
-        near = near + factor * by_three
-        by_one = by_one * half
-        by_two = by_two * between + by_one
-        by_three = -by_three * half + by_two
-        factor = factor / (n + 3)
-    far = _exponential_slope(middle, high) - _exponential_slope(low, middle)
-    return numpy.where(is_close, numpy.exp(center) * near, far / numpy.where(is_close, 1.0, gap))
-
-
-def _exponential_slope(a: numpy.ndarray, b: numpy.ndarray) -> numpy.ndarray:
-    """Return the divided differences ``(e^b - e^a) / (b - a)``."""
-    gap = b - a
-    safe = numpy.where(gap == 0, 1.0, gap)
-    return numpy.exp(a) * numpy.where(gap == 0, 1.0, numpy.expm1(safe) / safe)
-
-
-def _turned(kernels: _Kernels, sigma: numpy.ndarray, tangent: Blocks, e: Blocks) -> Blocks:
-    """Return ``Σ_l Ω^{(m)}_kl e_lm``, block by block; the second axis of ``e`` counts fields."""
-    root, null_root, second, null_second = kernels
+def _turn(weights: Weights, tangent: Blocks, e: Blocks) -> Blocks:
+    """Return ``Σ_l Ω^{(m)}_kl e_lm``, block by block; fields have an axis of their own."""
+    sigma, root, null_root = weights.sigma, weights.root, weights.null_root
     # σ_l z_kl
-    z = sigma[..., None, :] * tangent.core / root**2
+    z = sigma[..., None, :] * tangent.core / weights.core
     by_k, by_l = root[..., :, None, :], root[..., None, :, :]
     form = by_k * z[..., None] - by_l * transpose(z)[..., None]
-    form = second / by_k / by_l / (by_k + by_l) * form
+    form = weights.second / by_k / by_l / (by_k + by_l) * form
     core = numpy.einsum("bklm,bflm->bfkm", form, e.core)
     left = right = both = None
     if e.left_null is not None:
-        weight = (null_second / root / (root + null_root[..., None, :]))[:, None]
-        z_null = (tangent.left_null * (sigma / null_root**2)[..., None, :])[:, None]
+        weight = (weights.null_second / root / (root + null_root[..., None, :]))[:, None]
+        z_null = (tangent.left_null * (sigma / weights.null)[..., None, :])[:, None]
         left = z_null @ (weight * e.core)
         core = core - weight * (transpose(z_null) @ e.left_null)
     if e.right_null is not None:
-        one, other = null_root[..., :, None], null_root[..., None, :]
-        form = null_second / one / other / (one + other) * (one * z - other * transpose(z))
+        by_k, by_l = null_root[..., :, None], null_root[..., None, :]
+        form = by_k * z - by_l * transpose(z)
+        form = weights.null_second / by_k / by_l / (by_k + by_l) * form
         right = form[:, None] @ e.right_null
         if e.left_null is not None:
             both = (tangent.left_null / sigma[..., None, :])[:, None] @ e.right_null
     return Blocks(core, left, right, both)
 
 
-def _connection(kernels: _Kernels, sigma: numpy.ndarray, tangent: Blocks, e: Blocks) -> Blocks:
+def _connection(weights: Weights, tangent: Blocks, e: Blocks) -> Blocks:
     """Return the velocity of parallel fields ``e`` in singular frames that stand still."""
-    left = _turned(kernels, sigma, tangent, e)
-    right = _turned(kernels, sigma, tangent.transposed(), e.transposed()).transposed()
-    return Blocks(*[None if a is None else a + b for a, b in zip(left, right, strict=True)])
+    left = _turn(weights, tangent, e)
+    return left + _turn(weights, tangent.transposed(), e.transposed()).transposed()
 
 
 def _tide(frames: SingularFrames, tangent: Blocks, e: Blocks, depth: float) -> Blocks:
@@ -164,10 +88,12 @@ def _tide(frames: SingularFrames, tangent: Blocks, e: Blocks, depth: float) -> B
 
 def _with_fields(frames: SingularFrames) -> SingularFrames:
     """Return frames with one more axis, that of the fields."""
-    return SingularFrames(frames.left[:, None], frames.sigma[:, None], frames.right[:, None])
+    left, sigma, right = frames
+    return SingularFrames(left[..., None, :, :], sigma[..., None, :], right[..., None, :, :])
 
 
-class _Fields(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Fields(Chart):
     """Fields along geodesics, integrated together with them.
 
     A state is that of the geodesic in its chart, and then the matrices ``e`` of the fields;
@@ -175,7 +101,7 @@ class _Fields(NamedTuple):
 
     Attributes
     ----------
-    chart : Chart
+    chart : ObservableChart
     depth : float
     shape : tuple of int
         Rows and columns.
@@ -184,71 +110,76 @@ class _Fields(NamedTuple):
     is_jacobi : bool
     """
 
-    chart: Chart
+    chart: ObservableChart
     depth: float
     shape: tuple[int, int]
     chart_size: int
     is_jacobi: bool
 
-    def coordinates(self, frames: SingularFrames, fields: numpy.ndarray) -> numpy.ndarray:
-        """Return ``e = A^{-1/2}(E)``, shape=[b, f, m, n]."""
-        return self._weighted(frames, fields, -1)
+    def enter(self, frames: SingularFrames, fields: numpy.ndarray) -> numpy.ndarray:
+        """Return ``e = A^{-1/2}(E)``, shape=[..., f, m, n]."""
+        left, sigma, right = _with_fields(frames)
+        coordinates = weights_of(sigma, self.depth).coordinates(split(fields, left, right))
+        return join(coordinates, left, right)
 
-    def leave(self, state: numpy.ndarray) -> numpy.ndarray:
-        """Return the fields ``E`` of a state, shape=[b, f, m, n]."""
-        frames, _ = self.chart.opened(state[:, : self.chart_size])
-        return self._weighted(frames, self._matrices(state), 1)
+    def fields(self, state: numpy.ndarray) -> numpy.ndarray:
+        """Return the fields ``E`` of a state, shape=[..., f, m, n]."""
+        frames, _ = self.chart.decompose(state[..., : self.chart_size])
+        left, sigma, right = _with_fields(frames)
+        coordinates = split(self._matrices(state), left, right)
+        return join(weights_of(sigma, self.depth).vector(coordinates), left, right)
 
     def _matrices(self, state: numpy.ndarray) -> numpy.ndarray:
-        return state[:, self.chart_size :].reshape(len(state), -1, *self.shape)
+        entries = state[..., self.chart_size :]
+        count = entries.shape[-1] // math.prod(self.shape)
+        return entries.reshape(*entries.shape[:-1], count, *self.shape)
 
-    def _weighted(self, frames: SingularFrames, fields: numpy.ndarray, power: int) -> numpy.ndarray:
-        kernels = _kernels(frames.sigma, self.depth)
-        left, _, right = _with_fields(frames)
-        root, null_root = kernels.root[:, None] ** power, kernels.null_root[:, None] ** power
-        return join(split(fields, left, right).scaled(root, null_root), left, right)
+    def reverse(self, state: numpy.ndarray) -> numpy.ndarray:
+        position, entries = state[..., : self.chart_size], state[..., self.chart_size :]
+        return numpy.concatenate([self.chart.reverse(position), entries], axis=-1)
+
+    def leave(self, state: numpy.ndarray) -> tuple[Matrices, Matrices]:
+        return self.chart.leave(state[..., : self.chart_size])
 
     def velocity(self, state: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return the velocity of a state, shape=[b, n_state], and the gap of the geodesic."""
         position = state[:, : self.chart_size]
-        moved, gap = self.chart.velocity(position)
-        frames, tangent = self.chart.opened(position)
+        motion, gap = self.chart.velocity(position)
+        frames, tangent = self.chart.decompose(position)
         wide = _with_fields(frames)
         matrices = self._matrices(state)
         e = split(matrices, wide.left, wide.right)
-        kernels = _kernels(frames.sigma, self.depth)
-        rates = join(_connection(kernels, frames.sigma, tangent, e), wide.left, wide.right)
+        weights = weights_of(frames.sigma, self.depth)
+        rates = join(_connection(weights, tangent, e), wide.left, wide.right)
         if self.is_jacobi:
             count = matrices.shape[1] // 2
-            along = tangent.scaled(1 / kernels.root, 1 / kernels.null_root)
-            along = Blocks(*[None if block is None else block[:, None] for block in along])
-            spread = Blocks(*[None if block is None else block[:, :count] for block in e])
-            tide = _tide(wide, along, spread, self.depth)
+            along = weights.coordinates(tangent).map(lambda block: block[:, None])
+            tide = _tide(wide, along, e.map(lambda block: block[:, :count]), self.depth)
             rates[:, :count] += matrices[:, count:]
             rates[:, count:] -= join(tide, wide.left, wide.right)
-        return numpy.concatenate([moved, rates.reshape(len(state), -1)], axis=-1), gap
+        return numpy.concatenate([motion, rates.reshape(len(state), -1)], axis=-1), gap
+
+    def flow(
+        self,
+        start: numpy.ndarray,
+        end: numpy.ndarray,
+        tolerance: float | numpy.ndarray,
+        most_steps: int = 2_000,
+    ) -> Trajectory:
+        """Follow geodesics and fields; where the geodesic itself ends, its chart knows best."""
+        alone = self.chart.flow(start[:, : self.chart_size], end, tolerance, most_steps)
+        arrives = alone.status == Status.ARRIVED
+        end = numpy.where(arrives, end, 0.0)
+        both = integrate(self.velocity, start, end, tolerance, most_steps)
+        return Trajectory(
+            both.state,
+            numpy.where(arrives, both.time, alone.time),
+            numpy.where(arrives, both.status, alone.status),
+            both.error,
+            both.n_steps,
+        )
 
 
-def field_axes(
-    points: Sequence[numpy.ndarray], fields: Sequence[numpy.ndarray]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the axes that count fields along the same geodesics, and those of geodesics."""
-    batch = numpy.broadcast_shapes(*[array.shape[:-2] for array in points])
-    every = numpy.broadcast_shapes(batch, *[array.shape[:-2] for array in fields])
-    cut = len(every) - len(batch)
-    return every[:cut], every[cut:]
-
-
-def by_geodesic(
-    field: numpy.ndarray, extra: tuple[int, ...], batch: tuple[int, ...]
-) -> numpy.ndarray:
-    """Return fields as an array of shape [b, f, m, n]."""
-    shape = field.shape[-2:]
-    field = numpy.broadcast_to(field, (*extra, *batch, *shape))
-    return field.reshape(math.prod(extra), math.prod(batch), *shape).swapaxes(0, 1)
-
-
-def _carried(
+def _carry(
     matrix: Array,
     velocity: Array,
     fields: tuple[Array, ...],
@@ -257,46 +188,33 @@ def _carried(
     on_boundary: str,
 ) -> list[Array]:
     """Return parallel fields, or a Jacobi field and its derivative, at time one."""
-    check_on_boundary(on_boundary)
     x, z, rank = checked_problem(matrix, velocity, depth, rank)
-    rows, columns = shape = x.shape[-2], x.shape[-1]
+    shape = x.shape[-2], x.shape[-1]
     namespace(matrix, *fields)
     starts = [to_numpy(checked_matrix(field, *shape)) for field in fields]
-    extra, batch = field_axes((x, z), starts)
-    x, z = (numpy.broadcast_to(a, (*batch, *shape)).reshape(-1, *shape) for a in (x, z))
-    starts = [by_geodesic(start, extra, batch) for start in starts]
-
-    frames = exact_frames(x, rank)
-    unit = frames.sigma[:, 0]
-    frames = frames._replace(sigma=frames.sigma / unit[:, None])
-    tangent = split(z / unit[:, None, None], frames.left, frames.right)
-    chart = chart_of(rows, columns, rank, depth)
+    axes = FieldAxes.of((x, z), starts)
+    frames, tangent, unit = frames_and_velocity(axes.spread(x), axes.spread(z), rank)
+    chart = chart_of(shape[0], shape[1], rank, depth)
     # Faster than one in units of arc length.
     pace = numpy.maximum(chart.speed(frames, tangent), 1.0)
-    position = chart.enter(frames, tangent.scaled(1 / pace[:, None, None], 1 / pace[:, None]))
+    position = chart.enter(frames, tangent / pace[..., None, None])
     carrier = _Fields(chart, depth, shape, position.shape[-1], len(fields) == 2)
     # A covariant derivative counts in the same time.
-    paces = [1.0, pace[:, None, None, None]]
-    parts = [
-        carrier.coordinates(frames, start) / p for start, p in zip(starts, paces, strict=False)
-    ]
-    size = numpy.sqrt(sum(numpy.sum(part**2, axis=(-2, -1)) for part in parts))[..., None, None]
-    size = numpy.where(size == 0, 1.0, size)
-    state = numpy.concatenate(
-        [position, *[(part / size).reshape(len(position), -1) for part in parts]], axis=-1
+    paces = [1.0, pace[..., None, None, None]][: len(fields)]
+    parts = Layers(
+        carrier.enter(frames, axes.gather(start)) / p
+        for start, p in zip(starts, paces, strict=True)
     )
-    # Where the geodesic itself ends, its chart knows best.
-    alone = chart.flow(position, pace, TOLERANCE)
-    has_ended = alone.status != Status.ARRIVED
-    together = integrate(carrier.velocity, state, numpy.where(has_ended, 0.0, pace), TOLERANCE)
-    status = numpy.where(has_ended, alone.status, together.status)
-    if on_boundary == "raise":
-        check_arrival(status, numpy.where(has_ended, alone.time, together.time) / pace)
-    is_lost = (status != Status.ARRIVED)[:, None, None, None]
-    ends = numpy.where(is_lost, numpy.nan, carrier.leave(together.state))
+    parts, size = parts.unit()
+    entries = [part.reshape(*pace.shape, math.prod(part.shape[-3:])) for part in parts]
+    start = numpy.concatenate([position, *entries], axis=-1)
+    curve = Geodesic(carrier, start, unit, pace, list, on_boundary)
+    state, factor = curve.arrive()
+    with numpy.errstate(all="ignore"):  # at the boundary
+        ends = numpy.split(factor * carrier.fields(state), len(fields), axis=-3)
     return [
-        from_numpy((p * size * end).swapaxes(0, 1).reshape(*extra, *batch, *shape), matrix)
-        for end, p in zip(numpy.split(ends, len(fields), axis=1), paces, strict=False)
+        from_numpy(axes.scatter(p * size[..., None, None] * end), matrix)
+        for end, p in zip(ends, paces, strict=True)
     ]
 
 
@@ -344,7 +262,7 @@ def parallel_transport(
     ----------
     THEORY 3 (own derivation).
     """
-    return _carried(matrix, velocity, (vectors,), depth, rank, on_boundary)[0]
+    return _carry(matrix, velocity, (vectors,), depth, rank, on_boundary)[0]
 
 
 def jacobi_field(
@@ -390,5 +308,5 @@ def jacobi_field(
     THEORY 3 (own derivation).
     """
     fields = (variation_point, variation_velocity)
-    field, derivative = _carried(matrix, velocity, fields, depth, rank, on_boundary)
+    field, derivative = _carry(matrix, velocity, fields, depth, rank, on_boundary)
     return field, derivative

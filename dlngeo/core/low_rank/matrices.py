@@ -19,7 +19,7 @@ from dlngeo.core.base.arrays import round_off, transpose
 from dlngeo.core.depth_metric.limit import QUADRATURE
 from dlngeo.core.depth_metric.metric import metric_weights
 from dlngeo.core.geodesics import exponential, logarithm
-from dlngeo.core.geodesics.charts import compressed, extended, restricted
+from dlngeo.core.geodesics.charts import compress, extend, restrict
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames, singular_frames, tangent_at
 from dlngeo.core.networks.jacobi import log_mean_kernel
@@ -96,7 +96,7 @@ def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> Singular
         middle = scipy.linalg.expm(first + second / 2) * scale
         return _turned(left, middle, right, sigma)
     if depth == 1:
-        small, blocks, bases = compressed(frames, blocks)
+        small, blocks, bases = compress(frames, blocks)
         blocks = blocks._replace(core=numpy.diag(sigma) + blocks.core)
         return _turned(bases[0], join(blocks, small.left, small.right), bases[1], sigma)
     depth = int(depth)
@@ -132,9 +132,7 @@ def _turned(
     # The manifold ends at zero; a step that reaches it stays within by round-off.
     least = round_off(before) * max(before[0], inner.sigma[0])
     sigma = numpy.maximum(inner.sigma, least)
-    return SingularFrames(
-        extended(inner.left, left, None), sigma, extended(inner.right, right, None)
-    )
+    return SingularFrames(extend(inner.left, left, None), sigma, extend(inner.right, right, None))
 
 
 def embedded_hessian(
@@ -264,7 +262,7 @@ def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames
 
     The geodesic stays in the ``2r`` dimensions of rows and columns in which it starts.
     """
-    small, blocks, bases = compressed(frames, tangent)
+    small, blocks, bases = compress(frames, tangent)
     start, velocity = small.with_values(small.sigma), join(blocks, small.left, small.right)
     end = exponential.exp(start, velocity, depth, len(small.sigma))
     return _turned(bases[0], end, bases[1], small.sigma)
@@ -272,8 +270,8 @@ def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames
 
 def _joint(frames: SingularFrames, other: SingularFrames) -> tuple[Any, ...]:
     """Return two matrices restricted to their common rows and columns, and the bases."""
-    left, other_left, left_basis = restricted(frames.left, other.left)
-    right, other_right, right_basis = restricted(frames.right, other.right)
+    left, other_left, left_basis = restrict(frames.left, other.left)
+    right, other_right, right_basis = restrict(frames.right, other.right)
     small = SingularFrames(left, frames.sigma, right)
     point = SingularFrames(other_left, other.sigma, other_right).with_values(other.sigma)
     return small, point, left_basis, right_basis
@@ -287,10 +285,10 @@ def log(frames: SingularFrames, other: SingularFrames, depth: float) -> Blocks:
     blocks = split(velocity, small.left, small.right)
     left_null = None if len(frames.left) == rank else blocks.left_null
     if left_null is not None:
-        left_null = extended(left_null, left_basis, None)
+        left_null = extend(left_null, left_basis, None)
     right_null = None if len(frames.right) == rank else blocks.right_null
     if right_null is not None:
-        right_null = extended(right_null, None, right_basis)
+        right_null = extend(right_null, None, right_basis)
     return Blocks(blocks.core, left_null, right_null)
 
 

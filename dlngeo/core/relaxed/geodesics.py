@@ -13,32 +13,26 @@ geodesics run through matrices of lower rank.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy
 
+from dlngeo.core.base import packing
 from dlngeo.core.base.arrays import Array, eigh, from_numpy, quotient, to_numpy, transpose
-from dlngeo.core.geodesics.charts import check_arrival, check_on_boundary, checked_times
+from dlngeo.core.base.vectors import Layers
+from dlngeo.core.geodesics.charts import Chart, Matrices
+from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.network import adjoint_differential, differential, end_to_end
-from dlngeo.core.numerics.integration import Status, integrate
 from dlngeo.core.relaxed.metric import gram_kernel, lower_index, relaxed_layers
 from dlngeo.core.relaxed.strings import RelaxedNetwork
 
-TOLERANCE = 1e-11
-"""Local error of a step, relative to the largest singular value of the factors."""
 
-NEAREST = 1e-4
-"""Part of the first gap below which the boundary counts as reached.
-
-The covector grows without bound there, and the steps shrink in proportion to the gap.
-"""
-
-
-class _Lift(NamedTuple):
+@dataclass(frozen=True)
+class RelaxedChart(Chart):
     """Horizontal geodesics, in units of the largest singular value of the factors.
 
-    A packed state is the factors, the covector ``P``, the largest ``|τ_p|`` in these units, and
+    A state is the factors, the covector ``P``, the largest ``|τ_p|`` in these units, and
     vectors that are transported along.
 
     Attributes
@@ -48,7 +42,11 @@ class _Lift(NamedTuple):
     """
 
     network: RelaxedNetwork
-    n_vectors: int
+    n_vectors: int = 0
+
+    tolerance = 1e-11
+    # The covector grows without bound there, and the steps shrink in proportion to the gap.
+    nearest = 1e-4
 
     @property
     def shares(self) -> list[float]:
@@ -56,21 +54,29 @@ class _Lift(NamedTuple):
         largest = max(map(abs, self.network.shifts)) or 1.0
         return [shift / largest for shift in self.network.shifts]
 
-    def unpack(self, packed: numpy.ndarray) -> tuple[list, numpy.ndarray, numpy.ndarray, list]:
-        """Return factors, covector, the largest shift and the vectors of a state."""
+    def unpack(
+        self, state: numpy.ndarray
+    ) -> tuple[Matrices, numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+        """Return factors, covector, the largest shift, and vectors, shape=[..., k, m, n]."""
         widths = self.network.widths
-        matrix = (widths[-1], widths[0])
-        shapes = [*zip(widths[1:], widths[:-1], strict=True), matrix, (1, 1)]
-        shapes += [matrix] * self.n_vectors
-        ends = numpy.cumsum([rows * columns for rows, columns in shapes])[:-1]
-        pieces = numpy.split(packed, ends, axis=-1)
-        parts = [p.reshape(*p.shape[:-1], *shape) for p, shape in zip(pieces, shapes, strict=True)]
-        depth = len(widths) - 1
-        return parts[:depth], parts[depth], parts[depth + 1], parts[depth + 2 :]
+        rows, columns = widths[-1], widths[0]
+        shapes = [*zip(widths[1:], widths[:-1], strict=True), (rows, columns), (1, 1)]
+        shapes.append((self.n_vectors * rows, columns))
+        *layers, covector, spread, vectors = packing.unpack(state, shapes)
+        vectors = vectors.reshape(*state.shape[:-1], self.n_vectors, rows, columns)
+        return layers, covector, spread, vectors
 
-    def velocity(self, packed: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return the velocity of the geodesic flow, and the gap to the boundary."""
-        layers, covector, spread, vectors = self.unpack(packed)
+    def reverse(self, state: numpy.ndarray) -> numpy.ndarray:
+        layers, covector, spread, vectors = self.unpack(state)
+        return _pack(layers, -covector, spread, vectors)
+
+    def leave(self, state: numpy.ndarray) -> tuple[Matrices, Matrices]:
+        layers, covector, _, _ = self.unpack(state)
+        lift = adjoint_differential(layers, covector)
+        return [end_to_end(layers)], [differential(layers, lift)]
+
+    def velocity(self, state: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        layers, covector, spread, vectors = self.unpack(state)
         rank = self.network.rank
         left, left_frame = eigh(layers[-1] @ transpose(layers[-1]))
         right, right_frame = eigh(transpose(layers[0]) @ layers[0])
@@ -81,160 +87,85 @@ class _Lift(NamedTuple):
         # Ascending: null vectors come first. Between those of both sides nothing moves.
         kernel[..., : left.shape[-1] - rank, : right.shape[-1] - rank] = 0
 
-        def lowered(vector: numpy.ndarray) -> numpy.ndarray:
-            core = quotient(transpose(left_frame) @ vector @ right_frame, kernel)
-            return left_frame @ core @ transpose(right_frame)
-
+        # Of D²φ and of the vectors: indices are lowered together.
         lift = adjoint_differential(layers, covector)
-        change = -lowered(differential(layers, adjoint_differential(layers, covector, lift)))
-        moved = [
-            differential(layers, lift, adjoint_differential(layers, lowered(vector)))
-            for vector in vectors
-        ]
+        bent = differential(layers, adjoint_differential(layers, covector, lift))
+        upper = numpy.concatenate([bent[:, None], vectors], axis=1)
+        left_frame, right_frame = left_frame[:, None], right_frame[:, None]
+        core = quotient(transpose(left_frame) @ upper @ right_frame, kernel[:, None] + 0 * upper)
+        lower = left_frame @ core @ transpose(right_frame)
+        if self.n_vectors:
+            wide, moves = ([w[:, None] for w in parts] for parts in (layers, lift))
+            # A single layer is flat, whatever the number of vectors.
+            lifts = adjoint_differential(wide, lower[:, 1:])
+            vectors = differential(wide, moves, lifts) + 0 * vectors
         gap = numpy.sqrt(abs(left[..., -rank] - max(self.shares) * spread[..., 0, 0]))
         if self.network.is_complete:
             gap = numpy.ones_like(gap)
-        return _packed([*lift, change, 0 * spread, *moved]), gap
+        return _pack(lift, -lower[:, 0], 0 * spread, vectors), gap
 
 
-def _packed(parts: Sequence[numpy.ndarray]) -> numpy.ndarray:
-    return numpy.concatenate([part.reshape(*part.shape[:-2], -1) for part in parts], axis=-1)
+def _pack(
+    layers: Matrices, covector: numpy.ndarray, spread: numpy.ndarray, vectors: numpy.ndarray
+) -> numpy.ndarray:
+    rows, columns = vectors.shape[-2:]
+    vectors = vectors.reshape(*vectors.shape[:-3], vectors.shape[-3] * rows, columns)
+    return packing.pack([*layers, covector, spread, vectors])
 
 
-def _size(matrices: Sequence[numpy.ndarray]) -> numpy.ndarray:
-    """Return Frobenius norms, shape=[..., 1, 1], of vectors of matrices."""
-    return sum(numpy.sum(m * m, axis=(-2, -1), keepdims=True) for m in matrices) ** 0.5
-
-
-class Arrival(NamedTuple):
-    """Ends of geodesics, and how the integration went.
-
-    Attributes
-    ----------
-    point : array, shape=[..., m, n]
-    vectors : list of array, shape=[..., m, n]
-        Vectors transported to there.
-    status : array of int, shape=[...]
-        `Status.ARRIVED`, or why the geodesic has ended.
-    end : array, shape=[...]
-        Time that was reached.
-    """
-
-    point: numpy.ndarray
-    vectors: list[numpy.ndarray]
-    status: numpy.ndarray
-    end: numpy.ndarray
-
-
-def follow(
-    matrix: numpy.ndarray,
-    velocity: numpy.ndarray,
-    network: RelaxedNetwork,
-    time: numpy.ndarray,
-    vectors: Sequence[numpy.ndarray] = (),
-    tolerance: float | numpy.ndarray = TOLERANCE,
-    most_steps: int = 2_000,
-) -> Arrival:
-    """Follow geodesics to a time of any sign, all in one batch.
-
-    Parameters
-    ----------
-    matrix, velocity : array, shape=[..., m, n]
-    network : RelaxedNetwork
-        One that `dlngeo.core.relaxed.strings.check_intrinsic` lets pass.
-    time : array, shape=[...]
-    vectors : sequence of array, shape=[..., m, n]
-        Tangent vectors to transport.
-    tolerance : float or array, shape=[b]
-        Local error of a step.
-    most_steps : int
-        Number of trial steps after which a geodesic counts as stalled.
-
-    Returns
-    -------
-    arrival : Arrival
-
-    References
-    ----------
-    [Che25]; own derivation; THEORY 3, 6.
-    """
-    time = numpy.asarray(time, dtype=float)
-    batch = numpy.broadcast_shapes(
-        time.shape, matrix.shape[:-2], velocity.shape[:-2], *[v.shape[:-2] for v in vectors]
-    )
-    shape = (-1, *matrix.shape[-2:])
-    matrix, velocity, *carried = (
-        numpy.broadcast_to(a, (*batch, *a.shape[-2:])).reshape(shape)
-        for a in (matrix, velocity, *vectors)
-    )
-    time = numpy.broadcast_to(time, batch).reshape(-1)
-    lift = _Lift(network, len(carried))
-    layers = list(relaxed_layers(matrix, network))
-    norm = numpy.max([numpy.linalg.norm(w, 2, axis=(-2, -1)) for w in layers], axis=0)
-    norm = numpy.where(norm == 0, 1, norm)[:, None, None]
-    layers = [layer / norm for layer in layers]
-    covector = lower_index(matrix, velocity, network) * norm ** (len(layers) - 2.0)
-    speed = _size(adjoint_differential(layers, covector))
-    covector = quotient(covector, speed + 0 * covector) * numpy.sign(time)[:, None, None]
-    spread = max(map(abs, network.shifts)) / norm**2
-    sizes = [_size([vector]) for vector in carried]
-    unit_vectors = [quotient(v, size + 0 * v) for v, size in zip(carried, sizes, strict=True)]
-    trajectory = integrate(
-        lift.velocity,
-        _packed([*layers, covector, spread, *unit_vectors]),
-        abs(time) * speed[:, 0, 0],
-        tolerance,
-        most_steps,
-        NEAREST,
-    )
-    layers, _, _, moved = lift.unpack(trajectory.state)
-    is_lost = (trajectory.status != Status.ARRIVED)[:, None, None]
-    results = [norm ** len(layers) * end_to_end(layers)]
-    results += [size * vector for vector, size in zip(moved, sizes, strict=True)]
-    point, *moved = (
-        numpy.where(is_lost, numpy.nan, a).reshape(*batch, *shape[1:]) for a in results
-    )
-    reached = quotient(trajectory.time, speed[:, 0, 0]) * numpy.sign(time)
-    end = numpy.where(is_lost[:, 0, 0], reached, time)
-    return Arrival(point, moved, trajectory.status.reshape(batch), end.reshape(batch))
-
-
-def path(
-    matrix: Array,
-    velocity: Array,
-    network: RelaxedNetwork,
-    times: Array,
-    *,
-    on_boundary: str = "raise",
-) -> Array:
-    """Return points of geodesics at times ``t``; arguments and errors as in `geodesics.geodesic`.
+def geodesic(
+    matrix: Array, velocity: Array, network: RelaxedNetwork, *, on_boundary: str = "raise"
+) -> Geodesic:
+    """Return geodesics; ``on_boundary`` and errors as in `dlngeo.core.geodesics.geodesic`.
 
     Parameters
     ----------
     matrix, velocity : array-like, shape=[..., m, n]
     network : RelaxedNetwork
         One that `dlngeo.core.relaxed.strings.check_intrinsic` lets pass.
-    times : float or array-like, shape=[n_times]
     on_boundary : str
         "raise" or "nan".
 
     Returns
     -------
-    point : array-like, shape=[..., m, n] or [..., n_times, m, n]
+    geodesic : Geodesic
 
     References
     ----------
-    [Che25]; THEORY 3, 6.
+    [Che25]; own derivation; THEORY 3, 6.
     """
-    check_on_boundary(on_boundary)
-    x, z = checked_host(network, matrix, velocity)
-    times = checked_times(times)
-    if times.ndim:
-        x, z = x[..., None, :, :], z[..., None, :, :]
-    arrival = follow(x, z, network, times)
-    if on_boundary == "raise":
-        check_arrival(arrival.status, arrival.end)
-    return from_numpy(arrival.point, matrix)
+    return _problem(matrix, velocity, network, (), on_boundary)[0]
+
+
+def _problem(
+    matrix: Array,
+    velocity: Array,
+    network: RelaxedNetwork,
+    fields: Sequence[Array],
+    on_boundary: str = "raise",
+) -> tuple[Geodesic[RelaxedChart], FieldAxes, numpy.ndarray]:
+    """Return geodesics with vectors, the axes of these, and their norms, shape=[..., k]."""
+    x, z, *vectors = checked_host(network, matrix, velocity, *fields)
+    axes = FieldAxes.of((x, z), vectors)
+    x, z = axes.spread(x), axes.spread(z)
+    layers = Layers(relaxed_layers(x, network))
+    unit = numpy.max([numpy.linalg.norm(w, 2, axis=(-2, -1)) for w in layers], axis=0)
+    unit = numpy.where(unit == 0, 1, unit)[..., None, None]
+    layers = layers / unit
+    covector = lower_index(x, z, network) * unit ** (len(layers) - 2.0)
+    speed = Layers(adjoint_differential(tuple(layers), covector)).norm()
+    covector = quotient(covector, speed[..., None, None] + 0 * covector)
+    spread = max(map(abs, network.shifts)) / unit**2
+    (gathered,) = [axes.gather(v) for v in vectors] or [x[..., None, :, :][..., :0, :, :]]
+    (unit_vectors,), size = Layers([gathered]).unit()
+    chart = RelaxedChart(network, size.shape[-1])
+    start = _pack(layers, covector, spread, unit_vectors)
+
+    def result(matrices: Matrices) -> Array:
+        return from_numpy(matrices[0], matrix)
+
+    unit = unit[..., 0, 0] ** len(layers)
+    return Geodesic(chart, start, unit, speed, result, on_boundary), axes, size
 
 
 def checked_host(network: RelaxedNetwork, *matrices: Array) -> list[numpy.ndarray]:
@@ -253,6 +184,7 @@ def parallel_transport(
     matrix, direction : array-like, shape=[..., m, n]
         Initial point and velocity of the geodesic.
     vector : array-like, shape=[..., m, n]
+        Axes that it has more than the others count vectors along the same geodesics.
     network : RelaxedNetwork
         One that `dlngeo.core.relaxed.strings.check_intrinsic` lets pass.
 
@@ -269,7 +201,7 @@ def parallel_transport(
     ----------
     THEORY 3, 6.
     """
-    x, z, v = checked_host(network, matrix, direction, vector)
-    arrival = follow(x, z, network, numpy.ones(()), [v])
-    check_arrival(arrival.status, arrival.end)
-    return from_numpy(arrival.vectors[0], vector)
+    curve, axes, size = _problem(matrix, direction, network, (vector,))
+    state, factor = curve.arrive()
+    *_, vectors = curve.chart.unpack(state)
+    return from_numpy(axes.scatter(factor * size[..., None, None] * vectors), vector)

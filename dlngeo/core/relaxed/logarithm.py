@@ -16,7 +16,7 @@ from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import differential, end_to_end
 from dlngeo.core.numerics.shooting import CONVERGED, shoot
-from dlngeo.core.relaxed.geodesics import checked_host, follow
+from dlngeo.core.relaxed.geodesics import checked_host, geodesic
 from dlngeo.core.relaxed.metric import completed, relaxed_layers
 from dlngeo.core.relaxed.strings import RelaxedNetwork
 
@@ -72,9 +72,7 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
         def miss(chosen: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> Array:
             here = index[chosen]
             velocity = unit[here] * numpy.einsum("bi,bimn->bmn", u, source[here])
-            ends = follow(
-                x[here], velocity, network, numpy.ones(()), (), tolerance / 10, _MOST_STEPS
-            )
+            ends = geodesic(x[here], velocity, network).at(1.0, tolerance / 10, _MOST_STEPS)
             gap = (ends.point - end[chosen]) / unit[here]
             return numpy.einsum("bmn,bimn->bi", gap, target[chosen])
 

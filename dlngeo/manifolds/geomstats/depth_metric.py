@@ -7,7 +7,7 @@ from geomstats.geometry.manifold import Manifold
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.depth_metric import curvature, metric
-from dlngeo.core.geodesics import curves, exponential, logarithm, transport
+from dlngeo.core.geodesics import exponential, logarithm, observable_curves, transport
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.geodesic_metric import kernel
 from dlngeo.manifolds.geomstats.observable_metric import ObservableMetric
@@ -57,7 +57,7 @@ class DepthMetric(ObservableMetric):
     _lower_index = kernel(metric.flat)
     _exp = kernel(exponential.exp)
     _log = kernel(logarithm.log)
-    _geodesic = kernel(curves.geodesic)
+    _geodesic = kernel(observable_curves.geodesic)
     _transport = kernel(transport.parallel_transport)
     _dist = kernel(logarithm.dist)
     _squared_dist = kernel(logarithm.squared_dist)

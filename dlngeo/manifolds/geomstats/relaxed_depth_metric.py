@@ -1,6 +1,5 @@
 """The metric of relaxed balanced networks on matrices of fixed rank, as a geomstats metric."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,7 +75,7 @@ class RelaxedDepthMetric(ObservableMetric):
 
     def _curve(self, point: Array, velocity: Array, **options: Any) -> Callable[[Array], Array]:
         check_shape(point, self._space.shape)
-        return functools.partial(geodesics.path, point, velocity, self.network, **options)
+        return geodesics.geodesic(point, velocity, self.network, **options).point
 
     def curvature(self, *_: Array, **__: Array) -> Array:
         """Refuse: not implemented.

@@ -233,7 +233,7 @@ def test_derivatives_below_full_rank():
     slope = autograd.grad(lambda x: inner(relaxed.raise_index(x, covector, network), covector))(
         matrix
     )
-    path = rg.path(matrix, tangent, network, np.array([-1e-4, 1e-4]))
+    path = rg.geodesic(matrix, tangent, network).point(np.array([-1e-4, 1e-4]))
     ahead, back = (inner(relaxed.raise_index(x, covector, network), covector) for x in path[::-1])
     assert inner(slope, tangent) == pytest.approx((ahead - back) / 2e-4, rel=1e-6)
 
@@ -268,19 +268,21 @@ def test_geodesics_obey_hamiltons_equations(widths, offsets):
     )
     run = solve_ivp(field, (0, 1), initial, method="DOP853", rtol=1e-11, atol=1e-12)
     expected = run.y[: matrix.size, -1].reshape(matrix.shape)
-    assert_close(rg.path(matrix, velocity, network, 1.0), expected, 1e-8)
+    assert_close(rg.geodesic(matrix, velocity, network).point(1.0), expected, 1e-8)
 
 
 @NETWORK
 def test_geodesics_have_constant_speed_and_are_stationary(widths, offsets, rank):
     network, matrix, velocity = start(widths, offsets, rank)
     times, step = np.linspace(0, 1, 9), 1e-3
-    points = rg.path(matrix, velocity, network, np.concatenate([times, times - step, times + step]))
+    points = rg.geodesic(matrix, velocity, network).point(
+        np.concatenate([times, times - step, times + step])
+    )
     here, back, ahead = points.reshape(3, 9, *matrix.shape)
     rates = (ahead - back) / (2 * step)
     squares = np.sum(rates * relaxed.lower_index(here, rates, network), axis=(-2, -1))
     np.testing.assert_allclose(squares, squares[0], rtol=1e-5)
-    back_again = rg.path(here[-1], -rates[-1], network, 1.0)
+    back_again = rg.geodesic(here[-1], -rates[-1], network).point(1.0)
     assert_close(back_again, matrix, 1e-4)
 
 
@@ -291,7 +293,7 @@ def test_without_offsets_they_are_those_of_the_depth_metric(widths, rank, scale)
     network, matrix, velocity = start(widths, (0.0,) * (depth - 1), rank, n=2)
     matrix, velocity = scale * matrix, scale * velocity
     end = exponential.exp(matrix, velocity, depth, rank)
-    assert_close(rg.path(matrix, velocity, network, 1.0), end, 1e-9)
+    assert_close(rg.geodesic(matrix, velocity, network).point(1.0), end, 1e-9)
     vector = observables.tangent_projection(matrix, np.cos(matrix), rank)
     expected = transport.parallel_transport(matrix, velocity, vector, depth, rank)
     assert_close(rg.parallel_transport(matrix, velocity, vector, network), expected, 1e-8)
@@ -305,7 +307,7 @@ def test_logarithm_inverts_the_exponential(widths, offsets, rank, scale):
     network, matrix, velocity = start(widths, offsets, rank)
     network = network.scaled(scale ** (2 / len(network.shifts)))
     matrix, velocity = scale * matrix, scale * velocity
-    end = rg.path(matrix, velocity, network, 1.0)
+    end = rg.geodesic(matrix, velocity, network).point(1.0)
     assert_close(log(matrix, end, network), velocity, 1e-8)
 
 
@@ -313,7 +315,7 @@ def test_logarithm_inverts_the_exponential(widths, offsets, rank, scale):
 def test_transport_is_an_isometry_and_carries_the_velocity(widths, offsets, rank):
     network, matrix, velocity = start(widths, offsets, rank)
     vector = relaxed.raise_index(matrix, np.cos(matrix), network)
-    end = rg.path(matrix, velocity, network, 1.0)
+    end = rg.geodesic(matrix, velocity, network).point(1.0)
     carried = rg.parallel_transport(matrix, velocity, np.stack([vector, velocity]), network)
 
     def gram(x, vectors):
@@ -323,7 +325,7 @@ def test_transport_is_an_isometry_and_carries_the_velocity(widths, offsets, rank
 
     assert_close(gram(end, carried), gram(matrix, [vector, velocity]), 1e-8)
     step = 1e-4
-    before, after = rg.path(matrix, velocity, network, np.array([1 - step, 1 + step]))
+    before, after = rg.geodesic(matrix, velocity, network).point(np.array([1 - step, 1 + step]))
     assert_close(carried[1], (after - before) / (2 * step), 1e-6)
 
 
@@ -331,22 +333,24 @@ def test_complete_metrics_have_no_boundary():
     """With one factor at the top a geodesic crosses ``det X = 0``; balanced ones end there."""
     velocity = np.diag([-3.0, 0.5])
     network = intrinsic_network((1.0,), (2, 2))
-    points = rg.path(np.eye(2), velocity, network, np.array([0.3, 1.0]))
+    points = rg.geodesic(np.eye(2), velocity, network).point(np.array([0.3, 1.0]))
     assert np.linalg.det(points[0]) > 0 > np.linalg.det(points[1])
     # One that ends at a singular matrix.
     singular, away = np.diag([1.0, 0.0]), np.array([[0.1, 0.2], [-0.1, 0.4]])
-    before, after = rg.path(singular, away, network, np.array([1.0, 1.0 + 1e-3]))
+    before, after = rg.geodesic(singular, away, network).point(np.array([1.0, 1.0 + 1e-3]))
     back = log(before, singular, network)
     assert np.linalg.norm(back) < 2
-    assert_close(rg.path(before, back, network, 1.0), singular, 1e-8)
+    assert_close(rg.geodesic(before, back, network).point(1.0), singular, 1e-8)
     assert inner(back, after - before) < 0
     found = log(np.eye(2), points[1], network)
-    assert_close(rg.path(np.eye(2), found, network, 1.0), points[1], 1e-9)
+    assert_close(rg.geodesic(np.eye(2), found, network).point(1.0), points[1], 1e-9)
     for offsets in ((0.0,), (0.5, -0.5)):
         bound = intrinsic_network(offsets, (2, 2))
         with pytest.raises(ValueError, match="a singular value"):
-            rg.path(np.eye(2), velocity, bound, 1.0)
-        lost = rg.path(np.eye(2), velocity, bound, np.array([0.1, 1.0]), on_boundary="nan")
+            rg.geodesic(np.eye(2), velocity, bound).point(1.0)
+        lost = rg.geodesic(np.eye(2), velocity, bound, on_boundary="nan").point(
+            np.array([0.1, 1.0])
+        )
         assert np.isfinite(lost[0]).all()
         assert np.isnan(lost[1]).all()
 
@@ -364,7 +368,7 @@ def test_geodesic_along_a_diagonal_in_closed_form():
         speed = 1 / np.sqrt(2 * level - offset)
         return math.copysign(1, end - sigma) * abs(end - sigma) / 2 * np.sum(weights * speed)
 
-    end = rg.path(np.array([[sigma]]), np.array([[rate]]), network, 1.0)[0, 0]
+    end = rg.geodesic(np.array([[sigma]]), np.array([[rate]]), network).point(1.0)[0, 0]
     assert length(end) == pytest.approx(rate * (4 * (sigma**2 + offset**2 / 4)) ** -0.25, rel=1e-9)
 
 

@@ -1,0 +1,47 @@
+"""Kernels of depth-root coordinates in exact arithmetic."""
+
+import numpy as np
+import pytest
+
+from dlngeo.core.depth_metric.roots import force, kernels
+from tests.core.brute import assert_close
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 10])
+@pytest.mark.parametrize("lam", [[1.3, 0.9, 0.4], [1.0, 1.0, 1.0], [1.0, 1.0 + 1e-7, 1e-3]])
+def test_force_is_a_quotient_of_differences(lam, depth):
+    """``B_klm`` in exact arithmetic, where coinciding values are moved apart by 1e-40."""
+    from mpmath import mp, mpf
+
+    with mp.workdps(120):
+        values = [mpf(x) + mpf(10) ** -40 * k for k, x in enumerate(lam)]
+
+        def g(x, y):
+            return (x**depth + y**depth) / (x + y)
+
+        def h(x, y):
+            return sum(x**i * y ** (depth - 1 - i) for i in range(depth))
+
+        def b(k, l, m):
+            x, y, z = values[k], values[l], values[m]
+            if k == l:
+                y = y + mpf(10) ** -40
+            return (g(x, z) * h(y, z) - g(y, z) * h(x, z)) / (x - y)
+
+        index = range(3)
+        exact = np.array([[[float(b(k, l, m)) for m in index] for l in index] for k in index])
+    scale = max(np.abs(exact).max(), depth)
+    for m in index:
+        ones = np.zeros((3, 3))
+        ones[:, m] = 1.0
+        assert_close(force(np.array(lam), ones, 0 * ones, depth), exact[:, :, m], 1e-14, scale)
+        assert_close(force(np.array(lam), 0 * ones, ones, depth), -exact[:, :, m], 1e-14, scale)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 10])
+def test_kernels_bound_the_metric(depth):
+    """``1/N ≤ g/h ≤ 1``: the metric of the chart is near the flat one at any values."""
+    lam = np.array([1.0, 0.3, 1e-3, 1e-9])
+    _, g, h = kernels(lam, depth)
+    assert np.all(g / h <= 1 + 1e-15)
+    assert np.all(g / h >= 1 / depth - 1e-15)
