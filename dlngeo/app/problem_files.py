@@ -13,7 +13,7 @@ from dlngeo.app.toml_tables import REQUIRED, Table, read_table
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.sampling.energies import SpectralExpression
-from dlngeo.sampling.langevin_dynamics.run import SCHEMES
+from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
 
 NETWORK = ("shape", "depth", "rank", "hidden_width")
 LANGEVIN = (

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from typing import Any
 
 import arviz
 import numpy
@@ -32,7 +33,7 @@ ALONE = CHAINS(depth=3, beta=2.0, rng=0, record=record)
 
 
 def test_one_run():
-    data = to_inference_data(ALONE)
+    data: Any = to_inference_data(ALONE)
     assert data.groups() == ["posterior", "sample_stats"]
     sigma = data.posterior["singular_values"]
     assert sigma.dims == ("chain", "draw", "k")
@@ -60,7 +61,7 @@ def test_one_run():
 def test_ensemble():
     grid = {"beta": numpy.array([1.0, 2.0, 4.0]), "depth": [2, 3]}
     found = ensemble(functools.partial(CHAINS, scheme="metropolis"), grid, n_seeds=2, seed=3)
-    data = to_inference_data(found)
+    data: Any = to_inference_data(found)
     sigma = data.posterior["singular_values"]
     assert sigma.dims == ("chain", "draw", "beta", "depth", "k")
     assert sigma.shape == (8, 10, 3, 2, 2)
@@ -84,18 +85,18 @@ def test_ensemble():
 
 
 def test_arviz_takes_it(tmp_path):
-    data = to_inference_data(ensemble(CHAINS, {"beta": [1.0, 2.0], "depth": [2]}, n_seeds=2))
+    data: Any = to_inference_data(ensemble(CHAINS, {"beta": [1.0, 2.0], "depth": [2]}, n_seeds=2))
     path = tmp_path / "chains.nc"
     data.to_netcdf(str(path), engine="h5netcdf")
-    again = arviz.from_netcdf(str(path), engine="h5netcdf")
-    for one, other in ((data.posterior, again.posterior), (data.sample_stats, again.sample_stats)):
-        assert one.equals(other)
+    again: Any = arviz.from_netcdf(str(path), engine="h5netcdf")
+    for group in ("posterior", "sample_stats"):
+        assert again[group].equals(data[group])
     assert again.attrs["scheme"] == "euler-maruyama"
     assert list(again.attrs["widths"]) == [2, 2, 3]
     rows = arviz.summary(again)
     assert len(rows) == 4
     assert numpy.isfinite(rows["r_hat"]).all()
-    here = again.sel(beta=2.0, depth=2)
+    here: Any = again.sel(beta=2.0, depth=2)
     assert float(arviz.ess(here.sample_stats["energy"])["energy"]) > 4
     assert arviz.plot_trace(here).shape == (1, 2)
     arviz.plot_energy(here)
@@ -105,7 +106,7 @@ def test_labels_that_are_no_numbers():
     starts = [START, 2 * START]
     task = functools.partial(langevin, slope, beta=1.0, depth=2, step_size=0.1, n_steps=2)
     grid = {"initial": starts, "save_every": [1]}
-    data = to_inference_data(ensemble(task, grid))
+    data: Any = to_inference_data(ensemble(task, grid))
     assert data.posterior["initial"].values.tolist() == [0, 1]
     assert data.posterior["save_every"].values.tolist() == [1]
 
@@ -139,7 +140,7 @@ def test_a_run_that_stopped_has_its_draws():
         return {}
 
     stopped = CHAINS(depth=3, beta=2.0, rng=0, record=stopping)
-    data = to_inference_data(stopped)
+    data: Any = to_inference_data(stopped)
     assert data.posterior.sizes["draw"] == 4
     numpy.testing.assert_array_equal(
         data.posterior["singular_values"], ALONE.trace["singular_values"][:, :4]

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
 
 import numpy
 import pytest
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from dlngeo.sampling import langevin
 from dlngeo.sampling.ensembles import ensemble
 
-GRID: dict = {"beta": [1.0, 4.0], "depth": [2, 3]}
+GRID: dict[str, Any] = {"beta": [1.0, 4.0], "depth": [2, 3]}
 START = numpy.linspace(0.5, 1.5, 8).reshape(4, 2)
 
 
@@ -120,7 +121,7 @@ class Dying:
 def test_a_dead_worker_leaves_what_is_finished(serial, tmp_path):
     task = Dying(tmp_path / "marker")
     folder = tmp_path / "checkpoints"
-    options: dict = {"n_seeds": 2, "seed": 5, "folder": folder}
+    options: dict[str, Any] = {"n_seeds": 2, "seed": 5, "folder": folder}
     with ProcessPoolExecutor(1) as executor:
         broken = ensemble(task, GRID, executor=executor, **options)
     assert not broken.success
@@ -152,7 +153,7 @@ def test_dask_with_a_killed_worker_gives_the_same_bits(serial, tmp_path):
     from distributed import Client, LocalCluster
 
     task = Dying(tmp_path / "marker")
-    options: dict = {"n_seeds": 2, "seed": 5, "folder": tmp_path / "checkpoints"}
+    options: dict[str, Any] = {"n_seeds": 2, "seed": 5, "folder": tmp_path / "checkpoints"}
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
@@ -189,7 +190,7 @@ class Interrupted:
 
 def test_interrupt_and_resume(serial, tmp_path):
     task = Interrupted()
-    options: dict = {"n_seeds": 2, "seed": 5, "folder": tmp_path / "checkpoints"}
+    options: dict[str, Any] = {"n_seeds": 2, "seed": 5, "folder": tmp_path / "checkpoints"}
     found = ensemble(task, GRID, **options)
     assert found.interrupted
     assert not found.success
@@ -227,7 +228,7 @@ def counted(path, *, rng, checkpoint=None, depth=1):
 
 def test_finished_runs_are_not_repeated(tmp_path):
     task = functools.partial(counted, tmp_path / "steps")
-    options: dict = {"n_seeds": 2, "folder": tmp_path / "checkpoints"}
+    options: dict[str, Any] = {"n_seeds": 2, "folder": tmp_path / "checkpoints"}
     one = ensemble(task, {"depth": [2]}, **options)
     n_steps = len((tmp_path / "steps").read_text().split())
     two = ensemble(task, {"depth": [2, 3]}, **options)
@@ -258,7 +259,8 @@ def test_what_cannot_be_sent():
             return sigma
 
     with ProcessPoolExecutor(1) as executor:
-        for held in (lambda s: s, Local(), iter(lambda: 0, 1)):
+        cannot_be_sent: tuple[Any, ...] = (lambda s: s, Local(), iter(lambda: 0, 1))
+        for held in cannot_be_sent:
             task = functools.partial(langevin, held, START, step_size=0.1, n_steps=1, depth=2)
             with pytest.raises(ValueError, match="at the top of a module"):
                 ensemble(task, {"beta": [1.0]}, executor=executor)
@@ -283,7 +285,7 @@ def test_a_task_of_any_kind():
 
 
 def test_runs_that_diverge_are_told():
-    grid: dict = {"beta": [1.0], "step_size": [0.01, 1e3], "depth": [1]}
+    grid: dict[str, Any] = {"beta": [1.0], "step_size": [0.01, 1e3], "depth": [1]}
     task = functools.partial(langevin, lambda s: s**3, START, n_steps=200)
     found = ensemble(task, grid)
     assert not found.success
@@ -298,7 +300,7 @@ def test_results_of_different_shapes():
         found.stack(numpy.asarray)
 
 
-REFUSED: dict = {
+REFUSED: dict[str, Any] = {
     "reserved": ({"grid": {"rng": [1]}}, "rng is given"),
     "checkpoint": ({"grid": {"checkpoint": [1]}}, "checkpoint is given"),
     "scalar": ({"grid": {"x": 1.0}}, "in a list"),

@@ -6,6 +6,7 @@ known size. Minutes long: ``make statistics``.
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import arviz
 import numpy as np
@@ -224,7 +225,7 @@ def test_faces_agree_for_an_energy_of_matrices(widths):
             scheme=scheme, energy=energy, rng=rng,
         )  # fmt: skip
         assert result.success, result.status
-        x = result.observables
+        x: Any = result.observables
         flat = np.concatenate(
             [
                 (x**2).reshape(count, -1),

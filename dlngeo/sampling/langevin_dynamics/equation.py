@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import diagonal_matrix
+from dlngeo.core.base.arrays import diagonal_matrix, transpose
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.frames import SingularFrames, tangent_at
 
@@ -66,18 +66,24 @@ class Equation:
         """Value below which no ``λ`` is let fall: there kernels of the depth metric underflow."""
         return 1e-300 ** (1 / (2 * self.depth))
 
+    def point(self, matrix: SingularFrames) -> numpy.ndarray:
+        """Return what the energy is a function of: the matrices, or values in descending order."""
+        if self.is_spectral:
+            return numpy.take_along_axis(matrix.sigma, _descending(matrix.sigma), -1)
+        return matrix.with_values(matrix.sigma)
+
     def covector(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the Euclidean gradient at matrices in frames.
 
-        shape=[chains, d_N, d_0], or of a spectral energy ``∂E/∂σ``, shape=[chains, r]: as a
-        matrix it would lose the small entries beside the large ones to round-off.
+        shape=[chains, d_N, d_0], or of a spectral energy ``∂E/∂σ``, shape=[chains, r], in the order
+        of the frames: as a matrix it would lose the small entries beside the large ones to
+        round-off.
         """
-        if self.is_spectral:
-            order = _descending(matrix.sigma)
-            slope = self._gradient(numpy.take_along_axis(matrix.sigma, order, -1))
-            back = numpy.argsort(order, axis=-1)
-            return numpy.take_along_axis(slope, back, -1)
-        return self._gradient(matrix.with_values(matrix.sigma))
+        slope = self.slope(self.point(matrix))
+        if not self.is_spectral:
+            return slope
+        place = numpy.argsort(_descending(matrix.sigma), axis=-1)
+        return numpy.take_along_axis(slope, place, -1)
 
     def blocks(self, covector: numpy.ndarray, matrix: SingularFrames) -> Blocks:
         """Return what `covector` gave, split in the frames."""
@@ -87,19 +93,25 @@ class Equation:
             matrix,
             diagonal_matrix(covector),
             numpy.zeros_like(matrix.left),
-            numpy.zeros_like(numpy.swapaxes(matrix.right, -1, -2)),
+            numpy.zeros_like(transpose(matrix.right)),
         )
 
     def values(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the energy at matrices in frames, shape=[chains]; it may be infinite."""
         assert self.energy is not None
-        if self.is_spectral:
-            point = numpy.take_along_axis(matrix.sigma, _descending(matrix.sigma), -1)
-        else:
-            point = matrix.with_values(matrix.sigma)
+        point = self.point(matrix)
         return _of_shape(self.energy(point), point.shape[:1], "energy")
 
-    def _gradient(self, point: numpy.ndarray) -> numpy.ndarray:
+    def slope(self, point: numpy.ndarray) -> numpy.ndarray:
+        """Return the energy's gradient at matrices or singular values, of their shape.
+
+        Raises
+        ------
+        ValueError
+            If it is of another shape.
+        Diverged
+            If it is not finite.
+        """
         slope = _of_shape(self.gradient(point), point.shape, "energy_gradient")
         if not numpy.isfinite(slope).all():
             is_lost = ~numpy.isfinite(slope.reshape(len(slope), -1)).all(axis=-1)

@@ -1,6 +1,6 @@
-"""Metropolis-adjusted Langevin algorithm in depth-root coordinates."""
+"""The Metropolis-adjusted Langevin algorithm, exact in the limit: of matrices."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,16 +10,8 @@ from dlngeo.core.base.arrays import diagonal_matrix
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics import brownian
-from dlngeo.sampling.langevin_dynamics.equation import Equation
-from dlngeo.sampling.langevin_dynamics.matrix_steps import (
-    added,
-    drift,
-    moved,
-    normal_blocks,
-    observable_frames,
-    root_frames,
-    times,
-)
+from dlngeo.sampling.langevin_dynamics.matrix_steps import MatrixKernel, normal_blocks, retract
+from dlngeo.sampling.langevin_dynamics.states import choose
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 
 
@@ -46,15 +38,10 @@ class MetropolisState(NamedTuple):
     n_accepted: numpy.ndarray
     n_rejected: numpy.ndarray
 
-    @property
-    def root(self) -> SingularFrames:
-        """The matrices ``Y`` in their frames."""
-        return SingularFrames(self.left, self.lam, self.right)
 
-
-@dataclass(frozen=True)
-class Metropolis:
-    r"""Metropolis-adjusted Langevin algorithm: exact in the limit of many steps.
+@dataclass(eq=False)
+class Metropolis(MatrixKernel):
+    r"""Langevin steps in depth-root coordinates, accepted or rejected.
 
     The proposal is an Euler–Maruyama step of the equation in depth-root coordinates by the
     orthographic retraction, of which the step back is known in closed form and whose Jacobian
@@ -65,64 +52,56 @@ class Metropolis:
     A proposal of the other sign of ``det`` is *rejected*, as one of infinite energy is.
     """
 
-    equation: Equation
-    step_size: float
+    def __post_init__(self) -> None:
+        if self.equation.energy is None or self.equation.kappa == 0:
+            raise ValueError("the Metropolis scheme needs the energy (energy=) and kappa > 0.")
 
-    def init(self, matrix: numpy.ndarray) -> MetropolisState:
-        """Return the state at matrices, shape=[chains, m, n]."""
-        root = root_frames(matrix, self.equation)
-        energy = self.equation.values(observable_frames(root, self.equation.depth))
+    def init(self, factors: Sequence[numpy.ndarray]) -> MetropolisState:
+        """Return the state over factors, of which a matrix may be the only one."""
+        root = self.initial_root(factors)
+        energy = self.equation.values(self.observable(root))
         if not numpy.isfinite(energy).all():
             raise ValueError("the energy is not finite at every initial state: start elsewhere.")
-        accepted, rejected = numpy.zeros((2, len(matrix)), dtype=int)
         log_density = self._log_density(root, energy)
+        accepted, rejected = numpy.zeros((2, len(energy)), dtype=int)
         return MetropolisState(*root, self._covector(root), log_density, accepted, rejected)
 
     def step(self, state: MetropolisState, rng: numpy.random.Generator) -> MetropolisState:
         """Return the state after a step."""
-        equation, root = self.equation, state.root
-        scale = math.sqrt(2 * self.step_size * equation.kappa / equation.beta)
-        kick = brownian.noise(root.sigma, equation.depth, normal_blocks(root, rng))
+        equation, root, depth = self.equation, self.root(state), self.equation.depth
+        kick = brownian.noise(root.sigma, depth, normal_blocks(root, rng))
         threshold = numpy.log(rng.random(len(state.lam)))
-        step = added(self._mean(root, state.covector), times(kick, scale))
-        proposal = moved(root, step, orthographic=True)
+        step = self._mean(root, state.covector) + self.deviation * kick
+        proposal = retract(root, step, orthographic=True)
         has_crossed = (proposal.sigma < 0).any(axis=-1)
         proposal = proposal._replace(sigma=numpy.maximum(abs(proposal.sigma), equation.least))
-        energy = equation.values(observable_frames(proposal, equation.depth))
+        energy = equation.values(self.observable(proposal))
         is_open = numpy.isfinite(energy) & ~has_crossed
         # No gradient is asked for where the proposal is lost already.
-        proposal = SingularFrames(*_chosen(is_open, proposal, root))
+        proposal = SingularFrames(*choose(is_open, proposal, root))
         covector = self._covector(proposal)
         log_density = self._log_density(proposal, numpy.where(is_open, energy, numpy.inf))
-        back = split(
-            root.with_values(root.sigma) - proposal.with_values(proposal.sigma),
-            proposal.left,
-            proposal.right,
-        )
-        back = added(back, times(self._mean(proposal, covector), -1.0))
+        difference = root.with_values(root.sigma) - proposal.with_values(proposal.sigma)
+        back = split(difference, proposal.left, proposal.right).tangent()
+        back = 1 / self.deviation * (back - self._mean(proposal, covector))
         log_ratio = (
             log_density
             - state.log_density
-            + brownian.log_noise_density(proposal.sigma, equation.depth, times(back, 1 / scale))
-            - brownian.log_noise_density(root.sigma, equation.depth, kick)
+            + brownian.log_noise_density(proposal.sigma, depth, back)
+            - brownian.log_noise_density(root.sigma, depth, kick)
         )
         is_accepted = threshold < log_ratio
-        after = state._replace(
-            left=proposal.left,
-            lam=proposal.sigma,
-            right=proposal.right,
-            covector=covector,
-            log_density=log_density,
-        )
-        after = MetropolisState(*_chosen(is_accepted, after, state))
-        return after._replace(
-            n_accepted=state.n_accepted + is_accepted, n_rejected=state.n_rejected + has_crossed
-        )
+        n_accepted, n_rejected = state.n_accepted + is_accepted, state.n_rejected + has_crossed
+        after = MetropolisState(*proposal, covector, log_density, n_accepted, n_rejected)
+        return choose(is_accepted, after, state._replace(n_rejected=n_rejected))
+
+    def counts(self, state: MetropolisState) -> dict[str, numpy.ndarray]:
+        """Return what was counted along each chain."""
+        return {"n_accepted": state.n_accepted, "n_rejected": state.n_rejected}
 
     def _mean(self, root: SingularFrames, covector: numpy.ndarray) -> Blocks:
-        equation = self.equation
-        mean = drift(equation, root, covector, self.step_size)
-        lam, depth = root.sigma, equation.depth
+        equation, lam, depth = self.equation, root.sigma, self.equation.depth
+        mean = self.drift(root, covector)
         heat = self.step_size * equation.kappa / equation.beta
         null_width = equation.widths[0] + equation.widths[-1] - 2 * equation.rank
         ito = heat * brownian.brownian_drift(lam, depth)
@@ -130,17 +109,9 @@ class Metropolis:
         return mean._replace(core=mean.core + diagonal_matrix(ito))
 
     def _covector(self, root: SingularFrames) -> numpy.ndarray:
-        return self.equation.covector(observable_frames(root, self.equation.depth))
+        return self.equation.covector(self.observable(root))
 
     def _log_density(self, root: SingularFrames, energy: numpy.ndarray) -> numpy.ndarray:
         equation = self.equation
         entropy = spectral_entropy(root.sigma**equation.depth, equation.widths)
         return (entropy - equation.beta * energy) / equation.kappa
-
-
-def _chosen(condition: numpy.ndarray, one: tuple, other: tuple) -> list[numpy.ndarray]:
-    """Return arrays whose chains are of one where the condition holds, else of the other."""
-    return [
-        numpy.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-        for a, b in zip(one, other, strict=True)
-    ]

@@ -6,6 +6,7 @@ import math
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import mici
 import numpy
@@ -218,6 +219,8 @@ def test_example():
 
 # --- errors -----------------------------------------------------------------------------
 
+HALF: Any = 2.5
+
 
 @pytest.mark.parametrize(
     ("build", "text"),
@@ -227,7 +230,7 @@ def test_example():
         (lambda e: BalancedSystem(e, e.gradient, (2, 2), 1.0), "no constraint"),
         (lambda e: BalancedSystem(e, e.gradient, (2, 2, 2), 0.0), "inverse temperature"),
         (lambda e: BalancedSystem(e, e.gradient, (2, 2, 2), math.inf), "inverse temperature"),
-        (lambda e: DepthRootSystem(e, e.gradient, 2, 2.5, 1.0), "depth must be"),
+        (lambda e: DepthRootSystem(e, e.gradient, 2, HALF, 1.0), "depth must be"),
         (lambda e: ObservableSystem(e, e.gradient, 0, 2, 1.0), "positive integers"),
         (lambda e: ObservableSystem(e, e.gradient, 2, 2, 1.0, 0), "sign of det X"),
     ],

@@ -5,19 +5,21 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from autograd import grad
+from scipy import integrate
 
 from dlngeo.sampling.langevin_dynamics.equation import Equation
-from dlngeo.sampling.langevin_dynamics.factor_steps import FactorEulerMaruyama, SecondOrder
-from dlngeo.sampling.langevin_dynamics.matrix_steps import EulerMaruyama
+from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama, FactorEulerMaruyama
 from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
+from dlngeo.sampling.langevin_dynamics.second_order import HorizontalSecondOrder, SecondOrder
 from tests.core.brute import assert_close
 from tests.sampling.generators import Problem, slope
-from tests.sampling.reference import after_a_step
+from tests.sampling.reference import after_a_step, rotations
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "observables": EulerMaruyama,
     "factors": FactorEulerMaruyama,
-    "second-order": lambda equation, step: SecondOrder(equation, step, has_vertical_noise=False),
+    "second-order": HorizontalSecondOrder,
     "second-order factors": SecondOrder,
     "metropolis": Metropolis,
 }
@@ -38,7 +40,7 @@ def equation_of(problem, **changes):
 
 def start_of(problem, name):
     """Return the start of a kernel at the point of the problem."""
-    return problem.factors() if "factors" in name else problem.point[None]
+    return problem.factors() if "factors" in name else (problem.point[None],)
 
 
 def local_order(problem, name, order):
@@ -80,7 +82,7 @@ def check_moments(widths, rank, lam, name, kappa, is_compiled=True):
     lam = np.array(lam[:rank])
     matrix = frames[-1] * lam**depth @ frames[0].T
     covector = rng.standard_normal((rows, columns))
-    start = matrix[None]
+    start: tuple[np.ndarray, ...] = (matrix[None],)
     if "factors" in name:
         start = tuple((q * lam @ p.T)[None] for p, q in pairwise(frames))
     equation = Equation(
@@ -117,6 +119,47 @@ def _log_slope(a, b, depth):
     return sum(2 * p * x * y for x, y, p in powers) / a / sum(x * y for x, y, _ in powers)
 
 
+def half_square(depth):
+    """Return ``½‖W‖²`` by ``λ``, and its gradient at matrices."""
+
+    def gradient(x):
+        left, sigma, right = np.linalg.svd(x, full_matrices=False)
+        powers = np.zeros_like(sigma)
+        np.power(sigma, 2 / depth - 1, out=powers, where=sigma > 1e-12 * sigma[:, :1])
+        return left * powers[:, None, :] @ right
+
+    return lambda lam: depth / 2 * (lam**2).sum(-1), gradient
+
+
+def free_descent(problem, time):
+    """Return where ``Ẋ = -A(∇F)`` leads, by an ODE solver in the chart."""
+
+    def velocity(_, c):
+        def free_energy(x):
+            matrix = problem.matrix(x)
+            return problem.energy(matrix) - problem.entropy(matrix) / problem.beta
+
+        return -np.linalg.solve(problem.metric(c), grad(free_energy)(c))
+
+    path = integrate.solve_ivp(
+        velocity, (0, time), problem.coordinates, rtol=1e-9, atol=1e-11, method="DOP853"
+    )
+    return np.asarray(problem.matrix(path.y[:, -1]))
+
+
+def orientation(state):
+    """Return the sign of ``det X``."""
+    return np.linalg.slogdet(state.left)[0] * np.linalg.slogdet(state.right)[0]
+
+
+def start_near_the_boundary(widths, rank, depth, n, rng):
+    """Return balanced factors whose least value is small."""
+    lam = np.linspace(1.0, 0.3, rank) * np.ones((n, 1))
+    lam[:, -1] = 0.15
+    frames = [rotations(n, width, rank, rng) for width in widths]
+    return tuple(q * lam[:, None, :] @ p.swapaxes(-1, -2) for p, q in pairwise(frames))
+
+
 MOMENTS = [
     ((2, 2, 2), 2, [1.2, 0.7], 1.0),
     ((2, 2, 2, 2), 2, [1.2, 0.7], 0.4),
@@ -129,6 +172,7 @@ MOMENTS = [
     ((1, 1, 1, 1), 1, [0.9], 1.0),
     ((3, 2), 1, [0.9], 1.0),
 ]
+SMALL = [m for m in MOMENTS if sum(np.prod(p) for p in pairwise(m[0])) <= 12]
 ORDERS = [
     Problem((2, 2, 2), 2),
     Problem((2, 2, 2, 2), 2, kappa=0.3),

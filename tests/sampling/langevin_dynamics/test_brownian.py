@@ -15,7 +15,7 @@ from scipy import integrate
 from dlngeo.core.depth_metric import roots
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.sampling.langevin_dynamics import brownian
-from dlngeo.sampling.langevin_dynamics.matrix_steps import rotation
+from dlngeo.sampling.langevin_dynamics.euler_maruyama import rotation
 from tests.core.brute import assert_close, derivative, on_line, power, second_derivative
 
 SHAPES = [(1, 1, 1), (2, 2, 2), (3, 3, 3), (3, 2, 2), (2, 3, 1), (3, 3, 2), (1, 3, 1)]

@@ -13,9 +13,9 @@ import pytest
 
 from dlngeo.sampling import langevin
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
-from dlngeo.sampling.langevin_dynamics.run import SCHEMES
-from tests.sampling.langevin_dynamics.test_run import (
+from tests.sampling.langevin_dynamics.runs import (
     COMMON,
+    SCHEMES,
     STARTS,
     Turning,
     assert_same_bits,

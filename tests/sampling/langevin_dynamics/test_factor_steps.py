@@ -1,7 +1,6 @@
-"""Chains of balanced factors, and the schemes of weak order two."""
+"""What kernels of factors share: temperatures, drift, the boundary, starts."""
 
 import contextlib
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,54 +8,18 @@ import pytest
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.network import end_to_end, moment_map
 from dlngeo.sampling.langevin_dynamics.equation import Diverged, Equation
-from dlngeo.sampling.langevin_dynamics.factor_steps import (
-    FactorEulerMaruyama,
-    SecondOrder,
-    random_factors,
-)
-from dlngeo.sampling.langevin_dynamics.matrix_steps import SingularFrames
+from dlngeo.sampling.langevin_dynamics.euler_maruyama import FactorEulerMaruyama
+from dlngeo.sampling.langevin_dynamics.second_order import HorizontalSecondOrder, SecondOrder
+from tests.core import brute
 from tests.core.brute import assert_close
 from tests.sampling.generators import Problem
 from tests.sampling.langevin_dynamics.steps import (
     KERNELS,
-    MOMENTS,
-    ORDERS,
-    check_moments,
     equation_of,
-    local_order,
+    half_square,
+    start_near_the_boundary,
 )
-from tests.sampling.langevin_dynamics.test_matrix_steps import free_descent, half_square
-from tests.sampling.reference import after_a_step, cubature, matrices, product, replay, rotations
-
-SMALL = [m for m in MOMENTS if sum(np.prod(p) for p in pairwise(m[0])) <= 12]
-
-
-@pytest.mark.parametrize(("widths", "rank", "lam", "kappa"), MOMENTS)
-def test_moments_of_a_step_are_those_of_the_equation(widths, rank, lam, kappa):
-    """Of end-to-end matrices, although it is the factors that move."""
-    check_moments(widths, rank, lam, "factors", kappa)
-
-
-@pytest.mark.parametrize("name", ["second-order", "second-order factors"])
-@pytest.mark.parametrize(("widths", "rank", "lam", "kappa"), SMALL)
-def test_moments_of_a_step_of_second_order(widths, rank, lam, kappa, name):
-    check_moments(widths, rank, lam, name, kappa)
-
-
-@pytest.mark.parametrize("problem", ORDERS, ids=str)
-def test_euler_is_of_weak_order_one(problem):
-    assert abs(local_order(problem, "factors", 1) - 2) < 0.05
-
-
-@pytest.mark.parametrize("problem", ORDERS, ids=str)
-def test_second_order_is_of_weak_order_two(problem):
-    """The error of one step, in the mean of a function, is of the third order."""
-    assert abs(local_order(problem, "second-order", 2) - 3) < 0.1
-
-
-@pytest.mark.parametrize("problem", [ORDERS[0], ORDERS[2], ORDERS[4]], ids=str)
-def test_second_order_is_of_weak_order_two_with_vertical_noise(problem):
-    assert abs(local_order(problem, "second-order factors", 2) - 3) < 0.1
+from tests.sampling.reference import cubature, matrices, replay
 
 
 @pytest.mark.parametrize(
@@ -65,8 +28,6 @@ def test_second_order_is_of_weak_order_two_with_vertical_noise(problem):
 )
 def test_noise_of_factors_has_two_temperatures(name, kappa):
     """``2/β`` along the fibre and ``2κ/β`` across it, in the space of factors."""
-    from tests.core import brute
-
     net = brute.network((2, 3, 2), 2)
     beta, step = 1.3, 1e-7
     equation = Equation(lambda x: 0 * x, net.widths, net.rank, beta, kappa)
@@ -91,8 +52,6 @@ def test_both_schemes_move_factors_alike(name):
     The second fundamental form along a unit vector is the normal acceleration of a curve on the
     manifold: of the balanced network that is nearest to a straight line.
     """
-    from tests.core import brute
-
     net = brute.network((2, 3, 1), 1)
     beta, kappa, step = 1.3, 0.4, 1e-6
     normal = np.eye(sum(w.size for w in net.factors)) - brute.tangent_projector(net)
@@ -122,45 +81,6 @@ def test_both_schemes_move_factors_alike(name):
         [np.einsum("n,nkl->kl", weights, a - b) for a, b in zip(after, start, strict=True)]
     )
     assert_close(mean / step, expected, 1e-3)
-
-
-@pytest.mark.parametrize("name", ["factors", "second-order", "second-order factors"])
-@pytest.mark.parametrize("problem", [ORDERS[1], ORDERS[5]], ids=str)
-def test_without_noise_end_to_end_matrices_descend(problem, name):
-    """``κ = 0``: vertical noise does the entropy's work, in the mean."""
-    kernel_of = KERNELS[name]
-    if name == "factors":
-        # Only the mean over the noise of one step is deterministic, to first order.
-        errors = []
-        for step in (1e-3, 5e-4):
-            kernel = kernel_of(equation_of(problem, kappa=0.0), step)
-            after, weights = after_a_step(kernel, problem.factors(), problem.depth)
-            mean = np.einsum("n,nkl->kl", weights, after)
-            errors.append(np.linalg.norm(mean - free_descent(problem, step)))
-            # And every draw is near the mean: what spreads is of the order of h.
-            assert abs(after - mean).max() < 60 * step
-        assert 3.7 < errors[0] / errors[1] < 4.3
-        return
-    expected = free_descent(problem, 0.5)
-    errors = []
-    for n in (10, 20):
-        kernel = kernel_of(equation_of(problem, kappa=0.0), 0.5 / n)
-        start = problem.factors() if "factors" in name else problem.point[None]
-        state = kernel.init(start)
-        for _ in range(n):
-            state = kernel.step(state, np.random.default_rng(0))
-        errors.append(np.linalg.norm(product(state.layers)[0] - expected))
-    # Runge and Kutta's method is of order four, but what is left of vertical noise is random.
-    assert errors[1] < 1e-4
-    assert errors[0] / errors[1] > (1.5 if "factors" in name else 3)
-
-
-def start_near_the_boundary(widths, rank, depth, n, rng):
-    """Return balanced factors whose least value is small."""
-    lam = np.linspace(1.0, 0.3, rank) * np.ones((n, 1))
-    lam[:, -1] = 0.15
-    frames = [rotations(n, width, rank, rng) for width in widths]
-    return tuple(q * lam[:, None, :] @ p.swapaxes(-1, -2) for p, q in pairwise(frames))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 5, 10])
@@ -247,27 +167,6 @@ def test_divergence_is_an_error_of_its_own(scheme, size, rank):
     assert all(np.isfinite(layer).all() for layer in state.layers)
 
 
-def test_factors_of_an_orbit_are_uniform():
-    """Over the given matrices, balanced, with independent uniform hidden frames."""
-    rng = np.random.default_rng(6)
-    n, widths = 4000, (3, 3, 4, 2)
-    lam = np.tile([1.2, 0.6], (n, 1))
-    frames = SingularFrames(rotations(n, 2, 2, rng), lam**3, rotations(n, 3, 2, rng))
-    layers = random_factors(frames, widths, rng)
-    assert tuple(w.shape[-2] for w in layers) == widths[1:]
-    assert_close(end_to_end(layers), frames.with_values(lam**3), 1e-12)
-    for moment in moment_map(layers):
-        assert_close(moment, 0 * moment, 1e-12, scale=1.0)
-    for p, width in ((0, 3), (1, 4)):
-        # W_p's left frame times Λ, turned back into the right frame of X or of its neighbour.
-        gram = layers[p] @ layers[p].swapaxes(-1, -2)
-        mean = gram.mean(0)
-        expected = (1.2**2 + 0.6**2) / width * np.eye(width)
-        assert_close(mean, expected, 0.08)
-    # Neighbouring hidden frames are independent: the middle factor has no mean.
-    assert abs(layers[1].mean(0)).max() < 5 * 1.2 / np.sqrt(n)
-
-
 def test_schemes_agree_on_the_start():
     """Factors are balanced first; matrices are factorised as narrow as can be."""
     rng = np.random.default_rng(7)
@@ -279,6 +178,6 @@ def test_schemes_agree_on_the_start():
         for a, b in zip(state.layers, balance(layers, 2), strict=True):
             assert_close(a, b, 1e-12)
     start = matrices(np.ones((3, 2)), 3, 2, 2, rng)
-    thin = SecondOrder(equation, 0.1, has_vertical_noise=False).init(start)
+    thin = HorizontalSecondOrder(equation, 0.1).init((start,))
     assert [w.shape[1:] for w in thin.layers] == [(2, 2)] * 3
     assert_close(end_to_end(thin.layers), start, 1e-12)

@@ -1,228 +1,16 @@
-"""Chains of end-to-end matrices in depth-root coordinates."""
+"""What kernels of end-to-end matrices share: starts, and factors drawn over matrices."""
 
 import numpy as np
 import pytest
-from scipy import integrate
 
-from dlngeo.sampling.langevin_dynamics import matrix_steps as observables
-from dlngeo.sampling.langevin_dynamics.equation import Diverged, Equation
-from dlngeo.sampling.langevin_dynamics.matrix_steps import EulerMaruyama, ObservableState
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.networks.network import end_to_end, moment_map
+from dlngeo.sampling.langevin_dynamics.equation import Equation
+from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama
+from dlngeo.sampling.langevin_dynamics.matrix_steps import random_factors
 from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
 from tests.core.brute import assert_close
-from tests.sampling.langevin_dynamics.steps import (
-    MOMENTS,
-    ORDERS,
-    check_moments,
-    equation_of,
-    local_order,
-)
-from tests.sampling.reference import SpectralLaw, matrices, matrix_of, replay, rotations
-
-
-def plain(monkeypatch):
-    """Take the compiled step away."""
-    monkeypatch.setattr(observables, "langevin_step", None)
-
-
-# --- one step -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("widths", "rank", "lam", "kappa"), MOMENTS)
-@pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "plain"])
-def test_moments_of_a_step_are_those_of_the_equation(
-    widths, rank, lam, kappa, is_compiled, monkeypatch
-):
-    """Drift and covariance in a ``g``-orthonormal frame, by cubature over the noise."""
-    if not is_compiled:
-        plain(monkeypatch)
-    check_moments(widths, rank, lam, "observables", kappa)
-
-
-@pytest.mark.parametrize("problem", ORDERS, ids=str)
-def test_weak_order_is_one(problem):
-    """The error of one step, in the mean of a function, is of the second order."""
-    assert abs(local_order(problem, "observables", 1) - 2) < 0.05
-
-
-def states(rank, depth, rng, n=64):
-    """Return chains with generic, meeting and tiny values, and frames of both orientations."""
-    lam = np.sort(rng.uniform(0.05, 1.5, (n, rank)), axis=-1)[:, ::-1]
-    lam[: n // 4] = 1 + 1e-9 * rng.standard_normal((n // 4, rank))
-    lam[n // 4 : n // 2] = 0.8
-    lam[n // 2 : n // 2 + 8, -1] = 1e-3
-    left, right = rotations(n, rank, rank, rng), rotations(n, rank, rank, rng)
-    return ObservableState(left, np.ascontiguousarray(lam), right, np.zeros(n, dtype=int))
-
-
-@pytest.mark.parametrize("rank", range(1, 9))
-@pytest.mark.parametrize("depth", [1, 2, 3, 10])
-@pytest.mark.parametrize("step", [1e-4, 0.02, 0.5])
-def test_compiled_step_is_the_plain_one(rank, depth, step, monkeypatch):
-    """Also where chains are reflected, which long steps bring about."""
-    rng = np.random.default_rng([rank, depth])
-    state = states(rank, depth, rng)
-    slopes = rng.standard_normal((64, rank, rank))
-    equation = Equation(lambda x: slopes, (rank,) * (depth + 1), rank, beta=2.0, kappa=0.7)
-    normals = rng.standard_normal((64, rank * rank))
-    kernel = EulerMaruyama(equation, step)
-    after = kernel.step(state, replay(normals))
-    plain(monkeypatch)
-    expected = kernel.step(state, replay(normals))
-    lam = np.sort(after.lam, axis=-1)
-    scale = float(expected.lam.max())
-    assert_close(lam, np.sort(expected.lam, axis=-1), 1e-10, scale=scale)
-    roots = [s.left * s.lam[:, None, :] @ s.right.swapaxes(-1, -2) for s in (after, expected)]
-    assert_close(roots[0], roots[1], 1e-10, scale=scale)
-    for frame in (after.left, after.right):
-        assert_close(frame.swapaxes(-1, -2) @ frame, np.eye(rank) + 0 * frame, 1e-12)
-    assert (after.n_reflections == expected.n_reflections).all()
-    if step == 0.5:
-        assert after.n_reflections.any()
-
-
-def test_reflection_changes_the_least_value_alone():
-    """Two negative values are none: their product is positive. Frames of the values stay."""
-    rng = np.random.default_rng(0)
-    signed = observables.SingularFrames(
-        rotations(4, 3, 3, rng),
-        np.array([[1.0, 0.5, 0.2], [-1.0, 0.5, -0.2], [-1.0, 0.5, 0.2], [1.0, -0.5, -1e-9]]),
-        rotations(4, 3, 3, rng),
-    )
-    after, is_reflected = observables.reflected(signed)
-    assert is_reflected.tolist() == [False, False, True, False]
-    assert_close(after.sigma, abs(signed.sigma), 1e-15)
-    changed = signed.with_values(signed.sigma) - after.with_values(after.sigma)
-    assert_close(changed[[0, 1, 3]], 0 * changed[[0, 1, 3]], 1e-15, scale=1.0)
-    # By twice the least value, in one direction.
-    assert_close(np.linalg.svd(changed[2])[1], [0.4, 0, 0], 1e-14)
-    signs = np.linalg.slogdet(after.with_values(after.sigma))[0]
-    before = np.linalg.slogdet(signed.left)[0] * np.linalg.slogdet(signed.right)[0]
-    assert (signs == before * [1, 1, 1, 1]).all()
-
-
-# --- laws -----------------------------------------------------------------------------
-
-
-def half_square(depth):
-    """Return ``½‖W‖²`` by ``λ``, and its gradient at matrices."""
-
-    def gradient(x):
-        left, sigma, right = np.linalg.svd(x, full_matrices=False)
-        powers = np.zeros_like(sigma)
-        np.power(sigma, 2 / depth - 1, out=powers, where=sigma > 1e-12 * sigma[:, :1])
-        return left * powers[:, None, :] @ right
-
-    return lambda lam: depth / 2 * (lam**2).sum(-1), gradient
-
-
-def test_one_value_is_half_normal():
-    """``d = 1``: the volume is flat, and the wall reflects."""
-    depth, beta, n = 3, 2.0, 2000
-    energy, gradient = half_square(depth)
-    law = SpectralLaw((1,) * (depth + 1), 1, energy, beta)
-    rng = np.random.default_rng(0)
-    assert_close(law.mean(lambda lam: lam[..., 0]), np.sqrt(2 / (np.pi * depth * beta)), 1e-9)
-    kernel = EulerMaruyama(Equation(gradient, (1,) * (depth + 1), 1, beta), 0.01)
-    state = kernel.init(np.full((n, 1, 1), 1.0))
-    for _ in range(500):
-        state = kernel.step(state, rng)
-    assert max(map(abs, law.scores(state.lam).values())) < 4.5
-    assert state.n_reflections.mean() > 5
-    assert (matrix_of(state, depth) > 0).all()
-
-
-@pytest.mark.parametrize(("depth", "beta", "kappa"), [(3, 3.0, 1.0), (2, 2.0, 0.5)])
-def test_law_is_that_of_quadrature_with_entropy(depth, beta, kappa):
-    """And without the entropy it is another, by far more than the error of the mean.
-
-    Other shapes and faces are in `tests.statistics.test_langevin`.
-    """
-    widths, rank, n = (2,) * (depth + 1), 2, 2000
-    energy, gradient = half_square(depth)
-    law = SpectralLaw(widths, rank, energy, beta, kappa)
-    rng = np.random.default_rng(1)
-    kernel = EulerMaruyama(Equation(gradient, widths, rank, beta, kappa), 0.01)
-    state = kernel.init(matrices(np.tile([1.0, 0.7], (n, 1)), depth, 2, 2, rng))
-    for _ in range(300):
-        state = kernel.step(state, rng)
-    lam = np.sort(state.lam, axis=-1)[:, ::-1]
-    assert max(map(abs, law.scores(lam).values())) < 4.5
-    bare = SpectralLaw(widths, rank, energy, beta, kappa, has_entropy=False)
-    assert max(map(abs, bare.scores(lam).values())) > 10
-
-
-# --- temperatures ---------------------------------------------------------------------
-
-
-def free_descent(problem, time):
-    """Return where ``Ẋ = -A(∇F)`` leads, by an ODE solver in the chart."""
-    from autograd import grad
-
-    def velocity(_, c):
-        def free_energy(x):
-            matrix = problem.matrix(x)
-            return problem.energy(matrix) - problem.entropy(matrix) / problem.beta
-
-        return -np.linalg.solve(problem.metric(c), grad(free_energy)(c))
-
-    path = integrate.solve_ivp(
-        velocity, (0, time), problem.coordinates, rtol=1e-9, atol=1e-11, method="DOP853"
-    )
-    return np.asarray(problem.matrix(path.y[:, -1]))
-
-
-@pytest.mark.parametrize("problem", ORDERS[:2] + ORDERS[3:6], ids=str)
-def test_without_noise_it_descends_the_free_energy(problem):
-    """``κ = 0``, with Euler's order one."""
-    expected = free_descent(problem, 0.5)
-    errors = []
-    for n in (50, 100, 200):
-        kernel = EulerMaruyama(equation_of(problem, kappa=0.0), 0.5 / n)
-        state = kernel.init(problem.point[None])
-        for _ in range(n):
-            state = kernel.step(state, np.random.default_rng(0))
-        errors.append(np.linalg.norm(matrix_of(state, problem.depth)[0] - expected))
-    assert errors[-1] < 0.02
-    assert 1.85 < errors[0] / errors[1] < 2.15
-    assert 1.85 < errors[1] / errors[2] < 2.15
-
-
-# --- the boundary ---------------------------------------------------------------------
-
-
-def orientation(state):
-    """Return the sign of ``det X``."""
-    return np.linalg.slogdet(state.left)[0] * np.linalg.slogdet(state.right)[0]
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3, 5, 10])
-@pytest.mark.parametrize(
-    ("rows", "columns", "rank"), [(1, 1, 1), (2, 2, 2), (3, 3, 3), (3, 2, 2), (3, 3, 1), (9, 9, 9)]
-)
-def test_chains_stay_where_they_are_at_the_boundary(depth, rows, columns, rank):
-    """Near rank loss, with hot noise and a gradient that is infinite at the boundary."""
-    n = 50
-    rng = np.random.default_rng(2)
-    widths = (columns, *[min(rows, columns)] * (depth - 1), rows)
-    _, gradient = half_square(depth)
-    lam = np.linspace(1.0, 0.05, rank) * np.ones((n, 1))
-    lam[:, -1] = 1e-3
-    start = matrices(lam, depth, rows, columns, rng)
-    kernel = EulerMaruyama(Equation(gradient, widths, rank, beta=0.5), 0.1)
-    state = kernel.init(start)
-    # Of the frames: at depth ten det X itself is lost in round-off.
-    before = orientation(state) if rows == columns == rank else None
-    for _ in range(100):
-        state = kernel.step(state, rng)
-        assert np.isfinite(state.lam).all()
-        assert (state.lam > 0).all()
-    for frame in (state.left, state.right):
-        assert_close(frame.swapaxes(-1, -2) @ frame, np.eye(rank) + np.zeros((n, 1, 1)), 1e-9)
-    if rows == columns == rank:
-        assert state.n_reflections.sum() > 0
-        assert (orientation(state) == before).all()
-    else:
-        assert state.n_reflections.sum() == 0
+from tests.sampling.reference import rotations
 
 
 @pytest.mark.parametrize("kind", [EulerMaruyama, Metropolis])
@@ -234,23 +22,29 @@ def test_values_lost_to_round_off_start_above_zero(kind, rows, columns, rank):
     equation = Equation(np.zeros_like, widths, rank, beta=0.5, energy=lambda x: np.zeros(len(x)))
     matrix = np.zeros((4, rows, columns))
     matrix[:, range(rank - 1), range(rank - 1)] = 1.0
-    state = kind(equation, 0.1).init(matrix)
+    state = kind(equation, 0.1).init((matrix,))
     assert (state.lam[:, -1] == equation.least).all()
     after = kind(equation, 0.1).step(state, np.random.default_rng(0))
     assert np.isfinite(after.lam).all()
     assert (after.lam > 0).all()
 
 
-def test_divergence_is_an_error_of_its_own():
-    """Not that of a decomposition."""
-    for rows, columns in ((2, 2), (9, 9), (3, 2)):
-        equation = Equation(lambda x: -1e200 * x**3, (columns, columns, rows), columns, 1.0)
-        kernel = EulerMaruyama(equation, 1.0)
-        state = kernel.init(np.ones((3, 1, 1)) * np.eye(rows, columns))
-
-        def run(kernel=kernel, state=state):
-            for _ in range(4):
-                state = kernel.step(state, np.random.default_rng(0))
-
-        with np.errstate(all="ignore"), pytest.raises(Diverged, match="smaller step_size"):
-            run()
+def test_factors_of_an_orbit_are_uniform():
+    """Over the given matrices, balanced, with independent uniform hidden frames."""
+    rng = np.random.default_rng(6)
+    n, widths = 4000, (3, 3, 4, 2)
+    lam = np.tile([1.2, 0.6], (n, 1))
+    frames = SingularFrames(rotations(n, 2, 2, rng), lam**3, rotations(n, 3, 2, rng))
+    layers = random_factors(frames, widths, rng)
+    assert tuple(w.shape[-2] for w in layers) == widths[1:]
+    assert_close(end_to_end(layers), frames.with_values(lam**3), 1e-12)
+    for moment in moment_map(layers):
+        assert_close(moment, 0 * moment, 1e-12, scale=1.0)
+    for p, width in ((0, 3), (1, 4)):
+        # W_p's left frame times Λ, turned back into the right frame of X or of its neighbour.
+        gram = layers[p] @ layers[p].swapaxes(-1, -2)
+        mean = gram.mean(0)
+        expected = (1.2**2 + 0.6**2) / width * np.eye(width)
+        assert_close(mean, expected, 0.08)
+    # Neighbouring hidden frames are independent: the middle factor has no mean.
+    assert abs(layers[1].mean(0)).max() < 5 * 1.2 / np.sqrt(n)

@@ -1,0 +1,121 @@
+"""Chains on their way: state, random numbers and trace, in memory and in checkpoints."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.sampling.langevin_dynamics.checkpoint import as_text
+from dlngeo.sampling.langevin_dynamics.equation import Equation
+from dlngeo.sampling.langevin_dynamics.schemes import Kernel
+from dlngeo.sampling.langevin_dynamics.states import from_arrays, to_arrays
+
+
+class Chains:
+    """Chains that a kernel moves.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    equation : Equation
+    start : tuple of array
+        Balanced factors, or a matrix alone.
+    random : numpy.random.Generator
+    n_steps : int
+        Steps that there are to be.
+    save_every : int or None
+        Record every so many steps.
+    record : callable, optional
+        What to record besides singular values and energy.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        equation: Equation,
+        start: tuple[Array, ...],
+        random: numpy.random.Generator,
+        n_steps: int,
+        save_every: int | None,
+        record: Callable[[Array], dict[str, Any]] | None,
+    ):
+        self.kernel, self.equation, self.random = kernel, equation, random
+        # Without a trace one is due after the last step.
+        self._every = n_steps + 1 if save_every is None else save_every
+        self._n_draws, self._record = n_steps // self._every, record
+        self._draws: dict[str, Array] = {}
+        # In one place, so that an interrupt finds a state and its random numbers together.
+        self._now: tuple[Any, int, Any] = (kernel.init(start), 0, random.bit_generator.state)
+        with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self.names = tuple(self._measure(self.state))
+
+    @property
+    def state(self) -> Any:
+        """The state after the last step."""
+        return self._now[0]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps taken."""
+        return self._now[1]
+
+    @property
+    def frames(self) -> SingularFrames:
+        """End-to-end matrices in singular frames, with values in descending order."""
+        return self.kernel.frames(self.state)
+
+    @property
+    def trace(self) -> dict[str, Array]:
+        """What was recorded, shape=[chains, draws, ...]."""
+        n_draws = self.n_steps // self._every
+        return {name: values[:, :n_draws] for name, values in self._draws.items()}
+
+    def advance(self) -> None:
+        """Take a step, and record."""
+        state, n_steps = self.kernel.step(self.state, self.random), self.n_steps + 1
+        if n_steps % self._every == 0:
+            for name, values in self._measure(state).items():
+                if name not in self._draws:
+                    shape = (len(values), self._n_draws, *values.shape[1:])
+                    self._draws[name] = numpy.full(shape, math.nan)
+                self._draws[name][:, n_steps // self._every - 1] = values
+        # Last, so that a step that was interrupted while it was recorded is taken again.
+        self._now = (state, n_steps, self.random.bit_generator.state)
+
+    def rewind(self) -> None:
+        """Take back random numbers that were drawn for a step that was not taken."""
+        self.random.bit_generator.state = self._now[2]
+
+    def pack(self) -> dict[str, Any]:
+        """Return all that is needed to go on, as arrays."""
+        state, n_steps, random = self._now
+        trace = {f"trace.{name}": values for name, values in self._draws.items()}
+        return to_arrays(state) | trace | {"n_steps": n_steps, "random": as_text(random)}
+
+    def load(self, arrays: dict[str, Array]) -> None:
+        """Go on from what `pack` returned."""
+        state, random = from_arrays(arrays, self.state), json.loads(str(arrays["random"]))
+        self._now = (state, int(arrays["n_steps"]), random)
+        self.rewind()
+        prefix = "trace."
+        self._draws = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+    def _measure(self, state: Any) -> dict[str, Array]:
+        """Return what is to be recorded of states."""
+        frames = self.kernel.frames(state)
+        values = {"singular_values": frames.sigma}
+        if self.equation.energy is not None:
+            values["energy"] = self.equation.values(frames)
+        if self._record is not None:
+            for name, array in self._record(self.equation.point(frames)).items():
+                values[name] = numpy.asarray(array, dtype=float)
+                if values[name].shape[:1] != (len(frames.sigma),):
+                    raise ValueError(
+                        f"record must give arrays [chains, ...] of {len(frames.sigma)} chains, got "
+                        f"{values[name].shape} for {name!r}."
+                    )
+        return values

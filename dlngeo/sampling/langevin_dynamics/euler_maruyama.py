@@ -1,0 +1,185 @@
+"""The scheme of Euler and Maruyama, of weak order one: of matrices, and of factors."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy
+
+from dlngeo.core.balanced.submanifold import tangent_projection
+from dlngeo.core.base.arrays import diagonal_matrix, transpose
+from dlngeo.core.base.optional import compiled_loop
+from dlngeo.core.base.vectors import Layers
+from dlngeo.core.depth_metric.submersion import horizontal_projection
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.networks.network import adjoint_differential
+from dlngeo.sampling.langevin_dynamics import brownian
+from dlngeo.sampling.langevin_dynamics.factor_steps import FactorKernel, FactorState
+from dlngeo.sampling.langevin_dynamics.matrix_steps import (
+    MatrixKernel,
+    check_bounds,
+    normal_blocks,
+    normal_null,
+    retract,
+)
+
+COMPILED_UP_TO = 16
+"""Largest rank for which the compiled step beats the calls of LAPACK."""
+
+LOOPS = "dlngeo.sampling.langevin_dynamics.compiled"
+
+
+class MatrixState(NamedTuple):
+    """State of chains of end-to-end matrices.
+
+    Attributes
+    ----------
+    left, lam, right : array, shape=[chains, m, r], shape=[chains, r], shape=[chains, n, r]
+        ``Y = left · diag(lam) · rightᵀ``; the values are in no order.
+    n_reflections : array, shape=[chains]
+        How often a step was reflected at the boundary.
+    """
+
+    left: numpy.ndarray
+    lam: numpy.ndarray
+    right: numpy.ndarray
+    n_reflections: numpy.ndarray
+
+
+@dataclass(eq=False)
+class EulerMaruyama(MatrixKernel):
+    r"""Euler–Maruyama in depth-root coordinates.
+
+    .. math:: Δ_g = \tfrac1N Δ_Y + \text{squares of turns of the frames}
+
+    Noise of the flat space of ``Y``, of variance ``1/N``, moves ``λ``; what the cometric has beyond
+    it turns the frames, exactly orthogonally, so that it keeps ``λ``. No Itô drift is left
+    (`dlngeo.sampling.langevin_dynamics.brownian.brownian_drift` is that of both), and none is
+    unbounded at the boundary. Without energy and entropy ``λ`` has the right law at every step
+    size.
+
+    Where a singular value would change its sign the chain is *reflected*: it keeps the component
+    of its ``det``. Small square matrices of full rank take the compiled step, where there is Numba.
+    """
+
+    def __post_init__(self) -> None:
+        rank = self.equation.rank
+        is_small = set(self.equation.widths) == {rank} and rank <= COMPILED_UP_TO
+        self._compiled_step = compiled_loop(LOOPS, "langevin_step") if is_small else None
+        self._compiled_product = compiled_loop(LOOPS, "frame_product") if is_small else None
+
+    def init(self, factors: Sequence[numpy.ndarray]) -> MatrixState:
+        """Return the state over factors, of which a matrix may be the only one."""
+        root = self.initial_root(factors)
+        return MatrixState(*root, numpy.zeros(len(root.sigma), dtype=int))
+
+    def step(self, state: MatrixState, rng: numpy.random.Generator) -> MatrixState:
+        """Return the state after a step."""
+        advance = self._advance if self._compiled_step is None else self._advance_compiled
+        signed = advance(self.root(state), rng)
+        check_bounds(abs(signed.sigma).max() ** self.equation.depth)
+        after, is_reflected = reflect(signed)
+        lam = numpy.maximum(after.sigma, self.equation.least)
+        return MatrixState(after.left, lam, after.right, state.n_reflections + is_reflected)
+
+    def counts(self, state: MatrixState) -> dict[str, numpy.ndarray]:
+        """Return what was counted along each chain."""
+        return {"n_reflections": state.n_reflections}
+
+    def _advance_compiled(
+        self, root: SingularFrames, rng: numpy.random.Generator
+    ) -> SingularFrames:
+        assert self._compiled_product is not None
+        assert self._compiled_step is not None
+        equation, frames = self.equation, self.observable(root)
+        if equation.is_spectral:
+            # Frames do not matter then, and in their own the gradient keeps its precision.
+            identity = numpy.tile(numpy.eye(equation.rank), (len(root.sigma), 1, 1))
+            root = root._replace(left=identity, right=identity)
+            covector = diagonal_matrix(equation.covector(frames))
+        else:
+            covector = equation.slope(self._compiled_product(*frames))
+        normals = rng.standard_normal(covector.shape)
+        heat = self.step_size / equation.beta
+        times = (self.step_size, heat, self.deviation)
+        return SingularFrames(
+            *self._compiled_step(*root, covector, normals, equation.depth, *times)
+        )
+
+    def _advance(self, root: SingularFrames, rng: numpy.random.Generator) -> SingularFrames:
+        """Return ``Y``, whose values have the sign by which ``det`` changes, after a step."""
+        depth, scale = self.equation.depth, self.deviation
+        covector = self.equation.covector(self.observable(root))
+        normals = normal_blocks(root, rng)
+        tangent = self.drift(root, covector) + scale / math.sqrt(depth) * normals
+        turns = brownian.surplus_turns(root.sigma, depth, scale * normals.core)
+        left, right = root.left @ rotation(turns[0]), root.right @ rotation(turns[1])
+        after = retract(SingularFrames(left, root.sigma, right), tangent)
+        if scale == 0 or depth == 1:
+            return after
+        least = self.equation.least
+        angle = scale * math.sqrt(1 - 1 / depth) / numpy.maximum(abs(after.sigma), least)
+        left, right = (tilt(frame, angle, rng) for frame in (after.left, after.right))
+        return SingularFrames(left, after.sigma, right)
+
+
+def reflect(signed: SingularFrames) -> tuple[SingularFrames, numpy.ndarray]:
+    """Return ``Y`` with positive values, and where it was reflected.
+
+    That is where ``det`` has changed its sign: then the least of the values changes its own.
+    """
+    n_negative = numpy.bincount(numpy.nonzero(signed.sigma < 0)[0], minlength=len(signed.sigma))
+    crossed = numpy.flatnonzero(n_negative)
+    is_reflected = n_negative % 2 == 1
+    if len(crossed):
+        signs = numpy.where(signed.sigma[crossed] < 0, -1.0, 1.0)
+        least = numpy.argmin(abs(signed.sigma[crossed]), axis=-1)
+        signs[numpy.arange(len(crossed)), least] *= numpy.where(is_reflected[crossed], -1, 1)
+        left = signed.left.copy()
+        left[crossed] *= signs[:, None, :]
+        signed = signed._replace(left=left, sigma=abs(signed.sigma))
+    return signed, is_reflected
+
+
+def rotation(skew: numpy.ndarray) -> numpy.ndarray:
+    """Return Cayley's rotation ``(I - A/2)^{-1} (I + A/2)``, the exponential to second order."""
+    identity = numpy.eye(skew.shape[-1])
+    return numpy.linalg.solve(identity - skew / 2, identity + skew / 2)
+
+
+def tilt(frame: numpy.ndarray, angle: numpy.ndarray, rng: numpy.random.Generator) -> numpy.ndarray:
+    """Tilt the vectors of a frame towards its null space by noise of the given deviations."""
+    normals = normal_null(frame, rng)
+    if normals is None:
+        return frame
+    normals = normals * angle[..., None, :]
+    # The polar factor of Q + Z, whose Gram matrix is I + ZᵀZ.
+    values, vectors = numpy.linalg.eigh(transpose(normals) @ normals)
+    root = vectors / numpy.sqrt(1 + values)[..., None, :] @ transpose(vectors)
+    return (frame + normals) @ root
+
+
+@dataclass(eq=False)
+class FactorEulerMaruyama(FactorKernel):
+    r"""Euler–Maruyama in the tangent space, then back by `dlngeo.balance`.
+
+    ``W ← bal(W + P_W(-h ∇L) + √(2h/β) (P_v + √κ P_h) ξ)``. The retraction is of second order, so
+    that it moves by just the normal part of the drift.
+
+    Near a boundary that is no wall, of rectangular or rank-deficient matrices, it is right for
+    ``λ`` well above the noise of a step, ``√(2h/β)``, alone: below that chains linger.
+    """
+
+    def step(self, state: FactorState, rng: numpy.random.Generator) -> FactorState:
+        """Return the state after a step."""
+        equation, layers = self.equation, state.layers
+        scale = math.sqrt(2 * self.step_size / equation.beta)
+        normals = Layers(scale * rng.standard_normal(layer.shape) for layer in layers)
+        noise = Layers(tangent_projection(layers, normals, equation.rank))
+        if equation.kappa != 1:
+            horizontal = Layers(horizontal_projection(layers, noise, equation.rank))
+            noise = noise + (math.sqrt(equation.kappa) - 1) * horizontal
+        descent = Layers(adjoint_differential(layers, self.covector(layers)))
+        after = layers - self.step_size * descent + noise
+        return self.settle(state, *self.keep(after, layers))

@@ -1,0 +1,129 @@
+"""The faces of the Langevin equation: what initial states are, and of which network."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy
+
+from dlngeo.core.base.arrays import Array, to_numpy
+from dlngeo.core.base.checks import real_array
+from dlngeo.core.networks.balancing import balance
+from dlngeo.core.networks.factors import check_widths, network_shape, widths_of
+from dlngeo.core.networks.frames import exact_frames
+from dlngeo.core.networks.network import end_to_end
+
+FACTORS, OBSERVABLES, SINGULAR_VALUES = "factors", "observables", "singular values"
+
+
+class Face(NamedTuple):
+    """Where chains live.
+
+    Attributes
+    ----------
+    name : str
+        Factors, observables or singular values.
+    widths : tuple of int
+    rank : int
+    start : tuple of array
+        Balanced factors, or a matrix alone; of singular values the diagonal one.
+    is_stacked : bool
+        Whether factors come and go as one array.
+    """
+
+    name: str
+    widths: tuple[int, ...]
+    rank: int
+    start: tuple[Array, ...]
+    is_stacked: bool = False
+
+    @property
+    def is_of_factors(self) -> bool:
+        """Whether chains are of factors."""
+        return self.name == FACTORS
+
+    @property
+    def is_spectral(self) -> bool:
+        """Whether chains are of singular values."""
+        return self.name == SINGULAR_VALUES
+
+
+def face_of(
+    initial: Any, depth: int | None, widths: Sequence[int] | None, rank: int | None
+) -> Face:
+    """Return the face that initial states of any library are of.
+
+    Raises
+    ------
+    ValueError
+        If they are of none, or do not fit depth, widths or rank.
+    """
+    if isinstance(initial, tuple | list):
+        layers = tuple(_on_host(layer, "a factor") for layer in initial)
+        dimensions = [layer.ndim for layer in layers]
+        if dimensions != [3] * max(len(layers), 1):
+            raise ValueError(
+                "factors of chains must be a tuple of arrays [chains, d_p, d_{p-1}], got shapes "
+                f"{[layer.shape for layer in layers]}: give one array for matrices or singular "
+                "values, and one chain as [1, ...]."
+            )
+        return _face_of_factors(layers, False, depth, widths, rank)
+    array = _on_host(initial, "the initial state")
+    if array.ndim == 4:
+        return _face_of_factors(tuple(array.swapaxes(0, 1)), True, depth, widths, rank)
+    if array.ndim not in (2, 3) or array.size == 0:
+        raise ValueError(
+            "initial must be factors [chains, N, d, d], end-to-end matrices [chains, d_N, d_0] or "
+            f"singular values [chains, r], got shape {array.shape}: one chain is [1, ...]."
+        )
+    if depth is None:
+        raise ValueError("matrices and singular values need the depth of the network: give depth=.")
+    if array.ndim == 2:
+        return _face_of_values(array, depth, widths, rank)
+    widths, rank = network_shape(array, depth, widths, rank)
+    exact_frames(array, rank)
+    return Face(OBSERVABLES, widths, rank, (array,))
+
+
+def _on_host(array: Any, name: str) -> Array:
+    """Return an array of any library, or a nested sequence, as a checked one of NumPy's."""
+    if isinstance(array, tuple | list):
+        array = numpy.asarray(array)
+    return to_numpy(real_array(array, name))
+
+
+def _face_of_values(
+    values: Array, depth: int, widths: Sequence[int] | None, rank: int | None
+) -> Face:
+    if not (values > 0).all():
+        raise ValueError(
+            "an array [chains, r] holds singular values, which must be positive: give one matrix "
+            "as [1, d_N, d_0]."
+        )
+    n_values = values.shape[1]
+    if rank not in (None, n_values):
+        raise ValueError(f"there are {n_values} singular values: leave out rank={rank}.")
+    rows, columns = (n_values, n_values) if widths is None else (widths[-1], widths[0])
+    matrix = numpy.zeros((len(values), rows, columns))
+    diagonal = numpy.arange(min(n_values, rows, columns))
+    matrix[:, diagonal, diagonal] = values[:, : len(diagonal)]
+    widths, rank = network_shape(matrix, depth, widths, n_values)
+    return Face(SINGULAR_VALUES, widths, rank, (matrix,))
+
+
+def _face_of_factors(
+    layers: tuple[Array, ...],
+    is_stacked: bool,
+    depth: int | None,
+    widths: Sequence[int] | None,
+    rank: int | None,
+) -> Face:
+    if depth not in (None, len(layers)):
+        raise ValueError(f"there are {len(layers)} factors: leave out depth={depth}.")
+    own, rank = check_widths(widths_of(layers), rank)
+    if widths is not None and tuple(widths) != own:
+        raise ValueError(f"the factors have the widths {own}: leave out widths={widths}.")
+    if len({len(layer) for layer in layers}) > 1:
+        raise ValueError(f"factors of {[len(layer) for layer in layers]} chains: give one number.")
+    layers = balance(layers, rank)
+    exact_frames(end_to_end(layers), rank)
+    return Face(FACTORS, own, rank, layers, is_stacked)

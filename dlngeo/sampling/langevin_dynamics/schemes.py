@@ -1,0 +1,67 @@
+"""What a run knows of its kernel, and the table of the schemes that it can choose from.
+
+A new scheme is a file with its kernels, and a line in the table.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy
+
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.vectors import Layers
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.sampling.langevin_dynamics.equation import Equation
+from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama, FactorEulerMaruyama
+from dlngeo.sampling.langevin_dynamics.faces import Face
+from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
+from dlngeo.sampling.langevin_dynamics.second_order import HorizontalSecondOrder, SecondOrder
+
+
+class Kernel(Protocol):
+    """A Markov kernel: how chains go on by a step.
+
+    A state is one of `dlngeo.sampling.langevin_dynamics.states`, all that the next step depends
+    on. What a kernel needs of its equation it checks when it is made.
+    """
+
+    def init(self, factors: Sequence[Array]) -> Any:
+        """Return the state over balanced factors; a matrix is the only factor of its network."""
+
+    def step(self, state: Any, rng: numpy.random.Generator) -> Any:
+        """Return the state after a step."""
+
+    def frames(self, state: Any) -> SingularFrames:
+        """Return end-to-end matrices in singular frames, with values in descending order."""
+
+    def factors(self, state: Any, rng: numpy.random.Generator) -> Layers:
+        """Return factors of the state, whose hidden frames are drawn if it has none."""
+
+    def counts(self, state: Any) -> dict[str, Array]:
+        """Return what was counted along each chain, shape=[chains]: "n_accepted" and the like."""
+
+
+class Scheme(NamedTuple):
+    """The kernels of a scheme, made of an equation and a step size.
+
+    Attributes
+    ----------
+    matrices : callable
+        The kernel of end-to-end matrices and of singular values.
+    factors : callable
+        The kernel of factors on the balanced manifold.
+    """
+
+    matrices: Callable[[Equation, float], Kernel]
+    factors: Callable[[Equation, float], Kernel]
+
+    def kernel(self, face: Face, equation: Equation, step_size: float) -> Kernel:
+        """Return the kernel that serves a face."""
+        return (self.factors if face.is_of_factors else self.matrices)(equation, step_size)
+
+
+SCHEMES = {
+    "euler-maruyama": Scheme(EulerMaruyama, FactorEulerMaruyama),
+    "second-order": Scheme(HorizontalSecondOrder, SecondOrder),
+    "metropolis": Scheme(Metropolis, Metropolis),
+}

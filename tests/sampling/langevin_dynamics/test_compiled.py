@@ -1,0 +1,46 @@
+"""The compiled step against the plain one."""
+
+import numpy as np
+import pytest
+
+from dlngeo.sampling.langevin_dynamics import euler_maruyama
+from dlngeo.sampling.langevin_dynamics.equation import Equation
+from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama, MatrixState
+from tests.core.brute import assert_close
+from tests.sampling.reference import replay, rotations
+
+
+def states(rank, depth, rng, n=64):
+    """Return chains with generic, meeting and tiny values, and frames of both orientations."""
+    lam = np.sort(rng.uniform(0.05, 1.5, (n, rank)), axis=-1)[:, ::-1]
+    lam[: n // 4] = 1 + 1e-9 * rng.standard_normal((n // 4, rank))
+    lam[n // 4 : n // 2] = 0.8
+    lam[n // 2 : n // 2 + 8, -1] = 1e-3
+    left, right = rotations(n, rank, rank, rng), rotations(n, rank, rank, rng)
+    return MatrixState(left, np.ascontiguousarray(lam), right, np.zeros(n, dtype=int))
+
+
+@pytest.mark.parametrize("rank", range(1, 9))
+@pytest.mark.parametrize("depth", [1, 2, 3, 10])
+@pytest.mark.parametrize("step", [1e-4, 0.02, 0.5])
+def test_compiled_step_is_the_plain_one(rank, depth, step, monkeypatch):
+    """Also where chains are reflected, which long steps bring about."""
+    rng = np.random.default_rng([rank, depth])
+    state = states(rank, depth, rng)
+    slopes = rng.standard_normal((64, rank, rank))
+    equation = Equation(lambda x: slopes, (rank,) * (depth + 1), rank, beta=2.0, kappa=0.7)
+    normals = rng.standard_normal((64, rank * rank))
+    kernel = EulerMaruyama(equation, step)
+    after = kernel.step(state, replay(normals))
+    monkeypatch.setattr(euler_maruyama, "COMPILED_UP_TO", 0)
+    expected = EulerMaruyama(equation, step).step(state, replay(normals))
+    lam = np.sort(after.lam, axis=-1)
+    scale = float(expected.lam.max())
+    assert_close(lam, np.sort(expected.lam, axis=-1), 1e-10, scale=scale)
+    roots = [s.left * s.lam[:, None, :] @ s.right.swapaxes(-1, -2) for s in (after, expected)]
+    assert_close(roots[0], roots[1], 1e-10, scale=scale)
+    for frame in (after.left, after.right):
+        assert_close(frame.swapaxes(-1, -2) @ frame, np.eye(rank) + 0 * frame, 1e-12)
+    assert (after.n_reflections == expected.n_reflections).all()
+    if step == 0.5:
+        assert after.n_reflections.any()

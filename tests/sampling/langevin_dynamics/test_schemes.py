@@ -1,0 +1,74 @@
+"""Every scheme on every face."""
+
+import numpy as np
+import pytest
+
+from dlngeo.core.networks.network import moment_map
+from tests.core.brute import assert_close
+from tests.sampling.langevin_dynamics.runs import (
+    ALL,
+    DEPTH,
+    EVERY,
+    N_CHAINS,
+    SCHEMES,
+    STARTS,
+    assert_same_bits,
+    energy,
+    run,
+)
+from tests.sampling.reference import product
+
+
+@ALL
+@EVERY
+def test_results_fit_together(start, scheme):
+    """States, values and traces are of one chain; shapes are those of the start."""
+    result = run(start, scheme=scheme, save_every=2, record=lambda x: {"twice": 2 * x})
+    initial = STARTS[start][0]
+    assert result.success
+    assert not result.interrupted
+    assert result.status.startswith("took 6 steps.")
+    assert (result.n_steps, result.step_size) == (6, 0.02)
+    sigma = result.singular_values
+    assert (np.diff(sigma, axis=-1) <= 0).all()
+    assert (sigma > 0).all()
+    if start.startswith("values"):
+        assert result.observables is None
+        assert result.factors is None
+        point = sigma
+    else:
+        point = result.observables
+        values = np.linalg.svd(point, compute_uv=False)
+        assert_close(values[:, : sigma.shape[1]], sigma, 1e-12)
+        assert (values[:, sigma.shape[1] :] < 1e-12).all()
+    if start in ("layers", "stacked"):
+        layers = result.factors
+        if start == "stacked":
+            assert layers.shape == initial.shape
+            layers = tuple(layers[:, p] for p in range(DEPTH))
+        else:
+            assert [w.shape for w in layers] == [w.shape for w in initial]
+        assert_close(product(layers), result.observables, 1e-12)
+        for moment in moment_map(layers):
+            assert_close(moment, 0 * moment, 1e-9, scale=1.0)
+    else:
+        assert result.factors is None
+    assert (result.acceptance_rate is None) == (scheme != "metropolis")
+    if scheme == "metropolis":
+        assert result.acceptance_rate.shape == (N_CHAINS,)
+        assert (result.acceptance_rate <= 1).all()
+    assert set(result.trace) == {"singular_values", "energy", "twice"}
+    assert result.trace["singular_values"].shape == (N_CHAINS, 3, sigma.shape[1])
+    assert_close(result.trace["singular_values"][:, -1], sigma, 1e-13)
+    assert_close(result.trace["energy"][:, -1], energy(point), 1e-12)
+    assert_close(result.trace["twice"][:, -1], 2 * point, 1e-12)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES[:2])
+def test_no_noise_is_deterministic(scheme):
+    """On end-to-end matrices and values; factors still move along their fibres."""
+    for start in ("square", "rectangular", "values"):
+        one, other = (run(start, scheme=scheme, kappa=0.0, rng=seed) for seed in (0, 1))
+        assert_same_bits(one, other)
+    one, other = (run("stacked", scheme=scheme, kappa=0.0, rng=seed) for seed in (0, 1))
+    assert abs(one.factors - other.factors).max() > 0.01

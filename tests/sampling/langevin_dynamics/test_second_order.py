@@ -1,0 +1,51 @@
+"""The method of Ninomiya and Ninomiya: moments, order, descent."""
+
+import numpy as np
+import pytest
+
+from tests.sampling.langevin_dynamics.steps import (
+    KERNELS,
+    ORDERS,
+    SMALL,
+    check_moments,
+    equation_of,
+    free_descent,
+    local_order,
+    start_of,
+)
+from tests.sampling.reference import product
+
+
+@pytest.mark.parametrize("name", ["second-order", "second-order factors"])
+@pytest.mark.parametrize(("widths", "rank", "lam", "kappa"), SMALL)
+def test_moments_of_a_step_of_second_order(widths, rank, lam, kappa, name):
+    check_moments(widths, rank, lam, name, kappa)
+
+
+@pytest.mark.parametrize("problem", ORDERS, ids=str)
+def test_second_order_is_of_weak_order_two(problem):
+    """The error of one step, in the mean of a function, is of the third order."""
+    assert abs(local_order(problem, "second-order", 2) - 3) < 0.1
+
+
+@pytest.mark.parametrize("problem", [ORDERS[0], ORDERS[2], ORDERS[4]], ids=str)
+def test_second_order_is_of_weak_order_two_with_vertical_noise(problem):
+    assert abs(local_order(problem, "second-order factors", 2) - 3) < 0.1
+
+
+@pytest.mark.parametrize("name", ["second-order", "second-order factors"])
+@pytest.mark.parametrize("problem", [ORDERS[1], ORDERS[5]], ids=str)
+def test_without_noise_end_to_end_matrices_descend(problem, name):
+    """``κ = 0``: vertical noise does the entropy's work, in the mean."""
+    expected = free_descent(problem, 0.5)
+    errors = []
+    for n in (10, 20):
+        kernel = KERNELS[name](equation_of(problem, kappa=0.0), 0.5 / n)
+        start = start_of(problem, name)
+        state = kernel.init(start)
+        for _ in range(n):
+            state = kernel.step(state, np.random.default_rng(0))
+        errors.append(np.linalg.norm(product(state.layers)[0] - expected))
+    # Runge and Kutta's method is of order four, but what is left of vertical noise is random.
+    assert errors[1] < 1e-4
+    assert errors[0] / errors[1] > (1.5 if "factors" in name else 3)
