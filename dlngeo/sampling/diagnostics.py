@@ -64,7 +64,7 @@ def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData":
     attributes: dict[str, Any] = {"dlngeo": __version__}
     if isinstance(source, LangevinResult):
         run = Run({}, (0,), source, 0.0, source.status)
-        source = Ensemble({}, 1, 0, (run,), True, False, source.status)
+        source = Ensemble({}, 1, 0, (run,), success=True, interrupted=False, status=source.status)
     elif not source.success:
         raise ValueError(f"the ensemble did not succeed: {source.status}")
     else:

@@ -7,6 +7,7 @@ The losses of `dlngeo.solvers.losses` are their like for end-to-end matrices.
 
 import ast
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,8 +64,8 @@ class DoubleWell:
     barrier: float
 
     def _bend(self, sigma: Array) -> Array:
-        one, other = self.wells
-        return 4 * (sigma - one) * (sigma - other) / (other - one) ** 2
+        first, second = self.wells
+        return 4 * (sigma - first) * (sigma - second) / (second - first) ** 2
 
     def __call__(self, sigma: Array) -> Array:
         """Return ``E``."""
@@ -72,8 +73,8 @@ class DoubleWell:
 
     def gradient(self, sigma: Array) -> Array:
         """Return ``∂E/∂σ``."""
-        one, other = self.wells
-        slope = 4 * (2 * sigma - one - other) / (other - one) ** 2
+        first, second = self.wells
+        slope = 4 * (2 * sigma - first - second) / (second - first) ** 2
         return 2 * self.barrier * self._bend(sigma) * slope
 
 
@@ -113,7 +114,7 @@ class SpectralExpression:
         import sympy
 
         s = sympy.Symbol("s", positive=True)
-        expression = _parsed(self.formula, {"s": s, "N": sympy.Integer(self.depth), "pi": sympy.pi})
+        expression = _parse(self.formula, {"s": s, "N": sympy.Integer(self.depth), "pi": sympy.pi})
         if s not in expression.free_symbols:
             raise ValueError(f"the formula {self.formula!r} does not depend on s: nothing acts.")
         slope = sympy.diff(expression, s)
@@ -128,12 +129,21 @@ class SpectralExpression:
         return numpy.broadcast_to(self._functions[1](sigma), sigma.shape)
 
 
+OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
 FUNCTIONS = ("exp", "log", "sqrt", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh")
 
 _MAX_LENGTH = 1000
 
 
-def _parsed(formula: str, names: dict[str, Any]) -> Any:
+def _parse(formula: str, names: dict[str, Any]) -> Any:
     """Return the SymPy expression of a formula, without evaluating it as a program."""
     import sympy
 
@@ -152,37 +162,26 @@ def _parsed(formula: str, names: dict[str, Any]) -> Any:
             raise refuse(node)
         return value
 
-    def built(node: ast.AST) -> Any:
+    def build(node: ast.AST) -> Any:
         match node:
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
                 return number(sympy.sympify(value), node)
             case ast.Name(id=name) if name in names:
                 return names[name]
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -built(operand)
-            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-                return built(operand)
-            case ast.BinOp(op=ast.Add(), left=left, right=right):
-                return built(left) + built(right)
-            case ast.BinOp(op=ast.Sub(), left=left, right=right):
-                return built(left) - built(right)
-            case ast.BinOp(op=ast.Mult(), left=left, right=right):
-                return built(left) * built(right)
-            case ast.BinOp(op=ast.Div(), left=left, right=right):
-                below = built(right)
-                if below == 0:
+            case ast.UnaryOp(op=sign, operand=operand) if type(sign) in OPERATORS:
+                return OPERATORS[type(sign)](build(operand))
+            case ast.BinOp(op=sign, left=left, right=right) if type(sign) in OPERATORS:
+                a, b = build(left), build(right)
+                if isinstance(sign, ast.Div) and b == 0:
                     raise refuse(node)
-                return number(built(left) / below, node)
-            case ast.BinOp(op=ast.Pow(), left=left, right=right):
-                base, power = built(left), built(right)
                 # Exact powers of numbers may have more digits than there is memory.
-                if base.is_number and power.is_number:
-                    base, power = base.evalf(), power.evalf()
-                return number(base**power, node)
+                if isinstance(sign, ast.Pow) and a.is_number and b.is_number:
+                    a, b = a.evalf(), b.evalf()
+                return number(OPERATORS[type(sign)](a, b), node)
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if (
                 name in FUNCTIONS
             ):
-                return number(getattr(sympy, name)(built(argument)), node)
+                return number(getattr(sympy, name)(build(argument)), node)
         raise refuse(node)
 
     if len(formula) > _MAX_LENGTH:
@@ -193,7 +192,7 @@ def _parsed(formula: str, names: dict[str, Any]) -> Any:
         raise ValueError(
             f"the formula {shown} cannot be read ({error}): write it like 'N/2 * s**(2/N)'."
         ) from error
-    return built(tree.body)
+    return build(tree.body)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.outcomes import Outcome, interruptible
 
 RESERVED = ("rng", "checkpoint")
 
@@ -48,7 +49,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Ensemble:
+class Ensemble(Outcome):
     """Independent runs over a grid.
 
     Attributes
@@ -60,19 +61,12 @@ class Ensemble:
     seed : int
     runs : tuple of Run
         In the order of the grid, the last argument running faster, and the runs at a point fastest.
-    success, interrupted : bool
-        Whether all runs are finished and succeeded; whether the keyboard stopped them.
-    status : str
-        How it ended, and what to do if it did not succeed.
     """
 
     grid: dict[str, tuple[Any, ...]]
     n_seeds: int
     seed: int
     runs: tuple[Run, ...]
-    success: bool
-    interrupted: bool
-    status: str
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -168,7 +162,7 @@ def ensemble(
     axes = _axes(grid)
     n_seeds, seed = _whole(n_seeds, "n_seeds", 1), _whole(seed, "seed", 0)
     if folder is not None:
-        folder = _made(Path(folder))
+        folder = _make_folder(Path(folder))
     jobs = []
     for index in itertools.product(*map(range, (*map(len, axes.values()), n_seeds))):
         point = {name: axes[name][i] for name, i in zip(axes, index, strict=False)}
@@ -177,22 +171,21 @@ def ensemble(
             arguments["checkpoint"] = folder / f"run-{'-'.join(map(str, index))}.npz"
         jobs.append(_Job(task, point, arguments, index, seed))
     runs: dict[tuple[int, ...], Run] = {}
-    interrupted = False
-    finished: Any = _in_turn(jobs) if executor is None else _submitted(jobs, executor)
+    finished: Any = _run_here(jobs) if executor is None else _run_on(executor, jobs)
     bar = tqdm(desc="runs", total=len(jobs), disable=not progress)
-    try:
-        # Here too: of the threads of a process the first to set the limit is heeded.
-        with bar, contextlib.closing(finished), _one_thread():
-            for run in finished:
-                runs[run.index] = run
-                if getattr(run.result, "interrupted", False):
-                    raise KeyboardInterrupt
-                bar.update()
-    except KeyboardInterrupt:
-        interrupted = True
+    # One thread here too: of the threads of a process the first to set the limit is heeded.
+    with interruptible() as interruption, bar, contextlib.closing(finished), _one_thread():
+        for run in finished:
+            runs[run.index] = run
+            if _is_interrupted(run):
+                raise KeyboardInterrupt
+            bar.update()
+    interrupted = interruption.happened
     rows = tuple(runs.get(job.index, job.unfinished("not finished.")) for job in jobs)
     success, status = _summary(rows, interrupted, folder is not None)
-    return Ensemble(axes, n_seeds, seed, rows, success, interrupted, status)
+    return Ensemble(
+        axes, n_seeds, seed, rows, success=success, interrupted=interrupted, status=status
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,14 +236,14 @@ def _one_thread() -> Iterator[None]:
                 limit.restore_original_limits()
 
 
-def _in_turn(jobs: Sequence[_Job]) -> Iterator[Run]:
+def _run_here(jobs: Sequence[_Job]) -> Iterator[Run]:
     for job in jobs:
-        with _named(job):
+        with _note_place(job):
             run = job()
         yield run
 
 
-def _submitted(jobs: Sequence[_Job], executor: Executor) -> Iterator[Run]:
+def _run_on(executor: Executor, jobs: Sequence[_Job]) -> Iterator[Run]:
     """Run jobs on an executor; those whose worker dies come without a result."""
     futures: dict[Future[Run], _Job] = {}
     try:
@@ -260,7 +253,7 @@ def _submitted(jobs: Sequence[_Job], executor: Executor) -> Iterator[Run]:
         for future in as_completed(futures):
             job = futures[future]
             try:
-                with _named(job):
+                with _note_place(job):
                     run = future.result()
             except Exception as error:
                 _explain(error, job)
@@ -276,7 +269,7 @@ def _submitted(jobs: Sequence[_Job], executor: Executor) -> Iterator[Run]:
 
 
 @contextlib.contextmanager
-def _named(job: _Job) -> Iterator[None]:
+def _note_place(job: _Job) -> Iterator[None]:
     """Say in an error which run it is of."""
     try:
         yield
@@ -312,7 +305,7 @@ def _explain(error: Exception, job: _Job) -> None:
 
 def _summary(runs: Sequence[Run], interrupted: bool, is_kept: bool) -> tuple[bool, str]:
     """Return whether an ensemble succeeded, and its status."""
-    is_done = [run.result is not None and not _interrupted(run) for run in runs]
+    is_done = [run.result is not None and not _is_interrupted(run) for run in runs]
     failed = [
         run
         for run, done in zip(runs, is_done, strict=True)
@@ -337,7 +330,7 @@ def _summary(runs: Sequence[Run], interrupted: bool, is_kept: bool) -> tuple[boo
     return False, status + ("." if interrupted else ", with a new executor.")
 
 
-def _interrupted(run: Run) -> bool:
+def _is_interrupted(run: Run) -> bool:
     return getattr(run.result, "interrupted", False)
 
 
@@ -364,7 +357,7 @@ def _whole(number: int, name: str, least: int) -> int:
     return whole
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:

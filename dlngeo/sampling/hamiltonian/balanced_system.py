@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy
 
+from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.networks.factors import Factors, check_widths, layers_of, widths_of
 from dlngeo.core.networks.network import adjoint_differential, end_to_end, moment_map
 from dlngeo.sampling.hamiltonian.root_frames import RootFrames
@@ -95,7 +96,6 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
         self._set_energy(energy, energy_gradient, beta, component)
         self._has_components = self.widths[0] == self.widths[-1] == rank
         self._shapes = [(b, a) for a, b in itertools.pairwise(self.widths)]
-        self._ends = numpy.cumsum([b * a for b, a in self._shapes])
         self._hessian = _moment_hessian(self._shapes)
         super().__init__(
             self._value,
@@ -116,7 +116,7 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
         factors : array, shape=[..., N, d, d], or tuple of shape=[..., d_p, d_{p-1}]
             One array if all widths are equal.
         """
-        layers = self._layers(numpy.asarray(positions))
+        layers = unpack(numpy.asarray(positions), self._shapes)
         if self._has_components:
             # Turn the last factor with X: its left singular vectors are those of X.
             frames, signs, _ = self._frames(end_to_end(layers))
@@ -135,15 +135,8 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
         -------
         observables : array, shape=[..., d_N, d_0]
         """
-        product = end_to_end(self._layers(numpy.asarray(positions)))
+        product = end_to_end(unpack(numpy.asarray(positions), self._shapes))
         return self._frames(product).observable() if self._has_components else product
-
-    def _layers(self, positions: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
-        pieces = numpy.split(positions, self._ends[:-1], axis=-1)
-        return tuple(
-            piece.reshape(*piece.shape[:-1], *shape)
-            for piece, shape in zip(pieces, self._shapes, strict=True)
-        )
 
     def _frames(self, product: numpy.ndarray) -> RootFrames:
         return RootFrames.of(product, 1, self.component)
@@ -175,12 +168,10 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
             raise ValueError(
                 "initial factors must be balanced, μ(W) = 0: balance them first (dlngeo.balance)."
             )
-        product = end_to_end(layers)
-        flat = [layer.reshape(*layer.shape[:-2], -1) for layer in layers]
-        return self._checked_positions(product, numpy.concatenate(flat, axis=-1), min(self.widths))
+        return self._checked_positions(end_to_end(layers), pack(layers), min(self.widths))
 
     def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
-        layers = self._layers(position)
+        layers = unpack(position, self._shapes)
         product = end_to_end(layers)
         if self._has_components:
             frames = self._frames(product)
@@ -190,8 +181,7 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
             slope, value = self._scaled_energy(product)
         if not numpy.isfinite(slope).all():
             return numpy.full_like(position, numpy.nan), value
-        pulled = adjoint_differential(layers, slope)
-        return numpy.concatenate([layer.ravel() for layer in pulled]), value
+        return pack(adjoint_differential(layers, slope)), value
 
     def _jacobian_and_moments(self, position: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         # The moment map is a quadratic form: its derivative is linear.
@@ -232,9 +222,9 @@ def _moment_hessian(
     count = 0
     for before, after in itertools.pairwise(places):
         for i, j in zip(*numpy.triu_indices(len(before)), strict=True):
-            for sign, one, other in ((1, after[:, i], after[:, j]), (-1, before[i], before[j])):
-                entries += [count * ends[-1] + one, count * ends[-1] + other]
-                sources += [other, one]
-                signs += [numpy.full(2 * len(one), sign)]
+            for sign, a, b in ((1, after[:, i], after[:, j]), (-1, before[i], before[j])):
+                entries += [count * ends[-1] + a, count * ends[-1] + b]
+                sources += [b, a]
+                signs += [numpy.full(2 * len(a), sign)]
             count += 1
     return count, *(numpy.concatenate(parts) for parts in (entries, sources, signs))

@@ -33,7 +33,7 @@ from typing import NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import symmetric_part, transpose
-from dlngeo.core.depth_metric.roots import force, kernels
+from dlngeo.core.depth_metric.roots import cometric, force, kernels
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy, spectral_entropy_gradient
 
@@ -83,11 +83,6 @@ class RootFrames(NamedTuple):
         """Return ``X = U Λ^N Vᵀ``, folded."""
         return self.frames.with_values(self.signs * self.frames.sigma**self.depth)
 
-    def cometric_weights(self) -> numpy.ndarray:
-        """Return ``α_kl``, by which symmetric parts are multiplied and skew parts divided."""
-        _, g, h = kernels(self.frames.sigma, self.depth)
-        return g / h
-
     def pull_back(self, covector: numpy.ndarray) -> numpy.ndarray:
         """Return the gradient by ``Y`` of a function that has the gradient ``P`` by ``X``.
 
@@ -112,7 +107,7 @@ class RootFrames(NamedTuple):
         one is the metric.
         """
         symmetric, skew = self._parts(covector)
-        alpha = self.cometric_weights() ** power
+        alpha = cometric(self.frames.sigma, self.depth) ** power
         return self._from_core(alpha * symmetric + skew / alpha)
 
     def kinetic_gradient(self, covector: numpy.ndarray) -> numpy.ndarray:

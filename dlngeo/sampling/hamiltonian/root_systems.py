@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy
 
+from dlngeo.core.base.checks import integer
+from dlngeo.core.base.packing import pack
 from dlngeo.core.networks.factors import check_widths, checked_matrix
 from dlngeo.sampling.hamiltonian.root_frames import RootFrames, depth_root
 from dlngeo.sampling.hamiltonian.systems import Energy, EnergyGradient, NetworkSystem, mici
@@ -24,10 +26,8 @@ class _RootSystem(NetworkSystem):
         beta: float,
         component: int = 1,
     ):
-        check_widths((width,) * 2)
-        if not (depth >= 1 and float(depth).is_integer()):
-            raise ValueError(f"the depth must be a positive integer, got {depth}.")
-        self.width, self.depth = int(width), int(depth)
+        (self.width, _), _ = check_widths((width, width))
+        self.depth = integer(depth, "the depth")
         self._set_energy(energy, energy_gradient, beta, component)
         super().__init__(self._value, grad_neg_log_dens=self._slope_and_value, **self._metric())
 
@@ -68,9 +68,7 @@ class _RootSystem(NetworkSystem):
         """
         observables = checked_matrix(observables, self.width, self.width)
         roots = depth_root(observables, self.depth)
-        return self._checked_positions(
-            observables, roots.reshape(*roots.shape[:-2], -1), self.width
-        )
+        return self._checked_positions(observables, pack((roots,)), self.width)
 
     def _frames(self, positions: numpy.ndarray) -> RootFrames:
         roots = positions.reshape(*positions.shape[:-1], self.width, self.width)
@@ -171,14 +169,14 @@ class _DepthMetricMatrix(
         return vectors.reshape(*vectors.shape[:-1], self._width, self._width)
 
     def _to_power(self, power: float) -> "_DepthMetricMatrix":
-        other = copy.copy(self)
-        super(_DepthMetricMatrix, other).__init__(self.shape)  # forget what is kept of this one
-        other._power = power
-        return other
+        copied = copy.copy(self)
+        super(_DepthMetricMatrix, copied).__init__(self.shape)  # forget what is kept of this one
+        copied._power = power
+        return copied
 
     def _right_matrix_multiply(self, other: numpy.ndarray) -> numpy.ndarray:
-        moved = self._root.apply_cometric(self._matrices(other), -self._power)
-        return moved.reshape(other.shape)
+        product = self._root.apply_cometric(self._matrices(other), -self._power)
+        return product.reshape(other.shape)
 
     def _left_matrix_multiply(self, other: numpy.ndarray) -> numpy.ndarray:
         return self._right_matrix_multiply(other.T).T

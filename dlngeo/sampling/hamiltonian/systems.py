@@ -14,12 +14,12 @@ to fold: where ``λ_d`` passes through zero, all factors change the signs of the
 ``X``, whose singular value is ``λ_d^N``, turns back by itself.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy
 
+from dlngeo.core.base.checks import positive
 from dlngeo.core.networks.frames import check_positive
 
 try:
@@ -42,11 +42,9 @@ class NetworkSystem(mici.systems.System):
     def _set_energy(
         self, energy: Energy, energy_gradient: EnergyGradient, beta: float, component: int
     ) -> None:
-        if not 0 < beta < math.inf:
-            raise ValueError(f"the inverse temperature must be positive and finite, got {beta}.")
         if component not in (1, -1):
             raise ValueError(f"the component is the sign of det X, 1 or -1, got {component}.")
-        self.beta, self.component = float(beta), int(component)
+        self.beta, self.component = positive(beta, "the inverse temperature"), int(component)
         self._energy, self._energy_gradient = energy, energy_gradient
 
     def observables(self, positions: Any) -> numpy.ndarray:

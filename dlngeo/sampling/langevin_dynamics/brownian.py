@@ -46,13 +46,8 @@ def descent(lam: numpy.ndarray, slope: Blocks, depth: int) -> Blocks:
     """
     _, g, h = kernels(lam, depth)
     symmetric = symmetric_part(slope.core)
-    weight = -(lam ** (depth - 1))
-    left, right = slope.left_null, slope.right_null
-    return Blocks(
-        -(g * symmetric + h * (slope.core - symmetric)),
-        None if left is None else left * weight[..., None, :],
-        None if right is None else weight[..., :, None] * right,
-    )
+    core = -(g * symmetric + h * (slope.core - symmetric))
+    return slope._replace(core=core).scaled(1.0, -(lam ** (depth - 1)))
 
 
 def brownian_drift(lam: numpy.ndarray, depth: int) -> numpy.ndarray:
@@ -159,7 +154,7 @@ def noise(lam: numpy.ndarray, depth: int, normals: Blocks) -> Blocks:
     root = numpy.sqrt(cometric(lam, depth))
     symmetric = symmetric_part(normals.core)
     core = root * symmetric + (normals.core - symmetric) / root
-    return Blocks(core, normals.left_null, normals.right_null)
+    return normals.tangent()._replace(core=core)
 
 
 def surplus_turns(

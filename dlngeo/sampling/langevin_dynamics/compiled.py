@@ -1,9 +1,28 @@
 r"""Compiled step of Langevin dynamics for small square matrices; needs Numba (extra ``fast``).
 
-The equations of `dlngeo.sampling.langevin_dynamics.matrix_steps`, tested against it. As in
+The equations of `dlngeo.sampling.langevin_dynamics.euler_maruyama`, tested against it. As in
 `dlngeo.core.geodesics.compiled` the innermost index of every array is the lane, of which each
 carries a chain. The core is diagonal up to the noise of a step, so that a few sweeps of
 Kogbetliantz' rotations decompose it in less than the time of a call of LAPACK.
+
+================================  =====================  ======================
+symbol                            name                   shape
+================================  =====================  ======================
+``λ_k^i``                         ``power``              ``[r, N + 1, lanes]``
+``Qᵀ ∇E O``                       ``slope``              ``[r, r, lanes]``
+``Λ``, drift and flat noise       ``core``               ``[r, r, lanes]``
+standard normals ``ξ_kl``         ``normals``            ``[r, r, lanes]``
+frames ``Q, O``, by columns       ``u, v``               ``[r, r, lanes]``
+half of the turns ``L, R``        ``turn_u, turn_v``     ``[r, r, lanes]``
+``h_{N-1}(λ_k, λ_l)``             ``h``                  ``[lanes]``
+``Σ_j h_{j-1} h_{N-j-1}``         ``mixed``              ``[lanes]``
+``r_kl``                          ``kernel``             ``[lanes]``
+``∂r_kl/∂λ_k, ∂r_kl/∂λ_l``        ``by_k, by_l``         ``[lanes]``
+``(σ_k + σ_l)/(λ_k + λ_l)``       ``g``                  a number
+``√α_kl, √(1/N)``                 ``alpha, root``        a number
+``√(2hκ/β), √(2hκ/(βN))``         ``noise, flat``        a number
+``h, h/β``                        ``step, heat``         a number
+================================  =====================  ======================
 """
 
 import numpy
@@ -35,10 +54,10 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
     chains, rank = lam.shape
     new_left, new_lam, new_right = left.copy(), lam.copy(), right.copy()
     power = numpy.empty((rank, depth + 1, LANES))
-    # Of one allocation the compiler could not tell them apart, and would not vectorise.
+    # Of one allocation the compiler could not tell these apart, and would not vectorise.
     core = numpy.empty((rank, rank, LANES))
-    slopes = numpy.empty((rank, rank, LANES))
-    draws = numpy.empty((rank, rank, LANES))
+    slope = numpy.empty((rank, rank, LANES))
+    normal = numpy.empty((rank, rank, LANES))
     u = numpy.empty((rank, rank, LANES))
     v = numpy.empty((rank, rank, LANES))
     turn_u = numpy.empty((rank, rank, LANES))
@@ -52,14 +71,14 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
                 for j in range(depth):
                     power[i, j + 1, e] = power[i, j, e] * lam[n, i]
                 for j in range(rank):
-                    core[i, j, e], draws[i, j, e] = covector[n, i, j], normals[n, i, j]
+                    core[i, j, e], normal[i, j, e] = covector[n, i, j], normals[n, i, j]
                     # Frames by columns, so that turns are of rows.
                     u[j, i, e], v[j, i, e] = left[n, i, j], right[n, i, j]
         times(u, core, turn_u, LANES)
-        times_transposed(turn_u, v, slopes, LANES)
-        _fill(core, turn_u, turn_v, power, slopes, draws, rows, depth, step, heat, noise)
-        _rotate(u, turn_u)
-        _rotate(v, turn_v)
+        times_transposed(turn_u, v, slope, LANES)
+        _fill(core, turn_u, turn_v, power, slope, normal, rows, depth, step, heat, noise)
+        _turn(u, turn_u)
+        _turn(v, turn_v)
         _decompose(core, u, v, rows)
         for e in range(min(LANES, chains - start)):
             n = start + e
@@ -92,11 +111,11 @@ def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step, heat, 
                 for j in range(1, depth):
                     weight += min(min(p, depth - 2 - p), min(j - 1, depth - j - 1)) + 1
                 for e in range(LANES):
-                    one, other = power[k, p, e], power[l, depth - 1 - p, e]
-                    h[e] += one * other
-                    kernel[e] += one * one * other * other
+                    x, y = power[k, p, e], power[l, depth - 1 - p, e]
+                    h[e] += x * y
+                    kernel[e] += x * x * y * y
                     if p > 0:
-                        by_k[e] += 2 * p * one * power[k, p - 1, e] * other * other
+                        by_k[e] += 2 * p * x * power[k, p - 1, e] * y * y
                         by_l[e] += (
                             2
                             * p
@@ -105,7 +124,7 @@ def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step, heat, 
                             * (power[k, depth - 1 - p, e] ** 2)
                         )
                     if p < depth - 1:
-                        mixed[e] += weight * one * power[l, depth - 2 - p, e]
+                        mixed[e] += weight * x * power[l, depth - 2 - p, e]
             for e in range(LANES):
                 sums = power[k, 1, e] + power[l, 1, e]
                 g = (power[k, depth, e] + power[l, depth, e]) / sums
@@ -127,7 +146,7 @@ def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step, heat, 
 
 
 @compiled
-def _rotate(frame, half):
+def _turn(frame, half):
     """Turn a frame, kept by columns, by Cayley's rotation with half of a skew generator."""
     # With x (I - A/2) = q (I + A/2) for each row q of the frame: first the right-hand side in
     # place, by x = 2 q (I - A/2)^{-1} - q; the elimination needs no pivots for I + skew.
@@ -165,8 +184,8 @@ def _rotate(frame, half):
 
 
 @compiled
-def _turn(matrix, p, q, cosine, sine):
-    """Turn two rows."""
+def _rotate_rows(matrix, p, q, cosine, sine):
+    """Rotate two rows."""
     for k in range(matrix.shape[1]):
         for e in range(LANES):
             x, y = matrix[p, k, e], matrix[q, k, e]
@@ -210,14 +229,14 @@ def _decompose(core, left, right, rows):
                     scale = 1 / numpy.sqrt((1 + bend * bend) * (1 + turn * turn))
                     c_left[e], s_left[e] = (1 - bend * turn) * scale, (bend + turn) * scale
                     c_right[e], s_right[e] = (1 + bend * turn) * scale, (bend - turn) * scale
-                _turn(core, p, q, c_left, s_left)
+                _rotate_rows(core, p, q, c_left, s_left)
                 for k in range(rank):
                     for e in range(LANES):
                         x, y = core[k, p, e], core[k, q, e]
                         core[k, p, e] = c_right[e] * x + s_right[e] * y
                         core[k, q, e] = c_right[e] * y - s_right[e] * x
-                _turn(left, p, q, c_left, s_left)
-                _turn(right, p, q, c_right, s_right)
+                _rotate_rows(left, p, q, c_left, s_left)
+                _rotate_rows(right, p, q, c_right, s_right)
         # A sweep squares what was left.
         if worst < 1e-11:
             break

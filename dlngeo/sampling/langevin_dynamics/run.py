@@ -193,34 +193,7 @@ def langevin(
         arrays = store.read()
         if arrays is not None:
             chains.load(arrays)
-    trouble = ""
-    bar = tqdm(
-        desc="langevin",
-        total=n_steps,
-        initial=chains.n_steps,
-        disable=not progress,
-        leave=None,  # under the bar of an ensemble it goes when it is full
-    )
-    with interruptible() as interruption:
-        try:
-            with bar, numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                while chains.n_steps < n_steps:
-                    chains.advance()
-                    bar.update()
-                    if store is not None and store.is_due():
-                        store.write(chains.pack())
-        except Diverged as error:
-            trouble = f"stopped after {chains.n_steps} of {n_steps} steps: {error}"
-    if store is not None:
-        store.write(chains.pack())
-    chains.rewind()
-    if interruption.happened:
-        remedy = (
-            "start again from the last states to go on."
-            if store is None
-            else "call again with the same arguments to go on from the checkpoint."
-        )
-        trouble = f"interrupted after {chains.n_steps} of {n_steps} steps: {remedy}"
+    trouble, interrupted = _advance(chains, n_steps, store, progress)
     factors: Factors = None
     with numpy.errstate(over="ignore", invalid="ignore"):  # of chains that have left
         frames = chains.frames
@@ -252,6 +225,41 @@ def langevin(
         n_reflections=n_reflections,
         n_rejected=n_rejected,
         success=not trouble,
-        interrupted=interruption.happened,
+        interrupted=interrupted,
         status=status,
     )
+
+
+def _advance(
+    chains: Chains, n_steps: int, store: Checkpoint | None, progress: bool
+) -> tuple[str, bool]:
+    """Take the steps that are left; return what stopped them, and whether it was the keyboard."""
+    trouble = ""
+    bar = tqdm(
+        desc="langevin",
+        total=n_steps,
+        initial=chains.n_steps,
+        disable=not progress,
+        leave=None,  # under the bar of an ensemble it goes when it is full
+    )
+    with interruptible() as interruption:
+        try:
+            with bar, numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                while chains.n_steps < n_steps:
+                    chains.advance()
+                    bar.update()
+                    if store is not None and store.is_due():
+                        store.write(chains.pack())
+        except Diverged as error:
+            trouble = f"stopped after {chains.n_steps} of {n_steps} steps: {error}"
+    if store is not None:
+        store.write(chains.pack())
+    chains.rewind()
+    if interruption.happened:
+        remedy = (
+            "start again from the last states to go on."
+            if store is None
+            else "call again with the same arguments to go on from the checkpoint."
+        )
+        trouble = f"interrupted after {chains.n_steps} of {n_steps} steps: {remedy}"
+    return trouble, interruption.happened

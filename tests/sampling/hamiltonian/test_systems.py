@@ -13,6 +13,7 @@ import numpy
 import pytest
 
 from dlngeo.core.balanced.submanifold import dimension
+from dlngeo.core.base.packing import unpack
 from dlngeo.core.depth_metric.metric import sharp
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import end_to_end, moment_map
@@ -105,7 +106,7 @@ def test_constraint_is_the_moment_map(widths):
     size = sum(a * b for a, b in itertools.pairwise(widths))
     position = numpy.random.default_rng(0).normal(size=size)
     state = state_of(position)
-    moments = moment_map(system._layers(position))
+    moments = moment_map(unpack(position, system._shapes))
     expected = numpy.concatenate([m[numpy.triu_indices(len(m))] for m in moments])
     numpy.testing.assert_allclose(system.constr(state), expected, atol=1e-13)
     jacobian = differences(lambda q: system.constr(state_of(q)), position)

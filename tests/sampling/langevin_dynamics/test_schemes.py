@@ -1,9 +1,14 @@
 """Every scheme on every face."""
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
 from dlngeo.core.networks.network import moment_map
+from dlngeo.sampling.langevin_dynamics import schemes
+from dlngeo.sampling.langevin_dynamics.matrix_steps import MatrixKernel
 from tests.core.brute import assert_close
 from tests.sampling.langevin_dynamics.runs import (
     ALL,
@@ -72,3 +77,40 @@ def test_no_noise_is_deterministic(scheme):
         assert_same_bits(one, other)
     one, other = (run("stacked", scheme=scheme, kappa=0.0, rng=seed) for seed in (0, 1))
     assert abs(one.factors - other.factors).max() > 0.01
+
+
+class Sleep(NamedTuple):
+    left: np.ndarray
+    lam: np.ndarray
+    right: np.ndarray
+    n_rejected: np.ndarray
+
+
+@dataclass(eq=False)
+class Sleeper(MatrixKernel):
+    """A kernel whose chains stay where they are, and count the hours."""
+
+    def init(self, factors):
+        return Sleep(*self.initial_root(factors), np.zeros(len(factors[0]), dtype=int))
+
+    def step(self, state, rng):
+        return state._replace(n_rejected=state.n_rejected + 1)
+
+    def counts(self, state):
+        return {"n_rejected": state.n_rejected}
+
+
+@ALL
+def test_a_new_kernel_is_a_line_in_the_table(start, monkeypatch, tmp_path):
+    """Faces, traces, counts and checkpoints ask for nothing else."""
+    monkeypatch.setitem(schemes.SCHEMES, "sleep", schemes.Scheme(Sleeper, Sleeper))
+    settings = {"scheme": "sleep", "save_every": 2, "checkpoint": tmp_path / "run.npz"}
+    result = run(start, **settings)
+    assert_same_bits(result, run(start, **settings))
+    assert (result.n_rejected == 6).all()
+    sigma = result.trace["singular_values"]
+    assert_close(sigma, np.ones((1, 3, 1)) * result.singular_values[:, None], 1e-12)
+    if start in ("layers", "stacked"):
+        layers = result.factors
+        layers = layers if start == "layers" else tuple(layers[:, p] for p in range(DEPTH))
+        assert_close(product(layers), result.observables, 1e-12)

@@ -1,0 +1,41 @@
+"""States: chosen chain by chain, and to arrays and back."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dlngeo.core.base.vectors import Layers
+from dlngeo.sampling.langevin_dynamics.states import choose, from_arrays, to_arrays
+
+
+class State(NamedTuple):
+    layers: Layers
+    count: np.ndarray
+
+
+def state(seed, n=4):
+    rng = np.random.default_rng(seed)
+    layers = Layers(rng.standard_normal((n, *shape)) for shape in ((2, 3), (1, 2)))
+    return State(layers, rng.integers(0, 9, n))
+
+
+def test_choose_takes_whole_chains():
+    first, second = state(0), state(1)
+    condition = np.array([True, False, False, True])
+    chosen = choose(condition, first, second)
+    assert isinstance(chosen, State)
+    assert isinstance(chosen.layers, Layers)
+    for chain, is_first in enumerate(condition):
+        source = first if is_first else second
+        assert chosen.count[chain] == source.count[chain]
+        for layer, expected in zip(chosen.layers, source.layers, strict=True):
+            np.testing.assert_array_equal(layer[chain], expected[chain])
+
+
+def test_states_are_arrays_by_name():
+    arrays = to_arrays(state(0))
+    assert list(arrays) == ["state.layers.0", "state.layers.1", "state.count"]
+    again = from_arrays(arrays, like=state(1))
+    assert isinstance(again.layers, Layers)
+    assert all(map(np.array_equal, again.layers, state(0).layers))
+    assert np.array_equal(again.count, state(0).count)
