@@ -2,7 +2,14 @@
 
 import numpy
 
-from dlngeo.core.base.arrays import transpose
+from dlngeo.core.base.arrays import symmetric_part, transpose
+from dlngeo.core.networks.frames import singular_frames
+
+
+def depth_root(matrix: numpy.ndarray, depth: int) -> numpy.ndarray:
+    """Return ``Y`` of square matrices, shape=[..., d, d]."""
+    frames = singular_frames(matrix, matrix.shape[-1])
+    return frames.with_values(frames.sigma ** (1 / depth))
 
 
 def kernels(lam: numpy.ndarray, depth: int) -> tuple[numpy.ndarray, ...]:
@@ -60,3 +67,9 @@ def cometric(lam: numpy.ndarray, depth: int) -> numpy.ndarray:
     """
     _, g, h = kernels(lam, depth)
     return g / h
+
+
+def weigh(core: numpy.ndarray, symmetric: numpy.ndarray, skew: numpy.ndarray) -> numpy.ndarray:
+    """Multiply the symmetric part of a core by weights, and the skew part by others."""
+    even = symmetric_part(core)
+    return symmetric * even + skew * (core - even)

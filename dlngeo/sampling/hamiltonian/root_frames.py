@@ -33,15 +33,9 @@ from typing import NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import symmetric_part, transpose
-from dlngeo.core.depth_metric.roots import cometric, force, kernels
+from dlngeo.core.depth_metric.roots import cometric, force, kernels, weigh
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy, spectral_entropy_gradient
-
-
-def depth_root(matrix: numpy.ndarray, depth: int) -> numpy.ndarray:
-    """Return ``Y = U Λ Vᵀ`` of matrices ``X = U Λ^N Vᵀ``, shape=[..., d, d]."""
-    frames = singular_frames(matrix, matrix.shape[-1])
-    return frames.with_values(frames.sigma ** (1 / depth))
 
 
 class RootFrames(NamedTuple):
@@ -90,7 +84,6 @@ class RootFrames(NamedTuple):
         ``(φ_k - φ_l) / (λ_k - λ_l)`` and the skew part by ``(φ_k + φ_l) / (λ_k + λ_l)``, where
         ``φ = ±λ^N`` are the values of ``X`` (Daleckii and Krein): by ``h`` and ``g`` unless folded.
         """
-        symmetric, skew = self._parts(covector)
         lam, sign = self.frames.sigma, self.signs[..., :, None]
         sums, g, h = kernels(lam, self.depth)
         is_mixed = sign != self.signs[..., None, :]
@@ -98,7 +91,7 @@ class RootFrames(NamedTuple):
         with numpy.errstate(divide="ignore", invalid="ignore"):  # where the fold is ambiguous
             by_symmetric = sign * numpy.where(is_mixed, g * sums / gap, h)
         by_skew = sign * numpy.where(is_mixed, h * gap / sums, g)
-        return self._from_core(by_symmetric * symmetric + by_skew * skew)
+        return self._from_core(weigh(self._core(covector), by_symmetric, by_skew))
 
     def apply_cometric(self, covector: numpy.ndarray, power: float = 1) -> numpy.ndarray:
         """Return a covector with its index raised, or a power of the cometric applied to it.
@@ -106,9 +99,8 @@ class RootFrames(NamedTuple):
         It multiplies the symmetric part of the core by ``α`` and divides the skew part by it; minus
         one is the metric.
         """
-        symmetric, skew = self._parts(covector)
         alpha = cometric(self.frames.sigma, self.depth) ** power
-        return self._from_core(alpha * symmetric + skew / alpha)
+        return self._from_core(weigh(self._core(covector), alpha, 1 / alpha))
 
     def kinetic_gradient(self, covector: numpy.ndarray) -> numpy.ndarray:
         r"""Return the gradient by ``Y`` of ``H(Y, Π)`` at fixed ``Π``.
@@ -117,10 +109,11 @@ class RootFrames(NamedTuple):
         ``-(w - wᵀ)_kl / (2 (λ_k + λ_l))`` with ``w = e πᵀ + πᵀ e``, where ``e = α ∘ p + k / α`` is
         the core of the velocity.
         """
-        symmetric, skew = self._parts(covector)
+        core = self._core(covector)
+        symmetric = symmetric_part(core)
+        skew = core - symmetric
         sums, g, h = kernels(self.frames.sigma, self.depth)
-        velocity = g / h * symmetric + h / g * skew
-        back = symmetric - skew
+        velocity, back = weigh(core, g / h, h / g), transpose(core)
         twist = velocity @ back + back @ velocity
         slope = force(self.frames.sigma, symmetric / h, skew / g, self.depth)
         return self._from_core(slope - (twist - transpose(twist)) / (2 * sums))
@@ -135,10 +128,8 @@ class RootFrames(NamedTuple):
         chain = self.depth * sigma ** (1 - 1 / self.depth)
         return self.frames.with_values(chain * spectral_entropy_gradient(sigma, widths))
 
-    def _parts(self, covector: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        core = transpose(self.frames.left) @ covector @ self.frames.right
-        symmetric = symmetric_part(core)
-        return symmetric, core - symmetric
+    def _core(self, covector: numpy.ndarray) -> numpy.ndarray:
+        return transpose(self.frames.left) @ covector @ self.frames.right
 
     def _from_core(self, core: numpy.ndarray) -> numpy.ndarray:
         return self.frames.left @ core @ transpose(self.frames.right)

@@ -9,8 +9,9 @@ import numpy
 
 from dlngeo.core.base.checks import integer
 from dlngeo.core.base.packing import pack
+from dlngeo.core.depth_metric.roots import depth_root
 from dlngeo.core.networks.factors import check_widths, checked_matrix
-from dlngeo.sampling.hamiltonian.root_frames import RootFrames, depth_root
+from dlngeo.sampling.hamiltonian.root_frames import RootFrames
 from dlngeo.sampling.hamiltonian.systems import Energy, EnergyGradient, NetworkSystem, mici
 
 

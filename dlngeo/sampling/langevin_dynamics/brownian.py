@@ -17,7 +17,7 @@ import math
 import numpy
 
 from dlngeo.core.base.arrays import symmetric_part
-from dlngeo.core.depth_metric.roots import cometric, kernels
+from dlngeo.core.depth_metric.roots import cometric, kernels, weigh
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.jacobi import log_depth_kernel_derivative
 
@@ -45,9 +45,7 @@ def descent(lam: numpy.ndarray, slope: Blocks, depth: int) -> Blocks:
     THEORY 3, 4 (own derivation).
     """
     _, g, h = kernels(lam, depth)
-    symmetric = symmetric_part(slope.core)
-    core = -(g * symmetric + h * (slope.core - symmetric))
-    return slope._replace(core=core).scaled(1.0, -(lam ** (depth - 1)))
+    return slope._replace(core=-weigh(slope.core, g, h)).scaled(1.0, -(lam ** (depth - 1)))
 
 
 def brownian_drift(lam: numpy.ndarray, depth: int) -> numpy.ndarray:

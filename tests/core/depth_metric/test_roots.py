@@ -1,10 +1,12 @@
-"""Kernels of depth-root coordinates in exact arithmetic."""
+"""Depth-root coordinates: roots, kernels in exact arithmetic, bounds of the cometric, weights."""
 
 import numpy as np
 import pytest
 
-from dlngeo.core.depth_metric.roots import force, kernels
+from dlngeo.core.depth_metric.roots import cometric, depth_root, force, kernels, weigh
 from tests.core.brute import assert_close
+
+DEPTHS = pytest.mark.parametrize("depth", [1, 2, 3, 5, 10])
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 10])
@@ -45,3 +47,30 @@ def test_kernels_bound_the_metric(depth):
     _, g, h = kernels(lam, depth)
     assert np.all(g / h <= 1 + 1e-15)
     assert np.all(g / h >= 1 / depth - 1e-15)
+
+
+@DEPTHS
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_root_and_power_are_inverse(width, depth):
+    matrix = np.random.default_rng([0, width]).normal(size=(5, width, width))
+    left, lam, right = np.linalg.svd(depth_root(matrix, depth))
+    again = left * lam[:, None, :] ** depth @ right
+    np.testing.assert_allclose(again, matrix, atol=1e-13 * abs(matrix).max())
+
+
+@DEPTHS
+def test_cometric_is_bounded(depth):
+    """Between ``1/N`` and one, at every scale of the gap."""
+    for ratio in (1.0, 1 - 1e-9, 0.5, 1e-3, 1e-9):
+        for scale in (1e-6, 1.0, 1e6):
+            alpha = cometric(scale * np.array([1.0, ratio]), depth)
+            assert ((1 / depth - 1e-14 <= alpha) & (alpha <= 1 + 1e-14)).all()
+            assert_close(np.diag(alpha), np.full(2, 1 / depth), 1e-13)
+
+
+def test_weights_are_of_the_symmetric_and_the_skew_part():
+    core, even, odd = np.random.default_rng(0).normal(size=(3, 4, 4))
+    even, odd = even + even.T, odd + odd.T
+    found = weigh(core, even, odd)
+    assert_close(found + found.T, even * (core + core.T), 1e-14)
+    assert_close(found - found.T, odd * (core - core.T), 1e-14)

@@ -5,7 +5,7 @@ import pytest
 
 from dlngeo.core.depth_metric.metric import flat, sharp
 from dlngeo.core.depth_metric.roots import cometric
-from dlngeo.sampling.hamiltonian.root_frames import RootFrames, depth_root
+from dlngeo.sampling.hamiltonian.root_frames import RootFrames
 from dlngeo.thermodynamics.boltzmann_entropy import entropy
 from dlngeo.thermodynamics.volume import log_volume_density
 
@@ -39,13 +39,6 @@ def slope_of(function, root, step=1e-5):
         near, far = (function(root + k * move) - function(root - k * move) for k in (1, 2))
         slope[place] = (8 * near - far) / (12 * move[place])
     return slope
-
-
-@CASES
-def test_root_and_power_are_inverse(width, depth):
-    matrix = gaussian(width, count=5)
-    again = observable(depth_root(matrix, depth), depth)
-    numpy.testing.assert_allclose(again, matrix, atol=1e-13 * abs(matrix).max())
 
 
 @CASES

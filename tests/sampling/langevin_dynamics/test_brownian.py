@@ -311,16 +311,6 @@ def test_turns_are_regular_where_values_meet(depth):
     assert_close(slopes, np.full(4, slopes[0]), 2e-3, scale=1 + abs(slopes[0]))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 5, 10])
-def test_cometric_is_bounded(depth):
-    """Between ``1/N`` and one, at every scale of the gap."""
-    for ratio in (1.0, 1 - 1e-9, 0.5, 1e-3, 1e-9):
-        for scale in (1e-6, 1.0, 1e6):
-            alpha = roots.cometric(scale * np.array([1.0, ratio]), depth)
-            assert ((1 / depth - 1e-14 <= alpha) & (alpha <= 1 + 1e-14)).all()
-            assert_close(np.diag(alpha), np.full(2, 1 / depth), 1e-13)
-
-
 @DEEP
 @SPECTRAL
 def test_entropic_drift_is_the_gradient_of_the_entropy(spectrum, depth):

@@ -10,7 +10,7 @@ from dlngeo.sampling.langevin_dynamics.states import choose, from_arrays, to_arr
 
 class State(NamedTuple):
     layers: Layers
-    count: np.ndarray
+    n_taken: np.ndarray
 
 
 def state(seed, n=4):
@@ -27,15 +27,15 @@ def test_choose_takes_whole_chains():
     assert isinstance(chosen.layers, Layers)
     for chain, is_first in enumerate(condition):
         source = first if is_first else second
-        assert chosen.count[chain] == source.count[chain]
+        assert chosen.n_taken[chain] == source.n_taken[chain]
         for layer, expected in zip(chosen.layers, source.layers, strict=True):
             np.testing.assert_array_equal(layer[chain], expected[chain])
 
 
 def test_states_are_arrays_by_name():
     arrays = to_arrays(state(0))
-    assert list(arrays) == ["state.layers.0", "state.layers.1", "state.count"]
+    assert list(arrays) == ["state.layers.0", "state.layers.1", "state.n_taken"]
     again = from_arrays(arrays, like=state(1))
     assert isinstance(again.layers, Layers)
     assert all(map(np.array_equal, again.layers, state(0).layers))
-    assert np.array_equal(again.count, state(0).count)
+    assert np.array_equal(again.n_taken, state(0).n_taken)
