@@ -1,4 +1,12 @@
-"""The Riemannian Langevin equation: its steps, and the run that takes them."""
+"""The Riemannian Langevin equation: kernels that step, and the run that knows them by a protocol.
+
+- `equation`: energy, network and temperatures; `faces`: what initial states are.
+- `schemes`: the protocol of a kernel, and the table of schemes. A new scheme is a file with its
+  kernels, of matrices on `matrix_steps` or of factors on `factor_steps`, and a line in the table.
+- `euler_maruyama`, `second_order`, `metropolis`: the schemes. `brownian` holds the coefficients of
+  the equation in depth-root coordinates, `compiled` the fast loop for small square matrices.
+- `states`, `chains`, `checkpoint`, `run`: chains on their way, kept in files, and their result.
+"""
 
 import lazy_loader
 
