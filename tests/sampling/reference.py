@@ -125,6 +125,14 @@ def matrices(lam: np.ndarray, depth: int, rows: int, columns: int, rng: Any) -> 
     return left * lam[:, None, :] ** depth @ right.swapaxes(-1, -2)
 
 
+def layers(lam: np.ndarray, widths: Sequence[int], rng: Any) -> tuple[np.ndarray, ...]:
+    """Return balanced factors with the given ``λ`` and uniform frames."""
+    n, rank = lam.shape
+    frames = [rotations(n, width, rank, rng) for width in widths]
+    pairs = itertools.pairwise(frames)
+    return tuple(left * lam[:, None, :] @ right.swapaxes(-1, -2) for right, left in pairs)
+
+
 # --- one step in closed form ------------------------------------------------------------
 
 

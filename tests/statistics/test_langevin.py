@@ -5,7 +5,6 @@ known size. Minutes long: ``make statistics``.
 """
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import arviz
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from dlngeo.sampling import langevin
-from tests.sampling.reference import SpectralLaw, matrices, rotations
+from tests.sampling.reference import SpectralLaw, layers, matrices
 
 BETA = 3.0
 
@@ -51,9 +50,7 @@ def start_of(face, lam, widths, rng):
     if face == "observables":
         start = matrices(lam, depth, widths[-1], widths[0], rng)
         return start, {"depth": depth, "widths": widths, "rank": rank}
-    frames = [rotations(len(lam), width, rank, rng) for width in widths]
-    layers = tuple(q * lam[:, None, :] @ p.swapaxes(-1, -2) for p, q in pairwise(frames))
-    return layers, {"rank": rank}
+    return layers(lam, widths, rng), {"rank": rank}
 
 
 def chains(face, scheme, widths, rank, name, kappa, n, step_size, time, seed=0):

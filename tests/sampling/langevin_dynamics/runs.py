@@ -1,6 +1,5 @@
 """Runs of every scheme on every face, and what their tests ask of them."""
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from dlngeo.sampling import langevin
 from dlngeo.sampling.langevin_dynamics import schemes
-from tests.sampling.reference import matrices, rotations
+from tests.sampling.reference import layers, matrices
 
 SCHEMES = tuple(schemes.SCHEMES)
 DEPTH, N_CHAINS = 3, 6
@@ -27,8 +26,7 @@ def starts():
     rng = np.random.default_rng(0)
     lam = np.tile([1.0, 0.7], (N_CHAINS, 1))
     square = matrices(lam, DEPTH, 2, 2, rng)
-    frames = [rotations(N_CHAINS, width, 2, rng) for width in (2, 3, 2, 4)]
-    layers = tuple(q * lam[:, None, :] @ p.swapaxes(-1, -2) for p, q in pairwise(frames))
+    factors = layers(lam, (2, 3, 2, 4), rng)
     stacked = np.tile(np.eye(2), (N_CHAINS, DEPTH, 1, 1))
     return {
         "square": (square, {"depth": DEPTH}),
@@ -37,7 +35,7 @@ def starts():
         "rank one": (matrices(lam[:, :1], DEPTH, 3, 2, rng), {"depth": DEPTH, "rank": 1}),
         "values": (lam**DEPTH, {"depth": DEPTH}),
         "values of rectangles": (lam**DEPTH, {"depth": DEPTH, "widths": (3, 2, 4, 2)}),
-        "layers": (layers, {}),
+        "layers": (factors, {}),
         "stacked": (stacked, {}),
     }
 

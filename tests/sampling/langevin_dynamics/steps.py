@@ -14,7 +14,7 @@ from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
 from dlngeo.sampling.langevin_dynamics.second_order import HorizontalSecondOrder, SecondOrder
 from tests.core.brute import assert_close
 from tests.sampling.generators import Problem, slope
-from tests.sampling.reference import after_a_step, rotations
+from tests.sampling.reference import after_a_step, layers
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "observables": EulerMaruyama,
@@ -156,8 +156,7 @@ def start_near_the_boundary(widths, rank, depth, n, rng):
     """Return balanced factors whose least value is small."""
     lam = np.linspace(1.0, 0.3, rank) * np.ones((n, 1))
     lam[:, -1] = 0.15
-    frames = [rotations(n, width, rank, rng) for width in widths]
-    return tuple(q * lam[:, None, :] @ p.swapaxes(-1, -2) for p, q in pairwise(frames))
+    return layers(lam, widths, rng)
 
 
 MOMENTS = [
