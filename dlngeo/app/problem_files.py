@@ -60,7 +60,7 @@ def read_problem(path: Path) -> Problem:
             f"of {n_steps} steps after {burn_in} of burn_in, one draw in {thinning}, fewer than 4 "
             "draws are left: take more steps, or a smaller thinning",
         )
-    scheme = sampling.choice("scheme", SCHEMES, "euler-maruyama")
+    scheme = sampling.choice("scheme", tuple(SCHEMES), "euler-maruyama")
     kappa = sampling.number("kappa", 1.0, or_zero=True)
     if scheme == "metropolis" and kappa == 0:
         raise sampling.error("kappa", "the scheme metropolis needs noise: give more than 0")
