@@ -228,30 +228,26 @@ class BalancedMetric(FrobeniusMetric, GeodesicMetric):
 
     _exp = kernel(balanced_exp)
     _log = kernel(balanced_log)
-    _geodesic = kernel(balanced_geodesic)
     _transport = kernel(balanced_transport)
-    _dist = kernel(balanced_dist)
     _curvature = kernel(curvature.balanced_curvature)
     _sectional_curvature = kernel(curvature.balanced_sectional_curvature)
-    _ricci = kernel(curvature.balanced_ricci)
-    _scalar_curvature = kernel(curvature.balanced_scalar_curvature)
 
     def _apply(self, function: Callable, *arrays: Array, **options: Any) -> Any:
         return self._space.apply(function, *arrays, rank=self._space.rank, **options)
 
     def _curve(self, point: Array, velocity: Array, **options: Any) -> Callable[[Array], Array]:
-        curve = self._geodesic(point, velocity, **options)
+        curve = self._apply(balanced_geodesic, point, velocity, **options)
         return lambda times: self._space.from_factors(curve.point(times))
 
     def dist(self, point_a: Array, point_b: Array) -> Array:
-        return self._dist(point_a, point_b)
+        return self._apply(balanced_dist, point_a, point_b)
 
     def squared_dist(self, point_a: Array, point_b: Array) -> Array:
         return self.dist(point_a, point_b) ** 2
 
     def ricci(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return the Ricci operator, shape=[..., *point_shape]."""
-        return self._ricci(base_point, tangent_vec)
+        return self._apply(curvature.balanced_ricci, base_point, tangent_vec)
 
     def ricci_tensor(self, base_point: Array) -> Array:
         return self._matrix_of(
@@ -259,4 +255,4 @@ class BalancedMetric(FrobeniusMetric, GeodesicMetric):
         )
 
     def scalar_curvature(self, base_point: Array) -> Array:
-        return self._scalar_curvature(base_point)
+        return self._apply(curvature.balanced_scalar_curvature, base_point)

@@ -59,12 +59,8 @@ class DepthMetric(ObservableMetric):
     _log = kernel(logarithm.log)
     _geodesic = kernel(observable_curves.geodesic)
     _transport = kernel(transport.parallel_transport)
-    _dist = kernel(logarithm.dist)
-    _squared_dist = kernel(logarithm.squared_dist)
     _curvature = kernel(curvature.riemann_curvature)
     _sectional_curvature = kernel(curvature.sectional_curvature)
-    _ricci = kernel(curvature.ricci)
-    _scalar_curvature = kernel(curvature.scalar_curvature)
 
     def log_volume_density(self, base_point: Array) -> Array:
         r"""Return ``½ log det g^N``, the volume density against Lebesgue's measure.
@@ -89,15 +85,15 @@ class DepthMetric(ObservableMetric):
         return volume.log_volume_density(base_point, self.depth)
 
     def dist(self, point_a: Array, point_b: Array) -> Array:
-        return self._dist(point_a, point_b)
+        return self._apply(logarithm.dist, point_a, point_b)
 
     def squared_dist(self, point_a: Array, point_b: Array) -> Array:
         check_shape(point_b, self._space.shape)
-        return self._squared_dist(point_a, point_b)
+        return self._apply(logarithm.squared_dist, point_a, point_b)
 
     def ricci(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return the Ricci operator, shape=[..., m, n]."""
-        return self._ricci(base_point, tangent_vec)
+        return self._apply(curvature.ricci, base_point, tangent_vec)
 
     def ricci_tensor(self, base_point: Array) -> Array:
         check_shape(base_point, self._space.shape)
@@ -106,4 +102,4 @@ class DepthMetric(ObservableMetric):
         )
 
     def scalar_curvature(self, base_point: Array) -> Array:
-        return self._scalar_curvature(base_point)
+        return self._apply(curvature.scalar_curvature, base_point)

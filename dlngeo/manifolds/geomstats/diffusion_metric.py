@@ -79,8 +79,6 @@ class DiffusionMetric(GeodesicMetric):
     _exp = kernel(geodesics.exp)
     _log = kernel(geodesics.log)
     _transport = kernel(geodesics.parallel_transport)
-    _christoffel = kernel(DiffusionGeometry.christoffel)
-    _diffusion = kernel(DiffusionGeometry.diffusion)
     _curvature = kernel(DiffusionGeometry.curvature)
 
     def __init__(
@@ -192,7 +190,7 @@ class DiffusionMetric(GeodesicMetric):
         -------
         cotangent_vec : array-like, shape=[..., *point_shape]
         """
-        return self._diffusion(base_point, tangent_vec)
+        return self._apply(DiffusionGeometry.diffusion, base_point, tangent_vec)
 
     def metric_matrix(self, base_point: Array) -> Array:
         """Return the matrix ``g``, shape=[..., D, D]; of balanced factors, one on normals."""
@@ -250,7 +248,7 @@ class DiffusionMetric(GeodesicMetric):
         -------
         symbol : array-like, shape=[..., *point_shape]
         """
-        return self._christoffel(base_point, tangent_vec_a, tangent_vec_b)
+        return self._apply(DiffusionGeometry.christoffel, base_point, tangent_vec_a, tangent_vec_b)
 
     def geodesic_equation(self, state: Array) -> Array:
         """Return velocity and acceleration of a geodesic.
