@@ -84,6 +84,8 @@ class BalancedManifold(FactorSpace):
                 f"widths={tuple(widths)} say everything: leave out depth={depth} and width={width}."
             )
         widths, self.rank = check_widths(widths, rank)
+        rows, columns = widths[-1], widths[0]
+        self._observables = FixedRankMatrices(rows, columns, rank=self.rank, equip=False)
         super().__init__(widths, core.dimension(widths, self.rank), equip)
 
     @staticmethod
@@ -136,13 +138,10 @@ class BalancedManifold(FactorSpace):
 
         The matrix is a random point of `FixedRankMatrices`, with the same ``bound``.
         """
-        matrix = self._observables().random_point(n_samples, bound)
+        matrix = self._observables.random_point(n_samples, bound)
         factors = factorize(matrix, self.depth, self.widths, self.rank)
         rotations = [polar_factor(gaussian(n_samples, width, width)) for width in self.widths[1:-1]]
         return self.from_factors(act(rotations, factors))
-
-    def _observables(self) -> FixedRankMatrices:
-        return FixedRankMatrices(self.widths[-1], self.widths[0], rank=self.rank, equip=False)
 
     def tangent_basis(self, base_point: Array) -> Array:
         """Return the orthonormal basis of the tangent space, horizontal vectors first.
@@ -204,7 +203,7 @@ class BalancedManifold(FactorSpace):
         quotient : FixedRankMatrices
         """
         super().equip_with_quotient()
-        self.quotient = self._observables().equip_with_metric(DepthMetric, depth=self.depth)
+        self.quotient = self._observables.equip_with_metric(DepthMetric, depth=self.depth)
         return self.quotient
 
 
