@@ -146,11 +146,13 @@ class _State(NamedTuple):
     factors: tuple[Array, ...]
 
 
-class _Watch:
-    """What is kept of a descent, and why it ends.
+class _Descent:
+    """A descent in units in which the data have spectral norm one, and what is kept of it.
 
     Attributes
     ----------
+    mean, scale : float
+        Shift and unit of the data.
     history : list of _State
         Without their factors, which are large.
     errors : list of float
@@ -161,17 +163,32 @@ class _Watch:
         Why the descent ended; empty if it has not.
     """
 
-    def __init__(self, held_out: Entries):
-        self._held_out = held_out
+    def __init__(
+        self, training: Entries, held_out: Entries, shape: tuple[int, int], depth: int, rank: int
+    ):
+        self._shape, self._depth, self._rank = shape, depth, rank
+        self.mean = training.values.mean()
+        centred = training._replace(values=training.values - self.mean)
+        matrix = scipy.sparse.coo_array((centred.values, centred[:2]), shape).tocsr()
+        left, sigma, right = randomized_svd(matrix, rank, random_state=0)
+        self.scale = sigma[0]
+        self._start = SingularFrames(left, START * sigma / self.scale, right.T)
+        self._training = training._replace(values=centred.values / self.scale)
+        self._rows, self._columns, values = held_out
+        self._targets = (values - self.mean) / self.scale
         self.history: list[_State] = []
         self.errors: list[float] = []
         self.answer: tuple[Array, ...] = ()
         self.reason = ""
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the network."""
+        return (self._shape[1], *[self._rank] * (self._depth - 1), self._shape[0])
+
     def ends_at(self, state: _State) -> bool:
         """Keep a state, and tell whether the descent ends there."""
-        rows, columns, values = self._held_out
-        error = _entries(state.factors, rows, columns) - values
+        error = _entries(state.factors, self._rows, self._columns) - self._targets
         self.errors.append(math.sqrt(numpy.mean(error**2)))
         errors, least = self.errors, min(self.errors)
         if errors[-1] == least:
@@ -182,6 +199,67 @@ class _Watch:
         elif state.loss < FITTED**2 * self.history[0].loss:
             self.reason = "the training entries are fitted"
         return bool(self.reason)
+
+    def follow_flow(self, progress: bool) -> int:
+        """Follow the gradient flow of the network, and return the number of evaluations."""
+        observed, mask = numpy.zeros(self._shape), numpy.zeros(self._shape, dtype=bool)
+        observed[self._training[:2]] = self._training.values
+        mask[self._training[:2]] = True
+        loss = MatrixCompletion(observed, mask)
+        state = Layers(factors_over(self._start, self.widths))
+        n_evaluations = 0
+        # In this time λ' = λ^{N-1} takes the leading singular value from the start to one.
+        clock, duration = 0.0, -float(boxcox(START ** (1 / self._depth), 2.0 - self._depth))
+        for stage in range(MAX_STAGES):
+            flow = learning_flow(
+                loss,
+                state,
+                t_final=duration,
+                rank=self._rank,
+                n_saved=SAVED_PER_STAGE,
+                progress=progress,
+            )
+            if flow.interrupted:
+                raise KeyboardInterrupt
+            if not flow.success:
+                raise RuntimeError(f"depth {self._depth}: {flow.status}")
+            n_evaluations += flow.n_evaluations
+            states = zip(*flow.states, strict=True)
+            columns = zip(flow.times, flow.loss, flow.singular_values, states, strict=True)
+            # The first state is the last one of the stage before.
+            for t, value, sigma, layers in itertools.islice(columns, min(stage, 1), None):
+                if self.ends_at(_State(clock + t, value, sigma, (end_to_end(layers),))):
+                    return n_evaluations
+            if stage > 0 and flow.loss[-1] > (1 - SETTLED) * flow.loss[0]:
+                self.reason = "the flow has settled"
+                break
+            state = Layers(layer[-1] for layer in flow.states)
+            clock = duration = clock + duration
+        return n_evaluations
+
+    def optimise(self, solver: str, progress: bool) -> int:
+        """Run a Riemannian optimiser, and return the number of iterations."""
+        iterations = itertools.count()
+
+        def stop(point: FactoredPoint, cost: float) -> bool:
+            u, s, vt = point
+            return self.ends_at(_State(next(iterations), cost, s, (u * s, vt.T)))
+
+        start, loss = self._start, SparseMatrixCompletion(*self._training, self._shape)
+        minimum = minimize(
+            LeastSquaresProblem(DeepFixedRank(*self._shape, self._rank, self._depth), loss),
+            FactoredPoint(start.left, start.sigma, start.right.T),
+            solver=solver,
+            max_iterations=MAX_ITERATIONS,
+            tolerance=FITTED**2,
+            stop=stop,
+            progress=progress,
+        )
+        if minimum.interrupted:
+            raise KeyboardInterrupt
+        if minimum.success:
+            self.reason = self.reason or "the optimiser has converged"
+        return minimum.n_iterations
 
 
 def complete(
@@ -256,114 +334,30 @@ def complete(
     if numpy.ptp(training.values) == 0:
         raise ValueError("the observed entries are all equal: there is nothing to learn.")
     began = time.perf_counter()
-    mean = training.values.mean()
-    places = training.rows, training.columns
-    centred = scipy.sparse.coo_array((training.values - mean, places), shape).tocsr()
-    left, sigma, right = randomized_svd(centred, rank, random_state=0)
-    scale = sigma[0]
-    start = SingularFrames(left, START * sigma / scale, right.T)
-    training, held_out = (
-        entries._replace(values=(entries.values - mean) / scale) for entries in (training, held_out)
-    )
-    watch = _Watch(held_out)
+    descent = _Descent(training, held_out, shape, depth, rank)
     if solver == "flow":
-        n_evaluations = _flow(training, start, shape, depth, watch, progress)
+        n_evaluations = descent.follow_flow(progress)
     else:
-        n_evaluations = _optimisation(training, start, shape, depth, watch, progress, solver)
-    times, losses, spectra, _ = (numpy.array(column) for column in zip(*watch.history, strict=True))
-    widths = (shape[1], *[rank] * (depth - 1), shape[0])
+        n_evaluations = descent.optimise(solver, progress)
+    columns = zip(*descent.history, strict=True)
+    times, losses, spectra, _ = (numpy.array(column) for column in columns)
     is_of_rank = len(spectra[0]) == rank and (spectra > 1e-15 * spectra[:, :1]).all()
-    ending = watch.reason or "the descent has not ended: the answer may improve"
+    ending = descent.reason or "the descent has not ended: the answer may improve"
     return Completion(
         depth=depth,
         rank=rank,
         solver=solver,
-        mean=float(mean),
-        factors=(scale * watch.answer[0], *watch.answer[1:]),
-        stop=int(numpy.argmin(watch.errors)),
+        mean=float(descent.mean),
+        factors=(descent.scale * descent.answer[0], *descent.answer[1:]),
+        stop=int(numpy.argmin(descent.errors)),
         times=times,
-        training_error=scale * numpy.sqrt(2 * losses / training.values.size),
-        held_out_error=scale * numpy.array(watch.errors),
+        training_error=descent.scale * numpy.sqrt(2 * losses / training.values.size),
+        held_out_error=descent.scale * numpy.array(descent.errors),
         singular_values=spectra,
-        entropy=spectral_entropy(spectra, widths) if is_of_rank else None,
+        entropy=spectral_entropy(spectra, descent.widths) if is_of_rank else None,
         n_evaluations=n_evaluations,
         seconds=time.perf_counter() - began,
-        success=bool(watch.reason),
+        success=bool(descent.reason),
         interrupted=False,
         status=f"{ending}.",
     )
-
-
-def _flow(
-    training: Entries,
-    start: SingularFrames,
-    shape: tuple[int, int],
-    depth: int,
-    watch: _Watch,
-    progress: bool,
-) -> int:
-    """Follow the gradient flow of the network, and return the number of evaluations."""
-    rank = len(start.sigma)
-    observed, mask = numpy.zeros(shape), numpy.zeros(shape, dtype=bool)
-    observed[training.rows, training.columns] = training.values
-    mask[training.rows, training.columns] = True
-    loss = MatrixCompletion(observed, mask)
-    state = Layers(factors_over(start, (shape[1], *[rank] * (depth - 1), shape[0])))
-    n_evaluations = 0
-    # In this time λ' = λ^{N-1} takes the leading singular value from the start to one.
-    clock, duration = 0.0, -float(boxcox(START ** (1 / depth), 2.0 - depth))
-    for stage in range(MAX_STAGES):
-        flow = learning_flow(
-            loss, state, t_final=duration, rank=rank, n_saved=SAVED_PER_STAGE, progress=progress
-        )
-        if flow.interrupted:
-            raise KeyboardInterrupt
-        if not flow.success:
-            raise RuntimeError(f"depth {depth}: {flow.status}")
-        n_evaluations += flow.n_evaluations
-        states = zip(*flow.states, strict=True)
-        columns = zip(flow.times, flow.loss, flow.singular_values, states, strict=True)
-        # The first state is the last one of the stage before.
-        for t, value, sigma, layers in itertools.islice(columns, min(stage, 1), None):
-            if watch.ends_at(_State(clock + t, value, sigma, (end_to_end(layers),))):
-                return n_evaluations
-        if stage > 0 and flow.loss[-1] > (1 - SETTLED) * flow.loss[0]:
-            watch.reason = "the flow has settled"
-            break
-        state = Layers(layer[-1] for layer in flow.states)
-        clock = duration = clock + duration
-    return n_evaluations
-
-
-def _optimisation(
-    training: Entries,
-    start: SingularFrames,
-    shape: tuple[int, int],
-    depth: int,
-    watch: _Watch,
-    progress: bool,
-    solver: str,
-) -> int:
-    """Run a Riemannian optimiser, and return the number of iterations."""
-    iterations = itertools.count()
-
-    def stop(point: FactoredPoint, cost: float) -> bool:
-        u, s, vt = point
-        return watch.ends_at(_State(next(iterations), cost, s, (u * s, vt.T)))
-
-    minimum = minimize(
-        LeastSquaresProblem(
-            DeepFixedRank(*shape, len(start.sigma), depth), SparseMatrixCompletion(*training, shape)
-        ),
-        FactoredPoint(start.left, start.sigma, start.right.T),
-        solver=solver,
-        max_iterations=MAX_ITERATIONS,
-        tolerance=FITTED**2,
-        stop=stop,
-        progress=progress,
-    )
-    if minimum.interrupted:
-        raise KeyboardInterrupt
-    if minimum.success:
-        watch.reason = "the optimiser has converged"
-    return minimum.n_iterations

@@ -184,8 +184,10 @@ def sgd_diffusion(
 
 
 @dataclass(frozen=True, eq=False)
-class SGDComparison:
+class SGDComparison(Outcome):
     """Descent by minibatches against its two models at one time, by step size.
+
+    It succeeds if all paths reach the final time.
 
     Attributes
     ----------
@@ -204,9 +206,6 @@ class SGDComparison:
         ``‖mean_sgd - flow‖``.
     covariance_gap : array, shape=[k]
         Frobenius norm of the difference of the covariances, relative to that of SGD.
-    success : bool
-        Whether all paths reached the final time.
-    status : str
     """
 
     learning_rates: Array
@@ -219,8 +218,6 @@ class SGDComparison:
     mean_error: Array
     flow_gap: Array
     covariance_gap: Array
-    success: bool
-    status: str
 
 
 def compare_sgd(
@@ -268,7 +265,7 @@ def compare_sgd(
         positive(rate, "every learning rate, and t_final,")
     flow = _gradient_flow(samples, initial, t_final)
     rows: list[tuple] = []
-    status = "all paths reached the final time."
+    status, failed = "all paths reached the final time.", None
     for rate in rates:
         options: dict[str, Any] = {
             "learning_rate": rate,
@@ -296,7 +293,8 @@ def compare_sgd(
     return SGDComparison(
         learning_rates=rates[: len(rows)],
         flow=flow,
-        success=len(rows) == len(rates),
+        success=failed is None,
+        interrupted=failed is not None and failed.interrupted,
         status=status,
         **dict(zip(names.split(), columns, strict=True)),
     )

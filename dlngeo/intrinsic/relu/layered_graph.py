@@ -135,10 +135,7 @@ class LayeredGraph:
         xp = namespace(*matrices[:1])
         values = [xp.ones_like(inputs[..., :1]), inputs]
         for t in range(2, len(self.layers)):
-            arriving = [
-                values[self.blocks[i].source] @ transpose(matrices[i]) for i in self._arriving[t]
-            ]
-            value = sum(arriving[1:], arriving[0])
+            value = self._into(t, values, matrices)
             if relu and self.layers[t].relu:
                 value = xp.where(value > 0, value, xp.zeros_like(value))
             elif gates is not None and gates[t] is not None:
@@ -160,8 +157,7 @@ class LayeredGraph:
         adjoints: list[Array | None] = [None] * len(self.layers)
         adjoints[-1] = cotangents
         for t in range(len(self.layers) - 2, 1, -1):
-            leaving = [adjoints[self.blocks[i].target] @ matrices[i] for i in self._leaving[t]]
-            adjoint = sum(leaving[1:], leaving[0])
+            adjoint = self._out_of(t, adjoints, matrices)
             has_gate = gates is not None and gates[t] is not None
             adjoints[t] = adjoint * gates[t] if has_gate and gates is not None else adjoint
         return adjoints
@@ -172,12 +168,7 @@ class LayeredGraph:
         """Return the derivatives of the values of an open pass as the matrices change."""
         tangents = [0 * values[0], 0 * values[1]]
         for t in range(2, len(self.layers)):
-            tangent: Any = 0
-            for i in self._arriving[t]:
-                source = self.blocks[i].source
-                tangent = tangent + tangents[source] @ transpose(matrices[i])
-                tangent = tangent + values[source] @ transpose(changes[i])
-            tangents.append(tangent)
+            tangents.append(self._into(t, tangents, matrices) + self._into(t, values, changes))
         return tangents
 
     def adjoint_tangents(
@@ -187,11 +178,8 @@ class LayeredGraph:
         tangents: list[Any] = [None] * len(self.layers)
         tangents[-1] = 0 * adjoints[-1]
         for t in range(len(self.layers) - 2, 1, -1):
-            tangents[t] = 0
-            for i in self._leaving[t]:
-                target = self.blocks[i].target
-                tangents[t] = tangents[t] + tangents[target] @ matrices[i]
-                tangents[t] = tangents[t] + adjoints[target] @ changes[i]
+            change = self._out_of(t, adjoints, changes)
+            tangents[t] = self._out_of(t, tangents, matrices) + change
         return tangents
 
     def by_edges(self, values: Sequence[Array], adjoints: Sequence[Array | None]) -> Array:
@@ -216,16 +204,21 @@ class LayeredGraph:
         reached = [numpy.ones((*parameters.shape[:-1], 1, size)) for size in self.sizes]
         reaching = list(reached)
         for t in range(2, len(self.layers)):
-            sources = [reached[self.blocks[i].source] for i in self._arriving[t]]
-            arriving = [
-                x @ transpose(matrices[i]) for i, x in zip(self._arriving[t], sources, strict=True)
-            ]
-            reached[t] = numpy.minimum(sum(arriving, 0 * reached[t]), 1)
+            reached[t] = numpy.minimum(0 * reached[t] + self._into(t, reached, matrices), 1)
         for t in range(len(self.layers) - 2, 1, -1):
-            leaving = [reaching[self.blocks[i].target] @ matrices[i] for i in self._leaving[t]]
-            reaching[t] = numpy.minimum(sum(leaving, 0 * reaching[t]), 1)
+            reaching[t] = numpy.minimum(0 * reaching[t] + self._out_of(t, reaching, matrices), 1)
         is_live = numpy.concatenate(reached, axis=-1) * numpy.concatenate(reaching, axis=-1)
         return is_live[..., 0, :] == 0
+
+    def _into(self, t: int, values: Sequence[Any], matrices: Sequence[Array]) -> Array:
+        """Return the sum of what arrives at a layer from those before."""
+        terms = [values[self.blocks[i].source] @ transpose(matrices[i]) for i in self._arriving[t]]
+        return sum(terms[1:], terms[0]) if terms else 0
+
+    def _out_of(self, t: int, adjoints: Sequence[Any], matrices: Sequence[Array]) -> Array:
+        """Return the sum of what arrives at a layer from those behind, in a pass backward."""
+        terms = [adjoints[self.blocks[i].target] @ matrices[i] for i in self._leaving[t]]
+        return sum(terms[1:], terms[0]) if terms else 0
 
     # Caches.
 
