@@ -1,4 +1,8 @@
-"""Fibres of the end-to-end map, and the Kempf–Ness function on them."""
+"""Fibres of the end-to-end map, and the Kempf–Ness function on them.
+
+Factors need not be balanced; they and their velocities are of shape=[..., N, d, d] or sequences of
+shape=[..., d_p, d_{p-1}], and results are of the kind of the factors.
+"""
 
 import lazy_loader
 

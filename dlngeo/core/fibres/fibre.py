@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dlngeo.core.base.arrays import Array, namespace, quotient, round_off, transpose
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.fibres.gram import full_frames, gram_solve, kernel_part
+from dlngeo.core.fibres.gram import full_frames, gram_solve, tangent_part
 from dlngeo.core.networks.factors import (
     Factors,
     check_same_shapes,
@@ -78,7 +78,7 @@ def normal_projection(factors: Factors, vector: Factors) -> Factors:
     """
     layers, velocity = layers_of(factors), layers_of(vector)
     check_same_shapes(layers, velocity)
-    return in_kind(Layers(velocity) - kernel_part(layers, velocity), factors)
+    return in_kind(Layers(velocity) - tangent_part(layers, velocity), factors)
 
 
 def tangent_projection(factors: Factors, vector: Factors) -> Factors:
@@ -108,7 +108,7 @@ def tangent_projection(factors: Factors, vector: Factors) -> Factors:
     """
     layers, velocity = layers_of(factors), layers_of(vector)
     check_same_shapes(layers, velocity)
-    return in_kind(kernel_part(layers, velocity), factors)
+    return in_kind(tangent_part(layers, velocity), factors)
 
 
 def project_to_fibre(factors: Factors, matrix: Array) -> Factors:
@@ -145,13 +145,13 @@ def project_to_fibre(factors: Factors, matrix: Array) -> Factors:
             break
         step = adjoint_differential(layers, gram_solve(layers, residual))
         moved = [layer + s for layer, s in zip(layers, step, strict=True)]
-        left = matrix - end_to_end(moved)
-        new_size = xp.linalg.matrix_norm(left, keepdims=True)
+        rest = matrix - end_to_end(moved)
+        new_size = xp.linalg.matrix_norm(rest, keepdims=True)
         is_better = new_size < size
         if not bool(xp.any(is_better)):
             break
         layers = tuple(xp.where(is_better, m, w) for m, w in zip(moved, layers, strict=True))
-        residual = xp.where(is_better, left, residual)
+        residual = xp.where(is_better, rest, residual)
         size = xp.where(is_better, new_size, size)
     return in_kind(layers, factors)
 
@@ -198,9 +198,9 @@ def _least_element(layers: Sequence[Array], vector: Sequence[Array]) -> Sequence
         return Layers(vector) - action_on_layers(elements, layers)
 
     first = solved(vector)
-    left = residual(first)
-    second = [a + b for a, b in zip(first, solved(left), strict=True)]
-    return better_solution(first, left, second, residual(second))
+    rest = residual(first)
+    second = [a + b for a, b in zip(first, solved(rest), strict=True)]
+    return better_solution(first, rest, second, residual(second))
 
 
 @primitive()
@@ -277,11 +277,14 @@ def group_inner_product(factors: Factors, vector: Factors, other: Factors) -> Ar
     ----------
     [LM25]; THEORY 5.
     """
-    one = algebra_element(layers_of(factors), layers_of(vector))
-    two = one if other is vector else algebra_element(layers_of(factors), layers_of(other))
-    xp = namespace(*layers_of(factors), *layers_of(vector), *layers_of(other))
-    zero = 0 * xp.sum(layers_of(factors)[0] * layers_of(vector)[0], axis=(-2, -1))
-    return sum((xp.sum(a * b, axis=(-2, -1)) for a, b in zip(one, two, strict=True)), start=zero)
+    element = Layers(algebra_element(layers_of(factors), layers_of(vector)))
+    second = element
+    if other is not vector:
+        second = algebra_element(layers_of(factors), layers_of(other))
+    if not element:
+        layer, velocity = layers_of(factors)[0], layers_of(vector)[0]
+        return 0 * namespace(layer, velocity).sum(layer * velocity, axis=(-2, -1))
+    return element.inner(second)
 
 
 def group_gradient(factors: Factors, gradient: Factors) -> Factors:

@@ -36,7 +36,7 @@ class _Gram(NamedTuple):
         Full frames, in which ``A_1`` and ``B_N`` are diagonal.
     after, before : list of array-like
         ``A_p = W_{>p} W_{>p}ᵀ`` and ``B_p = W_{<p}ᵀ W_{<p}`` in frames.
-    kernel : array-like, shape=[..., m, n]
+    diagonal : array-like, shape=[..., m, n]
         Diagonal of the operator, zero where it is below round-off.
     """
 
@@ -44,7 +44,7 @@ class _Gram(NamedTuple):
     right: Array
     after: list[Array]
     before: list[Array]
-    kernel: Array
+    diagonal: Array
 
     def apply(self, matrix: Array) -> Array:
         """Apply the operator, in frames."""
@@ -53,7 +53,7 @@ class _Gram(NamedTuple):
 
     def precondition(self, matrix: Array) -> Array:
         """Divide by the diagonal where it is not zero."""
-        return quotient(matrix, self.kernel)
+        return quotient(matrix, self.diagonal)
 
 
 def full_frames(matrix: Array) -> tuple[Array, Array]:
@@ -84,11 +84,11 @@ def _gram(layers: Sequence[Array]) -> _Gram:
     others = [xp.ones_like(right_squares)]
     others += [xp.sum(matrix**2, axis=-2) for matrix in rights]
     others.append(right_squares)
-    kernel = noise = 0
+    diagonal = noise = 0
     unit = (round_off(left) * (rows + columns)) ** 2
-    for one, other in zip(squares, others, strict=True):
-        term = one[..., :, None] * other[..., None, :]
-        kernel = kernel + term
+    for rows_squares, columns_squares in zip(squares, others, strict=True):
+        term = rows_squares[..., :, None] * columns_squares[..., None, :]
+        diagonal = diagonal + term
         noise = noise + unit * xp.amax(term, axis=(-2, -1), keepdims=True)
     return _Gram(
         left,
@@ -103,29 +103,29 @@ def _gram(layers: Sequence[Array]) -> _Gram:
             *[transpose(matrix) @ matrix for matrix in rights],
             diagonal_matrix(right_squares),
         ],
-        xp.where(kernel > noise, kernel, xp.zeros_like(kernel)),
+        xp.where(diagonal > noise, diagonal, xp.zeros_like(diagonal)),
     )
 
 
-def _solved_dense(gram: _Gram, matrix: Array) -> Array:
+def _solve_dense(gram: _Gram, matrix: Array) -> Array:
     """Solve the equation for small ``X`` by its dense matrix, scaled to a unit diagonal.
 
     A shift by a little more than round-off keeps it regular where the operator is not; what
     it costs is recovered by the refinement.
     """
-    xp = namespace(gram.kernel, matrix)
+    xp = namespace(gram.diagonal, matrix)
     rows, columns = matrix.shape[-2:]
     size = rows * columns
-    scale = quotient(xp.ones_like(gram.kernel), gram.kernel**0.5)
-    basis = xp.reshape(eye(size, size, gram.kernel), (size, rows, columns))
+    scale = quotient(xp.ones_like(gram.diagonal), gram.diagonal**0.5)
+    basis = xp.reshape(eye(size, size, gram.diagonal), (size, rows, columns))
     images = gram._replace(
         after=[a[..., None, :, :] for a in gram.after],
         before=[b[..., None, :, :] for b in gram.before],
     ).apply(scale[..., None, :, :] * basis)
-    batch = gram.kernel.shape[:-2]
+    batch = gram.diagonal.shape[:-2]
     dense = xp.reshape(scale[..., None, :, :] * images, (*batch, size, size))
-    shift = 64 * round_off(gram.kernel) * eye(size, size, gram.kernel)
-    is_null = xp.reshape(gram.kernel == 0, (*batch, 1, size))
+    shift = 64 * round_off(gram.diagonal) * eye(size, size, gram.diagonal)
+    is_null = xp.reshape(gram.diagonal == 0, (*batch, 1, size))
     # Zero rows and columns take a unit diagonal.
     dense = dense + shift + xp.where(is_null, eye(size, size, dense), xp.zeros_like(dense))
     right_hand_side = xp.reshape(scale * matrix, (*matrix.shape[:-2], size, 1))
@@ -133,13 +133,13 @@ def _solved_dense(gram: _Gram, matrix: Array) -> Array:
     return scale * xp.reshape(solution, matrix.shape)
 
 
-def _solved_once(gram: _Gram, matrix: Array, is_small: bool) -> Array:
+def _solve_once(gram: _Gram, matrix: Array, is_small: bool) -> Array:
     """Solve the equation, to all the digits or to half of them."""
     core = transpose(gram.left) @ matrix @ gram.right
     if len(gram.after) == 2:
         core = gram.precondition(core)
     elif is_small:
-        core = _solved_dense(gram, core)
+        core = _solve_dense(gram, core)
     else:
         ((core,), _) = conjugate_gradient(
             lambda matrices: matrices.map(gram.apply), [core], lambda m: m.map(gram.precondition)
@@ -222,26 +222,26 @@ def gram_solve(factors: Factors, matrix: Array) -> Array:
     def residual(solution: Array) -> Array:
         return matrix - differential(layers, adjoint_differential(layers, solution))
 
-    first = _solved_once(gram, matrix, is_small)
-    left = residual(first)
-    second = first + _solved_once(gram, left, is_small)
-    (solution,) = better_solution([first], [left], [second], [residual(second)])
+    first = _solve_once(gram, matrix, is_small)
+    rest = residual(first)
+    second = first + _solve_once(gram, rest, is_small)
+    (solution,) = better_solution([first], [rest], [second], [residual(second)])
     return solution
 
 
-def kernel_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:
+def tangent_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:
     change = differential(layers, velocity)
     if is_traced(*layers, change) or len(layers) == 1:
         return Layers(velocity) - adjoint_differential(layers, gram_solve(layers, change))
     gram, is_small = _gram(layers), _is_small(change)
 
     def projected(tangent: Sequence[Array], change: Array) -> Layers:
-        covector = _solved_once(gram, change, is_small)
+        covector = _solve_once(gram, change, is_small)
         return Layers(tangent) - adjoint_differential(layers, covector)
 
     first = projected(velocity, change)
-    left = differential(layers, first)
+    rest = differential(layers, first)
     # Once more, for what is left of the normal part: where the operator is ill conditioned,
     # dφ(V) vanishes to round-off all the same.
-    second = projected(first, left)
-    return better_solution(first, [left], second, [differential(layers, second)])
+    second = projected(first, rest)
+    return better_solution(first, [rest], second, [differential(layers, second)])

@@ -379,8 +379,8 @@ def metric_flow(factors: Factors, time: Array) -> MetricFlow:
     b = transpose(second) @ left
     rank = sigma.shape[-1]
     weight = growth * xp.where(sigma > 0, xp.tanh(angle), xp.zeros_like(angle))
-    one = eye(first.shape[-2], first.shape[-2], first)
-    decay = one - (a[..., :rank] * weight[..., None, :]) @ transpose(b[..., :rank])
+    identity = eye(first.shape[-2], first.shape[-2], first)
+    decay = identity - (a[..., :rank] * weight[..., None, :]) @ transpose(b[..., :rank])
 
     def squares(columns: Array) -> Array:
         null = columns[..., rank:]
@@ -390,8 +390,8 @@ def metric_flow(factors: Factors, time: Array) -> MetricFlow:
         return own
 
     from_a, from_b = squares(a), squares(b)
-    metric = from_b + transpose(decay) @ xp.linalg.solve(one + from_a, decay)
-    inverse = from_a + decay @ xp.linalg.solve(one + from_b, transpose(decay))
+    metric = from_b + transpose(decay) @ xp.linalg.solve(identity + from_a, decay)
+    inverse = from_a + decay @ xp.linalg.solve(identity + from_b, transpose(decay))
     return MetricFlow(metric, inverse)
 
 

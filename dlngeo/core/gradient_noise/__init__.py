@@ -1,4 +1,8 @@
-"""Metrics from the covariance of stochastic gradients."""
+"""Metrics from the covariance of stochastic gradients.
+
+Parameters and vectors are one vector each, shape=[..., D]; what belongs to samples has
+shape=[..., n].
+"""
 
 import lazy_loader
 

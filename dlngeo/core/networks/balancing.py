@@ -23,9 +23,9 @@ from dlngeo.core.networks.frames import (
     singular_frames,
 )
 from dlngeo.core.networks.network import (
-    _times,
-    _transposed,
+    adjoint,
     adjoint_differential,
+    compose,
     differential,
     end_to_end,
     partial_products,
@@ -208,7 +208,7 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
         )
     frames.append(None)
     balanced = [
-        _times(_times(q, layer), _transposed(q_before))
+        compose(compose(q, layer), adjoint(q_before))
         for q_before, layer, q in zip(frames[:-1], root, frames[1:], strict=True)
     ]
     return in_kind(balanced, factors)

@@ -50,14 +50,14 @@ The empty product is the coefficient None: the identity.
 """
 
 
-def _times(left: Any, right: Any) -> Any:
+def compose(left: Any, right: Any) -> Any:
     """Return ``left @ right``, where None is the identity."""
     if left is None or right is None:
         return right if left is None else left
     return left @ right
 
 
-def _extended(
+def _extend(
     product: Expansion, layer: Array, vectors: Sequence[Array], from_left: bool
 ) -> Expansion:
     """Multiply an expansion by the expansion of one more layer."""
@@ -66,7 +66,7 @@ def _extended(
         terms = [(taken, layer)]
         terms += [(taken | {i}, v) for i, v in enumerate(vectors) if i not in taken]
         for subset, factor in terms:
-            term = _times(factor, matrix) if from_left else _times(matrix, factor)
+            term = compose(factor, matrix) if from_left else compose(matrix, factor)
             extended[subset] = extended[subset] + term if subset in extended else term
     return extended
 
@@ -79,10 +79,10 @@ def partial_products(
     steps = list(zip(layers, along, strict=True))
     before: list[Expansion] = [{frozenset(): None}]
     for layer, moves in steps[:-1]:
-        before.append(_extended(before[-1], layer, moves, from_left=True))
+        before.append(_extend(before[-1], layer, moves, from_left=True))
     after: list[Expansion] = [{frozenset(): None}]
     for layer, moves in reversed(steps[1:]):
-        after.append(_extended(after[-1], layer, moves, from_left=False))
+        after.append(_extend(after[-1], layer, moves, from_left=False))
     return before, after[::-1]
 
 
@@ -118,7 +118,7 @@ def differential(factors: Factors, *vectors: Factors) -> Array:
         check_same_shapes(layers, direction)
     product: Expansion = {frozenset(): None}
     for layer, *moves in zip(layers, *directions, strict=True):
-        product = _extended(product, layer, moves, from_left=True)
+        product = _extend(product, layer, moves, from_left=True)
     everything = frozenset(range(len(directions)))
     if everything not in product:  # more directions than layers: a polynomial of degree N
         return 0 * end_to_end(layers)
@@ -164,7 +164,7 @@ def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -
     gradient = []
     for layer, before, after in zip(layers, *partial_products(layers, *directions), strict=True):
         terms = [
-            _times(_transposed(after[everything - taken]), _times(covector, _transposed(matrix)))
+            compose(adjoint(after[everything - taken]), compose(covector, adjoint(matrix)))
             for taken, matrix in before.items()
             if everything - taken in after
         ]
@@ -172,7 +172,8 @@ def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -
     return in_kind(gradient, factors)
 
 
-def _transposed(matrix: Any) -> Any:
+def adjoint(matrix: Any) -> Any:
+    """Return the transposed matrix, where None is the identity."""
     return None if matrix is None else transpose(matrix)
 
 

@@ -1,4 +1,7 @@
-"""Relaxed balanced networks and their metric."""
+"""Relaxed balanced networks and their metric.
+
+A `RelaxedNetwork` says what offsets, widths and rank tell; matrices have shape=[..., d_N, d_0].
+"""
 
 import lazy_loader
 
