@@ -8,10 +8,11 @@ order.
 
 import functools
 import inspect
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypedDict, TypeVar
+
+import numpy
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace
 
@@ -28,6 +29,9 @@ class Rules(TypedDict):
 
 _MOST_FUNCTIONS = 256
 """Number of functions for a library and static arguments that a kernel keeps."""
+
+_PLAIN = {numpy.ndarray, bool, int, float, str, type(None)}
+"""Types of which nothing is differentiated: the usual case, without the search."""
 
 
 def refuse(*_: Any, **__: Any) -> Any:
@@ -64,7 +68,8 @@ def primitive(
     Parameters
     ----------
     static : sequence of str
-        Names of the parameters that are not arrays: hashable, or lists of what is.
+        Names of the parameters that are not arrays, which come last: hashable, or lists of what
+        is.
     jvp : callable
         ``jvp(arguments, result, tangents, **static)``: the tangents of the result.
     vjp : callable
@@ -84,14 +89,12 @@ def primitive(
     def decorator(kernel: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(kernel)
         names = tuple(name for name in signature.parameters if name not in static)
-        is_array = [name in names for name in signature.parameters]
         function_of = functools.lru_cache(maxsize=_MOST_FUNCTIONS)(_function)
 
         @functools.wraps(kernel)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            given = list(itertools.compress(args, is_array))
-            given += [value for name, value in kwargs.items() if name in names]
-            if not is_traced(*_leaves(given)):
+            given = _leaves((*args[: len(names)], *kwargs.values()))
+            if not is_traced(*[leaf for leaf in given if type(leaf) not in _PLAIN]):
                 return kernel(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
