@@ -1,12 +1,13 @@
 r"""Alignment of the orbits of two end-to-end matrices."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+import math
+from collections.abc import Callable, Sequence
 
 from dlngeo.core.base.arrays import Array, namespace, round_off, transpose
+from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import Factors, check_same_shapes, in_kind, layers_of
-from dlngeo.core.networks.frames import balanced_frames
+from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
 
 
 def align(
@@ -55,39 +56,60 @@ def align(
     # One rotation of all frames of the base point brings its ends near those of the point.
     overlap = sum(transpose(target.frames[p]) @ source.frames[p] for p in (0, source.depth))
     rotation = polar_factor(target.lam[..., :, None] * overlap * source.lam[..., None, :])
-    ends = source.frames[0] + 0 * target.frames[0], source.frames[-1] + 0 * target.frames[-1]
-    starts = (
-        [near + 0 * far for near, far in zip(source.frames, target.frames, strict=True)],
-        [ends[0], *[frame @ rotation for frame in target.frames[1:-1]], ends[1]],
-    )
-    settled = [_settle(list(start), source.lam, base, max_sweeps) for start in starts]
-    overlaps = [_overlap(layers, base) for layers in settled]
-    nearer = (overlaps[1] > overlaps[0])[..., None, None]
-    return in_kind([xp.where(nearer, b, a) for a, b in zip(*settled, strict=True)], factors)
+    own = [near + 0 * far for near, far in zip(source.frames, target.frames, strict=True)]
+    starts = (own, [own[0], *[frame @ rotation for frame in target.frames[1:-1]], own[-1]])
+    lam, tolerance = source.lam[..., None, :], round_off(source.lam) ** 0.75
+
+    def pull(p: int, before: Array, after: Array) -> Array:
+        return (base[p - 1] @ before + transpose(base[p]) @ after) * lam
+
+    ends = []
+    for start in starts:
+        frames, move = procrustes_sweeps(start, pull, tolerance, max_sweeps)
+        if not move <= tolerance:
+            raise RuntimeError(
+                f"alignment has not converged after {max_sweeps} sweeps (last move {move:.1e}): "
+                "allow more sweeps (max_sweeps); deep networks need many."
+            )
+        ends.append(Layers(BalancedFrames(tuple(frames), source.lam).layers))
+    is_nearer = (ends[1].inner(base) > ends[0].inner(base))[..., None, None]
+    return in_kind(ends[0].map(lambda a, b: xp.where(is_nearer, b, a), ends[1]), factors)
 
 
-def _settle(frames: list[Array], lam: Array, base: Sequence[Array], max_sweeps: int) -> list[Array]:
-    """Sweep Procrustes steps over the hidden frames until none moves."""
-    xp = namespace(*frames, *base)
-    tolerance = round_off(lam) ** 0.75
+def procrustes_sweeps(
+    frames: Sequence[Array],
+    pull: Callable[[int, Array, Array], Array],
+    tolerance: float,
+    max_sweeps: int,
+) -> tuple[list[Array], float]:
+    """Sweep over the hidden frames, each in turn the best one given its neighbours.
+
+    Parameters
+    ----------
+    frames : sequence of array-like, shape=[..., d_p, r]
+        Frames ``R_0, ..., R_N`` to start from, of which the two ends stay.
+    pull : callable
+        ``pull(p, before, after)`` with the neighbours of ``R_p``, shape=[..., d_p, r]: the best
+        frame is its polar factor.
+    tolerance : float
+        Largest entry by which frames still move in the last sweep.
+    max_sweeps : int
+
+    Returns
+    -------
+    frames : list of array-like, shape=[..., d_p, r]
+    move : float
+        Largest entry by which they moved in the last sweep.
+    """
+    frames, move = list(frames), math.inf
     for _ in range(max_sweeps):
-        moved = 0.0
-        for p in range(1, len(base)):
-            pull = base[p - 1] @ frames[p - 1] + transpose(base[p]) @ frames[p + 1]
-            frame = polar_factor(pull * lam[..., None, :])
+        move = 0.0
+        for p in range(1, len(frames) - 1):
+            frame = polar_factor(pull(p, frames[p - 1], frames[p + 1]))
+            xp = namespace(frame)
             if 0 not in frame.shape:
-                moved = max(moved, float(xp.max(xp.abs(frame - frames[p]))))
+                move = max(move, float(xp.max(xp.abs(frame - frames[p]))))
             frames[p] = frame
-        if moved <= tolerance:
-            return [
-                after * lam[..., None, :] @ transpose(before) for before, after in pairwise(frames)
-            ]
-    raise RuntimeError(
-        f"alignment has not converged after {max_sweeps} sweeps (last move {moved:.1e}): "
-        "allow more sweeps (max_sweeps); deep networks need many."
-    )
-
-
-def _overlap(layers: Sequence[Array], base: Sequence[Array]) -> Array:
-    xp = namespace(*layers, *base)
-    return sum(xp.sum(a * b, axis=(-2, -1)) for a, b in zip(layers, base, strict=True))
+        if move <= tolerance:
+            break
+    return frames, move

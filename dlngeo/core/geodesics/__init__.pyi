@@ -4,10 +4,10 @@ from .balanced_curves import balanced_transport as balanced_transport
 from .balanced_logarithm import balanced_connect as balanced_connect
 from .balanced_logarithm import balanced_dist as balanced_dist
 from .balanced_logarithm import balanced_log as balanced_log
-from .charts import Connection as Connection
 from .curves import Geodesic as Geodesic
 from .curves import Positions as Positions
 from .exponential import exp as exp
+from .logarithm import Connection as Connection
 from .logarithm import connect as connect
 from .logarithm import dist as dist
 from .logarithm import log as log

@@ -4,31 +4,65 @@ The first guess is the tangent part of the chord in parameter space, and the fir
 that of a straight line.
 """
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 import numpy
 
 from dlngeo.core.balanced.basis import tangent_basis
 from dlngeo.core.balanced.submanifold import checked_layers
-from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
+from dlngeo.core.base.arrays import Array, diagonal_matrix, from_numpy, namespace, to_numpy
+from dlngeo.core.base.packing import flatten_batch, pack, unpack
 from dlngeo.core.geodesics.balanced_curves import BalancedChart, BalancedState
-from dlngeo.core.geodesics.charts import Connection, check_found
+from dlngeo.core.geodesics.logarithm import MOST_STEPS, Connection, check_found
 from dlngeo.core.networks.factors import Factors, in_kind
-from dlngeo.core.networks.frames import balanced_frames
-from dlngeo.core.numerics.integration import NEAREST, Status, integrate
-from dlngeo.core.numerics.shooting import CONVERGED, FINEST, norms, shoot
+from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
+from dlngeo.core.numerics.shooting import (
+    CONVERGED,
+    FINEST,
+    Attempt,
+    Miss,
+    aim_at,
+    norms,
+    search,
+    shoot,
+    unit_vectors,
+)
 
-_MOST_STEPS = 100
+
+class _FactorSpace(NamedTuple):
+    """Balanced factors as points of parameter space, and coordinates of their tangent vectors.
+
+    Attributes
+    ----------
+    balanced : BalancedFrames
+    point : array, shape=[..., D]
+    basis : array, shape=[..., n, D]
+        Orthonormal basis of the tangent space.
+    """
+
+    balanced: BalancedFrames
+    point: numpy.ndarray
+    basis: numpy.ndarray
+
+    @property
+    def dimension(self) -> int:
+        """Dimension of the balanced manifold."""
+        return self.basis.shape[-2]
+
+    def pack(self, vector: numpy.ndarray) -> numpy.ndarray:
+        """Return the coordinates of the tangent part of a vector, shape=[..., n]."""
+        return numpy.einsum("...i,...ni->...n", vector, self.basis)
+
+    def unpack(self, coordinates: numpy.ndarray) -> numpy.ndarray:
+        """Return the tangent vector with given coordinates, shape=[..., D]."""
+        return numpy.einsum("...n,...ni->...i", coordinates, self.basis)
 
 
-def _flat(layers: list[numpy.ndarray]) -> numpy.ndarray:
-    """Return the entries of layers one after the other, shape=[..., n_parameters]."""
-    flat = [w.reshape(*w.shape[:-2], w.shape[-2] * w.shape[-1]) for w in layers]
-    return numpy.concatenate(flat, axis=-1)
-
-
-def _basis(layers: list[numpy.ndarray], rank: int) -> numpy.ndarray:
-    """Return an orthonormal basis of the tangent space, shape=[b, dim, n_parameters]."""
-    groups = [_flat(list(group)) for group in tangent_basis(tuple(layers), rank)]
-    return numpy.moveaxis(numpy.concatenate(groups, axis=0), 0, -2)
+def _factor_space(layers: Sequence[numpy.ndarray], rank: int) -> _FactorSpace:
+    groups = [pack(group) for group in tangent_basis(tuple(layers), rank)]
+    basis = numpy.moveaxis(numpy.concatenate(groups), 0, -2)
+    return _FactorSpace(balanced_frames(layers, rank), pack(layers), basis)
 
 
 def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) -> Connection:
@@ -61,69 +95,50 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
     parts, rank = checked_layers(factors, point, rank=rank)
     arrays = sum(parts, start=())
     namespace(*arrays)
-    parts = [tuple(map(to_numpy, part)) for part in parts]
-    batch = numpy.broadcast_shapes(*[w.shape[:-2] for part in parts for w in part])
-    shapes = [w.shape[-2:] for w in parts[0]]
-    layers, ends = (
-        [
-            numpy.broadcast_to(w, (*batch, *shape)).reshape(-1, *shape)
-            for w, shape in zip(part, shapes, strict=True)
-        ]
-        for part in parts
-    )
-    balanced = balanced_frames(layers, rank)
-    balanced_frames(ends, rank)
-    unit = balanced.lam[:, 0]
-    layers, ends = ([w / unit[:, None, None] for w in part] for part in (layers, ends))
-    source, target = _basis(layers, rank), _basis(ends, rank)
-    flow = BalancedChart(tuple(q.shape[-2] for q in balanced.frames), rank)
-    stretch = (balanced.lam / unit[:, None])[:, None, :] * numpy.eye(rank)
-    goal = _flat(ends)
+    batch, flat = flatten_batch(*map(to_numpy, arrays))
+    layers, points = flat[: len(parts[0])], flat[len(parts[0]) :]
+    shapes = [w.shape[-2:] for w in layers]
+    unit = balanced_frames(layers, rank).lam[:, :1, None]
+    source, target = (_factor_space([w / unit for w in part], rank) for part in (layers, points))
+    chart = BalancedChart(tuple(q.shape[-2] for q in source.balanced.frames), rank)
 
-    def velocities(index: numpy.ndarray, u: numpy.ndarray) -> list[numpy.ndarray]:
-        flat = numpy.einsum("bi,bin->bn", u, source[index])
-        cuts = numpy.cumsum([rows * columns for rows, columns in shapes])[:-1]
-        pieces = numpy.split(flat, cuts, axis=-1)
-        return [v.reshape(-1, *shape) for v, shape in zip(pieces, shapes, strict=True)]
-
-    def reach(index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> numpy.ndarray:
-        """Return the displacement of the ends in parameter space."""
-        length = norms(u)
-        pace = numpy.where(length == 0, 1, length)
+    def gap(
+        here: _FactorSpace,
+        there: _FactorSpace,
+        velocity: numpy.ndarray,
+        length: numpy.ndarray,
+        tolerance: numpy.ndarray,
+    ) -> numpy.ndarray:
         start = BalancedState(
-            stretch[index],
-            [q[index] for q in balanced.frames],
-            [v[:, None] for v in velocities(index, u / pace[:, None])],
+            diagonal_matrix(here.balanced.lam),
+            here.balanced.frames,
+            [v[:, None] for v in unpack(velocity, shapes)],
         )
-        trajectory = integrate(flow.velocity, start.pack(), length, tolerance, _MOST_STEPS, NEAREST)
-        reached = flow.unpack(trajectory.state).balanced()[0].layers
-        is_arrived = (trajectory.status == Status.ARRIVED)[:, None]
-        return numpy.where(is_arrived, _flat(reached) - goal[index], numpy.inf)
+        trajectory = chart.flow(start.pack(), length, tolerance, MOST_STEPS)
+        return pack(chart.leave(trajectory.arrival)[0]) - there.point
 
-    def miss(index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> numpy.ndarray:
-        off = reach(index, u, tolerance)
-        is_lost = ~numpy.isfinite(off).all(axis=1)
-        off = numpy.einsum("bn,bin->bi", numpy.where(is_lost[:, None], 0.0, off), target[index])
-        return numpy.where(is_lost[:, None], numpy.inf, off)
+    def along_chords(index: numpy.ndarray) -> Iterator[Attempt]:
+        chord = source.pack(target.point - source.point)
+        yield Attempt(index, chord, [aim_at(target, source, gap)])
 
-    chord = numpy.einsum("bn,bin->bi", goal - _flat(layers), source)
-    inverse = numpy.einsum("bin,bjn->bij", source, target)
-    u, _ = shoot(miss, chord, inverse)
-    # The search sees displacements along the tangent space alone.
-    every = numpy.arange(len(u))
-    residual = norms(reach(every, u, numpy.full(len(u), FINEST)))
-    is_found = residual <= 10 * CONVERGED
-    velocity = numpy.where(is_found[:, None], u, numpy.nan)
+    def solve(miss: Miss, start: numpy.ndarray, inverse: numpy.ndarray) -> tuple:
+        u, _ = shoot(miss, start, inverse)
+        direction, length = unit_vectors(u)
+        tolerance = numpy.full(len(u), FINEST)
+        # The search sees displacements along the tangent space alone.
+        return u, norms(gap(source, target, source.unpack(direction), length, tolerance))
+
+    found = search(len(unit), source.dimension, [along_chords], solve, 10 * CONVERGED)
+    velocity = unpack(source.unpack(found.velocity), shapes)
     results = [
-        from_numpy((unit[:, None, None] * v).reshape(*batch, *shape), array)
-        for v, shape, array in zip(velocities(every, velocity), shapes, arrays, strict=False)
+        from_numpy((unit * v).reshape(*batch, *shape), array)
+        for v, shape, array in zip(velocity, shapes, arrays, strict=False)
     ]
-    length = numpy.where(is_found, norms(u) * unit, numpy.nan)
     return Connection(
         in_kind(results, factors),
-        from_numpy(length.reshape(batch), arrays[0]),
-        residual.reshape(batch),
-        is_found.reshape(batch),
+        from_numpy((norms(found.velocity) * unit[:, 0, 0]).reshape(batch), arrays[0]),
+        found.residual.reshape(batch),
+        found.is_found.reshape(batch),
     )
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, transpose
+from dlngeo.core.base.arrays import transpose
 from dlngeo.core.networks.blocks import Blocks, join
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.integration import Trajectory, integrate
@@ -145,45 +145,3 @@ def extend(
     """Return a matrix in the entries from which `restrict` took it."""
     matrix = matrix if left is None else left @ matrix
     return matrix if right is None else matrix @ transpose(right)
-
-
-@dataclass(frozen=True)
-class Connection:
-    """Geodesics found between pairs of points.
-
-    Attributes
-    ----------
-    velocity : array-like, shape=[..., m, n]
-        Initial velocities; NaN where no geodesic was found.
-    length : array-like, shape=[...]
-        Their norms in the metric.
-    residual : array, shape=[...]
-        Distance of the end of the geodesic from the second point, in the chart.
-    is_found : array of bool, shape=[...]
-    """
-
-    velocity: Array
-    length: Array
-    residual: numpy.ndarray
-    is_found: numpy.ndarray
-
-
-def check_components(x: numpy.ndarray, y: numpy.ndarray) -> None:
-    """Raise a ValueError if determinants have opposite signs."""
-    apart = numpy.linalg.slogdet(x)[0] != numpy.linalg.slogdet(y)[0]
-    if apart.any():
-        raise ValueError(
-            "no geodesic joins square matrices of full rank whose determinants have opposite "
-            f"signs: that is so for {int(apart.sum())} of {len(x)} pairs."
-        )
-
-
-def check_found(connection: Connection) -> Connection:
-    """Return a connection, or raise a RuntimeError where no geodesic was found."""
-    missing = int((~connection.is_found).sum())
-    if missing:
-        raise RuntimeError(
-            f"no geodesic was found for {missing} of {connection.is_found.size} pairs: connect() "
-            "tells which; join them through a point in between."
-        )
-    return connection

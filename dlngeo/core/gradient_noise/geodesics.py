@@ -16,7 +16,7 @@ from scipy.optimize import NoConvergence, anderson
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.core.numerics.integration import FIRST_STEP
-from dlngeo.core.numerics.shooting import CONVERGED, shoot
+from dlngeo.core.numerics.shooting import CONVERGED, Aim, Attempt, Miss, norms, search, shoot
 
 TOLERANCE = 1e-11
 """Local error of a step, relative to the length of the velocity."""
@@ -243,56 +243,56 @@ def _connect(
         first = basis @ (end - start) / length
 
     budget = iter(range(SHOOTING_EVALUATIONS * (10 + len(first)) // 10))
+    no_fields = numpy.zeros((0, len(start)))
 
     def vector(u: numpy.ndarray) -> numpy.ndarray:
         return length * (u if basis is None else u @ basis)
 
-    def gap(scale: float, u: numpy.ndarray, tolerance: float) -> numpy.ndarray:
-        """Return the displacement of the end of a geodesic, infinite where it has none."""
-        scaled = DiffusionGeometry(geometry.samples, scale, geometry.base)
-        try:
-            x = _path(
-                scaled,
-                start,
-                vector(u),
-                numpy.zeros((0, len(start))),
-                numpy.ones(1),
-                like,
-                tolerance,
-                budget,
-            )[0][0]
-        except ValueError:
-            return numpy.full_like(u, numpy.inf)
-        return (x - end) / length if basis is None else basis @ (x - end) / length
+    def aim(part: float) -> Aim:
+        """Return the aim at the end, of geodesics at a part of the scale."""
+        scaled = DiffusionGeometry(geometry.samples, part * geometry.scale, geometry.base)
 
-    precision = max(CONVERGED, 1e4 * float(namespace(like).finfo(like.dtype).eps))
-    u, defect = _aimed(functools.partial(gap, geometry.scale), first, precision)
-    if not defect <= precision:
-        u = first
-        for part in _CONTINUATION:
-            u, defect = _aimed(functools.partial(gap, part * geometry.scale), u, precision)
-    if not defect <= precision:
-        raise RuntimeError(
-            f"no geodesic was found between two points at Euclidean distance {length:.3g}: "
-            f"shooting missed by {defect * length:.1e}. Take points that are nearer, or a smaller "
-            "scale."
-        )
-    return vector(u)
-
-
-def _aimed(gap: Any, first: numpy.ndarray, precision: float) -> tuple[numpy.ndarray, float]:
-    """Return where a displacement vanishes, and its norm there."""
-    if len(first) <= NEWTON:
+        def gap(u: numpy.ndarray, tolerance: float) -> numpy.ndarray:
+            move, times = vector(u), numpy.ones(1)
+            try:
+                x = _path(scaled, start, move, no_fields, times, like, tolerance, budget)[0][0]
+            except ValueError:
+                return numpy.full_like(u, numpy.inf)
+            return (x - end) / length if basis is None else basis @ (x - end) / length
 
         def miss(_: Any, u: numpy.ndarray, tolerance: numpy.ndarray) -> numpy.ndarray:
             return numpy.stack([gap(*pair) for pair in zip(u, tolerance, strict=True)])
 
-        u, defect = shoot(miss, first[None], numpy.eye(len(first))[None])
-        return u[0], float(defect[0])
-    try:
-        u = anderson(
-            lambda u: gap(u, TOLERANCE), first, alpha=-1.0, f_tol=precision / 2, maxiter=60
+        return Aim(miss, numpy.eye(len(first) if len(first) <= NEWTON else 1)[None])
+
+    def along_chord(lost: numpy.ndarray) -> Iterator[Attempt]:
+        yield Attempt(lost, first[None], [aim(1.0)])
+
+    def by_growing_scale(lost: numpy.ndarray) -> Iterator[Attempt]:
+        yield Attempt(lost, first[None], map(aim, _CONTINUATION))
+
+    precision = max(CONVERGED, 1e4 * float(namespace(like).finfo(like.dtype).eps))
+
+    def mix(miss: Miss, u: numpy.ndarray, _: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Solve as `shoot` does, without Jacobians."""
+        tolerance = numpy.array([TOLERANCE])
+
+        def gap(v: numpy.ndarray) -> numpy.ndarray:
+            return miss(numpy.zeros(1, int), v, tolerance)
+
+        try:
+            u = anderson(gap, u, alpha=-1.0, f_tol=precision / 2, maxiter=60)
+        except (NoConvergence, ValueError):
+            return u, numpy.array([numpy.inf])
+        return u, norms(gap(u))
+
+    strategies = [along_chord, by_growing_scale]
+    solver = shoot if len(first) <= NEWTON else mix
+    found = search(1, len(first), strategies, solver, precision)
+    if not found.is_found[0]:
+        raise RuntimeError(
+            f"no geodesic was found between two points at Euclidean distance {length:.3g}: "
+            f"shooting missed by {found.residual[0] * length:.1e}. Take points that are nearer, "
+            "or a smaller scale."
         )
-    except (NoConvergence, ValueError):
-        return first, numpy.inf
-    return u, float(numpy.linalg.norm(gap(u, TOLERANCE)))
+    return vector(found.velocity[0])

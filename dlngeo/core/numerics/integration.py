@@ -73,6 +73,11 @@ class Trajectory:
     error: numpy.ndarray
     n_steps: numpy.ndarray
 
+    @property
+    def arrival(self) -> numpy.ndarray:
+        """The states, NaN where the end was not reached."""
+        return numpy.where((self.status == Status.ARRIVED)[:, None], self.state, numpy.nan)
+
 
 def integrate(
     field: Field,

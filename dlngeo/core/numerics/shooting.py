@@ -3,11 +3,20 @@ r"""Boundary value problems by shooting, in batches.
 Find initial velocities ``u`` whose geodesics end where they should. The end of a geodesic is
 a smooth function of ``u`` that costs an integration; Jacobians by differences cost one for
 every dimension, all of them in one batch.
+
+A metric feeds `search` with *strategies*: ways to make attempts at pairs of points which no
+strategy before has joined. An *attempt* is a first guess and the *aims* through which it is
+followed, one after the other; one aim is plain shooting, several are a continuation. Velocities
+have coordinates in an orthonormal basis.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy
+
+from dlngeo.core.base.arrays import transpose
+from dlngeo.core.base.packing import take
 
 CONVERGED = 1e-10
 """Largest displacement of the end of an accepted geodesic."""
@@ -21,12 +30,173 @@ _MOST_ITERATIONS = 40
 
 Miss = Callable[[numpy.ndarray, numpy.ndarray, numpy.ndarray], numpy.ndarray]
 """``miss(index, u, tolerance)``: displacements ``[k, n]`` of the ends of the problems
-``index [k]`` with velocities ``u [k, n]``; infinite where a geodesic does not arrive."""
+``index [k]`` with velocities ``u [k, n]``; not finite where a geodesic does not arrive."""
+
+Solver = Callable[[Miss, numpy.ndarray, numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
+"""What `shoot` is: from first guesses to velocities and the displacements that are left."""
+
+
+class Aim(NamedTuple):
+    """Where geodesics shall end.
+
+    Attributes
+    ----------
+    miss : callable
+        See `Miss`.
+    inverse : array, shape=[b, n, n]
+        Inverses of approximate Jacobians.
+    part : float
+        Part of the way to the second points at which the aims lie: from one aim to the next the
+        guess grows in proportion.
+    """
+
+    miss: Miss
+    inverse: numpy.ndarray
+    part: float = 1.0
+
+
+class Attempt(NamedTuple):
+    """Guesses for some pairs, and the aims through which they are followed.
+
+    Attributes
+    ----------
+    pairs : array of int, shape=[k]
+        Which ones.
+    start : array, shape=[k, n]
+        Guesses of the velocities to the second points.
+    aims : iterable of Aim
+    """
+
+    pairs: numpy.ndarray
+    start: numpy.ndarray
+    aims: Iterable[Aim]
+
+
+Strategy = Callable[[numpy.ndarray], Iterable[Attempt]]
+"""From the pairs that no strategy before has joined to attempts at some of them."""
+
+
+class Found(NamedTuple):
+    """What a search has found.
+
+    Attributes
+    ----------
+    velocity : array, shape=[b, n]
+        Velocities of the shortest geodesics that were found; NaN where there is none.
+    residual : array, shape=[b]
+        Least displacement of an end.
+    """
+
+    velocity: numpy.ndarray
+    residual: numpy.ndarray
+
+    @property
+    def is_found(self) -> numpy.ndarray:
+        """Which pairs are joined, shape=[b]."""
+        return numpy.isfinite(self.velocity).all(axis=1)
+
+
+def search(
+    count: int,
+    dimension: int,
+    strategies: Sequence[Strategy],
+    solver: "Solver | None" = None,
+    precision: float = CONVERGED,
+) -> Found:
+    """Join pairs of points by strategies in turn, and keep the shortest geodesics.
+
+    Parameters
+    ----------
+    count, dimension : int
+        Number of pairs, and of coordinates.
+    strategies : sequence of Strategy
+    solver : callable, optional
+        `shoot` by default.
+    precision : float
+        Largest displacement of the end of an accepted geodesic.
+
+    Returns
+    -------
+    found : Found
+    """
+    solver = solver or shoot
+    velocity = numpy.full((count, dimension), numpy.nan)
+    length, residual = numpy.full((2, count), numpy.inf)
+    for strategy in strategies:
+        lost = numpy.flatnonzero(numpy.isinf(length))
+        if not len(lost):
+            break
+        for pairs, u, aims in strategy(lost):
+            part = 1.0
+            for aim in aims:
+                u, defect = solver(aim.miss, u * (aim.part / part), aim.inverse)
+                part = aim.part
+            residual[pairs] = numpy.fmin(residual[pairs], defect)
+            reach = numpy.where(defect <= precision, norms(u), numpy.inf)
+            is_shorter = reach < length[pairs]
+            better = pairs[is_shorter]
+            length[better], velocity[better] = reach[is_shorter], u[is_shorter]
+    return Found(velocity, residual)
+
+
+class Space(Protocol):
+    """Points, and coordinates of their tangent vectors; a named tuple of arrays ``[b, ...]``."""
+
+    @property
+    def dimension(self) -> int:
+        """Number ``n`` of coordinates."""
+
+    def pack(self, vector: Any) -> numpy.ndarray:
+        """Return the coordinates of a vector, shape=[..., n]."""
+
+    def unpack(self, coordinates: numpy.ndarray) -> Any:
+        """Return the vector of which `pack` gives the coordinates."""
+
+
+def aim_at(
+    target: Space,
+    source: Space,
+    gap: Callable,
+    pull_back: Callable = lambda gap, source, target: gap,
+    part: float = 1.0,
+) -> Aim:
+    """Return the aim at points.
+
+    Parameters
+    ----------
+    target, source : Space
+        Points, and where geodesics start, with orthonormal coordinates.
+    gap : callable
+        ``gap(source, target, velocity, length, tolerance)``: vectors at the target from there to
+        where geodesics with unit velocities are after a length; NaN where they do not arrive.
+    pull_back : callable
+        ``pull_back(gap, source, target)``: about the change of the velocity that makes a gap,
+        first of all that of a straight line.
+    part : float
+        See `Aim`.
+    """
+
+    def miss(index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> numpy.ndarray:
+        here, there = take(source, index), take(target, index)
+        direction, length = unit_vectors(u)
+        velocity = here.unpack(direction)
+        with numpy.errstate(all="ignore"):  # a shot may go wild
+            return there.pack(gap(here, there, velocity, length, tolerance))
+
+    here, there = (take(space, (slice(None), None)) for space in (source, target))
+    gaps = there.unpack(numpy.eye(source.dimension)[None])
+    return Aim(miss, transpose(here.pack(pull_back(gaps, here, there))), part)
 
 
 def norms(vectors: numpy.ndarray) -> numpy.ndarray:
     """Return Euclidean norms, shape=[..., n] to [...]."""
     return numpy.sqrt(numpy.einsum("...i,...i->...", vectors, vectors))
+
+
+def unit_vectors(vectors: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return vectors over their norms, and the norms; zero stays."""
+    length = norms(vectors)
+    return vectors / numpy.where(length == 0, 1, length)[..., None], length
 
 
 def shoot(
