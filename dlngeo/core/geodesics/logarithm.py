@@ -304,20 +304,20 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     target = SingularFrames(target_left, target.sigma / unit, target_right)
     chart = chart_of(left.shape[-2], right.shape[-2], rank, depth)
     core, null = map(numpy.sqrt, metric_weights(source, depth))
+    here = matrix_space(source, Blocks(core, null[:, None, :], null[:, :, None]))
     # Displacements in the chart have no weights.
-    weights = Blocks(core, null[:, None, :], null[:, :, None]), Blocks(*[0 * unit[:, None] + 1] * 3)
-    here, there = (matrix_space(*pair) for pair in zip((source, target), weights, strict=True))
+    there = matrix_space(target, Blocks(*[numpy.ones((len(x), 1, 1))] * 3))
 
     def gap(
-        here: MatrixSpace,
-        there: MatrixSpace,
+        start: MatrixSpace,
+        goal: MatrixSpace,
         velocity: Blocks,
         length: numpy.ndarray,
         tolerance: numpy.ndarray,
     ) -> Blocks:
-        start = chart.enter(here.frames, velocity)
-        trajectory = chart.flow(start, length, tolerance, MOST_STEPS)
-        return chart.displacement(trajectory.arrival, there.frames)
+        state = chart.enter(start.frames, velocity)
+        trajectory = chart.flow(state, length, tolerance, MOST_STEPS)
+        return chart.displacement(trajectory.arrival, goal.frames)
 
     chords = _chords(source, target, int(min(depth, _DEEPEST)))
     ways = ChordSearch(here, there, gap, chart.pull_back, *chords)

@@ -176,16 +176,21 @@ def aim_at(
         See `Aim`.
     """
 
+    here, there = (take(space, (slice(None), None)) for space in (source, target))
+    gaps = there.unpack(numpy.eye(source.dimension)[None])
+    inverse = transpose(here.pack(pull_back(gaps, here, there)))
+    every = numpy.arange(len(inverse))
+
     def miss(index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> numpy.ndarray:
-        here, there = take(source, index), take(target, index)
+        here, there = source, target
+        if not numpy.array_equal(index, every):
+            here, there = take(source, index), take(target, index)
         direction, length = unit_vectors(u)
         velocity = here.unpack(direction)
         with numpy.errstate(all="ignore"):  # a shot may go wild
             return there.pack(gap(here, there, velocity, length, tolerance))
 
-    here, there = (take(space, (slice(None), None)) for space in (source, target))
-    gaps = there.unpack(numpy.eye(source.dimension)[None])
-    return Aim(miss, transpose(here.pack(pull_back(gaps, here, there))), part)
+    return Aim(miss, inverse, part)
 
 
 def norms(vectors: numpy.ndarray) -> numpy.ndarray:
