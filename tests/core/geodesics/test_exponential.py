@@ -1,4 +1,4 @@
-"""Derivatives of exponential and squared distance, by every library that can."""
+"""Derivatives of the exponential, by every library that can."""
 
 import autograd
 import jax
@@ -10,7 +10,6 @@ import torch
 from dlngeo.core.depth_metric.connection import christoffel
 from dlngeo.core.depth_metric.metric import tangent_projection
 from dlngeo.core.geodesics.exponential import exp
-from dlngeo.core.geodesics.logarithm import squared_dist
 from tests.core.brute import assert_close
 from tests.core.libraries import like
 
@@ -76,23 +75,6 @@ def test_exponential(shape, rank, depth):
     for found in gradients(total, matrix, velocity).values():
         assert_close(np.sum(np.asarray(found[0]) * one), by_point, 1e-7, 1.0)
         assert_close(np.sum(np.asarray(found[1]) * other), by_velocity, 1e-7, 1.0)
-
-
-@pytest.mark.parametrize(("shape", "rank", "depth"), CASES)
-def test_squared_distance(shape, rank, depth):
-    """By both points."""
-    matrix, velocity, one, _ = problem(shape, rank)
-    point = exp(matrix, velocity, depth, rank)
-    other = tangent_projection(point, np.random.default_rng(9).standard_normal(shape), rank)
-
-    def value(x, y):
-        return squared_dist(x, y, depth, rank)
-
-    here = slope(lambda t: value(curve(matrix, one, rank, t), point))
-    there = slope(lambda t: value(matrix, curve(point, other, rank, t)))
-    for found in gradients(value, matrix, point).values():
-        assert_close(np.sum(np.asarray(found[0]) * one), here, 1e-7, 1.0)
-        assert_close(np.sum(np.asarray(found[1]) * other), there, 1e-7, 1.0)
 
 
 @pytest.mark.parametrize(("shape", "rank", "depth"), CASES)

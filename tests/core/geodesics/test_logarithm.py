@@ -1,0 +1,175 @@
+"""Logarithm and distance of the depth metric against closed forms and the exponential."""
+
+import numpy as np
+import pytest
+from geomstats.geometry.spd_matrices import SPDBuresWassersteinMetric, SPDMatrices
+
+from dlngeo.core.depth_metric.metric import tangent_projection
+from dlngeo.core.geodesics.exponential import exp
+from dlngeo.core.geodesics.logarithm import dist, log, squared_dist
+from tests.core.brute import assert_close
+from tests.core.geodesics.reference_geodesics import momentum_of
+from tests.core.geodesics.test_exponential import CASES, curve, gradients, problem
+from tests.core.geodesics.test_exponential import slope as derivative
+from tests.core.geodesics.test_observable_curves import (
+    DEPTH,
+    INF,
+    POINTS,
+    PROBLEM,
+    gaussian,
+    lifted_root,
+    motion,
+)
+
+# --- closed forms and libraries -------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4)], ids=str)
+def test_depth_one_is_flat_at_full_rank(shape):
+    """``N = 1`` at full rank: straight lines."""
+    rng = np.random.default_rng(13)
+    matrix, velocity = np.eye(*shape), 0.2 * rng.standard_normal(shape)
+    assert_close(log(matrix, matrix + velocity, 1), velocity, 1e-12)
+    assert dist(matrix, matrix + velocity, 1) == pytest.approx(np.linalg.norm(velocity), rel=1e-12)
+
+
+def test_bures_wasserstein():
+    """Depth two on positive matrices: geomstats' Bures–Wasserstein metric, times two."""
+    metric = SPDBuresWassersteinMetric(SPDMatrices(3, equip=False))
+    square = np.random.default_rng(14).standard_normal((2, 5, 3, 3))
+    base, point = square @ square.swapaxes(-1, -2) + 0.2 * np.eye(3)
+    assert_close(log(base, point, 2), metric.log(point, base), 1e-8)
+    assert_close(dist(base, point, 2), 2**0.5 * metric.dist(point, base), 1e-9)
+
+
+@pytest.mark.parametrize("angle", [np.pi / 2, 3.0, np.pi])
+@pytest.mark.parametrize("depth", [2, 3, 10, INF])
+def test_scaled_rotations_are_a_flat_cone(depth, angle):
+    """Of angle ``2π/N``, a cylinder at ``N = ∞``; at ``π`` both ways round are as short."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    expected = 2**0.5 * angle
+    if depth != INF:
+        expected = (2 * depth) ** 0.5 * 2 * np.sin(angle / (2 * depth))
+    assert dist(np.eye(2), turn, depth) == pytest.approx(expected, rel=1e-10)
+    space = np.eye(3)
+    space[1:, 1:] = turn
+    if depth != 10:
+        assert dist(np.eye(3), space, depth) == pytest.approx(expected, rel=1e-10)
+
+
+# --- laws -----------------------------------------------------------------------------
+
+
+@PROBLEM
+def test_log_inverts_exp(matrix, velocity, depth, rank):
+    """``log(X, exp(X, Z)) = Z``, and its norm is the distance."""
+    end = exp(matrix, velocity, depth, rank)
+    found = log(matrix, end, depth, rank)
+    assert_close(found, velocity, 1e-8)
+    assert_close(exp(matrix, found, depth, rank), end, 1e-9)
+    if matrix.shape == (rank, rank):
+        length = np.sum(velocity * momentum_of(matrix, velocity, depth)) ** 0.5
+        assert dist(matrix, end, depth, rank) == pytest.approx(length, rel=1e-8)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_random_pairs(size, depth, sign):
+    """Any two Gaussian matrices of equal sign are joined, by no path below its bounds.
+
+    Strata are totally geodesic, so that a shortest path ends at none. It is no shorter than
+    between the singular values alone, where the metric is flat.
+    """
+    base, point = (
+        np.stack([gaussian(size, 100 * seed + side, sign) for seed in range(15)]) for side in (0, 1)
+    )
+    velocity = log(base, point, depth)
+    for x, v, y in zip(base, velocity, point, strict=True):
+        assert_close(exp(x, v, depth), y, 1e-9, np.linalg.norm(x) + np.linalg.norm(y))
+        norm = np.sum(v * momentum_of(x, v, depth)) ** 0.5
+        assert dist(x, y, depth) == pytest.approx(norm, rel=1e-8)
+        roots = [lifted_root(np.linalg.svd(matrix)[1], depth) for matrix in (x, y)]
+        assert norm >= depth**0.5 * np.linalg.norm(roots[0] - roots[1]) - 1e-9
+
+
+@pytest.mark.parametrize("depth", [2, 3, INF])
+def test_distance(depth):
+    """The distance is symmetric, invariant, zero on the diagonal, with the triangle."""
+    x, y, z = (np.stack([gaussian(3, 50 + 3 * k + j) for k in range(10)]) for j in range(3))
+    xy = dist(x, y, depth)
+    assert xy.shape == (10,)
+    assert_close(dist(y, x, depth), xy, 1e-8)
+    assert_close(dist(x.swapaxes(1, 2), y.swapaxes(1, 2), depth), xy, 1e-8)
+    assert np.all(dist(x, z, depth) <= xy + dist(y, z, depth) + 1e-9)
+    assert_close(dist(x, x, depth), np.zeros(10), 1e-10, 1.0)
+    assert_close(log(x, x, depth), 0 * x, 1e-10, 1.0)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-9])
+@DEPTH
+def test_short_distances_keep_their_digits(size, depth):
+    """To first order the distance is the norm of the difference."""
+    matrix = POINTS["repeated"][0]
+    step = motion(matrix, size)
+    norm = np.sum(step * momentum_of(matrix + step / 2, step, depth)) ** 0.5
+    tolerance = max(10 * size**2, 1e-14 / size)
+    assert dist(matrix, matrix + step, depth) == pytest.approx(norm, rel=tolerance)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+@pytest.mark.parametrize("depth", [1, 2, 3, INF])
+@pytest.mark.parametrize("name", ["identity", "d=5"])
+def test_scales(name, depth, factor):
+    """``X → cX`` maps geodesics to geodesics, and lengths by ``c^{1/N}``."""
+    matrix = POINTS[name][0]
+    velocity = motion(matrix)
+    end = exp(matrix, velocity, depth)
+    assert_close(log(factor * matrix, factor * end, depth), factor * velocity, 1e-8)
+    expected = factor ** (0 if depth == INF else 1 / depth) * dist(matrix, end, depth)
+    assert dist(factor * matrix, factor * end, depth) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize(("shape", "rank", "depth"), CASES)
+def test_squared_distance(shape, rank, depth):
+    """By both points."""
+    matrix, velocity, one, _ = problem(shape, rank)
+    point = exp(matrix, velocity, depth, rank)
+    other = tangent_projection(point, np.random.default_rng(9).standard_normal(shape), rank)
+
+    def value(x, y):
+        return squared_dist(x, y, depth, rank)
+
+    here = derivative(lambda t: value(curve(matrix, one, rank, t), point))
+    there = derivative(lambda t: value(matrix, curve(point, other, rank, t)))
+    for found in gradients(value, matrix, point).values():
+        assert_close(np.sum(np.asarray(found[0]) * one), here, 1e-7, 1.0)
+        assert_close(np.sum(np.asarray(found[1]) * other), there, 1e-7, 1.0)
+
+
+# --- errors ---------------------------------------------------------------------------
+
+EYE = np.eye(3)
+BAD_CALLS = {
+    "opposite signs": (lambda: log(EYE, np.diag([1.0, 1.0, -1.0]), 2), "determinant"),
+    "opposite signs, in a batch": (
+        lambda: dist(EYE, np.stack([2 * EYE, np.diag([1.0, 1.0, -1.0])]), 3),
+        "determinant",
+    ),
+    "opposite signs, infinite depth": (
+        lambda: dist(EYE, np.diag([1.0, 1.0, -1.0]), INF),
+        "determinant",
+    ),
+    "shape of the other point": (lambda: log(EYE, np.ones((3, 2)), 2), "shape"),
+    "NaN in the other point": (lambda: dist(EYE, np.nan * EYE, 2), "NaN"),
+    "half a layer": (lambda: log(EYE, 2 * EYE, 1.5), "depth"),
+    "other point of lower rank": (lambda: log(EYE, np.diag([1.0, 1.0, 0.0]), 2), "rank"),
+    "other point of higher rank": (lambda: log(np.diag([1.0, 1.0, 0.0]), EYE, 2, 2), "rank"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_CALLS.values(), ids=BAD_CALLS)
+def test_errors(call, message):
+    """Wrong arguments raise a ValueError that says what came."""
+    with pytest.raises(ValueError, match=message):
+        call()
