@@ -159,6 +159,8 @@ class ChordSearch(NamedTuple):
         Factors of the first points.
     chords : Layers, shape=[s, b, d_p, d_{p-1}]
         Ways from there to factors of the second points: one for each way of aligning them.
+    gives_up : bool
+        Whether stages end at the first one that no pair reaches.
     """
 
     source: MatrixSpace
@@ -167,6 +169,7 @@ class ChordSearch(NamedTuple):
     pull_back: Callable
     factors: Layers
     chords: Layers
+    gives_up: bool = False
 
     @property
     def strategies(self) -> list[Strategy]:
@@ -224,7 +227,7 @@ class ChordSearch(NamedTuple):
             return self.aim(source, matrix_space(frames, target.weights), part)
 
         parts = [stage / _STAGES for stage in range(1, _STAGES + 1)]
-        yield Attempt(lost, self.guesses()[way, lost], (aim(part) for part in parts))
+        yield Attempt(lost, self.guesses()[way, lost], map(aim, parts), self.gives_up)
 
 
 def _chords(source: SingularFrames, target: SingularFrames, depth: int) -> tuple[Layers, Layers]:

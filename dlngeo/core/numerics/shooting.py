@@ -32,166 +32,6 @@ Miss = Callable[[numpy.ndarray, numpy.ndarray, numpy.ndarray], numpy.ndarray]
 """``miss(index, u, tolerance)``: displacements ``[k, n]`` of the ends of the problems
 ``index [k]`` with velocities ``u [k, n]``; not finite where a geodesic does not arrive."""
 
-Solver = Callable[[Miss, numpy.ndarray, numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
-"""What `shoot` is: from first guesses to velocities and the displacements that are left."""
-
-
-class Aim(NamedTuple):
-    """Where geodesics shall end.
-
-    Attributes
-    ----------
-    miss : callable
-        See `Miss`.
-    inverse : array, shape=[b, n, n]
-        Inverses of approximate Jacobians.
-    part : float
-        Part of the way to the second points at which the aims lie: from one aim to the next the
-        guess grows in proportion.
-    """
-
-    miss: Miss
-    inverse: numpy.ndarray
-    part: float = 1.0
-
-
-class Attempt(NamedTuple):
-    """Guesses for some pairs, and the aims through which they are followed.
-
-    Attributes
-    ----------
-    pairs : array of int, shape=[k]
-        Which ones.
-    start : array, shape=[k, n]
-        Guesses of the velocities to the second points.
-    aims : iterable of Aim
-    """
-
-    pairs: numpy.ndarray
-    start: numpy.ndarray
-    aims: Iterable[Aim]
-
-
-Strategy = Callable[[numpy.ndarray], Iterable[Attempt]]
-"""From the pairs that no strategy before has joined to attempts at some of them."""
-
-
-class Found(NamedTuple):
-    """What a search has found.
-
-    Attributes
-    ----------
-    velocity : array, shape=[b, n]
-        Velocities of the shortest geodesics that were found; NaN where there is none.
-    residual : array, shape=[b]
-        Least displacement of an end.
-    """
-
-    velocity: numpy.ndarray
-    residual: numpy.ndarray
-
-    @property
-    def is_found(self) -> numpy.ndarray:
-        """Which pairs are joined, shape=[b]."""
-        return numpy.isfinite(self.velocity).all(axis=1)
-
-
-def search(
-    count: int,
-    dimension: int,
-    strategies: Sequence[Strategy],
-    solver: "Solver | None" = None,
-    precision: float = CONVERGED,
-) -> Found:
-    """Join pairs of points by strategies in turn, and keep the shortest geodesics.
-
-    Parameters
-    ----------
-    count, dimension : int
-        Number of pairs, and of coordinates.
-    strategies : sequence of Strategy
-    solver : callable, optional
-        `shoot` by default.
-    precision : float
-        Largest displacement of the end of an accepted geodesic.
-
-    Returns
-    -------
-    found : Found
-    """
-    solver = solver or shoot
-    velocity = numpy.full((count, dimension), numpy.nan)
-    length, residual = numpy.full((2, count), numpy.inf)
-    for strategy in strategies:
-        lost = numpy.flatnonzero(numpy.isinf(length))
-        if not len(lost):
-            break
-        for pairs, u, aims in strategy(lost):
-            part = 1.0
-            for aim in aims:
-                u, defect = solver(aim.miss, u * (aim.part / part), aim.inverse)
-                part = aim.part
-            residual[pairs] = numpy.fmin(residual[pairs], defect)
-            reach = numpy.where(defect <= precision, norms(u), numpy.inf)
-            is_shorter = reach < length[pairs]
-            better = pairs[is_shorter]
-            length[better], velocity[better] = reach[is_shorter], u[is_shorter]
-    return Found(velocity, residual)
-
-
-class Space(Protocol):
-    """Points, and coordinates of their tangent vectors; a named tuple of arrays ``[b, ...]``."""
-
-    @property
-    def dimension(self) -> int:
-        """Number ``n`` of coordinates."""
-
-    def pack(self, vector: Any) -> numpy.ndarray:
-        """Return the coordinates of a vector, shape=[..., n]."""
-
-    def unpack(self, coordinates: numpy.ndarray) -> Any:
-        """Return the vector of which `pack` gives the coordinates."""
-
-
-def aim_at(
-    target: Space,
-    source: Space,
-    gap: Callable,
-    pull_back: Callable = lambda gap, source, target: gap,
-    part: float = 1.0,
-) -> Aim:
-    """Return the aim at points.
-
-    Parameters
-    ----------
-    target, source : Space
-        Points, and where geodesics start, with orthonormal coordinates.
-    gap : callable
-        ``gap(source, target, velocity, length, tolerance)``: vectors at the target from there to
-        where geodesics with unit velocities are after a length; NaN where they do not arrive.
-    pull_back : callable
-        ``pull_back(gap, source, target)``: about the change of the velocity that makes a gap,
-        first of all that of a straight line.
-    part : float
-        See `Aim`.
-    """
-
-    here, there = (take(space, (slice(None), None)) for space in (source, target))
-    gaps = there.unpack(numpy.eye(source.dimension)[None])
-    inverse = transpose(here.pack(pull_back(gaps, here, there)))
-    every = numpy.arange(len(inverse))
-
-    def miss(index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> numpy.ndarray:
-        here, there = source, target
-        if not numpy.array_equal(index, every):
-            here, there = take(source, index), take(target, index)
-        direction, length = unit_vectors(u)
-        velocity = here.unpack(direction)
-        with numpy.errstate(all="ignore"):  # a shot may go wild
-            return there.pack(gap(here, there, velocity, length, tolerance))
-
-    return Aim(miss, inverse, part)
-
 
 def norms(vectors: numpy.ndarray) -> numpy.ndarray:
     """Return Euclidean norms, shape=[..., n] to [...]."""
@@ -294,3 +134,167 @@ def _inverse_jacobian(
         return numpy.linalg.inv(jacobian)
     except numpy.linalg.LinAlgError:  # a column was lost at the boundary
         return numpy.linalg.pinv(jacobian, rcond=1e-12)
+
+
+Solver = Callable[[Miss, numpy.ndarray, numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
+"""What `shoot` is: from first guesses to velocities and the displacements that are left."""
+
+
+class Aim(NamedTuple):
+    """Where geodesics shall end.
+
+    Attributes
+    ----------
+    miss : callable
+        See `Miss`.
+    inverse : array, shape=[b, n, n]
+        Inverses of approximate Jacobians.
+    part : float
+        Part of the way to the second points at which the aims lie: from one aim to the next the
+        guess grows in proportion.
+    """
+
+    miss: Miss
+    inverse: numpy.ndarray
+    part: float = 1.0
+
+
+class Attempt(NamedTuple):
+    """Guesses for some pairs, and the aims through which they are followed.
+
+    Attributes
+    ----------
+    pairs : array of int, shape=[k]
+        Which ones.
+    start : array, shape=[k, n]
+        Guesses of the velocities to the second points.
+    aims : iterable of Aim
+    gives_up : bool
+        Whether it ends at the first of the aims that no pair reaches.
+    """
+
+    pairs: numpy.ndarray
+    start: numpy.ndarray
+    aims: Iterable[Aim]
+    gives_up: bool = False
+
+
+Strategy = Callable[[numpy.ndarray], Iterable[Attempt]]
+"""From the pairs that no strategy before has joined to attempts at some of them."""
+
+
+class Found(NamedTuple):
+    """What a search has found.
+
+    Attributes
+    ----------
+    velocity : array, shape=[b, n]
+        Velocities of the shortest geodesics that were found; NaN where there is none.
+    residual : array, shape=[b]
+        Least displacement of an end.
+    """
+
+    velocity: numpy.ndarray
+    residual: numpy.ndarray
+
+    @property
+    def is_found(self) -> numpy.ndarray:
+        """Which pairs are joined, shape=[b]."""
+        return numpy.isfinite(self.velocity).all(axis=1)
+
+
+def search(
+    count: int,
+    dimension: int,
+    strategies: Sequence[Strategy],
+    solver: Solver = shoot,
+    precision: float = CONVERGED,
+) -> Found:
+    """Join pairs of points by strategies in turn, and keep the shortest geodesics.
+
+    Parameters
+    ----------
+    count, dimension : int
+        Number of pairs, and of coordinates.
+    strategies : sequence of Strategy
+    solver : Solver
+    precision : float
+        Largest displacement of the end of an accepted geodesic.
+
+    Returns
+    -------
+    found : Found
+    """
+    velocity = numpy.full((count, dimension), numpy.nan)
+    length, residual = numpy.full((2, count), numpy.inf)
+    for strategy in strategies:
+        lost = numpy.flatnonzero(numpy.isinf(length))
+        if not len(lost):
+            break
+        for pairs, u, aims, gives_up in strategy(lost):
+            part = 1.0
+            for aim in aims:
+                u, defect = solver(aim.miss, u * (aim.part / part), aim.inverse)
+                part = aim.part
+                if gives_up and not (defect <= precision).any():
+                    break
+            residual[pairs] = numpy.fmin(residual[pairs], defect)
+            reach = numpy.where(defect <= precision, norms(u), numpy.inf)
+            is_shorter = reach < length[pairs]
+            better = pairs[is_shorter]
+            length[better], velocity[better] = reach[is_shorter], u[is_shorter]
+    return Found(velocity, residual)
+
+
+class Space(Protocol):
+    """Points, and coordinates of their tangent vectors; a named tuple of arrays ``[b, ...]``."""
+
+    @property
+    def dimension(self) -> int:
+        """Number ``n`` of coordinates."""
+
+    def pack(self, vector: Any) -> numpy.ndarray:
+        """Return the coordinates of a vector, shape=[..., n]."""
+
+    def unpack(self, coordinates: numpy.ndarray) -> Any:
+        """Return the vector of which `pack` gives the coordinates."""
+
+
+def aim_at(
+    target: Space,
+    source: Space,
+    gap: Callable,
+    pull_back: Callable = lambda gap, source, target: gap,
+    part: float = 1.0,
+) -> Aim:
+    """Return the aim at points.
+
+    Parameters
+    ----------
+    target, source : Space
+        Points, and where geodesics start, with orthonormal coordinates.
+    gap : callable
+        ``gap(source, target, velocity, length, tolerance)``: vectors at the target from there to
+        where geodesics with unit velocities are after a length; NaN where they do not arrive.
+    pull_back : callable
+        ``pull_back(gap, source, target)``: about the change of the velocity that makes a gap,
+        first of all that of a straight line.
+    part : float
+        See `Aim`.
+    """
+
+    here, there = (take(space, (slice(None), None)) for space in (source, target))
+    gaps = there.unpack(numpy.eye(source.dimension)[None])
+    inverse = transpose(here.pack(pull_back(gaps, here, there)))
+    every = numpy.arange(len(inverse))
+
+    def miss(index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray) -> numpy.ndarray:
+        here, there = source, target
+        if not numpy.array_equal(index, every):
+            here, there = take(source, index), take(target, index)
+        direction, length = unit_vectors(u)
+        velocity = here.unpack(direction)
+        with numpy.errstate(all="ignore"):  # a shot may go wild
+            return there.pack(gap(here, there, velocity, length, tolerance))
+
+    return Aim(miss, inverse, part)

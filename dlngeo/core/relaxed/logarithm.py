@@ -84,7 +84,8 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
     layers = Layers(relaxed_layers(x, network))
     chord = _nearest_layers(relaxed_layers(y, network), layers) - layers
     pull_back = StraightChart(*x.shape[-2:]).pull_back
-    ways = ChordSearch(source, target, gap, pull_back, layers, chord.map(lambda v: v[None]))
+    chords = chord.map(lambda v: v[None])
+    ways = ChordSearch(source, target, gap, pull_back, layers, chords, gives_up=True)
     found = search(len(x), source.dimension, ways.strategies)
     missing = int((~found.is_found).sum())
     if missing:
