@@ -44,11 +44,11 @@ def read_matrix(path: Path) -> MatrixFile:
     if suffix not in (".csv", ".tsv", ".txt"):
         return Picture.read(path)
     delimiter = _delimiter_of_triples(path)
-    return Table.read(path) if delimiter is None else Triples.read(path, delimiter)
+    return TextTable.read(path) if delimiter is None else Triples.read(path, delimiter)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Table(WholeMatrix):
+class TextTable(WholeMatrix):
     """A text table: the text of its cells, the header if it has one, and the delimiter."""
 
     cells: list[list[str]]
@@ -56,7 +56,7 @@ class Table(WholeMatrix):
     delimiter: str
 
     @classmethod
-    def read(cls, path: Path) -> "Table":
+    def read(cls, path: Path) -> "TextTable":
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
