@@ -57,7 +57,12 @@ def _transposed(matrix: Any) -> Any:
     return matrix.swapaxes(-1, -2)
 
 
-def _metric(kernel: Callable, depth: float, degree: float, orders: float) -> Kernel:
+def _orders(depth: float) -> float | None:
+    """Return how often the metric can be differentiated: of depth one it is constant."""
+    return None if depth == 1 else 1 if depth == INF else INF
+
+
+def _metric(kernel: Callable, depth: float, degree: float, orders: float | None) -> Kernel:
     return Kernel(lambda x, p: kernel(x, p, depth), 1, 1, degree, orders)
 
 
@@ -116,7 +121,8 @@ KERNELS = {
             2,
             1,
             2 - 2 * depth,
-            INF,
+            # Of depth one it does not depend on its points.
+            INF if depth > 1 else None,
         )
         for depth in (1, 2, 4)
     },
@@ -184,8 +190,8 @@ KERNELS = {
         None,
     ),
     # The depth metric.
-    **{f"sharp {n}": _metric(dm.sharp, n, 2 - 2 / n, INF if n < INF else 1) for n in (2, 3, INF)},
-    **{f"flat {n}": _metric(dm.flat, n, 2 / n - 2, INF if n < INF else 1) for n in (1, 3, 10, INF)},
+    **{f"sharp {n}": _metric(dm.sharp, n, 2 - 2 / n, _orders(n)) for n in (2, 3, INF)},
+    **{f"flat {n}": _metric(dm.flat, n, 2 / n - 2, _orders(n)) for n in (1, 3, 10, INF)},
     **{
         f"curvature {n}": Kernel(
             lambda x, a, b, c, n=n: cv.riemann_curvature(x, a, b, c, n), 1, 3, -2, 0

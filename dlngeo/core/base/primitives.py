@@ -248,12 +248,19 @@ def _autograd(rule: _Rule) -> Callable:
 def _torch(rule: _Rule) -> Callable:
     import torch
 
+    def own(result: Array, leaves: tuple) -> Array:
+        # PyTorch refuses an argument that comes back as it is.
+        return result.clone() if any(result is leaf for leaf in leaves) else result
+
     class Function(torch.autograd.Function):
         generate_vmap_rule = True
 
         @staticmethod
         def forward(*leaves: Array) -> Any:
-            return rule.value(*leaves)
+            result = rule.value(*leaves)
+            if isinstance(result, tuple):
+                return tuple(own(part, leaves) for part in result)
+            return own(result, leaves)
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:

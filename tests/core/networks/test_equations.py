@@ -6,7 +6,7 @@ from scipy import linalg
 
 from dlngeo.core.networks import equations
 from tests.core.brute import assert_close, derivative, orthonormal_frame
-from tests.core.libraries import along, first_derivatives, inner, second_derivatives
+from tests.core.libraries import along, first_derivatives, inner, like, second_derivatives
 
 POLAR_POINTS = {
     "generic": np.random.default_rng(3).standard_normal((4, 3)),
@@ -118,3 +118,15 @@ def test_kernel_solve_with_equal_sides_differentiates_a_root(depth):
     root = linalg.fractional_matrix_power(matrix, 1 / depth)
     expected = derivative(lambda t: linalg.fractional_matrix_power(matrix + t * change, 1 / depth))
     assert_close(equations.kernel_solve(root, root, change, depth=depth, rank=3), expected, 1e-9)
+
+
+def test_kernel_solve_of_depth_one_is_the_identity():
+    """Its derivative too, by every route."""
+    eye, matrix, change = np.eye(2), np.ones((2, 2)), np.array([[1.0, 2.0], [3.0, 5.0]])
+
+    def function(matrix):
+        left = like(matrix, (eye,))[0]
+        return inner(equations.kernel_solve(left, left, matrix, depth=1, rank=2) ** 2, matrix)
+
+    for route, value in first_derivatives(function, (matrix,), (change,)).items():
+        assert value == pytest.approx(3 * np.sum(change)), route
