@@ -26,8 +26,8 @@ import scipy.linalg
 
 from dlngeo.core.base.arrays import Array, eye, namespace, symmetric_part, to_numpy, transpose
 from dlngeo.core.base.checks import integer, real_array
-from dlngeo.core.depth_metric.limit import QUADRATURE
 from dlngeo.core.depth_metric.metric import check_observable
+from dlngeo.core.depth_metric.weights import unit_quadrature
 from dlngeo.core.networks.factors import Factors, matrices_of
 from dlngeo.core.networks.frames import check_positive
 
@@ -107,7 +107,7 @@ class LinearODE:
         """Return ``∫_0^s (s - u)^power c(u) du``."""
         if not callable(self.offset):
             return self.offset * s ** (power + 1) / (power + 1)
-        terms = [w * (1 - t) ** power * self.offset(s * t) for t, w in QUADRATURE]
+        terms = [w * (1 - t) ** power * self.offset(s * t) for t, w in unit_quadrature()]
         return s ** (power + 1) * sum(terms)
 
 

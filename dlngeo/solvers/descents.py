@@ -13,7 +13,7 @@ import numpy
 from dlngeo.core.base.arrays import Array, round_off
 from dlngeo.core.base.checks import real_array
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.depth_metric.metric import check_observable, sharp
+from dlngeo.core.depth_metric.metric import check_observable, raise_index
 from dlngeo.core.fibres.fibre import tangent_projection
 from dlngeo.core.networks.factors import (
     Factors,
@@ -133,7 +133,7 @@ class DepthDescent(MatrixDescent):
         frames_of_rank(real_array(matrix, "the matrix"), self.rank)
 
     def raise_index(self, time: float, matrix: Array, gradient: Array) -> Array:
-        return sharp(matrix, gradient, self.depth, self.rank)
+        return raise_index(matrix, gradient, self.depth, self.rank)
 
 
 class RelaxedDescent(MatrixDescent):

@@ -15,6 +15,7 @@ from dlngeo.core.balanced import curvature as bc
 from dlngeo.core.balanced import submanifold as bm
 from dlngeo.core.depth_metric import curvature as cv
 from dlngeo.core.depth_metric import metric as dm
+from dlngeo.core.depth_metric import ricci_operator as ro
 from dlngeo.core.fibres import fibre as fb
 from dlngeo.core.fibres import kempf_ness_function as kn
 from dlngeo.core.fibres.gram import gram_solve
@@ -190,26 +191,26 @@ KERNELS = {
         None,
     ),
     # The depth metric.
-    **{f"sharp {n}": _metric(dm.sharp, n, 2 - 2 / n, _orders(n)) for n in (2, 3, INF)},
-    **{f"flat {n}": _metric(dm.flat, n, 2 / n - 2, _orders(n)) for n in (1, 3, 10, INF)},
+    **{f"raise {n}": _metric(dm.raise_index, n, 2 - 2 / n, _orders(n)) for n in (2, 3, INF)},
+    **{f"lower {n}": _metric(dm.lower_index, n, 2 / n - 2, _orders(n)) for n in (1, 3, 10, INF)},
     **{
         f"curvature {n}": Kernel(
             lambda x, a, b, c, n=n: cv.riemann_curvature(x, a, b, c, n), 1, 3, -2, 0
         )
         for n in (3, INF)
     },
-    "sharp rank 2": Kernel(lambda x, p: dm.sharp(_low(x), p, 3, 2), 1, 1, 8 / 3, None),
-    "flat rank 2": Kernel(lambda x, p: dm.flat(_low(x), p, 3, 2), 1, 1, -8 / 3, None),
+    "raise rank 2": Kernel(lambda x, p: dm.raise_index(_low(x), p, 3, 2), 1, 1, 8 / 3, None),
+    "lower rank 2": Kernel(lambda x, p: dm.lower_index(_low(x), p, 3, 2), 1, 1, -8 / 3, None),
     "projection of matrices": Kernel(
         lambda x, p: dm.tangent_projection(_low(x), p, 2), 1, 1, 0, None
     ),
     "sectional 3": Kernel(lambda x, a, b: cv.sectional_curvature(x, a, b, 3), 1, 2, -2 / 3, 0),
-    "ricci 3": Kernel(lambda x, a: cv.ricci(x, a, 3), 1, 1, -2 / 3, 0),
-    "scalar inf": Kernel(lambda x: cv.scalar_curvature(x, INF), 1, 0, 0, 0),
+    "ricci 3": Kernel(lambda x, a: ro.ricci(x, a, 3), 1, 1, -2 / 3, 0),
+    "scalar inf": Kernel(lambda x: ro.scalar_curvature(x, INF), 1, 0, 0, 0),
     # Relaxed balanced networks.
     **{
         f"relaxed {name} {offsets}": _relaxed(kernel, offsets)
-        for name, kernel in (("sharp", relaxed.raise_index), ("flat", relaxed.lower_index))
+        for name, kernel in (("raise", relaxed.raise_index), ("lower", relaxed.lower_index))
         for offsets in ((0.5,), (0.4, -0.2))
     },
     # Thermodynamics.

@@ -7,7 +7,7 @@ import autograd.numpy
 import numpy
 import pytest
 
-from dlngeo.core.depth_metric.metric import sharp
+from dlngeo.core.depth_metric.metric import raise_index
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import end_to_end, moment_map
 from dlngeo.solvers import Factorization, LinearRegression, MatrixCompletion, learning_flow
@@ -106,7 +106,7 @@ def test_loss_decreases_at_the_rate_of_the_metric():
     )
     assert (numpy.diff(result.loss) < 0).all()
     gradient = loss.gradient(result.observables)
-    rate = -numpy.sum(gradient * sharp(result.observables, gradient, 3), axis=(-2, -1))
+    rate = -numpy.sum(gradient * raise_index(result.observables, gradient, 3), axis=(-2, -1))
     measured = (result.loss[2:] - result.loss[:-2]) / (result.times[2:] - result.times[:-2])
     numpy.testing.assert_allclose(measured, rate[1:-1], rtol=5e-3, atol=1e-5)
 

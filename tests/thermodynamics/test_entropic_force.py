@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dlngeo.core.balanced.basis import tangent_basis
-from dlngeo.core.depth_metric.metric import sharp
+from dlngeo.core.depth_metric.metric import raise_index
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.thermodynamics.boltzmann_entropy import entropy_gradient
@@ -35,7 +35,7 @@ def case(widths, rank, spectrum="generic"):
     """Return a balanced network, and the force ``grad S = A(∇S)`` at its matrix."""
     net = network(widths, rank, np.ones(rank) if spectrum == "equal" else spectrum_of(rank))
     slope = entropy_gradient(net.matrix, net.depth, net.widths, rank)
-    return net, sharp(net.matrix, slope, net.depth, rank)
+    return net, raise_index(net.matrix, slope, net.depth, rank)
 
 
 def spectrum_of(rank):

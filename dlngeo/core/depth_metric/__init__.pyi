@@ -1,11 +1,11 @@
 from .connection import christoffel as christoffel
-from .curvature import ricci as ricci
 from .curvature import riemann_curvature as riemann_curvature
-from .curvature import scalar_curvature as scalar_curvature
 from .curvature import sectional_curvature as sectional_curvature
-from .metric import flat as flat
-from .metric import sharp as sharp
+from .metric import lower_index as lower_index
+from .metric import raise_index as raise_index
 from .metric import tangent_projection as tangent_projection
+from .ricci_operator import ricci as ricci
+from .ricci_operator import scalar_curvature as scalar_curvature
 from .submersion import horizontal_lift as horizontal_lift
 from .submersion import horizontal_projection as horizontal_projection
 from .submersion import integrability_tensor as integrability_tensor

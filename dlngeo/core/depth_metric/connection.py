@@ -1,14 +1,21 @@
-r"""The Levi-Civita connection of the depth metric in the entries of the matrix."""
+r"""The Levi-Civita connection of the depth metric in the entries of the matrix.
+
+In singular frames it is made of second divided differences ``H`` of the weights, with
+``z = A_{N,X}^{-1} Z``,
+
+.. math:: Γ(Z, Z')_{kl} = -\sum_m σ_m H_{kml} (z_{km} z'_{ml} + z'_{km} z_{ml}).
+"""
 
 import math
 
-from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import real_array
-from dlngeo.core.depth_metric.limit import limit_change, limit_slope
-from dlngeo.core.depth_metric.metric import check_observable, flat, sharp
+from dlngeo.core.base.arrays import Array, is_traced, transpose
+from dlngeo.core.base.checks import check_range, real_array
+from dlngeo.core.base.primitives import primitive
+from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.depth_metric.submersion import horizontal_lift
+from dlngeo.core.depth_metric.weights import Weights, weights_of
 from dlngeo.core.networks.balancing import thin_layers
-from dlngeo.core.networks.blocks import split
+from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import differential
@@ -23,10 +30,7 @@ def christoffel(
 
     with horizontal lifts ``V, V'``: the covariant derivative along ``Z`` of the field that is
     ``Z'`` everywhere. Geodesics obey ``Ẍ + Γ(Ẋ, Ẋ) = 0``. For depth one below full rank
-    ``Γ(Z, Z') = -(Z^{⊥r} Σ^{-1} Z'^{r⊥} + Z'^{⊥r} Σ^{-1} Z^{r⊥})``, and for infinite depth, with
-    ``z = A^{-1} Z``,
-
-    .. math:: Γ(Z, Z') = \tfrac12 \left( A(∇_X ⟨z, A_X z'⟩) - A'[Z] z' - A'[Z'] z \right).
+    ``Γ(Z, Z') = -(Z^{⊥r} Σ^{-1} Z'^{r⊥} + Z'^{⊥r} Σ^{-1} Z^{r⊥})``.
 
     Below full rank the result has a part between the null spaces: the acceleration that
     keeps a curve on the manifold.
@@ -54,19 +58,74 @@ def christoffel(
     rank = check_observable(matrix, depth, rank)
     vector, other = (checked_matrix(v, *matrix.shape[-2:]) for v in (vector, other))
     if depth == math.inf:
-        z, z_other = (flat(matrix, v, depth) for v in (vector, other))
-        zero = 0 * (matrix + z + z_other)
-        slope = sharp(matrix, limit_slope(matrix + zero, z + zero, z_other + zero), depth)
-        moved = limit_change(matrix, z_other, vector) + limit_change(matrix, z, other)
-        return (slope - moved) / 2
-    if depth > 1:
+        return _christoffel_in_limit(matrix, vector, other)
+    if depth > 1 and is_traced(matrix):
         layers = thin_layers(matrix, int(depth), rank)
-        lifts = [horizontal_lift(layers, v, rank) for v in (vector, other)]
-        return -differential(layers, *lifts)
+        return -differential(layers, *[horizontal_lift(layers, v, rank) for v in (vector, other)])
+    return _christoffel_in_frames(matrix, vector, other, depth, rank)
+
+
+def _christoffel_in_frames(
+    matrix: Array, vector: Array, other: Array, depth: float, rank: int
+) -> Array:
     frames = exact_frames(matrix, rank)
-    one, two = (split(v, frames.left, frames.right) for v in (vector, other))
-    if one.both_null is None:
-        return 0 * (matrix + vector + other)
-    inverse = 1 / frames.sigma[..., None, :]
-    bent = one.left_null * inverse @ two.right_null + two.left_null * inverse @ one.right_null
-    return -bent
+    weights = weights_of(frames.sigma, depth)
+    check_range(weights.core, divides=True)
+    lowered = (weights.lower_index(frames.split(v)) for v in (vector, other))
+    return frames.join(symbols_in_frames(weights, *lowered))
+
+
+@primitive()
+def _christoffel_in_limit(matrix: Array, vector: Array, other: Array) -> Array:
+    return _christoffel_in_frames(matrix, vector, other, math.inf, matrix.shape[-1])
+
+
+def symbols_in_frames(weights: Weights, z: Blocks, other: Blocks) -> Blocks:
+    """Return ``Γ(Z, Z')`` of ``z`` and ``z'``; with a part between the null spaces."""
+    half = _half_symbols(weights, z, other)
+    return -1 * (half + (half if other is z else _half_symbols(weights, other, z)))
+
+
+def _half_symbols(weights: Weights, z: Blocks, other: Blocks) -> Blocks:
+    """Return ``Σ_m σ_m H_kml z_km z'_ml``, block by block."""
+    core = 0 * (z.core + other.core)
+    for difference, power in weights.terms():
+        core = core + difference * ((z.core * (weights.sigma * power)[..., None, :]) @ other.core)
+    left = right = both = None
+    null = _null_symbols(weights)
+    if z.left_null is not None:
+        left = z.left_null @ (transpose(null) * other.core)
+    if other.right_null is not None:
+        right = (null * z.core) @ other.right_null
+        if z.left_null is not None:
+            # σ_m H_00m
+            both = (
+                z.left_null * (weights.null**2 / weights.sigma)[..., None, :]
+            ) @ other.right_null
+    return Blocks(core, left, right, both)
+
+
+def _null_symbols(weights: Weights) -> Array:
+    """Return ``H_km0 σ_m``, shape=[..., r, r]."""
+    return weights.null_second * weights.sigma[..., None, :]
+
+
+def adjoint_in_frames(weights: Weights, z: Blocks, covector: Blocks) -> Blocks:
+    r"""Return ``A(Γ_Z^* P)`` with ``⟨P, Γ(Z, Z')⟩ = ⟨Γ_Z^* P, Z'⟩`` for a tangent ``P``.
+
+    .. math:: A(Γ_Z^* P)_{ml} = -\sum_k σ_m H_{kml} z_{km} P_{kl} - \sum_k P_{mk} z_{lk} H_{mlk} σ_l
+
+    """
+    core = 0 * (z.core + covector.core)
+    for difference, power in weights.terms():
+        middle, pulled = weights.sigma * power, difference * covector.core
+        core = core + transpose(z.core * middle[..., None, :]) @ pulled
+        core = core + pulled @ transpose(middle[..., :, None] * z.core)
+    left, right, null = covector.left_null, covector.right_null, _null_symbols(weights)
+    if left is not None:
+        core = core + transpose(null) * (transpose(z.left_null) @ left)
+        left = left @ transpose(transpose(null) * z.core)
+    if right is not None:
+        core = core + null * (right @ transpose(z.right_null))
+        right = transpose(null * z.core) @ right
+    return -1 * Blocks(core, left, right)

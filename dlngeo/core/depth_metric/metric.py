@@ -13,12 +13,11 @@ import math
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace, transpose
 from dlngeo.core.base.checks import check_range, real_array
-from dlngeo.core.depth_metric.limit import _limit
+from dlngeo.core.depth_metric.limit import scale_in_limit
+from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.networks.balancing import inverse_gram, thin_layers
-from dlngeo.core.networks.blocks import join, split
 from dlngeo.core.networks.factors import checked_matrix, network_shape
-from dlngeo.core.networks.frames import SingularFrames, exact_frames, frames_of_rank
-from dlngeo.core.networks.jacobi import depth_kernel, log_mean_kernel
+from dlngeo.core.networks.frames import exact_frames, frames_of_rank
 from dlngeo.core.networks.network import adjoint_differential, differential
 
 
@@ -43,18 +42,7 @@ def check_observable(matrix: Array, depth: float, rank: int | None = None) -> in
     return rank
 
 
-def metric_weights(frames: SingularFrames, depth: float) -> tuple[Array, Array]:
-    """Return ``r_kl`` and ``r_k0``, the weights of the core and of the null blocks.
-
-    At infinite depth, where they are scaled by ``1/N``, there are no null blocks.
-    """
-    if depth == math.inf:
-        return log_mean_kernel(frames.sigma, frames.sigma), 0 * frames.sigma
-    lam = frames.sigma ** (1 / depth)
-    return depth_kernel(lam, lam, int(depth)), lam ** (2 * (int(depth) - 1))
-
-
-def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None) -> Array:
+def raise_index(matrix: Array, covector: Array, depth: float, rank: int | None = None) -> Array:
     r"""Raise an index with the depth metric: ``P^♯ = A_{N,X}(P)``.
 
     The Riemannian gradient of ``E`` is ``A_{N,X}(∇E)``, and the gradient flow of a
@@ -85,18 +73,17 @@ def sharp(matrix: Array, covector: Array, depth: float, rank: int | None = None)
     if depth == 1:
         return tangent_projection(matrix, covector, rank)
     if depth == math.inf:
-        return _limit(matrix, covector, inverse=False)
+        return scale_in_limit(matrix, covector, is_inverse=False)
     if is_traced(matrix):
         layers = thin_layers(matrix, int(depth), rank)
         return differential(layers, adjoint_differential(layers, covector))
     frames = frames_of_rank(matrix, rank)
-    core, null = metric_weights(frames, depth)
-    check_range(core, divides=False)
-    blocks = split(covector, frames.left, frames.right)
-    return join(blocks.scaled(core, null), frames.left, frames.right)
+    weights = weights_of(frames.sigma, depth)
+    check_range(weights.core, divides=False)
+    return frames.join(weights.raise_index(frames.split(covector)))
 
 
-def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = None) -> Array:
+def lower_index(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = None) -> Array:
     r"""Lower an index with the depth metric: ``Z^♭ = A_{N,X}^{-1}(Z)``.
 
     Parameters
@@ -129,17 +116,16 @@ def flat(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = Non
     if depth == 1:
         return tangent_projection(matrix, tangent_vec, rank)
     if depth == math.inf:
-        return _limit(matrix, tangent_vec, inverse=True)
+        return scale_in_limit(matrix, tangent_vec, is_inverse=True)
     if is_traced(matrix):
         # Below full rank the null spaces move with X, and what is dropped with them.
         tangent_vec = tangent_projection(matrix, tangent_vec, rank)
         covector = inverse_gram(thin_layers(matrix, int(depth), rank), tangent_vec, rank)
         return tangent_projection(matrix, covector, rank)
     frames = exact_frames(matrix, rank)
-    core, null = metric_weights(frames, depth)
-    check_range(core, divides=True)
-    blocks = split(tangent_vec, frames.left, frames.right)
-    return join(blocks.scaled(1 / core, 1 / null), frames.left, frames.right)
+    weights = weights_of(frames.sigma, depth)
+    check_range(weights.core, divides=True)
+    return frames.join(weights.lower_index(frames.split(tangent_vec)))
 
 
 def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) -> Array:

@@ -14,10 +14,11 @@ from dlngeo.core.balanced.submanifold import (
 )
 from dlngeo.core.base.arrays import Array, is_traced, namespace, transpose
 from dlngeo.core.base.checks import check_range
-from dlngeo.core.base.primitives import Primitive, refuse
+from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.depth_metric.metric import flat
+from dlngeo.core.depth_metric.metric import lower_index
 from dlngeo.core.depth_metric.metric import tangent_projection as observable_projection
+from dlngeo.core.depth_metric.weights import FiniteWeights
 from dlngeo.core.networks.balancing import horizontal_lift_of
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.factors import (
@@ -25,12 +26,11 @@ from dlngeo.core.networks.factors import (
     check_widths,
     checked_matrix,
     in_kind,
-    in_parts,
     layers_of,
     widths_of,
 )
 from dlngeo.core.networks.frames import balanced_frames
-from dlngeo.core.networks.jacobi import depth_kernel, jacobi_solve
+from dlngeo.core.networks.jacobi import jacobi_solve
 from dlngeo.core.networks.network import (
     adjoint_differential,
     differential,
@@ -82,12 +82,12 @@ def _lifter(layers: Sequence[Array], rank: int) -> Callable[[Array], Sequence[Ar
         )
     balanced = balanced_frames(layers, rank)
     depth, lam = balanced.depth, balanced.lam
-    kernel = depth_kernel(lam, lam, depth)
-    check_range(kernel, divides=True)
+    weights = FiniteWeights(lam, depth)
+    check_range(weights.core, divides=True)
 
     def lift(velocity: Array) -> list[Array]:
         blocks = split(velocity, balanced.frames[-1], balanced.frames[0])
-        core, inverse = blocks.core / kernel, lam ** (1 - depth)
+        core, inverse = blocks.core / weights.core, 1 / weights.null_root
         left_null, right_null = blocks.left_null, blocks.right_null
         lifted = [
             Blocks(lam[..., :, None] ** (depth - p) * core * lam[..., None, :] ** (p - 1))
@@ -128,23 +128,7 @@ def vertical_projection(factors: Factors, vector: Factors, rank: int | None = No
     return in_kind([v - h for v, h in zip(layers_of(vector), horizontal, strict=True)], factors)
 
 
-def _skew_solve_value(*arrays: Array, rank: int) -> tuple[Array, ...]:
-    layers, a, b = in_parts(arrays, 3)
-    frames, lam = balanced_frames(layers, rank)
-    cores = []
-    for p, frame in enumerate(frames[1:-1]):
-        source = a[p] @ transpose(b[p]) + transpose(a[p + 1]) @ b[p + 1]
-        core = transpose(frame) @ source @ frame
-        cores.append((core - transpose(core)) / 2)
-    solved = jacobi_solve(lam, lam, namespace(*arrays).stack(cores, -3))
-    return tuple(
-        frame @ solved[..., p, :, :] @ transpose(frame) for p, frame in enumerate(frames[1:-1])
-    )
-
-
-_skew_solve_primitive = Primitive(_skew_solve_value, refuse, refuse)
-
-
+@primitive(static=("rank",))
 def _skew_solve(
     layers: Sequence[Array], a: Sequence[Array], b: Sequence[Array], rank: int
 ) -> tuple[Array, ...]:
@@ -153,7 +137,15 @@ def _skew_solve(
     On the cores alone: horizontal vectors have no null blocks at hidden layers, so that
     O'Neill's tensor does not see the rest.
     """
-    return _skew_solve_primitive(*layers, *a, *b, rank=rank)
+    balanced = balanced_frames(layers, rank)
+    hidden = balanced.frames[1:-1]
+    cores = []
+    for p, frame in enumerate(hidden):
+        source = a[p] @ transpose(b[p]) + transpose(a[p + 1]) @ b[p + 1]
+        core = transpose(frame) @ source @ frame
+        cores.append((core - transpose(core)) / 2)
+    solved = jacobi_solve(balanced.lam, balanced.lam, namespace(*layers).stack(cores, -3))
+    return tuple(frame @ solved[..., p, :, :] @ transpose(frame) for p, frame in enumerate(hidden))
 
 
 def integrability_tensor(
@@ -218,6 +210,20 @@ def integrability_tensor_derivative(
     moves by the formula of Golub and Pereyra, and the tangent projector by the second
     fundamental form.
 
+    ======================= =================== ===========================
+    symbol                  name                shape
+    ======================= =================== ===========================
+    ``W``, ``X``, ``Y``     ``w``, ``x``, ``y`` layers
+    ``E``, ``G``            ``e``, ``g``        layers
+    ``z``                   ``z``               [..., d_N, d_0]
+    ``(dφ^*)'[Y](z)``       ``pulled``          layers
+    ``D^2φ(Y, G)``          ``pushed``          [..., d_N, d_0]
+    ``P_T``, ``P_h``        ``tangent``,        layers to layers
+                            ``horizontal``
+    ``L``                   ``lift``            [..., d_N, d_0] to layers
+    derivative along ``X``  ``..._dot``         as without
+    ======================= =================== ===========================
+
     Parameters
     ----------
     factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
@@ -244,13 +250,13 @@ def integrability_tensor_derivative(
     _, rank = check_widths(widths_of(w), rank)
     observable = end_to_end(w)
 
-    lift_layers = _lifter(w, rank)
+    lift_to_layers = _lifter(w, rank)
 
     def lift(velocity: Array) -> Layers:
-        return Layers(lift_layers(velocity))
+        return Layers(lift_to_layers(velocity))
 
     def covector(velocity: Array) -> Array:
-        return flat(observable, velocity, len(w), rank)
+        return lower_index(observable, velocity, len(w), rank)
 
     def pull(matrix: Array, *along: Sequence[Array]) -> Layers:
         return Layers(adjoint_differential(w, matrix, *along))
@@ -264,18 +270,18 @@ def integrability_tensor_derivative(
     def tangent(v: Layers) -> Layers:
         return Layers(tangent_projection(w, v, rank))
 
-    def tangent_moved(v: Layers) -> Layers:
+    def tangent_dot(v: Layers) -> Layers:
         """Return ``P_T'[X] v``."""
         inside = tangent(v)
         bent = second_fundamental_form(w, x, inside, rank)
         return Layers(bent) + Layers(weingarten_map(w, x, v - inside, rank))
 
-    def horizontal_moved(v: Layers) -> Layers:
+    def horizontal_dot(v: Layers) -> Layers:
         """Return ``P_h'[X] v``."""
         pulled = pull(covector(push(v)), x)
         return pulled - horizontal(pulled) + lift(push(x, v - horizontal(v)))
 
-    def lift_moved(velocity: Array) -> Layers:
+    def lift_dot(velocity: Array) -> Layers:
         """Return ``L'[X] velocity``."""
         pulled = pull(covector(velocity), x)
         normal = velocity - observable_projection(observable, velocity, rank)
@@ -290,7 +296,7 @@ def integrability_tensor_derivative(
         bent = second_fundamental_form(w, x, v, rank)
         return Layers(layers_of(nabla)) + Layers(bent)
 
-    y_moved, e_moved = ambient(nabla_x_y, y), ambient(nabla_x_vector, e)
+    y_dot, e_dot = ambient(nabla_x_y, y), ambient(nabla_x_vector, e)
     z = covector(push(e))
     pulled = pull(z, y)
     g = Layers(e) - horizontal(Layers(e))
@@ -298,16 +304,16 @@ def integrability_tensor_derivative(
     a_y_e = tangent(pulled) - horizontal(pulled) - lift(pushed)
 
     # A part of z' between the null spaces only adds to horizontal entries of P_v's argument.
-    z_moved = covector(push(x, g) - push(pull(z, x)) + push(e_moved))
-    pulled_moved = pull(z, y_moved) + pull(z, x, y) + pull(z_moved, y)
-    g_moved = e_moved - horizontal(e_moved) - horizontal_moved(Layers(e))
-    pushed_moved = push(y_moved, g) + push(x, y, g) + push(y, g_moved)
+    z_dot = covector(push(x, g) - push(pull(z, x)) + push(e_dot))
+    pulled_dot = pull(z, y_dot) + pull(z, x, y) + pull(z_dot, y)
+    g_dot = e_dot - horizontal(e_dot) - horizontal_dot(Layers(e))
+    pushed_dot = push(y_dot, g) + push(x, y, g) + push(y, g_dot)
     derivative = (
-        tangent_moved(pulled)
-        - horizontal_moved(pulled)
-        + pulled_moved
-        - horizontal(pulled_moved)
-        - lift_moved(pushed)
-        - lift(pushed_moved)
+        tangent_dot(pulled)
+        - horizontal_dot(pulled)
+        + pulled_dot
+        - horizontal(pulled_dot)
+        - lift_dot(pushed)
+        - lift(pushed_dot)
     )
     return in_kind(tangent(derivative), factors), in_kind(a_y_e, factors)

@@ -270,7 +270,7 @@ class LimitWeights(Weights):
         larger = row + column + gap / 2
         # Where two values are equal, the quotient has its limit 1 - t to round-off.
         gap = xp.where(gap == 0, 1e-30 + gap, gap)
-        for node, weight in _quadrature():
+        for node, weight in unit_quadrature():
             rest = 1 - node
             difference = -xp.expm1(-rest * gap) / gap
             yield weight * difference * xp.exp(rest * larger), self.sigma ** (2 * node)
@@ -310,8 +310,8 @@ def _constant(array: numpy.ndarray, like: Array) -> Array:
 
 
 @functools.cache
-def _quadrature() -> list[tuple[float, float]]:
-    """Return nodes and weights on ``[0, 1]``."""
+def unit_quadrature() -> list[tuple[float, float]]:
+    """Return nodes and weights of integrals over ``[0, 1]``."""
     nodes, weights = numpy.polynomial.legendre.leggauss(_TERMS)
     return [(float(t + 1) / 2, float(w) / 2) for t, w in zip(nodes, weights, strict=True)]
 

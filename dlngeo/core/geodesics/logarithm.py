@@ -20,7 +20,8 @@ from dlngeo.core.base.arrays import Array, from_numpy, transpose
 from dlngeo.core.base.packing import flatten_batch, pack, take, unpack
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.depth_metric.metric import flat, metric_weights
+from dlngeo.core.depth_metric.metric import lower_index
+from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.geodesics.charts import extend, restrict
 from dlngeo.core.geodesics.observable_curves import chart_of, checked_problem
 from dlngeo.core.networks.blocks import Blocks, join, split
@@ -306,7 +307,8 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     source = SingularFrames(left, source.sigma / unit, right)
     target = SingularFrames(target_left, target.sigma / unit, target_right)
     chart = chart_of(left.shape[-2], right.shape[-2], rank, depth)
-    core, null = map(numpy.sqrt, metric_weights(source, depth))
+    weights = weights_of(source.sigma, depth)
+    core, null = weights.root, weights.null_root
     here = matrix_space(source, Blocks(core, null[:, None, :], null[:, :, None]))
     # Displacements in the chart have no weights.
     there = matrix_space(target, Blocks(*[numpy.ones((len(x), 1, 1))] * 3))
@@ -380,7 +382,7 @@ def dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> 
 def _gradients(matrix: Array, point: Array, depth: float, rank: int | None) -> tuple[Array, Array]:
     """Return the gradients of the squared distance by both points."""
     pairs = ((matrix, point), (point, matrix))
-    here, there = (flat(x, log(x, y, depth, rank), depth, rank) for x, y in pairs)
+    here, there = (lower_index(x, log(x, y, depth, rank), depth, rank) for x, y in pairs)
     return -2 * here, -2 * there
 
 

@@ -26,7 +26,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.depth_metric.curvature import curvature_in_frames, point_at
+from dlngeo.core.depth_metric.curvature import curvature_in_frames
 from dlngeo.core.depth_metric.weights import Weights, weights_of
 from dlngeo.core.geodesics.charts import Chart, Matrices, ObservableChart
 from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
@@ -71,7 +71,7 @@ def _connection(weights: Weights, tangent: Blocks, e: Blocks) -> Blocks:
 def _tide(frames: SingularFrames, tangent: Blocks, e: Blocks, depth: float) -> Blocks:
     """Return ``R(E, Ẋ)Ẋ``, all in orthonormal coordinates."""
     if depth > 1:
-        return curvature_in_frames(point_at(frames, depth), e, tangent, tangent)
+        return curvature_in_frames(weights_of(frames.sigma, depth), e, tangent, tangent)
     if tangent.left_null is None or tangent.right_null is None:
         return Blocks(0 * e.core)
     # The equation of Gauss: the normals of the matrices of a rank lie between null spaces.

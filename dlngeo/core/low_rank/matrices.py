@@ -16,13 +16,12 @@ import numpy
 import scipy.linalg
 
 from dlngeo.core.base.arrays import round_off, transpose
-from dlngeo.core.depth_metric.limit import QUADRATURE
-from dlngeo.core.depth_metric.metric import metric_weights
+from dlngeo.core.depth_metric.connection import adjoint_in_frames, symbols_in_frames
+from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.geodesics import exponential, logarithm
 from dlngeo.core.geodesics.charts import compress, extend, restrict
-from dlngeo.core.networks.blocks import Blocks, join, split
+from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import SingularFrames, singular_frames, tangent_at
-from dlngeo.core.networks.jacobi import log_mean_kernel
 
 
 def tangent_blocks(frames: SingularFrames, matrix: Any) -> Blocks:
@@ -56,18 +55,13 @@ def moved_blocks(frames: SingularFrames, blocks: Blocks, to: SingularFrames) -> 
 
 def inner_product(frames: SingularFrames, a: Blocks, b: Blocks, depth: float) -> numpy.floating:
     """Return ``g^N_X`` of two tangent vectors."""
-    core, null = metric_weights(frames, depth)
-    product = numpy.sum(a.core * b.core / core)
+    weights = weights_of(frames.sigma, depth)
+    product = numpy.sum(a.core * b.core / weights.core)
     if a.left_null is not None and b.left_null is not None:
-        product += numpy.sum(numpy.einsum("ik,ik->k", a.left_null, b.left_null) / null)
+        product += numpy.sum(numpy.einsum("ik,ik->k", a.left_null, b.left_null) / weights.null)
     if a.right_null is not None and b.right_null is not None:
-        product += numpy.sum(numpy.einsum("ki,ki->k", a.right_null, b.right_null) / null)
+        product += numpy.sum(numpy.einsum("ki,ki->k", a.right_null, b.right_null) / weights.null)
     return product
-
-
-def raised(frames: SingularFrames, blocks: Blocks, depth: float) -> Blocks:
-    """Return ``A_{N,X}`` of a covector: of the Euclidean gradient, the Riemannian one."""
-    return blocks.scaled(*metric_weights(frames, depth))
 
 
 def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> SingularFrames:
@@ -86,25 +80,24 @@ def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> Singular
     Own derivation; THEORY 2, 3.
     """
     left, sigma, right = frames
+    if depth == 1:
+        small, blocks, bases = compress(frames, blocks)
+        blocks = blocks._replace(core=numpy.diag(sigma) + blocks.core)
+        return _turned(bases[0], small.join(blocks), bases[1], sigma)
+    weights = weights_of(sigma, depth)
+    lift = Blocks(blocks.core / weights.core)
     if depth == math.inf:
         root = numpy.sqrt(sigma)
         scale = root[:, None] * root
         first = blocks.core / scale
-        lift = blocks.core / metric_weights(frames, depth)[0]
-        bent = sum(2 * kernel * (lift * power @ lift) for kernel, power in _limit_terms(sigma))
-        second = bent / scale - first @ first
+        second = -symbols_in_frames(weights, lift, lift).core / scale - first @ first
         middle = scipy.linalg.expm(first + second / 2) * scale
         return _turned(left, middle, right, sigma)
-    if depth == 1:
-        small, blocks, bases = compress(frames, blocks)
-        blocks = blocks._replace(core=numpy.diag(sigma) + blocks.core)
-        return _turned(bases[0], join(blocks, small.left, small.right), bases[1], sigma)
     depth = int(depth)
     lam = sigma ** (1 / depth)
-    lift = blocks.core / metric_weights(frames, depth)[0]
 
     def layer(p: int) -> numpy.ndarray:
-        return numpy.diag(lam) + lam[:, None] ** (depth - p) * lift * lam ** (p - 1)
+        return numpy.diag(lam) + lam[:, None] ** (depth - p) * lift.core * lam ** (p - 1)
 
     columns, rows = left @ layer(depth), right @ layer(1).T
     if blocks.left_null is not None:
@@ -168,14 +161,9 @@ def hessian(
 ) -> Blocks:
     r"""Return the Riemannian Hessian of ``g^N`` from the one of depth one.
 
-    The difference of two connections acts on the tangent part ``P`` of the gradient alone. In
-    frames, with ``z = A^{-1} Z``, ``L = diag(λ)``,
+    The difference of two connections acts on the tangent part ``P`` of the gradient alone,
 
-    .. math:: \mathrm{Hess}[Z] = A(\mathrm{Hess}_1[Z])
-              + \sum_{p<q} (L^e z^T B_{pq} + B_{pq} z^T L^e), \quad
-              B_{pq} = L^{2(N-q)} P L^{2(p-1)}, \; e = N + 2(q-p) - 2,
-
-    where null blocks meet the factor ``L^0 = I`` only.
+    .. math:: \mathrm{Hess}[Z] = A(\mathrm{Hess}_1[Z]) - A(Γ_Z^* P).
 
     Parameters
     ----------
@@ -192,69 +180,11 @@ def hessian(
     ----------
     THEORY 3.
     """
-    result = raised(frames, second, depth)
+    weights = weights_of(frames.sigma, depth)
+    result = weights.raise_index(second)
     if depth == 1:
         return result
-    if depth == math.inf:
-        return Blocks(result.core + _limit_correction(frames, gradient.core, tangent.core))
-    depth = int(depth)
-    core, null = metric_weights(frames, depth)
-    lift = tangent.scaled(1 / core, 1 / null)
-    lam = frames.sigma ** (1 / depth)
-    core, right_null = _half_correction(lam, lift, gradient, depth)
-    core_flipped, left_null = _half_correction(lam, lift.transposed(), gradient.transposed(), depth)
-    return Blocks(
-        result.core + core + core_flipped.T,
-        None if left_null is None else result.left_null + left_null.T,
-        None if right_null is None else result.right_null + right_null,
-    )
-
-
-def _half_correction(
-    lam: numpy.ndarray, lift: Blocks, gradient: Blocks, depth: int
-) -> tuple[numpy.ndarray, numpy.ndarray | None]:
-    """Return core and right null block of ``Σ_{p<q} L^e zᵀ B_pq``, null-null terms left out."""
-    rows = lam[:, None]
-    core = numpy.zeros_like(gradient.core)
-    weight = numpy.zeros_like(core)
-    for q in range(2, depth + 1):
-        product = lift.core.T @ (rows ** (2 * (depth - q)) * gradient.core)
-        if q == depth and lift.left_null is not None:
-            product = product + lift.left_null.T @ gradient.left_null
-        core += product * sum(
-            rows ** (depth + 2 * (q - p) - 2) * lam ** (2 * (p - 1)) for p in range(1, q)
-        )
-        # p = 1 is the one that reaches the right null space.
-        weight += rows ** (depth + 2 * q - 4) * lam ** (2 * (depth - q))
-    if gradient.right_null is None:
-        return core, None
-    return core, (weight * lift.core.T) @ gradient.right_null
-
-
-def _limit_terms(sigma: numpy.ndarray) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
-    r"""Return kernels and powers of which ``-Γ(Z, Z')`` at infinite depth is made, in frames.
-
-    .. math:: -Γ(Z, Z') = \sum_i D_i ∘ (z d_i z' + z' d_i z), \quad z = A^{-1} Z,
-
-    from ``σ_m H_kml = ∫ σ_m^{1+2t} (σ_k^{2(1-t)} - σ_l^{2(1-t)}) / (2 log(σ_k/σ_l)) dt`` of
-    THEORY 3, an integral of positive terms: nothing cancels, however singular values differ.
-    """
-    kernels = [
-        (weight * (1 - t), sigma ** (1 - t), sigma ** (1 + 2 * t)) for t, weight in QUADRATURE
-    ]
-    return [(factor * log_mean_kernel(root, root), power) for factor, root, power in kernels]
-
-
-def _limit_correction(
-    frames: SingularFrames, covector: numpy.ndarray, tangent: numpy.ndarray
-) -> numpy.ndarray:
-    """Return minus the raised adjoint of ``Γ(Z, ·)`` at infinite depth, in frames."""
-    lift = tangent / metric_weights(frames, math.inf)[0]
-    result = numpy.zeros_like(tangent)
-    for kernel, power in _limit_terms(frames.sigma):
-        pulled = kernel * covector
-        result += (lift * power).T @ pulled + pulled @ (power[:, None] * lift).T
-    return result
+    return result - adjoint_in_frames(weights, weights.lower_index(tangent), gradient)
 
 
 def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames:
@@ -263,13 +193,13 @@ def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames
     The geodesic stays in the ``2r`` dimensions of rows and columns in which it starts.
     """
     small, blocks, bases = compress(frames, tangent)
-    start, velocity = small.with_values(small.sigma), join(blocks, small.left, small.right)
+    start, velocity = small.with_values(small.sigma), small.join(blocks)
     end = exponential.exp(start, velocity, depth, len(small.sigma))
     return _turned(bases[0], end, bases[1], small.sigma)
 
 
 def _joint(frames: SingularFrames, other: SingularFrames) -> tuple[Any, ...]:
-    """Return two matrices restricted to their common rows and columns, and the bases."""
+    """Return two matrices restrict to their common rows and columns, and the bases."""
     left, other_left, left_basis = restrict(frames.left, other.left)
     right, other_right, right_basis = restrict(frames.right, other.right)
     small = SingularFrames(left, frames.sigma, right)
@@ -282,14 +212,12 @@ def log(frames: SingularFrames, other: SingularFrames, depth: float) -> Blocks:
     small, point, left_basis, right_basis = _joint(frames, other)
     rank = len(frames.sigma)
     velocity = logarithm.log(small.with_values(small.sigma), point, depth, rank)
-    blocks = split(velocity, small.left, small.right)
-    left_null = None if len(frames.left) == rank else blocks.left_null
-    if left_null is not None:
-        left_null = extend(left_null, left_basis, None)
-    right_null = None if len(frames.right) == rank else blocks.right_null
-    if right_null is not None:
-        right_null = extend(right_null, None, right_basis)
-    return Blocks(blocks.core, left_null, right_null)
+    core, left_null, right_null, _ = small.split(velocity)
+    return Blocks(
+        core,
+        left_null if left_basis is None else left_basis @ left_null,
+        right_null if right_basis is None else right_null @ right_basis.T,
+    )
 
 
 def dist(frames: SingularFrames, other: SingularFrames, depth: float) -> float:

@@ -125,7 +125,7 @@ def kernel_solve(left: Array, right: Array, matrix: Array, *, depth: int, rank: 
     ``dE - Σ_p (d(L^{N-p}) Z R^{p-1} + L^{N-p} Z d(R^{p-1}))``: no derivative of an
     eigenbasis is taken, so that it is right at repeated eigenvalues, to every order at full
     rank. Below it the rule holds for ``E`` without a part between the null spaces, and gives
-    ``dZ`` up to such a part: project ``E`` before and ``Z`` after, as `observables.flat` does.
+    ``dZ`` up to such a part: project ``E`` before and ``Z`` after, as `lower_index` does.
     Depth 2 is the Sylvester equation, and with ``L = R = S^{1/N}`` the solution is the
     Daleckii–Krein derivative of ``S ↦ S^{1/N}``.
 

@@ -40,6 +40,14 @@ class SingularFrames(NamedTuple):
         """Return the matrix ``left · diag(values) · rightᵀ``."""
         return self.left * values[..., None, :] @ transpose(self.right)
 
+    def split(self, matrix: Array) -> Blocks:
+        """Split a matrix, shape=[..., m, n]."""
+        return split(matrix, self.left, self.right)
+
+    def join(self, blocks: Blocks) -> Array:
+        """Return the matrix of which `split` gives the blocks."""
+        return join(blocks, self.left, self.right)
+
 
 def tangent_at(frames: SingularFrames, core: Array, left_null: Array, right_null: Array) -> Blocks:
     """Return the blocks of a tangent vector, without those of null spaces that there are not."""

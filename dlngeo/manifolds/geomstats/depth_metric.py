@@ -6,7 +6,7 @@ import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.depth_metric import curvature, metric
+from dlngeo.core.depth_metric import curvature, metric, ricci_operator
 from dlngeo.core.geodesics import exponential, logarithm, observable_curves, transport
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.geodesic_metric import kernel
@@ -53,8 +53,8 @@ class DepthMetric(ObservableMetric):
     def _parameters(self) -> tuple[Any, ...]:
         return self.depth, self._space.rank
 
-    _raise_index = kernel(metric.sharp)
-    _lower_index = kernel(metric.flat)
+    _raise_index = kernel(metric.raise_index)
+    _lower_index = kernel(metric.lower_index)
     _exp = kernel(exponential.exp)
     _log = kernel(logarithm.log)
     _geodesic = kernel(observable_curves.geodesic)
@@ -93,7 +93,7 @@ class DepthMetric(ObservableMetric):
 
     def ricci(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return the Ricci operator, shape=[..., m, n]."""
-        return self._apply(curvature.ricci, base_point, tangent_vec)
+        return self._apply(ricci_operator.ricci, base_point, tangent_vec)
 
     def ricci_tensor(self, base_point: Array) -> Array:
         check_shape(base_point, self._space.shape)
@@ -102,4 +102,4 @@ class DepthMetric(ObservableMetric):
         )
 
     def scalar_curvature(self, base_point: Array) -> Array:
-        return self._apply(curvature.scalar_curvature, base_point)
+        return self._apply(ricci_operator.scalar_curvature, base_point)

@@ -9,7 +9,8 @@ from pymanopt.manifolds.manifold import Manifold
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.vectors import VectorOperations
-from dlngeo.core.depth_metric.metric import check_observable, metric_weights
+from dlngeo.core.depth_metric.metric import check_observable
+from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.low_rank import matrices as factored
 from dlngeo.core.low_rank import svd_costs
 from dlngeo.core.networks.blocks import Blocks
@@ -171,8 +172,7 @@ class DeepFixedRank(ManifoldMethods, Manifold):
         vector = FactoredTangent(*[numpy.random.normal(size=shape) for shape in self._shapes])
         frames = self._frames(point)
         blocks = self._blocks(self.to_tangent_space(point, vector))
-        core, null = metric_weights(frames, self.depth)
-        vector = self._vector(blocks.scaled(numpy.sqrt(core), numpy.sqrt(null)))
+        vector = self._vector(weights_of(frames.sigma, self.depth).vector(blocks))
         return vector / self.norm(point, vector)
 
     # Derivatives of costs.
@@ -197,7 +197,7 @@ class DeepFixedRank(ManifoldMethods, Manifold):
         """
         frames = self._frames(point)
         blocks = self._gradient(frames, euclidean_gradient)
-        return self._vector(factored.raised(frames, blocks, self.depth))
+        return self._vector(weights_of(frames.sigma, self.depth).raise_index(blocks))
 
     def _gradient(self, frames: SingularFrames, gradient: Any) -> Blocks:
         if isinstance(gradient, tuple | list):

@@ -14,7 +14,9 @@ from dlngeo.core.balanced import curvature
 from dlngeo.core.balanced import submanifold as ba
 from dlngeo.core.depth_metric import curvature as cv
 from dlngeo.core.depth_metric import metric as ob
+from dlngeo.core.depth_metric import ricci_operator as ro
 from dlngeo.core.depth_metric import submersion as sub
+from dlngeo.core.depth_metric import weights
 from dlngeo.core.networks import balancing
 from tests.core.brute import (
     NETWORKS,
@@ -109,7 +111,7 @@ class Chart:
 
 
 def inner(matrix, depth, rank, one, other):
-    return np.sum(one * ob.flat(matrix, other, depth, rank), axis=(-2, -1))
+    return np.sum(one * ob.lower_index(matrix, other, depth, rank), axis=(-2, -1))
 
 
 def point_and_vectors(shape, rank, sigma, seed=0, count=3):
@@ -183,12 +185,12 @@ def test_ricci_and_scalar_curvature_are_traces(shape, rank, spectrum, depth):
     )
     images = cv.riemann_curvature(matrix, basis, a, b, depth, rank)
     trace = np.sum(inner(matrix, depth, rank, images, basis))
-    ricci = cv.ricci(matrix, a, depth, rank)
+    ricci = ro.ricci(matrix, a, depth, rank)
     scale = max(1.0, float(inner(matrix, depth, rank, a, a)))
     assert_close(inner(matrix, depth, rank, ricci, b), trace, 1e-11, 10 * scale)
-    every = cv.ricci(matrix, basis, depth, rank)
+    every = ro.ricci(matrix, basis, depth, rank)
     total = np.sum(inner(matrix, depth, rank, every, basis))
-    assert_close(cv.scalar_curvature(matrix, depth, rank), total, 1e-11, 10 + abs(total))
+    assert_close(ro.scalar_curvature(matrix, depth, rank), total, 1e-11, 10 + abs(total))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 10])
@@ -216,7 +218,7 @@ def test_rank_one_is_a_cone_over_two_spheres(shape, depth):
         np.testing.assert_allclose(value, expected, rtol=0, atol=1e-14)
     s, t = m - 1, n - 1
     scalar = unit * (depth * (s * (s - 1) + t * (t - 1)) - (s + t) * (s + t - 1))
-    np.testing.assert_allclose(cv.scalar_curvature(matrix, depth, 1), scalar, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(ro.scalar_curvature(matrix, depth, 1), scalar, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4, math.inf])
@@ -345,33 +347,33 @@ def test_infinite_depth_is_a_limit(spectrum):
         return cv.riemann_curvature(matrix, a, b, c, depth)
 
     def ricci(depth):
-        return cv.ricci(matrix, a, depth) / depth
+        return ro.ricci(matrix, a, depth) / depth
 
     def scalar(depth):
-        return cv.scalar_curvature(matrix, depth) / depth
+        return ro.scalar_curvature(matrix, depth) / depth
 
     assert_close(cv.sectional_curvature(matrix, a, b, math.inf), limit(sectional), 1e-8, 1.0)
     assert_close(cv.riemann_curvature(matrix, a, b, c, math.inf), limit(tensor), 1e-8)
-    assert_close(cv.ricci(matrix, a, math.inf), limit(ricci), 1e-8)
-    assert_close(cv.scalar_curvature(matrix, math.inf), limit(scalar), 1e-8, 1.0)
+    assert_close(ro.ricci(matrix, a, math.inf), limit(ricci), 1e-8)
+    assert_close(ro.scalar_curvature(matrix, math.inf), limit(scalar), 1e-8, 1.0)
 
 
 def test_infinite_depth_reaches_far_apart_singular_values():
     """``Δlog σ = 30``: turned frames and other nodes give the same, and nothing overflows."""
     sigma = np.exp([15.0, 0.0, -15.0])
     matrix = np.diag(sigma)
-    root = ob.sharp(matrix, np.ones((3, 3)), math.inf) ** 0.5
+    root = ob.raise_index(matrix, np.ones((3, 3)), math.inf) ** 0.5
     rng = np.random.default_rng(0)
     a, b = root * rng.standard_normal((2, 3, 3))
     value = cv.sectional_curvature(matrix, a, b, math.inf)
-    nodes = cv._NODES, cv._MODES
-    cv._NODES, cv._MODES = 128, 120
-    cv._limit_modes.cache_clear()
+    nodes = weights._NODES, weights._MODES
+    weights._NODES, weights._MODES = 128, 120
+    weights._limit_modes.cache_clear()
     try:
         finer = cv.sectional_curvature(matrix, a, b, math.inf)
     finally:
-        cv._NODES, cv._MODES = nodes
-        cv._limit_modes.cache_clear()
+        weights._NODES, weights._MODES = nodes
+        weights._limit_modes.cache_clear()
     assert np.isfinite(value)
     np.testing.assert_allclose(value, finer, rtol=1e-11)
 
@@ -384,8 +386,8 @@ def test_scaling(scale, depth):
     factor = scale ** (-2 / depth)
     for kernel in (
         lambda x: cv.sectional_curvature(x, a, b, depth),
-        lambda x: cv.scalar_curvature(x, depth),
-        lambda x: cv.ricci(x, a, depth),
+        lambda x: ro.scalar_curvature(x, depth),
+        lambda x: ro.ricci(x, a, depth),
     ):
         assert_close(kernel(scale * matrix), factor * kernel(matrix), 1e-11)
 
@@ -405,8 +407,8 @@ def test_flat_cases_and_degenerate_planes(depth):
         b = rng.standard_normal((3, 3))
         assert cv.sectional_curvature(matrix, a, b, 1) == 0
         assert not np.any(cv.riemann_curvature(matrix, a, b, b, 1))
-        assert not np.any(cv.ricci(matrix, a, 1))
-        assert cv.scalar_curvature(matrix, 1) == 0
+        assert not np.any(ro.ricci(matrix, a, 1))
+        assert ro.scalar_curvature(matrix, 1) == 0
 
 
 # --- the balanced manifold --------------------------------------------------------------
@@ -506,15 +508,15 @@ def observable_kernels(matrix, a, b, c):
     for depth, rank in ((1, 2), (3, 2)):
         yield cv.riemann_curvature(matrix, a, b, c, depth, rank)
         yield cv.sectional_curvature(matrix, a, b, depth, rank)
-        yield cv.ricci(matrix, a, depth, rank)
-        yield cv.scalar_curvature(matrix, depth, rank)
+        yield ro.ricci(matrix, a, depth, rank)
+        yield ro.scalar_curvature(matrix, depth, rank)
 
 
 def limit_kernels(matrix, a, b, c):
     yield cv.riemann_curvature(matrix, a, b, c, math.inf)
     yield cv.sectional_curvature(matrix, a, b, math.inf)
-    yield cv.ricci(matrix, a, math.inf)
-    yield cv.scalar_curvature(matrix, math.inf)
+    yield ro.ricci(matrix, a, math.inf)
+    yield ro.scalar_curvature(matrix, math.inf)
 
 
 def balanced_kernels(matrix, a, b, c):
@@ -573,15 +575,15 @@ def test_derivatives_are_refused():
     with pytest.raises(NotImplementedError, match="not implemented"):
         cv.sectional_curvature(point, a, b, 3).backward()
     with pytest.raises(NotImplementedError, match="not implemented"):
-        cv.scalar_curvature(point, math.inf).backward()
+        ro.scalar_curvature(point, math.inf).backward()
 
 
 def test_errors_say_what_was_expected():
     matrix, (a, b, c) = point_and_vectors((4, 3), 2, SIGMA["generic"])
     with pytest.raises(ValueError, match="expected rank 3"):
-        cv.scalar_curvature(matrix, 2)
+        ro.scalar_curvature(matrix, 2)
     with pytest.raises(ValueError, match="infinite depth"):
-        cv.scalar_curvature(matrix, math.inf, 2)
+        ro.scalar_curvature(matrix, math.inf, 2)
     with pytest.raises(ValueError, match="shape"):
         cv.riemann_curvature(matrix, a, b, c[:2], 2, 2)
     with pytest.raises(ValueError, match="balance the factors"):

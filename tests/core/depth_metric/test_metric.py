@@ -65,20 +65,20 @@ def operator(matrix, covector, depth):
 
 
 @NETWORK
-def test_sharp_is_the_gram_operator_of_the_network(net):
+def test_raise_index_is_the_gram_operator_of_the_network(net):
     """``A_{N,X}(P) = dφ P_T dφ*(P)`` for the network over ``X``."""
     covector = random_matrix(net.matrix.shape, 0)
     dense = jacobian(net.factors)
     expected = (dense @ tangent_projector(net) @ dense.T @ covector.ravel()).reshape(covector.shape)
-    assert_close(ob.sharp(net.matrix, covector, net.depth, net.rank), expected, 1e-11)
+    assert_close(ob.raise_index(net.matrix, covector, net.depth, net.rank), expected, 1e-11)
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (2, 4), (4, 2), (1, 3), (1, 1)], ids=str)
 @pytest.mark.parametrize("depth", FINITE)
-def test_sharp_is_the_sum_of_powers(shape, depth):
+def test_raise_index_is_the_sum_of_powers(shape, depth):
     """At full rank ``A_{N,X}`` is the sum of fractional powers, of SciPy where it has them."""
     matrix, covector = random_matrix(shape, 1), random_matrix(shape, 2)
-    found = ob.sharp(matrix, covector, depth)
+    found = ob.raise_index(matrix, covector, depth)
     assert_close(found, operator(matrix, covector, depth), 1e-11)
     if shape == (3, 3):
         rows, columns = matrix @ matrix.T, matrix.T @ matrix
@@ -90,31 +90,31 @@ def test_sharp_is_the_sum_of_powers(shape, depth):
         assert_close(found, expected, 1e-11)
 
 
-def test_sharp_of_depth_one_is_the_identity():
+def test_raise_index_of_depth_one_is_the_identity():
     """``N = 1`` is the Frobenius metric."""
     matrix, covector = random_matrix((3, 4), 3), random_matrix((3, 4), 4)
-    assert_close(ob.sharp(matrix, covector, 1), covector, 1e-15)
-    assert_close(ob.flat(matrix, covector, 1), covector, 1e-15)
+    assert_close(ob.raise_index(matrix, covector, 1), covector, 1e-15)
+    assert_close(ob.lower_index(matrix, covector, 1), covector, 1e-15)
 
 
 @NETWORK
-def test_flat_is_the_pseudo_inverse(net):
+def test_lower_index_is_the_pseudo_inverse(net):
     """``A⁻¹`` on the tangent space is the pseudo-inverse of the Gram operator."""
     vector, dense = image(net, 5), jacobian(net.factors)
     gram = dense @ tangent_projector(net) @ dense.T
     expected = (np.linalg.pinv(gram, rcond=1e-9) @ vector.ravel()).reshape(vector.shape)
-    assert_close(ob.flat(net.matrix, vector, net.depth, net.rank), expected, 1e-10)
+    assert_close(ob.lower_index(net.matrix, vector, net.depth, net.rank), expected, 1e-10)
 
 
 @NETWORK
-def test_sharp_and_flat_are_inverse(net):
+def test_raising_and_lowering_are_inverse(net):
     """``♯♭ = ♭♯ =`` the tangent projection."""
     vector, depth, rank = random_matrix(net.matrix.shape, 6), net.depth, net.rank
     expected = ob.tangent_projection(net.matrix, vector, rank)
-    lowered = ob.flat(net.matrix, vector, depth, rank)
-    assert_close(ob.sharp(net.matrix, lowered, depth, rank), expected, 1e-12)
-    raised = ob.sharp(net.matrix, vector, depth, rank)
-    assert_close(ob.flat(net.matrix, raised, depth, rank), expected, 1e-12)
+    lowered = ob.lower_index(net.matrix, vector, depth, rank)
+    assert_close(ob.raise_index(net.matrix, lowered, depth, rank), expected, 1e-12)
+    raised = ob.raise_index(net.matrix, vector, depth, rank)
+    assert_close(ob.lower_index(net.matrix, raised, depth, rank), expected, 1e-12)
 
 
 @NETWORK
@@ -134,7 +134,7 @@ def test_invariance(depth):
     """``A_{QXRᵀ}(QPRᵀ) = Q A_X(P) Rᵀ`` and ``A_{Xᵀ}(Pᵀ) = A_X(P)ᵀ``."""
     matrix, covector, q, r = (random_matrix((3, 3), seed) for seed in range(9, 13))
     q, r = np.linalg.qr(q)[0], np.linalg.qr(r)[0]
-    for kernel in (ob.sharp, ob.flat):
+    for kernel in (ob.raise_index, ob.lower_index):
         value = kernel(matrix, covector, depth)
         assert_close(kernel(q @ matrix @ r.T, q @ covector @ r.T, depth), q @ value @ r.T, 1e-11)
         assert_close(kernel(matrix.T, covector.T, depth), value.T, 1e-11)
@@ -145,10 +145,10 @@ def test_depth_two_is_twice_bures_wasserstein():
     root, tangent = random_matrix((4, 4), 13), random_matrix((4, 4), 14)
     spd, tangent = root @ root.T + np.eye(4), tangent + tangent.T
     lyapunov = linalg.solve_continuous_lyapunov(spd, tangent)
-    assert_close(ob.flat(spd, tangent, 2), lyapunov, 1e-13)
+    assert_close(ob.lower_index(spd, tangent, 2), lyapunov, 1e-13)
     # The Bures–Wasserstein metric is tr(L Z) / 2.
     bures_wasserstein = np.trace(lyapunov @ tangent) / 2
-    metric = np.sum(ob.flat(spd, tangent, 2) * tangent)
+    metric = np.sum(ob.lower_index(spd, tangent, 2) * tangent)
     assert metric == pytest.approx(2 * bures_wasserstein, rel=1e-13)
 
 
@@ -158,7 +158,7 @@ def test_metric_is_flat_on_singular_values(depth):
     lam, change = np.array([1.5, 1.0, 0.4]), np.array([0.3, -1.0, 0.8])
     matrix = np.diag(lam**depth)
     tangent = np.diag(depth * lam ** (depth - 1) * change)
-    metric = np.sum(ob.flat(matrix, tangent, depth) * tangent)
+    metric = np.sum(ob.lower_index(matrix, tangent, depth) * tangent)
     assert metric == pytest.approx(depth * np.sum(change**2), rel=1e-13)
 
 
@@ -175,16 +175,16 @@ def test_infinite_depth_is_an_integral_of_exponentials(matrix):
     covector = random_matrix((3, 3), 16)
     left, right = linalg.logm(matrix @ matrix.T).real, linalg.logm(matrix.T @ matrix).real
     block = linalg.expm(np.block([[left, covector], [np.zeros((3, 3)), right]]))
-    found = ob.sharp(matrix, covector, INF)
+    found = ob.raise_index(matrix, covector, INF)
     assert_close(found, block[:3, 3:], 1e-11)
-    assert_close(ob.flat(matrix, found, INF), covector, 1e-11)
+    assert_close(ob.lower_index(matrix, found, INF), covector, 1e-11)
 
 
 def test_infinite_depth_is_the_limit():
     """``A_N / N`` tends to ``A_∞`` with an error of order ``1/N``, halved by doubling."""
     matrix, covector = random_matrix((3, 3), 17), random_matrix((3, 3), 18)
-    limit = ob.sharp(matrix, covector, INF)
-    coarse, fine = (ob.sharp(matrix, covector, n) / n for n in (50_000, 100_000))
+    limit = ob.raise_index(matrix, covector, INF)
+    coarse, fine = (ob.raise_index(matrix, covector, n) / n for n in (50_000, 100_000))
     assert_close(fine, limit, 1e-4)
     assert_close(2 * fine - coarse, limit, 1e-8)
 
@@ -198,19 +198,19 @@ def test_scales(depth, scale):
     """``A`` is homogeneous of degree ``2 - 2/N``, at every scale, relatively."""
     matrix, covector = random_matrix((3, 3), 19), random_matrix((3, 3), 20)
     weight = scale ** (2 - 2 / depth)
-    expected = weight * ob.sharp(matrix, covector, depth)
-    assert_close(ob.sharp(scale * matrix, covector, depth), expected, 1e-12)
-    expected = ob.flat(matrix, covector, depth) / weight
-    assert_close(ob.flat(scale * matrix, covector, depth), expected, 1e-11)
+    expected = weight * ob.raise_index(matrix, covector, depth)
+    assert_close(ob.raise_index(scale * matrix, covector, depth), expected, 1e-12)
+    expected = ob.lower_index(matrix, covector, depth) / weight
+    assert_close(ob.lower_index(scale * matrix, covector, depth), expected, 1e-11)
 
 
 @pytest.mark.parametrize("depth", FINITE)
-def test_sharp_at_singular_matrices(depth):
+def test_raise_index_at_singular_matrices(depth):
     """``A_X`` is defined at singular ``X`` too, where the entries of null pairs vanish."""
     matrix, covector = np.diag([2.0, 1.0, 0.0]), random_matrix((3, 3), 21)
-    assert_close(ob.sharp(matrix, covector, depth), operator(matrix, covector, depth), 1e-13)
+    assert_close(ob.raise_index(matrix, covector, depth), operator(matrix, covector, depth), 1e-13)
     assert_close(
-        ob.sharp(0 * matrix, covector, depth), covector if depth == 1 else 0 * covector, 1e-15
+        ob.raise_index(0 * matrix, covector, depth), covector if depth == 1 else 0 * covector, 1e-15
     )
 
 
@@ -218,7 +218,7 @@ def test_sharp_at_singular_matrices(depth):
 def test_batches_and_broadcasting(depth):
     """A batch is a stack of results; one point serves many vectors."""
     matrix, covector = random_matrix((2, 4, 3, 3), 22), random_matrix((2, 4, 3, 3), 23)
-    for kernel in (ob.sharp, ob.flat):
+    for kernel in (ob.raise_index, ob.lower_index):
         batch, shared = kernel(matrix, covector, depth), kernel(matrix[0, 0], covector, depth)
         for i, j in np.ndindex(2, 4):
             assert_close(batch[i, j], kernel(matrix[i, j], covector[i, j], depth), 1e-11)
@@ -229,8 +229,8 @@ def test_batches_and_broadcasting(depth):
 def test_noncontiguous_arrays():
     """Strides do not matter."""
     matrix, covector = random_matrix((3, 8), 24)[:, ::2], random_matrix((4, 3), 25).T
-    expected = ob.sharp(np.ascontiguousarray(matrix), np.ascontiguousarray(covector), 3)
-    assert_close(ob.sharp(matrix, covector, 3), expected, 1e-14)
+    expected = ob.raise_index(np.ascontiguousarray(matrix), np.ascontiguousarray(covector), 3)
+    assert_close(ob.raise_index(matrix, covector, 3), expected, 1e-14)
 
 
 # --- volume ---------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_volume_density_is_the_root_of_the_determinant(width, spectrum, depth):
 def test_volume_density_of_infinite_depth():
     """``-½ log det`` of the operator ``A_∞`` as a dense matrix."""
     matrix = random_matrix((3, 3), 26)
-    columns = ob.sharp(matrix, np.eye(9).reshape(9, 3, 3), INF).reshape(9, 9)
+    columns = ob.raise_index(matrix, np.eye(9).reshape(9, 3, 3), INF).reshape(9, 9)
     expected = -np.linalg.slogdet(columns)[1] / 2
     assert_close(volume.log_volume_density(matrix, INF), expected, 1e-12)
 
@@ -280,8 +280,8 @@ def contracted(kernel, depth):
 
 
 FUNCTIONS = {
-    **{f"sharp {depth}": contracted(ob.sharp, depth) for depth in (2, 3, 10, INF)},
-    **{f"flat {depth}": contracted(ob.flat, depth) for depth in DEPTHS},
+    **{f"raise {depth}": contracted(ob.raise_index, depth) for depth in (2, 3, 10, INF)},
+    **{f"lower {depth}": contracted(ob.lower_index, depth) for depth in DEPTHS},
     "volume 3": lambda x, p, c: volume.log_volume_density(x, 3) * inner(p, c),
     "volume inf": lambda x, p, c: volume.log_volume_density(x, INF) * inner(p, c),
 }
@@ -304,7 +304,7 @@ def test_first_derivatives(name, matrix):
         assert value == pytest.approx(expected, rel=2e-9), route
 
 
-@pytest.mark.parametrize("name", ["sharp 3", "flat 3", "flat 10", "volume 3"])
+@pytest.mark.parametrize("name", ["raise 3", "lower 3", "lower 10", "volume 3"])
 def test_second_derivatives(name):
     """Second derivatives at ``X = I`` agree with finite differences."""
     point, one, other = arguments(np.eye(3))
@@ -317,7 +317,7 @@ def test_second_derivatives(name):
         assert value == pytest.approx(expected, rel=1e-9), route
 
 
-@pytest.mark.parametrize("name", ["flat 3", "volume 3"])
+@pytest.mark.parametrize("name", ["lower 3", "volume 3"])
 def test_mapped_gradients(name):
     """Gradients mapped over a batch, and compiled, are those of the elements."""
     points = [arguments(matrix, seed)[0] for seed, matrix in enumerate(POINTS.values())]
@@ -330,16 +330,16 @@ def test_mapped_gradients(name):
 
 
 LOW_RANK = {
-    "sharp 1": lambda x, p: ob.sharp(x, p, 1, 2),
-    "sharp 3": lambda x, p: ob.sharp(x, p, 3, 2),
-    "flat 1": lambda x, p: ob.flat(x, p, 1, 2),
-    "flat 2": lambda x, p: ob.flat(x, p, 2, 2),
-    "flat 3": lambda x, p: ob.flat(x, p, 3, 2),
-    "flat 2 of tangents": lambda x, p: ob.flat(x, ob.tangent_projection(x, p, 2), 2, 2),
-    "flat 3 of tangents": lambda x, p: ob.flat(x, ob.tangent_projection(x, p, 2), 3, 2),
+    "raise 1": lambda x, p: ob.raise_index(x, p, 1, 2),
+    "raise 3": lambda x, p: ob.raise_index(x, p, 3, 2),
+    "lower 1": lambda x, p: ob.lower_index(x, p, 1, 2),
+    "lower 2": lambda x, p: ob.lower_index(x, p, 2, 2),
+    "lower 3": lambda x, p: ob.lower_index(x, p, 3, 2),
+    "lower 2 of tangents": lambda x, p: ob.lower_index(x, ob.tangent_projection(x, p, 2), 2, 2),
+    "lower 3 of tangents": lambda x, p: ob.lower_index(x, ob.tangent_projection(x, p, 2), 3, 2),
     "projection": lambda x, p: ob.tangent_projection(x, p, 2),
 }
-EVERY_ROUTE = ["flat 1", "flat 3 of tangents"]
+EVERY_ROUTE = ["lower 1", "lower 3 of tangents"]
 
 
 @pytest.mark.parametrize("name", LOW_RANK)
@@ -376,12 +376,12 @@ def test_derivatives_below_full_rank(name, spectrum):
 # --- libraries and errors -------------------------------------------------------------
 
 CASES = {
-    "sharp": lambda x, p: ob.sharp(x, p, 3),
-    "sharp rank 2": lambda x, p: ob.sharp(x, p, 3, 2),
-    "sharp inf": lambda x, p: ob.sharp(x, p, INF),
-    "flat": lambda x, p: ob.flat(x, p, 3),
-    "flat rank 2": lambda x, p: ob.flat(x, p, 3, 2),
-    "flat inf": lambda x, p: ob.flat(x, p, INF),
+    "raise": lambda x, p: ob.raise_index(x, p, 3),
+    "raise rank 2": lambda x, p: ob.raise_index(x, p, 3, 2),
+    "raise inf": lambda x, p: ob.raise_index(x, p, INF),
+    "lower": lambda x, p: ob.lower_index(x, p, 3),
+    "lower rank 2": lambda x, p: ob.lower_index(x, p, 3, 2),
+    "lower inf": lambda x, p: ob.lower_index(x, p, INF),
     "projection": lambda x, p: ob.tangent_projection(x, p, 2),
     "volume": lambda x, p: volume.log_volume_density(x, 3),
     "volume inf": lambda x, p: volume.log_volume_density(x, INF),
@@ -426,34 +426,52 @@ def test_traced_values_are_the_plain_ones(name):
 
 ONES, EYE = np.ones((3, 3)), np.eye(3)
 BAD_CALLS = {
-    "a higher rank": (lambda: ob.sharp(EYE, ONES, 3, 2), "expected a matrix of rank 2, but"),
-    "a higher rank, flat": (lambda: ob.flat(EYE, ONES, 3, 2), "singular value 3 is not zero"),
-    "a higher rank, traced": (
-        lambda: autograd_derivative(lambda x: ob.sharp(x, ONES, 3, 2).sum(), [EYE], [ONES]),
+    "a higher rank": (lambda: ob.raise_index(EYE, ONES, 3, 2), "expected a matrix of rank 2, but"),
+    "a higher rank, lowered": (
+        lambda: ob.lower_index(EYE, ONES, 3, 2),
         "singular value 3 is not zero",
     ),
-    "out of range": (lambda: ob.flat(1e-300 * EYE, ONES, 3), "rescale the matrix"),
-    "another shape": (lambda: ob.flat(EYE, np.ones((2, 3)), 3), r"shape \[..., 3, 3\], got"),
-    "complex numbers": (lambda: ob.sharp(EYE, 1j * ONES, 3), "is of type complex128"),
-    "a vector": (lambda: ob.sharp(np.ones(3), ONES, 2), r"expected a matrix, got shape \(3,\)"),
-    "depth zero": (lambda: ob.sharp(EYE, ONES, 0), "depth must be a positive integer.*0"),
-    "depth not whole": (lambda: ob.flat(EYE, ONES, 1.5), "depth must be a positive integer.*1.5"),
-    "negative infinite depth": (lambda: ob.flat(EYE, ONES, -INF), "positive integer"),
-    "NaN depth": (lambda: ob.flat(EYE, ONES, math.nan), "positive integer"),
-    "rank above the width": (lambda: ob.sharp(EYE, ONES, 2, 4), "smallest width 3, got 4"),
-    "rank zero": (lambda: ob.sharp(EYE, ONES, 2, 0), "between 1 and .*, got 0"),
-    "NaN in the point": (lambda: ob.sharp(EYE * np.nan, ONES, 2), "the matrix holds NaN"),
-    "NaN in the vector": (lambda: ob.sharp(EYE, ONES * np.nan, 2), "holds NaN"),
-    "NaN in the tangent": (lambda: ob.flat(EYE, ONES * np.nan, 2), "holds NaN"),
-    "rank-deficient": (lambda: ob.flat(ONES, ONES, 2), "expected rank 3, .* pass a smaller rank"),
-    "rank-deficient, rank 2": (lambda: ob.flat(ONES, ONES, 2, 2), "expected rank 2, but sing"),
-    "rank-deficient, infinite depth": (lambda: ob.sharp(ONES, ONES, INF), "expected rank 3, but"),
+    "a higher rank, traced": (
+        lambda: autograd_derivative(lambda x: ob.raise_index(x, ONES, 3, 2).sum(), [EYE], [ONES]),
+        "singular value 3 is not zero",
+    ),
+    "out of range": (lambda: ob.lower_index(1e-300 * EYE, ONES, 3), "rescale the matrix"),
+    "another shape": (lambda: ob.lower_index(EYE, np.ones((2, 3)), 3), r"shape \[..., 3, 3\], got"),
+    "complex numbers": (lambda: ob.raise_index(EYE, 1j * ONES, 3), "is of type complex128"),
+    "a vector": (
+        lambda: ob.raise_index(np.ones(3), ONES, 2),
+        r"expected a matrix, got shape \(3,\)",
+    ),
+    "depth zero": (lambda: ob.raise_index(EYE, ONES, 0), "depth must be a positive integer.*0"),
+    "depth not whole": (
+        lambda: ob.lower_index(EYE, ONES, 1.5),
+        "depth must be a positive integer.*1.5",
+    ),
+    "negative infinite depth": (lambda: ob.lower_index(EYE, ONES, -INF), "positive integer"),
+    "NaN depth": (lambda: ob.lower_index(EYE, ONES, math.nan), "positive integer"),
+    "rank above the width": (lambda: ob.raise_index(EYE, ONES, 2, 4), "smallest width 3, got 4"),
+    "rank zero": (lambda: ob.raise_index(EYE, ONES, 2, 0), "between 1 and .*, got 0"),
+    "NaN in the point": (lambda: ob.raise_index(EYE * np.nan, ONES, 2), "the matrix holds NaN"),
+    "NaN in the vector": (lambda: ob.raise_index(EYE, ONES * np.nan, 2), "holds NaN"),
+    "NaN in the tangent": (lambda: ob.lower_index(EYE, ONES * np.nan, 2), "holds NaN"),
+    "rank-deficient": (
+        lambda: ob.lower_index(ONES, ONES, 2),
+        "expected rank 3, .* pass a smaller rank",
+    ),
+    "rank-deficient, rank 2": (
+        lambda: ob.lower_index(ONES, ONES, 2, 2),
+        "expected rank 2, but sing",
+    ),
+    "rank-deficient, infinite depth": (
+        lambda: ob.raise_index(ONES, ONES, INF),
+        "expected rank 3, but",
+    ),
     "infinite depth, rectangular": (
-        lambda: ob.sharp(np.ones((3, 2)), np.ones((3, 2)), INF),
+        lambda: ob.raise_index(np.ones((3, 2)), np.ones((3, 2)), INF),
         r"square matrices of full rank only, got shape \(3, 2\) and rank 2: use a finite depth",
     ),
     "infinite depth, low rank": (
-        lambda: ob.flat(EYE, ONES, INF, 2),
+        lambda: ob.lower_index(EYE, ONES, INF, 2),
         r"square matrices of full rank only, got shape \(3, 3\) and rank 2",
     ),
     "volume of a rectangle": (
@@ -475,7 +493,7 @@ def test_errors(call, message):
         call()
 
 
-@pytest.mark.parametrize("kernel", [ob.sharp, ob.flat])
+@pytest.mark.parametrize("kernel", [ob.raise_index, ob.lower_index])
 def test_second_derivative_at_infinite_depth_is_refused(kernel):
     """The metric of infinite depth has first derivatives only."""
 
@@ -489,7 +507,7 @@ def test_second_derivative_at_infinite_depth_is_refused(kernel):
 def test_integers_serve_as_floats():
     """Whole numbers, as in ``np.diag([3, 2, 1])``, give what the same floats give."""
     whole = np.diag([3, 2, 1])
-    for kernel in (ob.sharp, ob.flat):
+    for kernel in (ob.raise_index, ob.lower_index):
         assert_close(kernel(whole, whole, 3), kernel(1.0 * whole, 1.0 * whole, 3), 0)
     assert entropy(whole, 3) == entropy(1.0 * whole, 3)
     assert_close(balance((whole, whole)), balance((1.0 * whole, 1.0 * whole)), 0)

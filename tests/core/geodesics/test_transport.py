@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from dlngeo.core.depth_metric.metric import flat
+from dlngeo.core.depth_metric.metric import lower_index
 from dlngeo.core.geodesics.exponential import exp
 from dlngeo.core.geodesics.observable_curves import geodesic
 from dlngeo.core.geodesics.transport import jacobi_field, parallel_transport
@@ -35,7 +35,7 @@ def slopes(function: Callable, step: float = 2e-3) -> np.ndarray:
 
 def inner(matrix, a, b, depth, rank) -> np.ndarray:
     """Return all inner products of two lists of vectors."""
-    return np.einsum("fij,gij->fg", a, flat(matrix, b, depth, rank))
+    return np.einsum("fij,gij->fg", a, lower_index(matrix, b, depth, rank))
 
 
 def close_at_scale(actual, expected, tolerance: float, matrix):

@@ -10,7 +10,8 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from dlngeo.core.depth_metric.connection import christoffel
-from dlngeo.core.depth_metric.metric import flat, sharp
+from dlngeo.core.depth_metric.metric import lower_index, raise_index
+from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.geodesics import exponential, logarithm
 from dlngeo.core.low_rank import matrices as factored
 from dlngeo.core.networks.blocks import Blocks
@@ -121,12 +122,12 @@ def test_moved_blocks(frames):
 def test_raised(frames, depth):
     """The raised covector is ``A_{N,X}(P)``, by dense powers, of its tangent part."""
     covector = random_tangent(frames, 2)
-    raised = factored.raised(frames, covector, depth)
+    raised = weights_of(frames.sigma, depth).raise_index(covector)
     assert_tangent(frames, raised)
     expected = operator(frames, ambient(frames, covector), depth)
     assert_close(ambient(frames, raised), expected, 1e-12)
     tolerance = 1e-11 if frames.sigma[-1] > 1e-3 * frames.sigma[0] else 1e-9
-    found = sharp(dense(frames), ambient(frames, covector), depth, len(frames.sigma))
+    found = raise_index(dense(frames), ambient(frames, covector), depth, len(frames.sigma))
     assert_close(found, expected, tolerance)
 
 
@@ -134,7 +135,7 @@ def test_raised(frames, depth):
 def test_inner_product(frames, depth):
     """``g(A P, A Q) = tr(Pᵀ A Q)``, where no small weight is divided by."""
     p, q = random_tangent(frames, 3), random_tangent(frames, 4)
-    one, two = (factored.raised(frames, covector, depth) for covector in (p, q))
+    one, two = (weights_of(frames.sigma, depth).raise_index(covector) for covector in (p, q))
     found = factored.inner_product(frames, one, two, depth)
     matrix = operator(frames, ambient(frames, q), depth)
     scale = np.linalg.norm(ambient(frames, p)) * np.linalg.norm(matrix)
@@ -145,7 +146,7 @@ def test_inner_product(frames, depth):
 def test_inner_product_of_dense_matrices(frames, depth):
     """``g(Z, Z') = tr(Zᵀ Z'^♭)``."""
     a, b = random_tangent(frames, 5), random_tangent(frames, 6)
-    lowered = flat(dense(frames), ambient(frames, b), depth, len(frames.sigma))
+    lowered = lower_index(dense(frames), ambient(frames, b), depth, len(frames.sigma))
     scale = np.linalg.norm(ambient(frames, a)) * np.linalg.norm(lowered)
     found = factored.inner_product(frames, a, b, depth)
     assert_close(found, np.sum(ambient(frames, a) * lowered), 1e-11, scale)
@@ -302,7 +303,7 @@ def test_hessian_of_finite_depth(frames, depth):
     """``g(Hess[Z], Z') = ⟨H[Z], Z'⟩ + ⟨G, D²φ(V, V')⟩`` with lifts to dense factors."""
     cost, matrix = Cost(frames), dense(frames)
     covectors = [random_tangent(frames, seed) for seed in (13, 14, 15)]
-    vectors = [factored.raised(frames, covector, depth) for covector in covectors]
+    vectors = [weights_of(frames.sigma, depth).raise_index(covector) for covector in covectors]
     for one, covector in zip(vectors, covectors, strict=True):
         result = hessian_of(cost, frames, one, depth)
         assert_tangent(frames, result)
@@ -350,7 +351,7 @@ def test_hessian_is_the_covariant_derivative(spectrum, depth):
     matrix, motion = dense(frames), ambient(frames, vector)
 
     def gradient(time: float) -> np.ndarray:
-        return sharp(matrix + time * motion, cost.gradient(matrix + time * motion), depth)
+        return raise_index(matrix + time * motion, cost.gradient(matrix + time * motion), depth)
 
     expected = derivative(gradient, 5e-3) + christoffel(matrix, motion, gradient(0.0), depth)
     found = ambient(frames, hessian_of(cost, frames, vector, depth))
@@ -437,7 +438,7 @@ def test_no_large_array_is_formed(depth):
         "tangent_blocks": lambda: factored.tangent_blocks(frames, matrix),
         "moved_blocks": lambda: factored.moved_blocks(frames, vector, other),
         "inner_product": lambda: factored.inner_product(frames, vector, gradient, depth),
-        "raised": lambda: factored.raised(frames, gradient, depth),
+        "raised": lambda: weights_of(frames.sigma, depth).raise_index(gradient),
         "retraction": lambda: factored.retraction(frames, vector, depth),
         "embedded_hessian": lambda: factored.embedded_hessian(frames, matrix, matrix, vector),
         "hessian": lambda: factored.hessian(frames, gradient, gradient, vector, depth),

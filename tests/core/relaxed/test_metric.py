@@ -128,8 +128,8 @@ def test_zero_offsets_give_the_depth_metric(depth, shape, rank, scale):
     vector = rng.normal(size=shape)
     network = intrinsic_network((0.0,) * (depth - 1), shape, None, rank)
     for ours, theirs in (
-        (relaxed.raise_index, observables.sharp),
-        (relaxed.lower_index, observables.flat),
+        (relaxed.raise_index, observables.raise_index),
+        (relaxed.lower_index, observables.lower_index),
     ):
         assert_close(ours(matrix, vector, network), theirs(matrix, vector, depth, rank), 1e-11)
 

@@ -12,7 +12,7 @@ import torch
 from pymanopt.manifolds import Euclidean, FixedRankEmbedded, Product
 from pymanopt.optimizers import ConjugateGradient
 
-from dlngeo.core.depth_metric.metric import flat, sharp, tangent_projection
+from dlngeo.core.depth_metric.metric import lower_index, raise_index, tangent_projection
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.manifolds import BalancedFactors, DeepFixedRank
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import FactoredPoint, FactoredTangent
@@ -226,7 +226,7 @@ def test_metric_and_gradient_of_dense_matrices(m, n, rank, depth):
     point, matrix = point_with(manifold, VALUES["repeated"]), gaussian(m, n)
     x = matrix_of(point)
     a, b = (manifold.random_tangent_vector(point) for _ in range(2))
-    expected = np.sum(vector_of(point, a) * flat(x, vector_of(point, b), depth, rank))
+    expected = np.sum(vector_of(point, a) * lower_index(x, vector_of(point, b), depth, rank))
     assert_close(manifold.inner_product(point, a, b), expected, 1e-11, 1.0)
     expected = tangent_projection(x, matrix, rank)
     assert_close(vector_of(point, manifold.projection(point, matrix)), expected, 1e-12)
@@ -235,7 +235,7 @@ def test_metric_and_gradient_of_dense_matrices(m, n, rank, depth):
     assert_close(vector_of(point, manifold.projection(point, factors)), expected, 1e-12)
     for kind in (np.asarray, scipy.sparse.csr_array, scipy.sparse.linalg.aslinearoperator):
         found = manifold.euclidean_to_riemannian_gradient(point, kind(matrix))
-        assert_close(vector_of(point, found), sharp(x, matrix, depth, rank), 1e-12)
+        assert_close(vector_of(point, found), raise_index(x, matrix, depth, rank), 1e-12)
     moved = vector_of(point, a)
     for block, expected in zip(manifold.projection(point, moved), a, strict=True):
         assert_close(block, expected, 1e-12, np.max(abs(moved)))
@@ -257,7 +257,7 @@ def test_gradient_where_singular_values_repeat(depth, values):
     u, s, vt = point
     by_matrix = slope[0] / s @ vt + u @ (slope[2].T / s).T
     by_matrix -= u @ (u.T @ slope[0] / s) @ vt
-    expected = sharp(matrix_of(point), by_matrix, depth, 3)
+    expected = raise_index(matrix_of(point), by_matrix, depth, 3)
     assert_close(vector_of(point, problem.riemannian_gradient(point)), expected, 1e-12)
     difference = vector_of(point, broken) - tangent_projection(matrix_of(point), by_matrix, 3)
     assert not np.max(abs(difference)) < 1e-3

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from dlngeo.core.depth_metric.metric import flat, sharp
+from dlngeo.core.depth_metric.metric import lower_index, raise_index
 from dlngeo.core.depth_metric.roots import cometric
 from dlngeo.sampling.hamiltonian.root_frames import RootFrames
 from dlngeo.thermodynamics.boltzmann_entropy import entropy
@@ -66,7 +66,7 @@ def test_cometric_is_that_of_the_depth_metric(width, depth, scale):
     assert (alpha >= 1 / depth - 1e-12).all()
     assert (alpha <= 1 + 1e-12).all()
     found = numpy.sum(alpha * symmetric**2 + (core - symmetric) ** 2 / alpha)
-    expected = numpy.sum(covector * sharp(frames.observable(), covector, depth))
+    expected = numpy.sum(covector * raise_index(frames.observable(), covector, depth))
     assert found == pytest.approx(expected, rel=1e-10)
 
 
@@ -168,5 +168,5 @@ def test_flat_and_root_metric_agree():
     symmetric = (core + core.T) / 2
     alpha = cometric(frames.frames.sigma, depth)
     found = numpy.sum(symmetric**2 / alpha + alpha * (core - symmetric) ** 2)
-    expected = numpy.sum(moved * flat(frames.observable(), moved, depth))
+    expected = numpy.sum(moved * lower_index(frames.observable(), moved, depth))
     assert found == pytest.approx(expected, rel=1e-7)

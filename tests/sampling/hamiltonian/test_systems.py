@@ -14,7 +14,7 @@ import pytest
 
 from dlngeo.core.balanced.submanifold import dimension
 from dlngeo.core.base.packing import unpack
-from dlngeo.core.depth_metric.metric import sharp
+from dlngeo.core.depth_metric.metric import raise_index
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import end_to_end, moment_map
 from dlngeo.sampling import BalancedSystem, DepthRootSystem, ObservableSystem
@@ -136,7 +136,7 @@ def test_riemannian_metric_is_the_depth_metric(width, depth):
     state = state_of(position, numpy.random.default_rng(1).normal(size=width**2))
     jacobian = differences(lambda q: system.observables(q).ravel(), position)
     cometric = [
-        sharp(system.observables(position), e, depth).ravel()
+        raise_index(system.observables(position), e, depth).ravel()
         for e in numpy.eye(width**2).reshape(-1, width, width)
     ]
     metric = jacobian.T @ numpy.linalg.inv(cometric) @ jacobian
