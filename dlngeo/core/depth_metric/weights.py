@@ -29,7 +29,6 @@ References
 
 import functools
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import array_api_compat
@@ -61,64 +60,30 @@ def weights_of(sigma: Array, depth: float) -> "Weights":
     return FiniteWeights(sigma ** (1 / depth), int(depth))
 
 
-class Weights(ABC):
+class Weights:
     """Weights of the depth metric at a point; each is found when it is first asked for.
 
-    Attributes
-    ----------
-    sigma : array-like, shape=[..., r]
-        Singular values of the end-to-end matrix.
+    The table above lists what they share; ``sigma`` are the singular values ``σ`` of the
+    end-to-end matrix, shape=[..., r].
     """
 
     sigma: Array
+    core: Array
+    null: Array
+    root: Array
+    null_root: Array
+    second: Array
+    null_second: Array
+    after: Array
+    before: Array
 
-    @property
-    @abstractmethod
-    def core(self) -> Array:
-        """The weights ``r_kl`` of the core."""
-
-    @property
-    @abstractmethod
-    def null(self) -> Array:
-        """The weights ``r_k0`` of the null blocks."""
-
-    @property
-    @abstractmethod
-    def root(self) -> Array:
-        """The roots ``√r_kl``."""
-
-    @property
-    @abstractmethod
-    def null_root(self) -> Array:
-        """The roots ``√r_k0``."""
-
-    @property
-    @abstractmethod
-    def second(self) -> Array:
-        """The second differences ``H_klm``."""
-
-    @property
-    @abstractmethod
-    def null_second(self) -> Array:
-        """The second differences ``H_kl0``."""
-
-    @abstractmethod
     def terms(self) -> Iterator[tuple[Array, Array]]:
         """Yield ``D^i_kl`` and ``d^i_m`` of ``H_klm = Σ_i D^i_kl d^i_m``, all positive."""
+        raise NotImplementedError
 
-    @property
-    @abstractmethod
-    def after(self) -> Array:
-        """The lift ``v_{p+1}`` after each hidden layer ``p = 1, ..., N-1``."""
-
-    @property
-    @abstractmethod
-    def before(self) -> Array:
-        """The lift ``v_p`` before each hidden layer."""
-
-    @abstractmethod
     def solve(self, source: Array) -> Array:
         """Solve ``T_kl x = b`` for all pairs, in the hidden layers."""
+        raise NotImplementedError
 
     def raise_index(self, covector: Blocks) -> Blocks:
         """Return ``A_{N,X}`` of a covector; a part between the null spaces drops."""
@@ -152,7 +117,7 @@ class FiniteWeights(Weights):
         self.depth = depth
 
     @functools.cached_property
-    def sigma(self) -> Array:  # type: ignore[override]  # found when it is asked for
+    def sigma(self) -> Array:
         return self.lam**self.depth
 
     @functools.cached_property
@@ -160,7 +125,7 @@ class FiniteWeights(Weights):
         """``Σ_{a+b=n-1} x_k^a x_l^b`` for ``n = 1, ..., N``."""
         return depth_kernels(self.lam, self.lam, self.depth)
 
-    @property
+    @functools.cached_property
     def core(self) -> Array:
         return self._kernels[-1]
 
@@ -186,7 +151,7 @@ class FiniteWeights(Weights):
             second = second * x + kernel[..., None]
         return second
 
-    @property
+    @functools.cached_property
     def null_second(self) -> Array:
         return self._kernels[-2] if self.depth > 1 else 0 * self.core
 
@@ -204,11 +169,11 @@ class FiniteWeights(Weights):
         lifts = (lam ** (self.depth - 1 - p))[..., :, None] * (lam**p)[..., None, :]
         return lifts / self.root[..., None, :, :]
 
-    @property
+    @functools.cached_property
     def after(self) -> Array:
         return self._lifts[..., 1:, :, :]
 
-    @property
+    @functools.cached_property
     def before(self) -> Array:
         return self._lifts[..., :-1, :, :]
 
@@ -246,11 +211,11 @@ class LimitWeights(Weights):
     def root(self) -> Array:
         return namespace(self.sigma).exp(self._log_core / 2)
 
-    @property
+    @functools.cached_property
     def null(self) -> Array:
         return namespace(self.sigma).ones_like(self.sigma)
 
-    @property
+    @functools.cached_property
     def null_root(self) -> Array:
         return self.null
 
@@ -258,7 +223,7 @@ class LimitWeights(Weights):
     def second(self) -> Array:
         return _exponential_differences(2 * self._log)
 
-    @property
+    @functools.cached_property
     def null_second(self) -> Array:
         return 0 * self.core
 
@@ -282,7 +247,7 @@ class LimitWeights(Weights):
         along = (1 - s) * log[..., None, :, None] + s * log[..., None, None, :]
         return xp.exp(along - self._log_core[..., None, :, :] / 2)
 
-    @property
+    @functools.cached_property
     def before(self) -> Array:
         return self.after
 

@@ -38,7 +38,7 @@ def tangent_blocks(frames: SingularFrames, matrix: Any) -> Blocks:
     return tangent_at(frames, core, columns - left @ core, (rows - right @ core.T).T)
 
 
-def moved_blocks(frames: SingularFrames, blocks: Blocks, to: SingularFrames) -> Blocks:
+def project_blocks(frames: SingularFrames, blocks: Blocks, to: SingularFrames) -> Blocks:
     """Project a tangent vector at one point on the tangent space at another."""
     turn = transpose(frames.left) @ to.left, transpose(frames.right) @ to.right
     columns = frames.left @ (blocks.core @ turn[1])
@@ -83,7 +83,7 @@ def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> Singular
     if depth == 1:
         small, blocks, bases = compress(frames, blocks)
         blocks = blocks._replace(core=numpy.diag(sigma) + blocks.core)
-        return _turned(bases[0], small.join(blocks), bases[1], sigma)
+        return _decomposition(bases[0], small.join(blocks), bases[1], sigma)
     weights = weights_of(sigma, depth)
     lift = Blocks(blocks.core / weights.core)
     if depth == math.inf:
@@ -92,7 +92,7 @@ def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> Singular
         first = blocks.core / scale
         second = -symbols_in_frames(weights, lift, lift).core / scale - first @ first
         middle = scipy.linalg.expm(first + second / 2) * scale
-        return _turned(left, middle, right, sigma)
+        return _decomposition(left, middle, right, sigma)
     depth = int(depth)
     lam = sigma ** (1 / depth)
 
@@ -108,10 +108,10 @@ def retraction(frames: SingularFrames, blocks: Blocks, depth: float) -> Singular
     right, last = numpy.linalg.qr(rows)
     for p in range(depth - 1, 1, -1):
         middle = middle @ layer(p)
-    return _turned(left, middle @ last.T, right, sigma)
+    return _decomposition(left, middle @ last.T, right, sigma)
 
 
-def _turned(
+def _decomposition(
     left: numpy.ndarray | None,
     middle: numpy.ndarray,
     right: numpy.ndarray | None,
@@ -156,7 +156,7 @@ def embedded_hessian(
     return Blocks(core, left_null, right_null)
 
 
-def hessian(
+def riemannian_hessian(
     frames: SingularFrames, gradient: Blocks, second: Blocks, tangent: Blocks, depth: float
 ) -> Blocks:
     r"""Return the Riemannian Hessian of ``g^N`` from the one of depth one.
@@ -195,7 +195,7 @@ def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames
     small, blocks, bases = compress(frames, tangent)
     start, velocity = small.with_values(small.sigma), small.join(blocks)
     end = exponential.exp(start, velocity, depth, len(small.sigma))
-    return _turned(bases[0], end, bases[1], small.sigma)
+    return _decomposition(bases[0], end, bases[1], small.sigma)
 
 
 def _joint(frames: SingularFrames, other: SingularFrames) -> tuple[Any, ...]:

@@ -2,6 +2,8 @@
 
 import numpy
 
+from dlngeo.core.base.optional import compiled_loop
+
 PIECE = 1 << 16
 """Number of entries at a time, such that they stay in the cache."""
 
@@ -23,12 +25,10 @@ def sampled_product(
     -------
     values : array, shape=[k]
     """
-    try:  # Numba is an optional extra, and takes a while to import
-        from dlngeo.core.low_rank.compiled import compiled_sampled_product
-    except ImportError:
+    loop = compiled_loop("dlngeo.core.low_rank.compiled", "compiled_sampled_product")
+    if loop is None:
         return _sampled_product(starts, indices, left, right)
-    left, right = (numpy.ascontiguousarray(factor) for factor in (left, right))
-    return compiled_sampled_product(starts, indices, left, right)
+    return loop(starts, indices, numpy.ascontiguousarray(left), numpy.ascontiguousarray(right))
 
 
 def _sampled_product(

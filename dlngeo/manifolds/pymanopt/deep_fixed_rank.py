@@ -232,7 +232,9 @@ class DeepFixedRank(ManifoldMethods, Manifold):
             second = factored.embedded_hessian(
                 frames, euclidean_gradient, euclidean_hessian, tangent
             )
-        return self._vector(factored.hessian(frames, gradient, second, tangent, self.depth))
+        return self._vector(
+            factored.riemannian_hessian(frames, gradient, second, tangent, self.depth)
+        )
 
     # Moves.
 
@@ -253,7 +255,7 @@ class DeepFixedRank(ManifoldMethods, Manifold):
         """Project a tangent vector on the tangent space at another point."""
         blocks = self._blocks(tangent_vector_a)
         to = self._frames(point_b)
-        return self._vector(factored.moved_blocks(self._frames(point_a), blocks, to))
+        return self._vector(factored.project_blocks(self._frames(point_a), blocks, to))
 
 
 class _Product(NamedTuple):

@@ -108,10 +108,10 @@ def test_moved_blocks(frames):
     """A tangent vector moves by the dense projection on the tangent space elsewhere."""
     vector, size = random_tangent(frames, 1), (len(frames.left), len(frames.right))
     to = frames_with(size, frames.sigma, seed=77)
-    blocks = factored.moved_blocks(frames, vector, to)
+    blocks = factored.project_blocks(frames, vector, to)
     assert_tangent(to, blocks)
     assert_close(ambient(to, blocks), projected(to, ambient(frames, vector)), 1e-13)
-    stayed = factored.moved_blocks(frames, vector, frames)
+    stayed = factored.project_blocks(frames, vector, frames)
     assert_close(ambient(frames, stayed), ambient(frames, vector), 1e-13)
 
 
@@ -259,7 +259,7 @@ def hessian_of(cost: Cost, frames: SingularFrames, vector: Blocks, depth: float)
     gradient, second = cost.gradient(matrix), cost.second(matrix, ambient(frames, vector))
     embedded = factored.embedded_hessian(frames, gradient, second, vector)
     covector = factored.tangent_blocks(frames, gradient)
-    return factored.hessian(frames, covector, embedded, vector, depth)
+    return factored.riemannian_hessian(frames, covector, embedded, vector, depth)
 
 
 def layers_over(frames: SingularFrames, depth: int) -> list[np.ndarray]:
@@ -436,12 +436,12 @@ def test_no_large_array_is_formed(depth):
     other = factored.exp(frames, vector, depth)
     operations = {
         "tangent_blocks": lambda: factored.tangent_blocks(frames, matrix),
-        "moved_blocks": lambda: factored.moved_blocks(frames, vector, other),
+        "project_blocks": lambda: factored.project_blocks(frames, vector, other),
         "inner_product": lambda: factored.inner_product(frames, vector, gradient, depth),
         "raised": lambda: weights_of(frames.sigma, depth).raise_index(gradient),
         "retraction": lambda: factored.retraction(frames, vector, depth),
         "embedded_hessian": lambda: factored.embedded_hessian(frames, matrix, matrix, vector),
-        "hessian": lambda: factored.hessian(frames, gradient, gradient, vector, depth),
+        "hessian": lambda: factored.riemannian_hessian(frames, gradient, gradient, vector, depth),
         "exp": lambda: factored.exp(frames, vector, depth),
         "log": lambda: factored.log(frames, other, depth),
         "dist": lambda: factored.dist(frames, other, depth),
