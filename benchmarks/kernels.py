@@ -50,8 +50,8 @@ def kernels(x: np.ndarray, rng: np.random.Generator) -> dict[str, Callable]:
     w = networks.factorize(x, DEPTH)
     v, z = rng.standard_normal(w.shape), rng.standard_normal(x.shape)
     return {
-        "riemannian gradient": lambda: depth_metric.sharp(x, z, DEPTH),
-        "metric": lambda: depth_metric.flat(x, z, DEPTH),
+        "riemannian gradient": lambda: depth_metric.raise_index(x, z, DEPTH),
+        "metric": lambda: depth_metric.lower_index(x, z, DEPTH),
         "horizontal lift": lambda: depth_metric.horizontal_lift(w, z),
         "tangent projection": lambda: balanced.tangent_projection(w, v),
         "second fundamental form": lambda: balanced.second_fundamental_form(w, v, v),
