@@ -90,12 +90,6 @@ def in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
     return namespace(*layers).stack(list(layers), -3)
 
 
-def in_parts(arrays: Sequence[Array], count: int) -> list[tuple[Array, ...]]:
-    """Cut arrays that stand one after the other into equal parts, one for each argument."""
-    size = len(arrays) // count
-    return [tuple(arrays[i * size : (i + 1) * size]) for i in range(count)]
-
-
 def widths_of(factors: Factors) -> tuple[int, ...]:
     """Return the widths ``(d_0, ..., d_N)``."""
     layers = layers_of(factors)

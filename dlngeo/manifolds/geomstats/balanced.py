@@ -234,8 +234,8 @@ class BalancedMetric(FrobeniusMetric, GeodesicMetric):
     def _apply(self, function: Callable, *arrays: Array, **options: Any) -> Any:
         return self._space.apply(function, *arrays, rank=self._space.rank, **options)
 
-    def _curve(self, point: Array, velocity: Array, **options: Any) -> Callable[[Array], Array]:
-        curve = self._apply(balanced_geodesic, point, velocity, **options)
+    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
+        curve = self._apply(balanced_geodesic, point, velocity, on_boundary=on_boundary)
         return lambda times: self._space.from_factors(curve.point(times))
 
     def dist(self, point_a: Array, point_b: Array) -> Array:

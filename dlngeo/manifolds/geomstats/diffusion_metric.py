@@ -76,7 +76,6 @@ class DiffusionMetric(GeodesicMetric):
     [FCS20]; THEORY 7 (curvature by the equation of Gauss); see `dlngeo.core.gradient_noise`.
     """
 
-    _exp = kernel(geodesics.exp)
     _log = kernel(geodesics.log)
     _transport = kernel(geodesics.parallel_transport)
     _curvature = kernel(DiffusionGeometry.curvature)
@@ -146,9 +145,14 @@ class DiffusionMetric(GeodesicMetric):
     def _apply(self, function: Callable, *arrays: Array, **options: Any) -> Array:
         return self._shaped(function(self.geometry, *self._flat(*arrays), **options))
 
-    def _curve(self, point: Array, velocity: Array, **options: Any) -> Callable[[Array], Array]:
+    # Parameter spaces have no boundary.
+
+    def _exp(self, point: Array, velocity: Array, on_boundary: str) -> Array:
+        return self._apply(geodesics.exp, point, velocity)
+
+    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
         return lambda times: self._apply(
-            geodesics.positions, point, velocity, times=to_numpy(times), **options
+            geodesics.positions, point, velocity, times=to_numpy(times)
         )
 
     def inner_product(self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array) -> Array:

@@ -42,7 +42,7 @@ class GeodesicMetric(RiemannianMetric):
         """Apply a kernel to a base point and vectors."""
 
     @abstractmethod
-    def _curve(self, point: Array, velocity: Array, **options: Any) -> Callable[[Array], Array]:
+    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
         """Return a geodesic as a function of an array of times."""
 
     @abstractmethod
@@ -55,7 +55,7 @@ class GeodesicMetric(RiemannianMetric):
         vector = self.riemannian_gradient(cotangent_vec_b, base_point)
         return gs.sum(cotangent_vec_a * vector, axis=tuple(range(-self._space.point_ndim, 0)))
 
-    def exp(self, tangent_vec: Array, base_point: Array, **options: Any) -> Array:
+    def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str = "raise") -> Array:
         """Return the exponential: the geodesic at time one.
 
         Parameters
@@ -69,7 +69,7 @@ class GeodesicMetric(RiemannianMetric):
         -------
         point : array-like, shape=[..., *point_shape]
         """
-        return self._exp(base_point, tangent_vec, **options)
+        return self._exp(base_point, tangent_vec, on_boundary=on_boundary)
 
     def log(self, point: Array, base_point: Array) -> Array:
         return self._log(base_point, point)
@@ -79,7 +79,7 @@ class GeodesicMetric(RiemannianMetric):
         initial_point: Array,
         end_point: Array | None = None,
         initial_tangent_vec: Array | None = None,
-        **options: Any,
+        on_boundary: str = "raise",
     ) -> Callable[[Array], Array]:
         """Return a geodesic, given by its velocity or by its end at time one.
 
@@ -97,7 +97,7 @@ class GeodesicMetric(RiemannianMetric):
             Times, shape=[n_times], to points, shape=[..., n_times, *point_shape].
         """
         velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
-        curve = self._curve(initial_point, velocity, **options)
+        curve = self._curve(initial_point, velocity, on_boundary)
         return lambda t: curve(gs.to_ndarray(gs.array(t), to_ndim=1))
 
     def parallel_transport(

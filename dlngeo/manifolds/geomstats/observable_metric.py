@@ -56,8 +56,8 @@ class ObservableMetric(GeodesicMetric):
         check_shape(arrays[0], self._space.shape)
         return function(*arrays, *self._parameters, **options)
 
-    def _curve(self, point: Array, velocity: Array, **options: Any) -> Callable[[Array], Array]:
-        return self._geodesic(point, velocity, **options).point
+    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
+        return self._geodesic(point, velocity, on_boundary=on_boundary).point
 
     def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:
         """Return the Riemannian gradient ``A_X(∇E)``.

@@ -70,12 +70,12 @@ class RelaxedDepthMetric(ObservableMetric):
     _log = kernel(logarithm.log)
     _transport = kernel(geodesics.parallel_transport)
 
-    def _exp(self, point: Array, velocity: Array, **options: Any) -> Array:
-        return self._curve(point, velocity, **options)(1.0)
+    def _exp(self, point: Array, velocity: Array, on_boundary: str) -> Array:
+        return self._curve(point, velocity, on_boundary)(1.0)
 
-    def _curve(self, point: Array, velocity: Array, **options: Any) -> Callable[[Array], Array]:
+    def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
         check_shape(point, self._space.shape)
-        return geodesics.geodesic(point, velocity, self.network, **options).point
+        return geodesics.geodesic(point, velocity, self.network, on_boundary=on_boundary).point
 
     def curvature(self, *_: Array, **__: Array) -> Array:
         """Refuse: not implemented.
