@@ -155,3 +155,44 @@ def test_modules_import_from_modules():
         for module, name in imports(tree):
             if module in FACES:
                 assert f"{module}.{name}" in MODULES, f"{own} imports {name} from a face, {module}"
+
+
+def test_no_import_is_hidden_in_a_function():
+    for own, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert not list(imports(node)), f"{own}.{node.name} imports {list(imports(node))}"
+
+
+def definitions(tree: ast.Module) -> list[ast.FunctionDef | ast.ClassDef]:
+    """Return the functions and classes of a module that have no leading underscore."""
+    nodes = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return [node for node in nodes if not node.name.startswith("_")]
+
+
+def words(tree: ast.AST | None) -> set[str]:
+    return set() if tree is None else set(re.findall(r"\w+", ast.unparse(tree)))
+
+
+def test_names_are_unique_in_their_folder():
+    homes: dict[tuple[str, str], str] = {}
+    for own, tree in MODULES.items():
+        # Every command has a function `run`.
+        for node in definitions(tree) if own.rpartition(".")[0] != "dlngeo.app.commands" else ():
+            other = homes.setdefault((own.rpartition(".")[0], node.name), own)
+            assert other == own, f"{node.name} stands in {own} and in {other}"
+
+
+def test_what_only_its_module_uses_has_an_underscore():
+    """In the core: other names stand in a face or elsewhere, or are what a function returns."""
+    used = {own: words(tree) for own, tree in MODULES.items()}
+    for own, tree in MODULES.items():
+        if not own.startswith("dlngeo.core"):
+            continue
+        public = definitions(tree)
+        elsewhere = set(exported(own.rpartition(".")[0])).union(
+            *(names for other, names in used.items() if other != own),
+            *(words(node.returns) for node in public if isinstance(node, ast.FunctionDef)),
+        )
+        for node in public if own not in FACES else ():
+            assert node.name in elsewhere, f"{own}.{node.name} is used nowhere else"

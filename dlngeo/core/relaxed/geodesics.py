@@ -29,7 +29,7 @@ from dlngeo.core.relaxed.strings import RelaxedNetwork
 
 
 @dataclass(frozen=True)
-class RelaxedChart(Chart):
+class _RelaxedChart(Chart):
     """Horizontal geodesics, in units of the largest singular value of the factors.
 
     A state is the factors, the covector ``P``, the largest ``|τ_p|`` in these units, and
@@ -143,7 +143,7 @@ def _problem(
     network: RelaxedNetwork,
     fields: Sequence[Array],
     on_boundary: str = "raise",
-) -> tuple[Geodesic[RelaxedChart], FieldAxes, numpy.ndarray]:
+) -> tuple[Geodesic[_RelaxedChart], FieldAxes, numpy.ndarray]:
     """Return geodesics with vectors, the axes of these, and their norms, shape=[..., k]."""
     x, z, *vectors = checked_host(network, matrix, velocity, *fields)
     axes = FieldAxes.of((x, z), vectors)
@@ -158,7 +158,7 @@ def _problem(
     spread = max(map(abs, network.shifts)) / unit**2
     (gathered,) = [axes.gather(v) for v in vectors] or [x[..., None, :, :][..., :0, :, :]]
     (unit_vectors,), size = Layers([gathered]).unit()
-    chart = RelaxedChart(network, size.shape[-1])
+    chart = _RelaxedChart(network, size.shape[-1])
     start = _pack(layers, covector, spread, unit_vectors)
 
     def result(matrices: Matrices) -> Array:

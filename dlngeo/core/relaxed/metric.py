@@ -114,7 +114,7 @@ def gram_kernel(left: Sequence[Array], right: Sequence[Array]) -> Array:
     return kernel
 
 
-def kernel_weights(
+def _kernel_weights(
     network: RelaxedNetwork, sigma: Array
 ) -> tuple[Array, Array | None, Array | None]:
     """Return the kernel ``q[m_k, m_l]``, and its values at the left and the right null vectors.
@@ -153,7 +153,7 @@ def _weighted_frames(
     null_levels = network.left_levels | network.right_levels
     if null_levels - {network.top} or (divides and not network.is_complete):
         check_positive(frames.sigma, network.rank)
-    core, left, right = kernel_weights(network, frames.sigma)
+    core, left, right = _kernel_weights(network, frames.sigma)
     check_range(core, divides=divides)
     weights = Blocks(
         core,

@@ -28,7 +28,7 @@ from dlngeo.core.networks.factors import check_widths
 _NEWTON_STEPS = 25
 
 
-class String(NamedTuple):
+class _String(NamedTuple):
     """Strings of a relaxed balanced network that are not whole.
 
     Attributes
@@ -59,14 +59,14 @@ class RelaxedNetwork(NamedTuple):
         Number of whole strings.
     shifts : tuple of float
         ``τ_1, ..., τ_N``; equal to the last bit where they are equal to round-off.
-    strings : tuple of String
+    strings : tuple of _String
         All the others.
     """
 
     widths: tuple[int, ...]
     rank: int
     shifts: tuple[float, ...]
-    strings: tuple[String, ...]
+    strings: tuple[_String, ...]
 
     @property
     def top(self) -> float:
@@ -198,7 +198,7 @@ def relaxed_network(
                 [low, *breaks], [*[p - 1 for p in breaks], high - 1], ends, strict=True
             ):
                 if widths[p] > others:
-                    strings.append(String(first, last, level, widths[p] - others))
+                    strings.append(_String(first, last, level, widths[p] - others))
     return RelaxedNetwork(widths, rank, shifts, tuple(strings))
 
 
