@@ -18,6 +18,9 @@ Array = Any
 """An array of one of the namespaces; their types share no common base."""
 
 
+_PLAIN = {numpy.ndarray}
+
+
 def _is_autograd_box(array: Array) -> bool:
     tracer = sys.modules.get("autograd.tracer")
     return tracer is not None and isinstance(array, tracer.Box)
@@ -33,7 +36,7 @@ def namespace(*arrays: Array) -> ModuleType:
     TypeError
         If the arguments are not arrays, or belong to different libraries.
     """
-    if all(type(array) is numpy.ndarray for array in arrays):
+    if _PLAIN.issuperset(map(type, arrays)):
         return array_api_compat.numpy  # the usual case, without the search
     if any(_is_autograd_box(array) for array in arrays):
         import autograd.numpy

@@ -19,6 +19,8 @@ def real_array(array: Array, name: str) -> Array:
     ValueError
         If it is complex, or has definite values of which one is NaN or infinite.
     """
+    if type(array) is numpy.ndarray and array.dtype.kind == "f" and numpy.isfinite(array).all():
+        return array  # the usual case, without the search
     xp = namespace(array)
     kind = str(array.dtype)
     if "complex" in kind:
