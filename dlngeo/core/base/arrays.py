@@ -112,7 +112,7 @@ def from_numpy(array: numpy.ndarray, like: Array) -> Array:
 
 def transpose(array: Array) -> Array:
     """Transpose the last two axes."""
-    return namespace(array).swapaxes(array, -1, -2)
+    return array.swapaxes(-1, -2)
 
 
 def symmetric_part(array: Array) -> Array:

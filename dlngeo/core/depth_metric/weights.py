@@ -251,18 +251,22 @@ class LimitWeights(Weights):
     def before(self) -> Array:
         return self.after
 
+    @functools.cached_property
+    def _modes(self) -> tuple[Array, Array]:
+        """Modes ``ψ_m``, and their energies ``1 + x² mass_m`` under ``-d²/ds² + x²``."""
+        log = self._log
+        _, modes, masses = (_constant(array, log) for array in _limit_modes())
+        squares = (log[..., :, None] - log[..., None, :]) ** 2
+        return modes, 1 + squares[..., None, :, :] * masses[:, None, None]
+
     def solve(self, source: Array) -> Array:
         """Solve ``-u'' + log(σ_k/σ_l)² u = b`` with ``u(0) = u(1) = 0``.
 
         The solution is that at the nodes, times their weights: sums of its products with
         functions are integrals.
         """
-        xp, log = namespace(source), self._log
-        _, modes, masses = (_constant(array, log) for array in _limit_modes())
-        # ψ_m has the energy 1 + x² mass_m under -d²/ds² + x².
-        squares = (log[..., :, None] - log[..., None, :]) ** 2
-        energies = 1 + squares[..., None, :, :] * masses[:, None, None]
-        size = source.shape[-1]
+        xp, size = namespace(source), source.shape[-1]
+        modes, energies = self._modes
         pairs = xp.reshape(source, (*source.shape[:-2], size * size))
         amplitudes = xp.reshape(transpose(modes) @ pairs, (*source.shape[:-3], _MODES, size, size))
         pairs = xp.reshape(amplitudes / energies, (*source.shape[:-3], _MODES, size * size))
