@@ -6,6 +6,8 @@ It stands apart from the commands, as every worker loads it.
 import contextlib
 import multiprocessing
 import signal
+import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -28,4 +30,13 @@ def _heed_the_parent() -> None:
 
 
 def _leave(*_: Any) -> None:
+    # A callback of a C library, as of Numba's compiler, prints the exception and goes on: what it
+    # would print is not for the user, and it is asked once more when it is over.
+    sys.unraisablehook = lambda _: _call_later(_leave)
     raise SystemExit
+
+
+def _call_later(handler: Callable) -> None:
+    if hasattr(signal, "setitimer"):  # where there are signals
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
