@@ -18,7 +18,7 @@ Array = Any
 """An array of one of the namespaces; their types share no common base."""
 
 
-_PLAIN = {numpy.ndarray}
+_NUMPY = {numpy.ndarray}
 
 
 def _is_autograd_box(array: Array) -> bool:
@@ -36,7 +36,7 @@ def namespace(*arrays: Array) -> ModuleType:
     TypeError
         If the arguments are not arrays, or belong to different libraries.
     """
-    if _PLAIN.issuperset(map(type, arrays)):
+    if _NUMPY.issuperset(map(type, arrays)):
         return array_api_compat.numpy  # the usual case, without the search
     if any(_is_autograd_box(array) for array in arrays):
         import autograd.numpy

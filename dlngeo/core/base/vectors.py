@@ -51,9 +51,9 @@ class VectorOperations:
         ]
         return sum(products[1:], start=products[0])
 
-    def squared_norm(self) -> Array:
+    def squared_norm(self: Any) -> Array:
         """Return the squared Euclidean norm, shape=[...]."""
-        return self.inner(self)  # type: ignore[arg-type]
+        return self.inner(self)
 
     def norm(self) -> Array:
         """Return the Euclidean norm, shape=[...]."""
