@@ -178,7 +178,7 @@ def intrinsic_counterexample(
         raise ValueError("give the factors of one network, not of a batch.")
     distance, n_steps = positive(distance, "distance"), integer(n_steps, "n_steps")
     size = float(layers.norm())
-    target, operator = _conserved(layers), _operator(layers)
+    target, operator = _conserved_values(layers), _operator(layers)
     kernel, change = _kernel(layers), 0.0
     if kernel.shape[1] and size:
         changes = numpy.stack([_change(layers, v).ravel() for v in kernel.T], axis=1)
@@ -243,7 +243,7 @@ def _change(layers: Layers, vector: Array) -> Array:
     return change + change.T
 
 
-def _conserved(layers: Layers) -> Array:
+def _conserved_values(layers: Layers) -> Array:
     """Return the entries of ``X`` and ``μ`` as one vector."""
     return pack((end_to_end(layers), *moment_map(layers)))
 
@@ -267,7 +267,7 @@ def _kernel(layers: Layers) -> Array:
 def _correct(layers: Layers, target: Array) -> Layers:
     """Return the nearest layers with given ``X`` and ``μ``, by Newton steps of least norm."""
     for _ in range(8):
-        miss = target - _conserved(layers)
+        miss = target - _conserved_values(layers)
         step = numpy.linalg.lstsq(_jacobian(layers), miss, rcond=1e-9)[0]
         layers = layers + _vector(step, layers)
     return layers

@@ -416,9 +416,12 @@ def _gradient_flow(samples: SampleLosses, initial: Array, t_final: float) -> Arr
     return path.states[-1].reshape(samples.shape)
 
 
-def _covariance_gap(one: Array, other: Array) -> float:
+def _covariance_gap(reference: Array, points: Array) -> float:
     """Return ``‖C - C'‖ / ‖C‖`` of points in rows, from their products alone."""
-    one, other = ((a - a.mean(axis=0)) / math.sqrt(max(len(a) - 1, 1)) for a in (one, other))
-    squares = [numpy.sum((a @ b.T) ** 2) for a, b in ((one, one), (one, other), (other, other))]
+    a, b = (
+        (rows - rows.mean(axis=0)) / math.sqrt(max(len(rows) - 1, 1))
+        for rows in (reference, points)
+    )
+    squares = [numpy.sum((u @ v.T) ** 2) for u, v in ((a, a), (a, b), (b, b))]
     gap = math.sqrt(max(squares[0] - 2 * squares[1] + squares[2], 0.0))
     return gap / math.sqrt(squares[0]) if squares[0] else gap

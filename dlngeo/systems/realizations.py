@@ -86,7 +86,7 @@ def balanced_realization(
     order = system.A.shape[0]
     if hankel.minimal_order < order:
         raise ValueError(_why_not_minimal(hankel, order))
-    return in_kind(_truncated(system, hankel, order), A)
+    return in_kind(_truncate(system, hankel, order), A)
 
 
 def balanced_truncation(
@@ -159,7 +159,7 @@ def balanced_truncation(
                 f"round-off begins, but the tolerance is {tolerance}: pass a larger one."
             )
         order = int(numpy.argmax(bounds <= tolerance))
-    reduced = _truncated(system, hankel, order)
+    reduced = _truncate(system, hankel, order)
     scale = numpy.max(numpy.abs(numpy.linalg.eigvals(system.A)))
     unstable = unstable_eigenvalue(numpy.linalg.eigvals(reduced.A), scale, system.dt)
     if unstable is not None:
@@ -170,7 +170,7 @@ def balanced_truncation(
     return in_kind(reduced, A)
 
 
-def _truncated(system: System, hankel: Hankel, order: int) -> BalancedRealization:
+def _truncate(system: System, hankel: Hankel, order: int) -> BalancedRealization:
     sigma = hankel.frames.sigma[:order]
     n = len(system.A)
     frames = SingularFrames(hankel.frames.left[:, :order], sigma, hankel.frames.right[:, :order])

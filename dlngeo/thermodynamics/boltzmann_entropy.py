@@ -107,8 +107,8 @@ def spectral_entropy_of_logs(logs: Array, widths: Sequence[int]) -> Array:
         for width in widths[1:-1]
     )
     surplus = sum(width - rank for width in widths[1:-1])
-    one, other = numpy.triu_indices(rank, 1)
-    pairs = xp.sum(log_pair_kernel(logs[..., one], logs[..., other], depth), axis=-1)
+    rows, columns = numpy.triu_indices(rank, 1)
+    pairs = xp.sum(log_pair_kernel(logs[..., rows], logs[..., columns], depth), axis=-1)
     return constant + surplus * xp.sum(logs, axis=-1) + pairs / 2
 
 

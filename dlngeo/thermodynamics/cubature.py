@@ -44,22 +44,22 @@ class Boxes:
         grid = numpy.stack(axes, axis=-1).reshape(-1, rank)
         return self.lower[:, None] + self.width[:, None] * grid
 
-    def halved(self, axes: numpy.ndarray) -> "Boxes":
+    def halve(self, axes: numpy.ndarray) -> "Boxes":
         """Return the boxes cut in two along the chosen axes, a mask of shape=[m, r]."""
         lower, width = self.lower, self.width
         for axis in range(lower.shape[-1]):
             chosen = axes[:, axis]
             width = width.copy()
             width[chosen, axis] /= 2
-            other = lower[chosen]
-            other[:, axis] += width[chosen, axis]
-            lower = numpy.concatenate([lower, other])
+            upper = lower[chosen]
+            upper[:, axis] += width[chosen, axis]
+            lower = numpy.concatenate([lower, upper])
             width = numpy.concatenate([width, width[chosen]])
             axes = numpy.concatenate([axes, axes[chosen]])
         return Boxes(lower, width)
 
 
-def joined(parts: list[Boxes]) -> Boxes:
+def concatenate(parts: list[Boxes]) -> Boxes:
     """Return all boxes of a list as one."""
     return Boxes(
         numpy.concatenate([part.lower for part in parts]),
@@ -67,16 +67,16 @@ def joined(parts: list[Boxes]) -> Boxes:
     )
 
 
-def in_chunks(boxes: Boxes, points_per_box: int) -> list[Boxes]:
+def chunks(boxes: Boxes, points_per_box: int) -> list[Boxes]:
     """Return the boxes in parts whose points fit the memory."""
     count = max(1, MOST_POINTS // points_per_box)
     return [boxes[start : start + count] for start in range(0, len(boxes.lower), count)]
 
 
-def _sampled(function: Function, boxes: Boxes, fractions: numpy.ndarray) -> numpy.ndarray:
+def _sample(function: Function, boxes: Boxes, fractions: numpy.ndarray) -> numpy.ndarray:
     """Return the values on the tensor grid of every box, shape=[m, s^r]."""
     size = len(fractions) ** boxes.lower.shape[-1]
-    parts = [function(part.points(fractions)) for part in in_chunks(boxes, size)]
+    parts = [function(part.points(fractions)) for part in chunks(boxes, size)]
     return numpy.concatenate(parts) if parts else numpy.zeros((0, size))
 
 
@@ -138,7 +138,7 @@ def support(function: Function, lower: numpy.ndarray, upper: numpy.ndarray) -> t
     boxes = Boxes(lower + corners * width, numpy.broadcast_to(width, corners.shape))
     peak, leaves = -numpy.inf, []
     while len(boxes.lower):
-        grid = _sampled(function, boxes, _SAMPLES).reshape(-1, *[len(_SAMPLES)] * rank)
+        grid = _sample(function, boxes, _SAMPLES).reshape(-1, *[len(_SAMPLES)] * rank)
         top, reach, spreads = _variation(grid, 2 * spread)
         peak = max(peak, top.max())
         floor = peak - _DEPTH[rank]
@@ -150,7 +150,7 @@ def support(function: Function, lower: numpy.ndarray, upper: numpy.ndarray) -> t
         volumes = numpy.log(boxes.width).sum(axis=1)
         leaves.append((boxes[is_leaf], (top + volumes)[is_leaf], (reach + volumes)[is_leaf]))
         is_cut = is_live & ~is_leaf
-        boxes = boxes[is_cut].halved(is_rough[is_cut])
+        boxes = boxes[is_cut].halve(is_rough[is_cut])
         if len(boxes.lower) > _MOST_BOXES * 2**rank:
             raise ValueError(
                 "the energy is too rough to integrate: expected a smooth function of the singular "
@@ -158,7 +158,7 @@ def support(function: Function, lower: numpy.ndarray, upper: numpy.ndarray) -> t
             )
     masses, bounds = (numpy.concatenate([leaf[i] for leaf in leaves]) for i in (1, 2))
     has_mass = bounds >= numpy.logaddexp.reduce(masses) - _DEPTH[rank]
-    return joined([leaf[0] for leaf in leaves])[has_mass], peak
+    return concatenate([leaf[0] for leaf in leaves])[has_mass], peak
 
 
 class Cubature(NamedTuple):
@@ -191,7 +191,7 @@ class Cubature(NamedTuple):
         """
         total: Any = 0.0
         start = 0
-        for part in in_chunks(self.boxes, self.masses.shape[1]):
+        for part in chunks(self.boxes, self.masses.shape[1]):
             masses = self.masses[start : start + len(part.lower)]
             start += len(masses)
             points = part.points(self.fractions)[masses > 0]
@@ -236,11 +236,11 @@ def integrate(function: Function, boxes: Boxes, peak: float, rtol: float) -> Cub
 
     highest = numpy.polynomial.legendre.legvander(2 * fractions - 1, order - 1)[:, -2:]
 
-    def evaluated(new: Boxes) -> tuple[Boxes, numpy.ndarray, numpy.ndarray]:
+    def evaluate(new: Boxes) -> tuple[Boxes, numpy.ndarray, numpy.ndarray]:
         volume = new.width.prod(axis=1)[:, None]
-        masses = numpy.exp(_sampled(function, new, fractions) - peak) * tensor * volume
-        others = numpy.exp(_sampled(function, new, fewer) - peak) * fewer_tensor * volume
-        return new, masses, abs(masses.sum(axis=1) - others.sum(axis=1))
+        masses = numpy.exp(_sample(function, new, fractions) - peak) * tensor * volume
+        coarse = numpy.exp(_sample(function, new, fewer) - peak) * fewer_tensor * volume
+        return new, masses, abs(masses.sum(axis=1) - coarse.sum(axis=1))
 
     def rough_axes(masses: numpy.ndarray) -> numpy.ndarray:
         """Return the axes along which the series of Legendre's polynomials falls slowest."""
@@ -251,7 +251,7 @@ def integrate(function: Function, boxes: Boxes, peak: float, rtol: float) -> Cub
         ]
         return numpy.stack(tails, axis=1) >= numpy.max(tails, axis=0)[:, None] / 4
 
-    boxes, masses, errors = evaluated(boxes)
+    boxes, masses, errors = evaluate(boxes)
     while True:
         total = masses.sum()
         is_bad = errors > rtol * total / len(errors)
@@ -259,8 +259,8 @@ def integrate(function: Function, boxes: Boxes, peak: float, rtol: float) -> Cub
         n_after = len(errors) + (2 ** axes.sum(axis=1)).sum()
         if errors.sum() <= rtol * total or n_after > _MOST_BOXES:
             break
-        new = evaluated(boxes[is_bad].halved(axes))
-        boxes = joined([boxes[~is_bad], new[0]])
+        new = evaluate(boxes[is_bad].halve(axes))
+        boxes = concatenate([boxes[~is_bad], new[0]])
         masses = numpy.concatenate([masses[~is_bad], new[1]])
         errors = numpy.concatenate([errors[~is_bad], new[2]])
     log_integral, error = float(numpy.log(total) + peak), float(errors.sum() / total)

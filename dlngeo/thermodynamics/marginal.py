@@ -31,7 +31,9 @@ class Marginal(NamedTuple):
         with numpy.errstate(divide="ignore"):
             return numpy.log(numpy.asarray(sigma, dtype=float)) / self.depth
 
-    def _summed(self, log: numpy.ndarray, series: numpy.ndarray, clipped: bool) -> numpy.ndarray:
+    def _sum_series(
+        self, log: numpy.ndarray, series: numpy.ndarray, clipped: bool
+    ) -> numpy.ndarray:
         """Return the sum of series on the intervals, clipped to their ends or zero outside."""
         centre, half = (self.upper + self.lower) / 2, (self.upper - self.lower) / 2
         flat, count = log.reshape(-1), max(1, MOST_POINTS // len(half))
@@ -49,11 +51,11 @@ class Marginal(NamedTuple):
         """Return the integral of the density between ``log λ`` and one end, -1 or 1."""
         series = numpy.polynomial.legendre.legint(self.coefficients, lbnd=end, axis=1)
         half = (self.upper - self.lower)[:, None] / 2
-        return self._summed(log, -end * half * series, True)
+        return self._sum_series(log, -end * half * series, True)
 
     def log_root_density(self, log: numpy.ndarray) -> numpy.ndarray:
         """Return the density of ``log λ``, shape=[...]."""
-        return self._summed(log, self.coefficients, False)
+        return self._sum_series(log, self.coefficients, False)
 
     def cdf(self, sigma: Any) -> numpy.ndarray:
         """Return the probability of a smaller singular value, shape=[...]."""

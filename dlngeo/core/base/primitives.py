@@ -196,10 +196,10 @@ class _Rule:
     def vjp(self, leaves: Sequence[Array], result: Any, cotangents: Any) -> tuple[Array, ...]:
         pulled = self.vjp_rule(self.arguments(leaves), result, cotangents, **dict(self.static))
         pairs = zip(_leaves(pulled), leaves, strict=True)
-        return tuple(_summed(cotangent, leaf) for cotangent, leaf in pairs)
+        return tuple(_sum_to_shape(cotangent, leaf) for cotangent, leaf in pairs)
 
 
-def _summed(cotangent: Array, array: Array) -> Array:
+def _sum_to_shape(cotangent: Array, array: Array) -> Array:
     """Return a cotangent without the batch axes along which the array was broadcast."""
     if tuple(cotangent.shape) == tuple(array.shape):
         return cotangent

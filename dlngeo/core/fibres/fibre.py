@@ -190,16 +190,16 @@ def _least_element(layers: Sequence[Array], vector: Sequence[Array]) -> Sequence
             for v, (left, kernel, right) in zip(vectors, frames, strict=True)
         ]
 
-    def solved(velocity: Sequence[Array]) -> list[Array]:
+    def solve(velocity: Sequence[Array]) -> list[Array]:
         solution, _ = conjugate_gradient(operator, velocity, precondition)
         return _action_adjoint(layers, solution)
 
     def residual(elements: Sequence[Array]) -> list[Array]:
         return Layers(vector) - action_on_layers(elements, layers)
 
-    first = solved(vector)
+    first = solve(vector)
     rest = residual(first)
-    second = [a + b for a, b in zip(first, solved(rest), strict=True)]
+    second = [a + b for a, b in zip(first, solve(rest), strict=True)]
     return better_solution(first, rest, second, residual(second))
 
 

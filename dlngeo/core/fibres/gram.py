@@ -235,13 +235,13 @@ def tangent_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:
         return Layers(velocity) - adjoint_differential(layers, gram_solve(layers, change))
     gram, is_small = _gram(layers), _is_small(change)
 
-    def projected(tangent: Sequence[Array], change: Array) -> Layers:
+    def project(tangent: Sequence[Array], change: Array) -> Layers:
         covector = _solve_once(gram, change, is_small)
         return Layers(tangent) - adjoint_differential(layers, covector)
 
-    first = projected(velocity, change)
+    first = project(velocity, change)
     rest = differential(layers, first)
     # Once more, for what is left of the normal part: where the operator is ill conditioned,
     # dφ(V) vanishes to round-off all the same.
-    second = projected(first, rest)
+    second = project(first, rest)
     return better_solution(first, [rest], second, [differential(layers, second)])

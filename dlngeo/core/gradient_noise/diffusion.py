@@ -177,13 +177,13 @@ class DiffusionGeometry:
         spans = product(rest, rest) > (100 * xp.finfo(rest.dtype).eps) ** 2
         rest = unit(xp.where(spans, rest, xp.zeros_like(rest)))
         pairs = ((a, a), (rest, rest), (a, rest))
-        one, other, mixed = (self.bend(x, u, v) for u, v in pairs)
-        result = graph_metric.gauss(differential, one, other)
+        first, second, mixed = (self.bend(x, u, v) for u, v in pairs)
+        result = graph_metric.gauss(differential, first, second)
         result = result - graph_metric.gauss(differential, mixed, mixed)
         if self.base is None:
             return result
-        one, other, mixed = (self.base.second_form(x, u, v) for u, v in pairs)
-        return result + xp.sum(one * other - mixed * mixed, axis=-1)
+        first, second, mixed = (self.base.second_form(x, u, v) for u, v in pairs)
+        return result + xp.sum(first * second - mixed * mixed, axis=-1)
 
     def _factor(self, n: int) -> float:
         return math.sqrt(self.scale / n)

@@ -64,7 +64,7 @@ def positions(
     x, velocity = x + 0 * velocity, velocity + 0 * x
     size = x.shape[-1]
 
-    def one(start: numpy.ndarray, move: numpy.ndarray) -> numpy.ndarray:
+    def positions_from(start: numpy.ndarray, move: numpy.ndarray) -> numpy.ndarray:
         result = numpy.empty((len(times), size))
         for sign, side in ((1, times >= 0), (-1, times < 0)):
             chosen = numpy.flatnonzero(side)
@@ -76,7 +76,7 @@ def positions(
                 )[0]
         return result
 
-    return _hosted(one, x, velocity)
+    return _apply_on_host(positions_from, x, velocity)
 
 
 def exp(geometry: DiffusionGeometry, x: Array, velocity: Array) -> Array:
@@ -113,10 +113,10 @@ def parallel_transport(
     vectors = xp.reshape(xp.broadcast_to(vectors, (*every, size)), (-1, *batch, size))
     vectors = xp.moveaxis(vectors, 0, -2)
 
-    def one(start: numpy.ndarray, move: numpy.ndarray, fields: numpy.ndarray) -> numpy.ndarray:
+    def carry(start: numpy.ndarray, move: numpy.ndarray, fields: numpy.ndarray) -> numpy.ndarray:
         return _path(geometry, start, move, fields, numpy.ones(1), x, TOLERANCE)[1][0]
 
-    moved = _hosted(one, x, velocity, vectors)
+    moved = _apply_on_host(carry, x, velocity, vectors)
     return xp.reshape(xp.moveaxis(moved, -2, 0), (*extra, *batch, size))
 
 
@@ -133,10 +133,10 @@ def log(geometry: DiffusionGeometry, x: Array, y: Array) -> Array:
         If no geodesic was found.
     """
     x, y = x + 0 * y, y + 0 * x
-    return _hosted(functools.partial(_connect, geometry, x), x, y)
+    return _apply_on_host(functools.partial(_connect, geometry, x), x, y)
 
 
-def _hosted(function: Any, *arrays: Array) -> Array:
+def _apply_on_host(function: Any, *arrays: Array) -> Array:
     """Apply a function of host arrays of single geodesics to a batch, whatever its library."""
     like = arrays[0]
     batch = tuple(like.shape[:-1])

@@ -94,51 +94,51 @@ class SampleLosses:
 
     def values(self, x: Array) -> Array:
         """Return the losses ``f_s(x)``, shape=[..., n]."""
-        return mapped(self._values, x)
+        return _map_vectors(self._values, x)
 
     def matrix(self, x: Array) -> Array:
         """Return the gradients ``∇f_s(x)``, shape=[..., n, D]."""
         if self.gradients is not None:
-            return mapped(self._rows, x)
+            return _map_vectors(self._rows, x)
         n = self.count(x)
-        return mapped(self._differentiated(lambda f, y: derivatives.jacobian(f, y, n)), x)
+        return _map_vectors(self._derivative_at(lambda f, y: derivatives.jacobian(f, y, n)), x)
 
     def push(self, x: Array, v: Array) -> Array:
         """Return ``⟨∇f_s, v⟩``, shape=[..., n]."""
         if self.gradients is not None:
-            return mapped(lambda y, v: self._rows(y) @ v, x, v)
-        return mapped(self._differentiated(derivatives.push), x, v)
+            return _map_vectors(lambda y, v: self._rows(y) @ v, x, v)
+        return _map_vectors(self._derivative_at(derivatives.push), x, v)
 
     def pull(self, x: Array, w: Array) -> Array:
         """Return ``Σ_s w_s ∇f_s``, shape=[..., D]."""
         if self.gradients is not None:
-            return mapped(lambda y, w: w @ self._rows(y), x, w)
-        return mapped(self._differentiated(derivatives.pull), x, w)
+            return _map_vectors(lambda y, w: w @ self._rows(y), x, w)
+        return _map_vectors(self._derivative_at(derivatives.pull), x, w)
 
     def bend(self, x: Array, u: Array, v: Array) -> Array:
         """Return the second derivatives ``uᵀ ∇²f_s v``, shape=[..., n]."""
         if self.hvp is not None:
-            return mapped(lambda y, u, v: self._products(y, u) @ v, x, u, v)
+            return _map_vectors(lambda y, u, v: self._products(y, u) @ v, x, u, v)
 
         def second(f: Callable, y: Array, u: Array, v: Array) -> Array:
             return derivatives.push(lambda z: derivatives.push(f, z, u), y, v)
 
-        return mapped(self._differentiated(second), x, u, v)
+        return _map_vectors(self._derivative_at(second), x, u, v)
 
     def turn(self, x: Array, w: Array, v: Array) -> Array:
         """Return ``Σ_s w_s ∇²f_s v``, shape=[..., D]."""
         if self.hvp is not None:
-            return mapped(lambda y, w, v: w @ self._products(y, v), x, w, v)
+            return _map_vectors(lambda y, w, v: w @ self._products(y, v), x, w, v)
 
         def second(f: Callable, y: Array, w: Array, v: Array) -> Array:
             return derivatives.pull(lambda z: derivatives.push(f, z, v), y, w)
 
-        return mapped(self._differentiated(second), x, w, v)
+        return _map_vectors(self._derivative_at(second), x, w, v)
 
     # One point at a time.
 
     def _call(self, function: Losses, point: Array, *vectors: Array) -> Array:
-        arguments = [_reshaped(array, self.shape) for array in (point, *vectors)]
+        arguments = [_reshape(array, self.shape) for array in (point, *vectors)]
         if self.n_samples is None:
             result = function(*arguments)
             return result if self.indices is None else result[self.indices]
@@ -157,21 +157,21 @@ class SampleLosses:
         return _checked(values, "losses", point)
 
     def _rows(self, point: Array) -> Array:
-        return self._given(self.gradients, "sample_gradients", point)
+        return self._rows_of(self.gradients, "sample_gradients", point)
 
     def _products(self, point: Array, vector: Array) -> Array:
-        return self._given(self.hvp, "sample_hvp", point, vector)
+        return self._rows_of(self.hvp, "sample_hvp", point, vector)
 
-    def _given(self, function: Any, name: str, *arrays: Array) -> Array:
+    def _rows_of(self, function: Any, name: str, *arrays: Array) -> Array:
         rows = self._call(function, *arrays)
         if tuple(rows.shape[1:]) != tuple(self.shape):
             raise ValueError(
                 f"{name} must return an array of shape [n, {', '.join(map(str, self.shape))}], "
                 f"got {tuple(rows.shape)}."
             )
-        return _checked(_reshaped(rows, (rows.shape[0], -1)), name, arrays[0])
+        return _checked(_reshape(rows, (rows.shape[0], -1)), name, arrays[0])
 
-    def _differentiated(self, derivative: Callable) -> Callable:
+    def _derivative_at(self, derivative: Callable) -> Callable:
         """Return a derivative of the losses as a function of vectors at one point."""
         if self.losses is None:
             raise ValueError(
@@ -198,7 +198,7 @@ class SampleLosses:
         return at_point
 
 
-def mapped(function: Callable[..., Array], *arrays: Array) -> Array:
+def _map_vectors(function: Callable[..., Array], *arrays: Array) -> Array:
     """Apply a function of vectors to stacks of them, shape=[..., k], one by one."""
     batch = numpy.broadcast_shapes(*[tuple(array.shape[:-1]) for array in arrays])
     if not batch:
@@ -213,7 +213,7 @@ def mapped(function: Callable[..., Array], *arrays: Array) -> Array:
     return xp.reshape(result, (*batch, *result.shape[1:]))
 
 
-def _reshaped(array: Array, shape: tuple[int, ...]) -> Array:
+def _reshape(array: Array, shape: tuple[int, ...]) -> Array:
     return array if len(shape) == array.ndim == 1 else namespace(array).reshape(array, shape)
 
 

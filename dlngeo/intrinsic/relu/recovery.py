@@ -133,7 +133,7 @@ def _strongest_ways(network: ReluNetwork, lifted: numpy.ndarray) -> tuple[list, 
     dead = hidden[strength[hidden] == 0]
     if dead.size:
         raise ValueError(
-            f"{network.named(dead)} on no path of which the product is not zero: the path-lifting "
+            f"{network.name(dead)} on no path of which the product is not zero: the path-lifting "
             "does not determine its weights. Remove it, or start where its weights are not zero."
         )
     into: list[tuple[int, ...]] = [() for _ in range(n_neurons)]

@@ -67,7 +67,7 @@ class ReluNetwork(LayeredGraph):
         dead = numpy.flatnonzero(self.dead(numpy.ones(self.n_parameters)))
         if dead.size:
             raise ValueError(
-                f"{self.named(dead)} on no path from an input or a bias to an output: remove it, "
+                f"{self.name(dead)} on no path from an input or a bias to an output: remove it, "
                 "or connect it."
             )
 
@@ -177,7 +177,7 @@ class ReluNetwork(LayeredGraph):
             named.append(tuple(self.neuron_names[neuron] for neuron in neurons))
         return named
 
-    def named(self, neurons: numpy.ndarray) -> str:
+    def name(self, neurons: numpy.ndarray) -> str:
         """Return a few names and the verb, for a message."""
         shown = ", ".join(str(self.neuron_names[neuron]) for neuron in neurons[:3])
         if len(neurons) > 3:

@@ -187,7 +187,7 @@ def check_alive(network: ReluNetwork, parameters: numpy.ndarray) -> None:
     hidden = numpy.unique(numpy.nonzero(is_dead)[-1])
     if hidden.size:
         raise ValueError(
-            f"{network.named(hidden)} on no path of non-zero weights from an input or a bias to an "
+            f"{network.name(hidden)} on no path of non-zero weights from an input or a bias to an "
             "output: neither path-lifting nor conservation laws determine the other weights. "
             "Remove it, or start where its weights are not zero."
         )

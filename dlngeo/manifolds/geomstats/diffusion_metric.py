@@ -139,11 +139,11 @@ class DiffusionMetric(GeodesicMetric):
         ndim = self._space.point_ndim
         return [1.0 * gs.reshape(a, (*a.shape[: a.ndim - ndim], -1)) for a in arrays]
 
-    def _shaped(self, array: Array) -> Array:
+    def _to_shape(self, array: Array) -> Array:
         return gs.reshape(array, (*array.shape[:-1], *self._space.shape))
 
     def _apply(self, function: Callable, *arrays: Array, **options: Any) -> Array:
-        return self._shaped(function(self.geometry, *self._flat(*arrays), **options))
+        return self._to_shape(function(self.geometry, *self._flat(*arrays), **options))
 
     # Parameter spaces have no boundary.
 
@@ -174,13 +174,13 @@ class DiffusionMetric(GeodesicMetric):
         cotangent_vec : array-like, shape=[..., *point_shape]
         """
         x, v = self._flat(base_point, tangent_vec)
-        return self._shaped(graph_metric.lower_index(self.geometry.products(x), v))
+        return self._to_shape(graph_metric.lower_index(self.geometry.products(x), v))
 
     def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:
         x, p = self._flat(base_point, euclidean_gradient)
         if self.geometry.base is not None:
             p = self.geometry.base.project(x, p)
-        return self._shaped(graph_metric.raise_index(self.geometry.differential(x), p))
+        return self._to_shape(graph_metric.raise_index(self.geometry.differential(x), p))
 
     def diffusion(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return ``D v``, the covariance of the gradients times a vector.
