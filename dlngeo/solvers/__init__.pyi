@@ -21,10 +21,10 @@ from .optimization import Minimum as Minimum
 from .optimization import minimize as minimize
 from .relu_training import ReluFlow as ReluFlow
 from .relu_training import relu_flow as relu_flow
+from .sgd_comparison import SGDComparison as SGDComparison
+from .sgd_comparison import compare_sgd as compare_sgd
 from .stochastic_gradient import NetworkSamples as NetworkSamples
 from .stochastic_gradient import NoisyPaths as NoisyPaths
 from .stochastic_gradient import SampleLosses as SampleLosses
-from .stochastic_gradient import SGDComparison as SGDComparison
-from .stochastic_gradient import compare_sgd as compare_sgd
 from .stochastic_gradient import sgd as sgd
 from .stochastic_gradient import sgd_diffusion as sgd_diffusion

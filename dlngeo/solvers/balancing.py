@@ -13,8 +13,9 @@ from dlngeo.core.base.arrays import Array, round_off
 from dlngeo.core.base.checks import choice
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.base.vectors import Layers
+from dlngeo.core.fibres.depth_two_flow import polar_flow
 from dlngeo.core.fibres.fibre import group_gradient, project_to_fibre, tangent_projection
-from dlngeo.core.fibres.kempf_ness_function import certificate, polar_flow
+from dlngeo.core.fibres.kempf_ness_function import certificate
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import Factors, in_kind, layers_of, widths_of

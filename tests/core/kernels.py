@@ -18,6 +18,7 @@ from dlngeo.core.depth_metric import metric as dm
 from dlngeo.core.depth_metric import ricci_operator as ro
 from dlngeo.core.fibres import fibre as fb
 from dlngeo.core.fibres import kempf_ness_function as kn
+from dlngeo.core.fibres.depth_two_flow import metric_flow
 from dlngeo.core.fibres.gram import gram_solve
 from dlngeo.core.networks import equations, network
 from dlngeo.core.networks.balancing import balance, factorize
@@ -158,7 +159,7 @@ KERNELS = {
     "group gradient": _of_factors(fb.group_gradient, 1, 2),
     "newton": _of_factors(lambda w: fb.project_to_fibre(w, 1.01 * network.end_to_end(w)), 0, 1),
     "certificate": Kernel(lambda *w: tuple(kn.certificate(w)), 3, 0, math.nan, None),
-    "metric flow": Kernel(lambda a, b: tuple(kn.metric_flow((a, b), 0.7)), 2, 0, math.nan, None),
+    "metric flow": Kernel(lambda a, b: tuple(metric_flow((a, b), 0.7)), 2, 0, math.nan, None),
     # Balanced factors.
     "projection": Kernel(_projection, 3, 1, 0, 1),
     "second fundamental form": _balanced(bm.second_fundamental_form, 2, -1),

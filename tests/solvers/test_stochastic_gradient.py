@@ -6,20 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dlngeo.solvers import SampleLosses, compare_sgd, sgd, sgd_diffusion
+from dlngeo.solvers import SampleLosses, sgd, sgd_diffusion
+from tests.solvers.least_squares_samples import SAMPLES, SIZE, A, B, N, X, gradients
 
-RNG = np.random.default_rng(4)
-N, SIZE = 5, 2
-A, B = RNG.normal(size=(N, SIZE)), RNG.normal(size=N)
-X = np.array([0.7, -0.4])
-
-
-def gradients(x, indices=slice(None)):
-    """Gradients of ``½ (a_s · x - b_s)²``."""
-    return ((A @ x - B)[:, None] * A)[indices]
-
-
-SAMPLES = SampleLosses((SIZE,), gradients=gradients, n_samples=N)
 COVARIANCE = np.cov(gradients(X).T, bias=True)
 MODELS = pytest.mark.parametrize("model", [sgd, sgd_diffusion])
 
@@ -95,42 +84,6 @@ def test_moments_of_the_linear_equation():
         )
 
 
-def test_comparison_by_step_size():
-    """The spread is of first order in the step size, and so is what both means keep apart."""
-    rates = [0.2, 0.05]
-    result = compare_sgd(
-        SAMPLES, X, learning_rates=rates, batch_size=1, t_final=2.0, n_paths=800, rng=0
-    )
-    assert result.success
-    assert 2.5 < result.spread_sgd[0] / result.spread_sgd[1] < 6.5
-    assert 2.5 < result.spread_sde[0] / result.spread_sde[1] < 6.5
-    # Least squares have linear drift: the mean of descent is exactly Euler's method.
-    h, c = (A[:, :, None] * A[:, None, :]).mean(axis=0), (B[:, None] * A).mean(axis=0)
-    best = np.linalg.solve(h, c)
-    values, vectors = np.linalg.eigh(h)
-    exact = best + vectors @ (np.exp(-2 * values) * (vectors.T @ (X - best)))
-    np.testing.assert_allclose(result.flow, exact, atol=1e-8)
-    for k, rate in enumerate(rates):
-        euler = X
-        for _ in range(round(2 / rate)):
-            euler = euler - rate * (h @ euler - c)
-        error = np.sqrt(result.spread_sgd[k] / 800)
-        np.testing.assert_allclose(result.mean_sgd[k], euler, atol=4 * error)
-        assert result.flow_gap[k] == pytest.approx(
-            np.linalg.norm(result.mean_sgd[k] - exact), abs=1e-8
-        )
-    assert result.mean_gap[1] < 0.5 * result.mean_gap[0]
-    assert result.covariance_gap[1] < result.covariance_gap[0]
-
-
-def test_covariance_gap_is_that_of_the_matrices():
-    from dlngeo.solvers.stochastic_gradient import _covariance_gap
-
-    one, other = RNG.normal(size=(2, 7, 3))
-    expected = np.linalg.norm(np.cov(one.T) - np.cov(other.T)) / np.linalg.norm(np.cov(one.T))
-    assert _covariance_gap(one, other) == pytest.approx(expected, rel=1e-12)
-
-
 def test_seeds_and_libraries():
     options: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 2, "n_steps": 4, "n_paths": 2}
     losses = SampleLosses((SIZE,), lambda x: (torch.tensor(A) @ x - torch.tensor(B)) ** 2 / 2)
@@ -169,11 +122,6 @@ def test_runs_that_end_early(model):
     assert not result.success
     assert "Lower the learning rate" in result.status
     assert np.isfinite(result.points).all()
-    comparison = compare_sgd(
-        quartic, X, learning_rates=[0.1, 3.0], batch_size=1, t_final=30.0, n_paths=2, rng=0
-    )
-    assert not comparison.success
-    assert len(comparison.mean_gap) == 1
     calls = iter(range(7))
 
     def interrupted(x):

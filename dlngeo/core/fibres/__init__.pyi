@@ -1,3 +1,5 @@
+from .depth_two_flow import metric_flow as metric_flow
+from .depth_two_flow import polar_flow as polar_flow
 from .fibre import algebra_element as algebra_element
 from .fibre import fibre_dimension as fibre_dimension
 from .fibre import group_gradient as group_gradient
@@ -12,7 +14,5 @@ from .kempf_ness_function import kempf_ness as kempf_ness
 from .kempf_ness_function import kempf_ness_gradient as kempf_ness_gradient
 from .kempf_ness_function import kempf_ness_hessian as kempf_ness_hessian
 from .kempf_ness_function import limit_metrics as limit_metrics
-from .kempf_ness_function import metric_flow as metric_flow
-from .kempf_ness_function import polar_flow as polar_flow
 from .kempf_ness_function import schatten_minimum as schatten_minimum
 from .kempf_ness_function import schatten_norm as schatten_norm
