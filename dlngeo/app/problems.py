@@ -128,6 +128,7 @@ class Problem:
             energy=energy,
             rng=rng,
             save_every=self.thinning,
+            burn_in=self.burn_in,
             checkpoint=checkpoint,
             checkpoint_seconds=CHECKPOINT_SECONDS,
             progress=progress,

@@ -215,7 +215,8 @@ def _density(law: Any, lam: Any, depth: int) -> Any:
 def _draw_traces(figure: SubFigure, data: "InferenceData", beta: float) -> None:
     """Draw the energy of one chain at each of three depths."""
     energy, attrs = data["sample_stats"]["energy"].sel(beta=beta), data.attrs
-    times = (energy["draw"].values + 1) * attrs["save_every"] * attrs["step_size"]
+    steps = attrs["burn_in"] + (energy["draw"].values + 1) * attrs["save_every"]
+    times = steps * attrs["step_size"]
     depths = _chosen(energy["depth"].values)
     all_axes = figure.subplots(len(depths), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, depth in zip(all_axes, depths, strict=True):

@@ -13,7 +13,7 @@ from dlngeo.version import __version__
 if TYPE_CHECKING:
     from arviz import InferenceData
 
-SETTINGS = ("beta", "kappa", "step_size", "scheme", "save_every")
+SETTINGS = ("beta", "kappa", "step_size", "scheme", "save_every", "burn_in")
 PER_CHAIN = ("acceptance_rate", "n_reflections", "n_rejected")
 
 
@@ -74,8 +74,9 @@ def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData":
         raise ValueError("there are no chains: run langevin, with save_every to record them.")
     settings = [_settings(result) for result in results]
     for name in settings[0]:
-        if name not in source.grid and all(own[name] == settings[0][name] for own in settings):
-            attributes[name] = settings[0][name]
+        first = settings[0][name]
+        if name not in source.grid and all(numpy.array_equal(own[name], first) for own in settings):
+            attributes[name] = first
     coordinates = {name: _labels(values) for name, values in source.grid.items()}
     coordinates["k"] = numpy.arange(1, results[0].singular_values.shape[-1] + 1)
     groups: dict[str, dict[str, Any]] = {"posterior": {}, "sample_stats": {}}

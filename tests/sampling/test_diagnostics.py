@@ -55,6 +55,7 @@ def test_one_run():
         "step_size": 0.02,
         "scheme": "euler-maruyama",
         "save_every": 4,
+        "burn_in": 0,
     }
 
 
@@ -100,6 +101,14 @@ def test_arviz_takes_it(tmp_path):
     assert float(arviz.ess(here.sample_stats["energy"])["energy"]) > 4
     assert arviz.plot_trace(here).shape == (1, 2)
     arviz.plot_energy(here)
+
+
+def test_temperatures_of_chains_are_kept(tmp_path):
+    betas = [1.0, 2.0, 3.0, 4.0]
+    data: Any = to_inference_data(CHAINS(depth=3, beta=betas, rng=0))
+    path = tmp_path / "chains.nc"
+    data.to_netcdf(str(path), engine="h5netcdf")
+    assert list(arviz.from_netcdf(str(path), engine="h5netcdf").attrs["beta"]) == betas
 
 
 def test_labels_that_are_no_numbers():

@@ -47,8 +47,7 @@ def run(options: argparse.Namespace) -> None:
     equilibria = _equilibria(problem)
     checkpoints = output.with_name(f"{output.name}.checkpoints")
     found = _sample(problem, checkpoints, options.workers)
-    first = problem.burn_in // problem.thinning
-    data: Any = to_inference_data(found).isel(draw=slice(first, None))
+    data: Any = to_inference_data(found)
     data.attrs["problem"] = options.problem.read_text(encoding="utf-8")
     summary = summarise(data)
     rows = [

@@ -29,6 +29,8 @@ class Chains:
         Steps that there are to be.
     save_every : int or None
         Record every so many steps.
+    burn_in : int
+        Steps of which nothing is recorded.
     record : callable, optional
         What to record besides singular values and energy.
     """
@@ -41,12 +43,14 @@ class Chains:
         random: numpy.random.Generator,
         n_steps: int,
         save_every: int | None,
+        burn_in: int,
         record: Callable[[Array], dict[str, Any]] | None,
     ):
         self.kernel, self.equation, self.random = kernel, equation, random
         # Without a trace one is due after the last step.
         self._every = n_steps + 1 if save_every is None else save_every
-        self._n_draws, self._record = n_steps // self._every, record
+        self._burn_in, self._record = burn_in, record
+        self._n_draws = self._draws_after(n_steps)
         self._draws: dict[str, Array] = {}
         # In one place, so that an interrupt finds a state and its random numbers together.
         self._now: tuple[Any, int, Any] = (kernel.init(start), 0, random.bit_generator.state)
@@ -71,18 +75,19 @@ class Chains:
     @property
     def trace(self) -> dict[str, Array]:
         """What was recorded, shape=[chains, draws, ...]."""
-        n_draws = self.n_steps // self._every
+        n_draws = self._draws_after(self.n_steps)
         return {name: values[:, :n_draws] for name, values in self._draws.items()}
 
     def advance(self) -> None:
         """Take a step, and record."""
         state, n_steps = self.kernel.step(self.state, self.random), self.n_steps + 1
-        if n_steps % self._every == 0:
+        n_draws = self._draws_after(n_steps)
+        if n_draws > self._draws_after(self.n_steps):
             for name, values in self._measure(state).items():
                 if name not in self._draws:
                     shape = (len(values), self._n_draws, *values.shape[1:])
                     self._draws[name] = numpy.full(shape, math.nan)
-                self._draws[name][:, n_steps // self._every - 1] = values
+                self._draws[name][:, n_draws - 1] = values
         # Last, so that a step that was interrupted while it was recorded is taken again.
         self._now = (state, n_steps, self.random.bit_generator.state)
 
@@ -103,6 +108,9 @@ class Chains:
         self.rewind()
         prefix = "trace."
         self._draws = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+    def _draws_after(self, n_steps: int) -> int:
+        return max(n_steps - self._burn_in, 0) // self._every
 
     def _measure(self, state: Any) -> dict[str, Array]:
         """Return what is to be recorded of states."""

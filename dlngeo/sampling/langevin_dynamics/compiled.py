@@ -20,8 +20,9 @@ half of the turns ``L, R``        ``turn_u, turn_v``     ``[r, r, lanes]``
 ``∂r_kl/∂λ_k, ∂r_kl/∂λ_l``        ``by_k, by_l``         ``[lanes]``
 ``(σ_k + σ_l)/(λ_k + λ_l)``       ``g``                  a number
 ``√α_kl, √(1/N)``                 ``alpha, root``        a number
-``√(2hκ/β), √(2hκ/(βN))``         ``noise, flat``        a number
-``h, h/β``                        ``step, heat``         a number
+``√(2hκ/β), √(2hκ/(βN))``         ``noise, flat``        ``[lanes]``, a number
+``h/β``                           ``heat``               ``[lanes]``
+``h``                             ``step``               a number
 ================================  =====================  ======================
 """
 
@@ -43,8 +44,10 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
     covector, normals : array, shape=[chains, r, r]
         Gradient ``∇E`` in ambient coordinates, and standard normals in the frames.
     depth : int
-    step, heat, noise : float
-        ``h``, ``h/β``, ``√(2hκ/β)``.
+    step : float
+        ``h``.
+    heat, noise : array, shape=[chains]
+        ``h/β``, ``√(2hκ/β)``.
 
     Returns
     -------
@@ -62,10 +65,11 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
     v = numpy.empty((rank, rank, LANES))
     turn_u = numpy.empty((rank, rank, LANES))
     turn_v = numpy.empty((rank, rank, LANES))
-    rows = numpy.empty((6, LANES))
+    rows = numpy.empty((8, LANES))
     for start in range(0, chains, LANES):
         for e in range(LANES):
             n = min(start + e, chains - 1)  # idle lanes of the last block
+            rows[6, e], rows[7, e] = heat[n], noise[n]
             for i in range(rank):
                 power[i, 0, e] = 1.0
                 for j in range(depth):
@@ -76,7 +80,7 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
                     u[j, i, e], v[j, i, e] = left[n, i, j], right[n, i, j]
         times(u, core, turn_u, LANES)
         times_transposed(turn_u, v, slope, LANES)
-        _fill(core, turn_u, turn_v, power, slope, normal, rows, depth, step, heat, noise)
+        _fill(core, turn_u, turn_v, power, slope, normal, rows, depth, step)
         _turn(u, turn_u)
         _turn(v, turn_v)
         _decompose(core, u, v, rows)
@@ -90,15 +94,15 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
 
 
 @compiled
-def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step, heat, noise):
+def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step):
     """Set the core, with drift and flat noise, and the halves of the turns of the frames."""
     rank = core.shape[0]
     h, mixed, kernel, by_k, by_l = rows[0], rows[1], rows[2], rows[3], rows[4]
+    heat, noise = rows[6], rows[7]
     root = numpy.sqrt(1.0 / depth)
-    flat = noise * root
     for k in range(rank):
         for e in range(LANES):
-            core[k, k, e] = power[k, 1, e] + flat * normals[k, k, e]
+            core[k, k, e] = power[k, 1, e] + noise[e] * root * normals[k, k, e]
             core[k, k, e] -= step * power[k, depth - 1, e] * slope[k, k, e]
             turn_u[k, k, e] = turn_v[k, k, e] = 0.0
     for k in range(1, rank):
@@ -130,15 +134,16 @@ def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step, heat, 
                 g = (power[k, depth, e] + power[l, depth, e]) / sums
                 even = (slope[k, l, e] + slope[l, k, e]) / 2
                 odd = (slope[k, l, e] - slope[l, k, e]) / 2
+                flat = noise[e] * root
                 core[k, l, e] = flat * normals[k, l, e] - step * (g * even + h[e] * odd)
                 core[l, k, e] = flat * normals[l, k, e] - step * (g * even - h[e] * odd)
-                rise = heat / (2 * depth * kernel[e])
+                rise = heat[e] / (2 * depth * kernel[e])
                 core[k, k, e] += rise * by_k[e]
                 core[l, l, e] += rise * by_l[e]
                 alpha = numpy.sqrt(g / h[e])
                 gap = power[l, 1, e] - power[k, 1, e]
-                even = noise * (normals[k, l, e] + normals[l, k, e]) / 2
-                odd = noise * (normals[k, l, e] - normals[l, k, e]) / 2
+                even = noise[e] * (normals[k, l, e] + normals[l, k, e]) / 2
+                odd = noise[e] * (normals[k, l, e] - normals[l, k, e]) / 2
                 common = gap * mixed[e] / (depth * h[e] * sums * (alpha + root)) * even / 2
                 opposite = (1 / alpha - root) / sums * odd / 2
                 turn_u[k, l, e], turn_u[l, k, e] = common + opposite, -common - opposite

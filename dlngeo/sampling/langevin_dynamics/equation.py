@@ -31,9 +31,10 @@ class Equation:
     widths : tuple of int
         ``(d_0, ..., d_N)``.
     rank : int
-    beta, kappa : float
-        Inverse temperature ``β``, and ratio ``κ`` of the temperatures of horizontal and of
-        vertical noise.
+    beta : float, or array, shape=[chains]
+        Inverse temperature ``β``, of all chains or of each.
+    kappa : float
+        Ratio ``κ`` of the temperatures of horizontal and of vertical noise.
     is_spectral : bool
         Whether the energy is a function of singular values.
     energy : callable, optional
@@ -43,7 +44,7 @@ class Equation:
     gradient: Callable[[numpy.ndarray], Any]
     widths: tuple[int, ...]
     rank: int
-    beta: float
+    beta: Any
     kappa: float = 1.0
     is_spectral: bool = False
     energy: Callable[[numpy.ndarray], Any] | None = None
@@ -52,6 +53,12 @@ class Equation:
     def depth(self) -> int:
         """Number of factors."""
         return len(self.widths) - 1
+
+    def temperature(self, n_axes: int = 1) -> Any:
+        """Return ``1/β``, to multiply arrays of chains that have so many axes."""
+        if isinstance(self.beta, numpy.ndarray):
+            return 1 / self.beta.reshape(-1, *[1] * (n_axes - 1))
+        return 1 / self.beta
 
     @property
     def is_open(self) -> bool:

@@ -101,25 +101,28 @@ class EulerMaruyama(MatrixKernel):
         else:
             covector = equation.slope(self._compiled_product(*frames))
         normals = rng.standard_normal(covector.shape)
-        heat = self.step_size / equation.beta
-        times = (self.step_size, heat, self.deviation)
+        heat, noise = numpy.empty((2, len(normals)))
+        heat[:] = self.step_size * equation.temperature()
+        noise[:] = self.deviation(1)
+        times = (self.step_size, heat, noise)
         return SingularFrames(
             *self._compiled_step(*root, covector, normals, equation.depth, *times)
         )
 
     def _advance(self, root: SingularFrames, rng: numpy.random.Generator) -> SingularFrames:
         """Return ``Y``, whose values have the sign by which ``det`` changes, after a step."""
-        depth, scale = self.equation.depth, self.deviation
+        depth, scale = self.equation.depth, self.deviation()
         covector = self.equation.covector(self.observable(root))
         normals = normal_blocks(root, rng)
         tangent = self.drift(root, covector) + scale / math.sqrt(depth) * normals
         turns = brownian.surplus_turns(root.sigma, depth, scale * normals.core)
         left, right = root.left @ rotation(turns[0]), root.right @ rotation(turns[1])
         after = retract(SingularFrames(left, root.sigma, right), tangent)
-        if scale == 0 or depth == 1:
+        if self.equation.kappa == 0 or depth == 1:
             return after
         least = self.equation.least
-        angle = scale * math.sqrt(1 - 1 / depth) / numpy.maximum(abs(after.sigma), least)
+        spread = self.deviation(2) * math.sqrt(1 - 1 / depth)
+        angle = spread / numpy.maximum(abs(after.sigma), least)
         left, right = (tilt(frame, angle, rng) for frame in (after.left, after.right))
         return SingularFrames(left, after.sigma, right)
 
@@ -174,7 +177,7 @@ class FactorEulerMaruyama(FactorKernel):
     def step(self, state: FactorState, rng: numpy.random.Generator) -> FactorState:
         """Return the state after a step."""
         equation, layers = self.equation, state.layers
-        scale = math.sqrt(2 * self.step_size / equation.beta)
+        scale = (2 * self.step_size * equation.temperature(3)) ** 0.5
         normals = Layers(scale * rng.standard_normal(layer.shape) for layer in layers)
         noise = Layers(tangent_projection(layers, normals, equation.rank))
         if equation.kappa != 1:

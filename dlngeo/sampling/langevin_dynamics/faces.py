@@ -58,7 +58,7 @@ def face_of(
         If they are of none, or do not fit depth, widths or rank.
     """
     if isinstance(initial, tuple | list):
-        layers = tuple(_on_host(layer, "a factor") for layer in initial)
+        layers = tuple(on_host(layer, "a factor") for layer in initial)
         dimensions = [layer.ndim for layer in layers]
         if dimensions != [3] * max(len(layers), 1):
             raise ValueError(
@@ -67,7 +67,7 @@ def face_of(
                 "values, and one chain as [1, ...]."
             )
         return _face_of_factors(layers, False, depth, widths, rank)
-    array = _on_host(initial, "the initial state")
+    array = on_host(initial, "the initial state")
     if array.ndim == 4:
         return _face_of_factors(tuple(array.swapaxes(0, 1)), True, depth, widths, rank)
     if array.ndim not in (2, 3) or array.size == 0:
@@ -84,7 +84,7 @@ def face_of(
     return Face(OBSERVABLES, widths, rank, (array,))
 
 
-def _on_host(array: Any, name: str) -> Array:
+def on_host(array: Any, name: str) -> Array:
     """Return an array of any library, or a nested sequence, as a checked one of NumPy's."""
     if isinstance(array, tuple | list):
         array = numpy.asarray(array)

@@ -8,7 +8,6 @@ of which `dlngeo.sampling.langevin_dynamics.brownian` holds the coefficients. A 
 frames of ``Y``, so that a step is an addition in the core, and a decomposition of the core.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,10 +30,13 @@ class MatrixKernel:
     equation: Equation
     step_size: float
 
-    @property
-    def deviation(self) -> float:
-        """Standard deviation ``√(2hκ/β)`` of the noise of a step, in a ``g``-orthonormal frame."""
-        return math.sqrt(2 * self.step_size * self.equation.kappa / self.equation.beta)
+    def deviation(self, n_axes: int = 3) -> Any:
+        """Return the deviation ``√(2hκ/β)`` of a step's noise, in a ``g``-orthonormal frame.
+
+        It multiplies arrays of chains that have so many axes.
+        """
+        variance = 2 * self.step_size * self.equation.kappa * self.equation.temperature(n_axes)
+        return variance**0.5
 
     def initial_root(self, factors: Sequence[numpy.ndarray]) -> SingularFrames:
         """Return ``Y`` over factors.
@@ -71,7 +73,7 @@ class MatrixKernel:
     def drift(self, root: SingularFrames, covector: numpy.ndarray) -> Blocks:
         """Return ``-grad F`` in depth-root coordinates, over a step, in frames."""
         equation, lam, depth = self.equation, root.sigma, self.equation.depth
-        heat = self.step_size / equation.beta
+        heat = self.step_size * equation.temperature(2)
         surplus = sum(width - equation.rank for width in equation.widths[1:-1])
         entropic = heat * brownian.entropic_drift(lam, depth)
         entropic = entropic + brownian.radial_step(lam, heat * surplus / depth)

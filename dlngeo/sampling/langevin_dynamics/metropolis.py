@@ -71,7 +71,7 @@ class Metropolis(MatrixKernel):
         equation, root, depth = self.equation, self.root(state), self.equation.depth
         kick = brownian.noise(root.sigma, depth, normal_blocks(root, rng))
         threshold = numpy.log(rng.random(len(state.lam)))
-        step = self._mean(root, state.covector) + self.deviation * kick
+        step = self._mean(root, state.covector) + self.deviation() * kick
         proposal = retract(root, step, orthographic=True)
         has_crossed = (proposal.sigma < 0).any(axis=-1)
         proposal = proposal._replace(sigma=numpy.maximum(abs(proposal.sigma), equation.least))
@@ -83,7 +83,7 @@ class Metropolis(MatrixKernel):
         log_density = self._log_density(proposal, numpy.where(is_open, energy, numpy.inf))
         difference = root.with_values(root.sigma) - proposal.with_values(proposal.sigma)
         back = split(difference, proposal.left, proposal.right).tangent()
-        back = 1 / self.deviation * (back - self._mean(proposal, covector))
+        back = 1 / self.deviation() * (back - self._mean(proposal, covector))
         log_ratio = (
             log_density
             - state.log_density
@@ -102,7 +102,7 @@ class Metropolis(MatrixKernel):
     def _mean(self, root: SingularFrames, covector: numpy.ndarray) -> Blocks:
         equation, lam, depth = self.equation, root.sigma, self.equation.depth
         mean = self.drift(root, covector)
-        heat = self.step_size * equation.kappa / equation.beta
+        heat = self.step_size * equation.kappa * equation.temperature(2)
         null_width = equation.widths[0] + equation.widths[-1] - 2 * equation.rank
         ito = heat * brownian.brownian_drift(lam, depth)
         ito = ito + brownian.radial_step(lam, -heat * (1 - 1 / depth) * null_width)

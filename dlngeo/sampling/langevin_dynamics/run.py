@@ -15,7 +15,7 @@ from dlngeo.outcomes import Outcome, interruptible
 from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
 from dlngeo.sampling.langevin_dynamics.equation import Diverged, Equation
-from dlngeo.sampling.langevin_dynamics.faces import face_of
+from dlngeo.sampling.langevin_dynamics.faces import face_of, on_host
 from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
 
 
@@ -37,9 +37,11 @@ class LangevinResult(Outcome):
         Steps taken.
     widths : tuple of int
         ``(d_0, ..., d_N)``.
-    beta, kappa, step_size : float
+    beta : float, or array, shape=[chains]
+    kappa, step_size : float
     scheme : str
     save_every : int or None
+    burn_in : int
         As they were given.
     acceptance_rate : array, shape=[chains], or None
         Share of proposals accepted, for the Metropolis scheme.
@@ -53,11 +55,12 @@ class LangevinResult(Outcome):
     trace: dict[str, Array]
     n_steps: int
     widths: tuple[int, ...]
-    beta: float
+    beta: Any
     kappa: float
     step_size: float
     scheme: str
     save_every: int | None
+    burn_in: int
     acceptance_rate: Array | None
     n_reflections: Array
     n_rejected: Array
@@ -68,7 +71,7 @@ def langevin(
     initial: Factors,
     *,
     depth: int | None = None,
-    beta: float,
+    beta: float | Array,
     step_size: float,
     n_steps: int,
     kappa: float = 1.0,
@@ -78,6 +81,7 @@ def langevin(
     rank: int | None = None,
     rng: numpy.random.Generator | int | None = None,
     save_every: int | None = None,
+    burn_in: int = 0,
     record: Callable[[Array], dict[str, Any]] | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 30.0,
@@ -113,8 +117,9 @@ def langevin(
         shape=[chains, r].
     depth : int
         Depth ``N``; of factors it is their number.
-    beta : float
-        Inverse temperature ``β`` of vertical noise, which the entropy comes from.
+    beta : float, or array-like, shape=[chains]
+        Inverse temperature ``β`` of vertical noise, which the entropy comes from; of all chains
+        or of each.
     step_size : float
         ``h``, time of a step. The noise of a step has the covariance ``2hκ/β`` in a
         ``g``-orthonormal frame.
@@ -138,6 +143,8 @@ def langevin(
         Random numbers, or a seed.
     save_every : int, optional
         Record every so many steps; nothing by default, so that memory stays constant.
+    burn_in : int
+        Steps at the beginning of which nothing is recorded.
     record : callable, optional
         What to record besides "singular_values" and "energy": from end-to-end matrices,
         shape=[chains, d_N, d_0], to a dictionary of arrays, shape=[chains, ...].
@@ -173,20 +180,22 @@ def langevin(
     """
     n_steps = integer(n_steps, "n_steps")
     save_every = None if save_every is None else integer(save_every, "save_every")
-    beta, step_size = positive(beta, "beta"), positive(step_size, "step_size")
+    burn_in = integer(burn_in, "burn_in", least=0)
+    step_size = positive(step_size, "step_size")
     kappa = nonnegative(kappa, "kappa")
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}.")
     face = face_of(initial, depth, widths, rank)
+    beta = _of_chains(beta, len(face.start[0]))
     equation = Equation(
         energy_gradient, face.widths, face.rank, beta, kappa, face.is_spectral, energy
     )
     kernel = SCHEMES[scheme].kernel(face, equation, step_size)
     random = numpy.random.default_rng(rng)
-    chains = Chains(kernel, equation, face.start, random, n_steps, save_every, record)
+    chains = Chains(kernel, equation, face.start, random, n_steps, save_every, burn_in, record)
     store = None
     if checkpoint is not None:
-        numbers = (n_steps, save_every, beta, kappa, step_size)
+        numbers = (n_steps, save_every, burn_in, beta, kappa, step_size)
         settings = (face.name, scheme, *numbers, chains.names, *face[1:])
         seed = None if rng is None else random.bit_generator.state
         store = Checkpoint(Path(checkpoint), settings, seed, checkpoint_seconds)
@@ -221,6 +230,7 @@ def langevin(
         step_size=step_size,
         scheme=scheme,
         save_every=save_every,
+        burn_in=burn_in,
         acceptance_rate=None if n_accepted is None else n_accepted / max(chains.n_steps, 1),
         n_reflections=n_reflections,
         n_rejected=n_rejected,
@@ -228,6 +238,19 @@ def langevin(
         interrupted=interrupted,
         status=status,
     )
+
+
+def _of_chains(beta: Any, n_chains: int) -> Any:
+    """Return an inverse temperature of all chains, or those of each, after the checks."""
+    if numpy.ndim(beta) == 0:
+        return positive(beta, "beta")
+    betas = on_host(beta, "beta")
+    if betas.shape != (n_chains,) or not (betas > 0).all():
+        raise ValueError(
+            f"beta must be a positive number, or one for each of the {n_chains} chains, got "
+            f"{beta!r}."
+        )
+    return betas
 
 
 def _advance(

@@ -72,17 +72,17 @@ class SecondOrder(FactorKernel):
 
     def _field(self, layers: Layers, time: float, noises: Sequence[Layers]) -> Layers:
         equation, rank = self.equation, self.equation.rank
-        heat = 2 * self.step_size / equation.beta
+        heat = 2 * self.step_size * equation.temperature(3)
         horizontal = Layers(horizontal_projection(layers, noises[0], rank))
-        field = math.sqrt(heat * equation.kappa) * horizontal
+        field = (heat * equation.kappa) ** 0.5 * horizontal
         for noise in noises[1:]:
             tangent = tangent_projection(layers, noise, rank)
             vertical = Layers(vertical_projection(layers, tangent, rank))
-            field = field + math.sqrt(heat) * vertical
+            field = field + heat**0.5 * vertical
         if time:
             matrix = end_to_end(layers)
             entropic = entropy_gradient(matrix, equation.depth, equation.widths, rank)
-            slope = self.covector(layers) - entropic / equation.beta
+            slope = self.covector(layers) - equation.temperature(3) * entropic
             field = field - time * Layers(adjoint_differential(layers, slope))
         return field
 

@@ -8,12 +8,14 @@ import pytest
 
 from dlngeo.sampling import langevin
 from tests.sampling.langevin_dynamics.runs import (
+    ALL,
     COMMON,
     DEPTH,
     EVERY,
     SCHEMES,
     STARTS,
     Turning,
+    arrays_of,
     assert_as_far,
     energy,
     gradient,
@@ -62,6 +64,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "beta negative": ({"beta": -1.0}, "beta"),
     "beta nan": ({"beta": np.nan}, "beta"),
     "beta infinite": ({"beta": np.inf}, "beta"),
+    "betas of other chains": ({"beta": [1.0, 2.0]}, "one for each of the 6 chains"),
+    "a beta that is negative": ({"beta": [1.0, 2.0, 3.0, 4.0, 5.0, -6.0]}, "beta must be a pos"),
+    "a beta that is nan": ({"beta": [1.0, 2.0, 3.0, 4.0, 5.0, np.nan]}, "beta holds NaN"),
     "step zero": ({"step_size": 0}, "step_size"),
     "step negative": ({"step_size": -0.1}, "step_size"),
     "step nan": ({"step_size": np.nan}, "step_size"),
@@ -70,6 +75,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "kappa infinite": ({"kappa": np.inf}, "kappa"),
     "no steps": ({"n_steps": 0}, "n_steps"),
     "half a step": ({"n_steps": 2.5}, "n_steps"),
+    "burn in negative": ({"burn_in": -1}, "burn_in"),
     "save never": ({"save_every": 0}, "save_every"),
     "scheme": ({"scheme": "heun"}, "scheme must be one of euler-maruyama"),
     "no energy": ({"scheme": "metropolis", "energy": None}, "energy="),
@@ -89,6 +95,29 @@ def test_refusals(name):
     changes, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         run(**{"depth": DEPTH, **changes})
+
+
+@EVERY
+@ALL
+def test_every_chain_has_its_own_temperature(scheme, start):
+    betas = np.array([1.0, 1.0, 4.0, 4.0, 20.0, 4.0])
+    result = arrays_of(run(start, scheme=scheme, beta=betas, kappa=0.5, save_every=2))
+    for beta in (1.0, 4.0, 20.0):
+        whole = arrays_of(run(start, scheme=scheme, beta=beta, kappa=0.5, save_every=2))
+        for name, values in whole.items():
+            ours = result[name][betas == beta]
+            np.testing.assert_allclose(ours, values[betas == beta], rtol=1e-9, atol=1e-12)
+
+
+def test_burn_in():
+    """Nothing is recorded of it, and draws are counted from its end."""
+    whole = run(n_steps=11, save_every=1).trace["singular_values"]
+    for burn_in, places in ((0, [2, 5, 8]), (2, [4, 7, 10]), (3, [5, 8]), (9, []), (20, [])):
+        result = run(n_steps=11, save_every=3, burn_in=burn_in)
+        assert result.burn_in == burn_in
+        assert bool(result.trace) == bool(places)
+        if places:
+            np.testing.assert_array_equal(result.trace["singular_values"], whole[:, places])
 
 
 def lost(x):
