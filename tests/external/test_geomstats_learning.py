@@ -22,7 +22,9 @@ from geomstats.learning.geometric_median import GeometricMedian
 from geomstats.learning.kmeans import RiemannianKMeans
 from geomstats.learning.knn import KNearestNeighborsClassifier
 from geomstats.learning.mdm import RiemannianMinimumDistanceToMean
+from geomstats.learning.online_kmeans import OnlineKMeans
 from geomstats.learning.pca import TangentPCA
+from geomstats.learning.preprocessing import ToTangentSpace
 from geomstats.test.test_case import pytorch_backend
 from sklearn.manifold import smacof
 
@@ -147,6 +149,23 @@ def test_geometric_median_does_not_follow_an_outlier(shape, rank, depth):
     median = GeometricMedian(space, epsilon=1e-5, max_iter=200).fit(points).estimate_
     assert space.metric.dist(median, points[2]) < 1e-3
     assert space.metric.dist(frechet_mean(space, points), points[2]) > 0.1
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("determinant", ["positive", "negative"])
+def test_random_points_of_a_component(determinant, depth):
+    """As on any other space: whatever joins them is found and stays inside."""
+    space = depth_space((3, 3), 3, depth, determinant=determinant)
+    points = space.random_point(10)
+    mean = frechet_mean(space, points)
+    logs = space.metric.log(points, mean)
+    assert gs.allclose(gs.mean(logs, axis=0), gs.zeros(space.shape), atol=1e-7)
+    centres = RiemannianKMeans(space, n_clusters=2).fit(points).cluster_centers_
+    online = OnlineKMeans(space, n_clusters=2, max_iter=20).fit(points).cluster_centers_
+    assert gs.all(space.belongs(gs.stack([mean, *centres, *online])))
+    tangents = ToTangentSpace(space)
+    vectors = tangents.fit_transform(points)
+    assert gs.allclose(tangents.inverse_transform(vectors), points, atol=1e-7)
 
 
 # --- directions and geodesics -----------------------------------------------------------

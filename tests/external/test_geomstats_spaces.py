@@ -20,7 +20,7 @@ from geomstats.test_cases.geometry.riemannian_metric import (
 from dlngeo.manifolds import (
     FixedRankMatrices,
 )
-from tests.external.geomstats_suite import Neighbourhood, check, laws_on, partial_identity
+from tests.external.geomstats_suite import Neighbourhood, check, laws, laws_on, partial_identity
 from tests.manifolds.geomstats.spaces import bundle_space, depth_space, relaxed_space
 
 ATOL = 1e-9
@@ -43,6 +43,14 @@ MATRICES = [
     pytest.param((3, 2), 2, 3, id="3x2,r=2,N=3"),
     pytest.param((2, 2), 2, 10, id="2x2,r=2,N=10"),
     pytest.param((2, 2), 2, math.inf, id="2x2,r=2,N=inf"),
+]
+
+COMPONENTS = [
+    pytest.param((3, 3), 1, "negative", id="3x3,N=1"),
+    pytest.param((3, 3), 2, "positive", id="3x3,N=2"),
+    pytest.param((2, 2), 3, "negative", id="2x2,N=3"),
+    pytest.param((3, 3), 10, "positive", id="3x3,N=10"),
+    pytest.param((2, 2), math.inf, "positive", id="2x2,N=inf"),
 ]
 
 # Complete, with null vectors of a level of their own, and with tied shifts.
@@ -85,6 +93,13 @@ def test_manifold(widths, rank, law, arguments, make_space):
     check(ManifoldCase(make_space(widths, rank)), law, arguments, ATOL)
 
 
+@pytest.mark.parametrize("determinant", ["positive", "negative"])
+@pytest.mark.parametrize(("law", "arguments"), laws(ManifoldCase, exempt={}))
+def test_component(law, arguments, determinant):
+    space = depth_space((3, 3), 3, 2, determinant=determinant)
+    check(ManifoldCase(space), law, arguments, ATOL)
+
+
 class MetricCase(RiemannianMetricTestCase):
     def __init__(self, space, centre):
         self.space = space
@@ -106,6 +121,18 @@ def test_balanced_metric(widths, rank, law, arguments):
 def test_depth_metric(shape, rank, depth, law, arguments):
     space = depth_space(shape, rank, depth)
     check(MetricCase(space, partial_identity(shape, rank)), law, arguments, ATOL)
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth", "determinant", "law", "arguments"),
+    laws_on(COMPONENTS, RiemannianMetricTestCase, EXEMPT),
+)
+def test_depth_metric_at_random_points_of_a_component(shape, depth, determinant, law, arguments):
+    """As the space draws them: every two have a logarithm."""
+    space = depth_space(shape, None, depth, determinant=determinant)
+    case = RiemannianMetricTestCase()
+    case.space, case.data_generator = space, RandomDataGenerator(space, amplitude=10.0)
+    check(case, law, arguments, ATOL)
 
 
 @pytest.mark.parametrize(

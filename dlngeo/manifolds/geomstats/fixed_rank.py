@@ -4,12 +4,14 @@ import geomstats.backend as gs
 from geomstats.geometry.matrices import Matrices
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
-from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.arrays import Array, namespace
 from dlngeo.core.depth_metric.metric import tangent_projection
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.manifolds.geomstats.checks import check_shape, judge_rank
 from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace, gaussian
+
+_SIGNS = {"positive": 1, "negative": -1}
 
 
 class FixedRankMatrices(EmbeddedSpace):
@@ -17,7 +19,9 @@ class FixedRankMatrices(EmbeddedSpace):
 
     The space of the end-to-end matrices of deep linear networks, of dimension
     ``r (m + n - r)``: an open set of matrices if ``r = min(m, n)``. It ends where a
-    further singular value vanishes.
+    further singular value vanishes. It is connected, but for square matrices of full rank:
+    no path joins two of them whose determinants have opposite signs, and algorithms that
+    join every two points ask for one component, by its sign.
 
     Parameters
     ----------
@@ -25,16 +29,48 @@ class FixedRankMatrices(EmbeddedSpace):
         Numbers of rows and columns.
     rank : int, optional
         Rank ``r``, full by default.
+    determinant : str, optional
+        "positive" or "negative": of square matrices of full rank those with such a
+        determinant alone.
     equip : bool
         If True, equip with the `DepthMetric` of depth 1: the Euclidean metric.
+
+    Raises
+    ------
+    ValueError
+        If the rank does not fit, or there is no such determinant.
+
+    Examples
+    --------
+    >>> from geomstats.learning.frechet_mean import FrechetMean
+    >>> space = FixedRankMatrices(3, 3, determinant="positive")
+    >>> mean = FrechetMean(space).fit(space.random_point(10)).estimate_
+    >>> bool(space.belongs(mean))
+    True
 
     References
     ----------
     [BRTW22]; THEORY 3.
     """
 
-    def __init__(self, m: int, n: int, rank: int | None = None, equip: bool = True):
+    def __init__(
+        self,
+        m: int,
+        n: int,
+        rank: int | None = None,
+        equip: bool = True,
+        *,
+        determinant: str | None = None,
+    ):
         (self.n, self.m), self.rank = check_widths((n, m), rank)
+        if determinant not in (None, *_SIGNS):
+            raise ValueError(f'determinant is "positive", "negative" or None, got {determinant!r}.')
+        if determinant and not self.m == self.n == self.rank:
+            raise ValueError(
+                "only square matrices of full rank have determinants of a sign, got rank "
+                f"{self.rank} of shape {(self.m, self.n)}: leave out determinant={determinant!r}."
+            )
+        self.determinant = determinant
         dim = self.rank * (self.m + self.n - self.rank)
         super().__init__(Matrices(self.m, self.n), dim, equip)
 
@@ -43,7 +79,14 @@ class FixedRankMatrices(EmbeddedSpace):
         return DepthMetric, {"depth": 1}
 
     def _fulfils(self, point: Array, atol: float) -> Array:
-        return judge_rank(point, self.rank, atol)[0]
+        is_of_rank = judge_rank(point, self.rank, atol)[0]
+        return gs.logical_and(is_of_rank, ~self._is_across(point))
+
+    def _is_across(self, point: Array) -> Array:
+        """Tell which matrices have a determinant of the other sign."""
+        if self.determinant is None:
+            return gs.zeros(point.shape[:-2], dtype=bool)
+        return namespace(point).linalg.slogdet(point)[0] == -_SIGNS[self.determinant]
 
     def to_tangent(self, vector: Array, base_point: Array) -> Array:
         """Project a matrix on the tangent space, orthogonally for every depth (THEORY 3)."""
@@ -54,16 +97,36 @@ class FixedRankMatrices(EmbeddedSpace):
         """Return the nearest matrix of the rank, by truncated singular values.
 
         A matrix of lower rank has no nearest one; it is moved by the tolerance of
-        geomstats (``gs.atol``) into the manifold.
+        geomstats (``gs.atol``) into the manifold. A determinant of the other sign changes it by
+        a reflection at the boundary: the least singular value changes its sign.
         """
         check_shape(point, self.shape)
         left, singular_values, right = gs.linalg.svd(point, full_matrices=False)
+        left, right = left[..., :, : self.rank], right[..., : self.rank, :]
         kept = singular_values[..., : self.rank]
         kept = gs.where(kept > gs.atol, kept, 2 * gs.atol * gs.ones_like(kept))
-        return (left[..., :, : self.rank] * kept[..., None, :]) @ right[..., : self.rank, :]
+        is_last = gs.arange(self.rank) == self.rank - 1
+        is_turned = gs.logical_and(self._is_across(left @ right)[..., None], is_last)
+        return (left * gs.where(is_turned, -kept, kept)[..., None, :]) @ right
 
     def random_point(self, n_samples: int = 1, bound: float = 1.0) -> Array:
-        """Sample products of Gaussian matrices; ``bound`` is the standard deviation of entries."""
+        """Sample products of Gaussian matrices; ``bound`` is the standard deviation of entries.
+
+        Of one component: the ball of radius ``bound / 2`` around ``bound I``, or around
+        ``bound diag(1, ..., 1, -1)``, in the Frobenius norm, uniformly. Its singular values are
+        between ``bound / 2`` and ``3 bound / 2``, and for every depth two of its points have a
+        shortest geodesic, which stays off the boundary (THEORY 3); Gaussian matrices come near
+        to it, and beyond it their geodesics end.
+        """
+        if self.determinant is not None:
+            step = gaussian(n_samples, *self.shape)
+            length = gs.linalg.norm(step, axis=(-2, -1))[..., None, None]
+            # The part of the radius of which balls have the part u of their volume.
+            share = gs.random.rand(*step.shape[:-2], 1, 1) ** (1 / self.dim)
+            centre = gs.eye(self.m)
+            if self.determinant == "negative":
+                centre = gs.where(gs.arange(self.m) == self.m - 1, -centre, centre)
+            return bound * (centre + share / 2 * step / length)
         if self.rank == min(self.shape):
             return bound * gaussian(n_samples, *self.shape)
         left, right = gaussian(n_samples, self.m, self.rank), gaussian(n_samples, self.rank, self.n)

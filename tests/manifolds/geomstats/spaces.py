@@ -17,9 +17,11 @@ from dlngeo.manifolds import (
 from tests.external.geomstats_suite import Neighbourhood, partial_identity
 
 
-def depth_space(shape: tuple[int, int], rank: int | None, depth: float) -> FixedRankMatrices:
+def depth_space(
+    shape: tuple[int, int], rank: int | None, depth: float, **options: Any
+) -> FixedRankMatrices:
     m, n = shape
-    space = FixedRankMatrices(m, n, rank=rank, equip=False)
+    space = FixedRankMatrices(m, n, rank=rank, equip=False, **options)
     return space.equip_with_metric(DepthMetric, depth=depth)
 
 
