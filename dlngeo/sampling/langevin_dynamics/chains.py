@@ -73,6 +73,11 @@ class Chains:
         return self.kernel.frames(self.state)
 
     @property
+    def n_stuck(self) -> Array:
+        """How many steps in a row were rejected up to now, shape=[chains]."""
+        return self.kernel.counts(self.state).get("n_stuck", numpy.zeros(1, dtype=int))
+
+    @property
     def trace(self) -> dict[str, Array]:
         """What was recorded, shape=[chains, draws, ...]."""
         n_draws = self._draws_after(self.n_steps)

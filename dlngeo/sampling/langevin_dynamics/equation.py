@@ -9,10 +9,7 @@ import numpy
 from dlngeo.core.base.arrays import diagonal_matrix, transpose
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.frames import SingularFrames, tangent_at
-
-
-class Diverged(ValueError):
-    """A chain has left every bound: its message says where, and what to do."""
+from dlngeo.sampling.langevin_dynamics.states import is_finite
 
 
 @dataclass(frozen=True)
@@ -112,21 +109,31 @@ class Equation:
     def slope(self, point: numpy.ndarray) -> numpy.ndarray:
         """Return the energy's gradient at matrices or singular values, of their shape.
 
+        Where it is not finite is for the kernel to see: a chain does not go there.
+
         Raises
         ------
         ValueError
             If it is of another shape.
-        Diverged
-            If it is not finite.
         """
-        slope = _of_shape(self.gradient(point), point.shape, "energy_gradient")
-        if not numpy.isfinite(slope).all():
-            is_lost = ~numpy.isfinite(slope.reshape(len(slope), -1)).all(axis=-1)
-            raise Diverged(
-                f"the energy's gradient is not finite at {is_lost.sum()} of {len(slope)} chains: "
-                "take a smaller step_size, or correct it."
+        return _of_shape(self.gradient(point), point.shape, "energy_gradient")
+
+    def initial_covector(self, matrix: SingularFrames) -> numpy.ndarray:
+        """Return the `covector` at initial matrices.
+
+        Raises
+        ------
+        ValueError
+            If it is not finite somewhere.
+        """
+        covector = self.covector(matrix)
+        lost = numpy.flatnonzero(~is_finite(covector))
+        if len(lost):
+            raise ValueError(
+                f"the energy's gradient is not finite at the initial state of chain {lost[0]}, and "
+                f"{len(lost) - 1} others of {len(covector)}: start elsewhere, or correct it."
             )
-        return slope
+        return covector
 
 
 def _descending(values: numpy.ndarray) -> numpy.ndarray:
@@ -134,7 +141,8 @@ def _descending(values: numpy.ndarray) -> numpy.ndarray:
 
 
 def _of_shape(values: Any, shape: tuple[int, ...], name: str) -> numpy.ndarray:
-    array = numpy.ascontiguousarray(values, dtype=float)
+    # A copy, as it is kept while the caller may write the next one to the same place.
+    array = numpy.array(numpy.asarray(values, dtype=float), order="C")
     if array.shape != shape:
         raise ValueError(
             f"{name} takes all chains at once: expected a result of shape {shape}, got "

@@ -18,11 +18,12 @@ from dlngeo.sampling.langevin_dynamics import brownian
 from dlngeo.sampling.langevin_dynamics.factor_steps import FactorKernel, FactorState
 from dlngeo.sampling.langevin_dynamics.matrix_steps import (
     MatrixKernel,
-    check_bounds,
+    bounded,
     normal_blocks,
     normal_null,
     retract,
 )
+from dlngeo.sampling.langevin_dynamics.states import choose, is_finite, move
 
 COMPILED_UP_TO = 16
 """Largest rank for which the compiled step beats the calls of LAPACK."""
@@ -37,14 +38,20 @@ class MatrixState(NamedTuple):
     ----------
     left, lam, right : array, shape=[chains, m, r], shape=[chains, r], shape=[chains, n, r]
         ``Y = left · diag(lam) · rightᵀ``; the values are in no order.
-    n_reflections : array, shape=[chains]
-        How often a step was reflected at the boundary.
+    covector : array, shape=[chains, m, n], or shape=[chains, r] for a spectral energy
+        ``∇E`` there.
+    n_reflections, n_rejected, n_stuck : array, shape=[chains]
+        How often a step was reflected at the boundary, how often it was rejected because there
+        is no finite state or gradient, and how often in a row up to now.
     """
 
     left: numpy.ndarray
     lam: numpy.ndarray
     right: numpy.ndarray
+    covector: numpy.ndarray
     n_reflections: numpy.ndarray
+    n_rejected: numpy.ndarray
+    n_stuck: numpy.ndarray
 
 
 @dataclass(eq=False)
@@ -72,59 +79,81 @@ class EulerMaruyama(MatrixKernel):
     def init(self, factors: Sequence[numpy.ndarray]) -> MatrixState:
         """Return the state over factors, of which a matrix may be the only one."""
         root = self.initial_root(factors)
-        return MatrixState(*root, numpy.zeros(len(root.sigma), dtype=int))
+        covector = self.equation.initial_covector(self.observable(root))
+        return MatrixState(*root, covector, *numpy.zeros((3, len(covector)), dtype=int))
 
     def step(self, state: MatrixState, rng: numpy.random.Generator) -> MatrixState:
         """Return the state after a step."""
         advance = self._advance if self._compiled_step is None else self._advance_compiled
-        signed = advance(self.root(state), rng)
-        check_bounds(abs(signed.sigma).max() ** self.equation.depth)
+        root = self.root(state)
+        signed, is_kept = advance(root, state.covector, rng)
+        is_kept = is_kept & is_finite(*signed, signed.sigma**self.equation.depth)
+        signed = SingularFrames(*choose(is_kept, signed, root))
         after, is_reflected = reflect(signed)
-        lam = numpy.maximum(after.sigma, self.equation.least)
-        return MatrixState(after.left, lam, after.right, state.n_reflections + is_reflected)
+        after = after._replace(sigma=numpy.maximum(after.sigma, self.equation.least))
+        covector = self._covector(after)
+        proposal = state._replace(
+            left=after.left,
+            lam=after.sigma,
+            right=after.right,
+            covector=covector,
+            n_reflections=state.n_reflections + is_reflected,
+        )
+        return move(state, proposal, is_kept & is_finite(covector))
 
     def counts(self, state: MatrixState) -> dict[str, numpy.ndarray]:
         """Return what was counted along each chain."""
-        return {"n_reflections": state.n_reflections}
+        return {
+            "n_reflections": state.n_reflections,
+            "n_rejected": state.n_rejected,
+            "n_stuck": state.n_stuck,
+        }
+
+    def _covector(self, root: SingularFrames) -> numpy.ndarray:
+        equation, frames = self.equation, self.observable(root)
+        if self._compiled_product is None or equation.is_spectral:
+            return equation.covector(frames)
+        return equation.slope(self._compiled_product(*frames))
 
     def _advance_compiled(
-        self, root: SingularFrames, rng: numpy.random.Generator
-    ) -> SingularFrames:
-        assert self._compiled_product is not None
+        self, root: SingularFrames, covector: numpy.ndarray, rng: numpy.random.Generator
+    ) -> tuple[SingularFrames, numpy.ndarray]:
         assert self._compiled_step is not None
-        equation, frames = self.equation, self.observable(root)
+        equation = self.equation
         if equation.is_spectral:
             # Frames do not matter then, and in their own the gradient keeps its precision.
             identity = numpy.tile(numpy.eye(equation.rank), (len(root.sigma), 1, 1))
             root = root._replace(left=identity, right=identity)
-            covector = diagonal_matrix(equation.covector(frames))
-        else:
-            covector = equation.slope(self._compiled_product(*frames))
+            covector = diagonal_matrix(covector)
         normals = rng.standard_normal(covector.shape)
         heat, noise = numpy.empty((2, len(normals)))
         heat[:] = self.step_size * equation.temperature()
         noise[:] = self.deviation(1)
         times = (self.step_size, heat, noise)
-        return SingularFrames(
-            *self._compiled_step(*root, covector, normals, equation.depth, *times)
-        )
+        after = self._compiled_step(*root, covector, normals, equation.depth, *times)
+        return SingularFrames(*after), numpy.ones(len(normals), dtype=bool)
 
-    def _advance(self, root: SingularFrames, rng: numpy.random.Generator) -> SingularFrames:
-        """Return ``Y``, whose values have the sign by which ``det`` changes, after a step."""
+    def _advance(
+        self, root: SingularFrames, covector: numpy.ndarray, rng: numpy.random.Generator
+    ) -> tuple[SingularFrames, numpy.ndarray]:
+        """Return ``Y`` after a step, and where that is bounded.
+
+        The values have the sign by which ``det`` changes.
+        """
         depth, scale = self.equation.depth, self.deviation()
-        covector = self.equation.covector(self.observable(root))
         normals = normal_blocks(root, rng)
         tangent = self.drift(root, covector) + scale / math.sqrt(depth) * normals
         turns = brownian.surplus_turns(root.sigma, depth, scale * normals.core)
         left, right = root.left @ rotation(turns[0]), root.right @ rotation(turns[1])
+        tangent, is_bounded = bounded(tangent)
         after = retract(SingularFrames(left, root.sigma, right), tangent)
         if self.equation.kappa == 0 or depth == 1:
-            return after
+            return after, is_bounded
         least = self.equation.least
         spread = self.deviation(2) * math.sqrt(1 - 1 / depth)
         angle = spread / numpy.maximum(abs(after.sigma), least)
         left, right = (tilt(frame, angle, rng) for frame in (after.left, after.right))
-        return SingularFrames(left, after.sigma, right)
+        return SingularFrames(left, after.sigma, right), is_bounded
 
 
 def reflect(signed: SingularFrames) -> tuple[SingularFrames, numpy.ndarray]:
@@ -183,6 +212,6 @@ class FactorEulerMaruyama(FactorKernel):
         if equation.kappa != 1:
             horizontal = Layers(horizontal_projection(layers, noise, equation.rank))
             noise = noise + (math.sqrt(equation.kappa) - 1) * horizontal
-        descent = Layers(adjoint_differential(layers, self.covector(layers)))
+        descent = Layers(adjoint_differential(layers, state.covector))
         after = layers - self.step_size * descent + noise
         return self.settle(state, *self.keep(after, layers))

@@ -29,8 +29,8 @@ from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.blocks import join
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 from dlngeo.core.networks.network import end_to_end
-from dlngeo.sampling.langevin_dynamics.equation import Diverged, Equation
-from dlngeo.sampling.langevin_dynamics.states import choose
+from dlngeo.sampling.langevin_dynamics.equation import Equation
+from dlngeo.sampling.langevin_dynamics.states import choose, is_finite, move
 
 
 class FactorState(NamedTuple):
@@ -39,19 +39,19 @@ class FactorState(NamedTuple):
     Attributes
     ----------
     layers : Layers of array, shape=[chains, d_p, d_{p-1}]
-    n_reflections, n_rejected : array, shape=[chains]
-        How often a step was reflected at the boundary, and how often it was rejected because
-        it ended where round-off hides the smallest singular value.
+    covector : array, shape=[chains, m, n]
+        ``∇E`` there, along end-to-end matrices of the rank.
+    n_reflections, n_rejected, n_stuck : array, shape=[chains]
+        How often a step was reflected at the boundary; how often it was rejected because it ended
+        where there is no finite state or gradient, or where round-off hides the smallest singular
+        value; and how often in a row up to now.
     """
 
     layers: Layers
+    covector: numpy.ndarray
     n_reflections: numpy.ndarray
     n_rejected: numpy.ndarray
-
-
-def initial_state(layers: Layers) -> FactorState:
-    """Return the state at balanced factors."""
-    return FactorState(layers, *numpy.zeros((2, len(layers[0])), dtype=int))
+    n_stuck: numpy.ndarray
 
 
 @dataclass(eq=False)
@@ -63,7 +63,13 @@ class FactorKernel:
 
     def init(self, factors: Sequence[numpy.ndarray]) -> FactorState:
         """Return the state at factors, which are balanced first."""
-        return initial_state(self.balance(Layers(factors)))
+        return self.initial_state(self.balance(Layers(factors)))
+
+    def initial_state(self, layers: Layers) -> FactorState:
+        """Return the state at balanced factors."""
+        frames = singular_frames(end_to_end(layers), self.equation.rank)
+        slope = self._along(self.equation.initial_covector(frames), frames)
+        return FactorState(layers, slope, *numpy.zeros((3, len(slope)), dtype=int))
 
     def frames(self, state: FactorState) -> SingularFrames:
         """Return end-to-end matrices in singular frames."""
@@ -71,7 +77,11 @@ class FactorKernel:
 
     def counts(self, state: FactorState) -> dict[str, numpy.ndarray]:
         """Return what was counted along each chain."""
-        return {"n_reflections": state.n_reflections, "n_rejected": state.n_rejected}
+        return {
+            "n_reflections": state.n_reflections,
+            "n_rejected": state.n_rejected,
+            "n_stuck": state.n_stuck,
+        }
 
     def factors(self, state: FactorState, rng: numpy.random.Generator) -> Layers:
         """Return the factors."""
@@ -84,20 +94,23 @@ class FactorKernel:
     def covector(self, layers: Layers) -> numpy.ndarray:
         """Return the gradient of the energy along end-to-end matrices of the rank."""
         frames = singular_frames(end_to_end(layers), self.equation.rank)
-        slope = self.equation.blocks(self.equation.covector(frames), frames)
+        return self._along(self.equation.covector(frames), frames)
+
+    def _along(self, covector: numpy.ndarray, frames: SingularFrames) -> numpy.ndarray:
+        slope = self.equation.blocks(covector, frames)
         return join(slope.tangent(), frames.left, frames.right)
 
     def keep(self, layers: Layers, before: Layers) -> tuple[Layers, numpy.ndarray]:
         """Return factors of a rank beyond doubt, those before elsewhere, and which are which."""
-        matrix = end_to_end(layers) if all(numpy.isfinite(a).all() for a in layers) else None
-        if matrix is None or not numpy.isfinite(matrix).all():
-            raise Diverged("the factors leave every bound: take a smaller step_size.")
-        sigma = numpy.linalg.svd(matrix, compute_uv=False)
+        is_kept = is_finite(*layers)
+        layers = choose(is_kept, layers, before)
         # Kernels of the depth metric lie within the squares of the singular values.
-        if not numpy.isfinite(sigma[:, 0] ** 2).all():
-            raise Diverged("the factors leave every bound: take a smaller step_size.")
+        product = end_to_end(layers)
+        is_kept = is_kept & is_finite(numpy.sum(product**2, axis=(-2, -1)))
+        layers = choose(is_kept, layers, before)
+        sigma = numpy.linalg.svd(end_to_end(layers), compute_uv=False)
         least = sigma[:, self.equation.rank - 1]
-        is_kept = (least > 100 * round_off(sigma) * sigma[:, 0]) & (least**2 > 0)
+        is_kept = is_kept & (least > 100 * round_off(sigma) * sigma[:, 0]) & (least**2 > 0)
         return choose(is_kept, layers, before), is_kept
 
     def settle(self, state: FactorState, layers: Layers, is_kept: numpy.ndarray) -> FactorState:
@@ -113,4 +126,8 @@ class FactorKernel:
                 wrong = last[is_reflected]
                 last[is_reflected] = wrong - 2 * least @ (transpose(least) @ wrong)
                 after = Layers((*after[:-1], last))
-        return FactorState(after, state.n_reflections + is_reflected, state.n_rejected + ~is_kept)
+        covector = self.covector(after)
+        proposal = state._replace(
+            layers=after, covector=covector, n_reflections=state.n_reflections + is_reflected
+        )
+        return move(state, proposal, is_kept & is_finite(covector))

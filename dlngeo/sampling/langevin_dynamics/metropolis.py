@@ -10,8 +10,13 @@ from dlngeo.core.base.arrays import diagonal_matrix
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics import brownian
-from dlngeo.sampling.langevin_dynamics.matrix_steps import MatrixKernel, normal_blocks, retract
-from dlngeo.sampling.langevin_dynamics.states import choose
+from dlngeo.sampling.langevin_dynamics.matrix_steps import (
+    MatrixKernel,
+    bounded,
+    normal_blocks,
+    retract,
+)
+from dlngeo.sampling.langevin_dynamics.states import choose, is_finite
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 
 
@@ -27,7 +32,8 @@ class MetropolisState(NamedTuple):
     log_density : array, shape=[chains]
         Logarithm of the target density, up to a constant.
     n_accepted, n_rejected : array, shape=[chains]
-        Steps that were accepted, and proposals that had crossed the boundary.
+        Steps that were accepted, and proposals that had crossed the boundary or have no finite
+        energy or gradient.
     """
 
     left: numpy.ndarray
@@ -63,23 +69,25 @@ class Metropolis(MatrixKernel):
         if not numpy.isfinite(energy).all():
             raise ValueError("the energy is not finite at every initial state: start elsewhere.")
         log_density = self._log_density(root, energy)
+        covector = self.equation.initial_covector(self.observable(root))
         accepted, rejected = numpy.zeros((2, len(energy)), dtype=int)
-        return MetropolisState(*root, self._covector(root), log_density, accepted, rejected)
+        return MetropolisState(*root, covector, log_density, accepted, rejected)
 
     def step(self, state: MetropolisState, rng: numpy.random.Generator) -> MetropolisState:
         """Return the state after a step."""
         equation, root, depth = self.equation, self.root(state), self.equation.depth
         kick = brownian.noise(root.sigma, depth, normal_blocks(root, rng))
         threshold = numpy.log(rng.random(len(state.lam)))
-        step = self._mean(root, state.covector) + self.deviation() * kick
+        step, is_bounded = bounded(self._mean(root, state.covector) + self.deviation() * kick)
         proposal = retract(root, step, orthographic=True)
         has_crossed = (proposal.sigma < 0).any(axis=-1)
         proposal = proposal._replace(sigma=numpy.maximum(abs(proposal.sigma), equation.least))
         energy = equation.values(self.observable(proposal))
-        is_open = numpy.isfinite(energy) & ~has_crossed
+        is_open = numpy.isfinite(energy) & is_bounded & ~has_crossed
         # No gradient is asked for where the proposal is lost already.
         proposal = SingularFrames(*choose(is_open, proposal, root))
         covector = self._covector(proposal)
+        is_open = is_open & is_finite(covector)
         log_density = self._log_density(proposal, numpy.where(is_open, energy, numpy.inf))
         difference = root.with_values(root.sigma) - proposal.with_values(proposal.sigma)
         back = split(difference, proposal.left, proposal.right).tangent()
@@ -90,8 +98,8 @@ class Metropolis(MatrixKernel):
             + brownian.log_noise_density(proposal.sigma, depth, back)
             - brownian.log_noise_density(root.sigma, depth, kick)
         )
-        is_accepted = threshold < log_ratio
-        n_accepted, n_rejected = state.n_accepted + is_accepted, state.n_rejected + has_crossed
+        is_accepted = is_open & (threshold < log_ratio)
+        n_accepted, n_rejected = state.n_accepted + is_accepted, state.n_rejected + ~is_open
         after = MetropolisState(*proposal, covector, log_density, n_accepted, n_rejected)
         return choose(is_accepted, after, state._replace(n_rejected=n_rejected))
 

@@ -14,9 +14,12 @@ from dlngeo.core.networks.factors import Factors
 from dlngeo.outcomes import Outcome, interruptible
 from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
-from dlngeo.sampling.langevin_dynamics.equation import Diverged, Equation
+from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.faces import face_of, on_host
 from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
+
+PATIENCE = 20
+"""A chain is stuck if so many steps in a row were rejected, or all of a shorter run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,8 @@ class LangevinResult(Outcome):
     acceptance_rate : array, shape=[chains], or None
         Share of proposals accepted, for the Metropolis scheme.
     n_reflections, n_rejected : array, shape=[chains]
-        How often a step was reflected at the boundary, or rejected there.
+        How often a step was reflected at the boundary, and how often one was rejected because it
+        led where there is no finite state, energy or gradient.
     """
 
     observables: Array | None
@@ -159,13 +163,15 @@ def langevin(
     Returns
     -------
     result : LangevinResult
-        If a chain leaves every bound, or the keyboard interrupts, the states up to there, with a
-        status that says so.
+        A step to where there is no finite state, energy or gradient is rejected, of that chain
+        alone. If chains are stuck in this way, or the keyboard interrupts, there are the states
+        up to there, with a status that says so.
 
     Raises
     ------
     ValueError
-        If an argument does not fit, or the checkpoint is of another run.
+        If an argument does not fit, the gradient is not finite at a start, or the checkpoint is of
+        another run.
 
     Notes
     -----
@@ -215,9 +221,18 @@ def langevin(
     n_reflections = counts.get("n_reflections", zeros)
     n_rejected = counts.get("n_rejected", zeros)
     n_accepted = counts.get("n_accepted")
+    stuck = chains.n_stuck >= min(PATIENCE, chains.n_steps)
+    if not interrupted and stuck.any():
+        trouble = (
+            f"{stuck.sum()} of {len(stuck)} chains were stuck after {chains.n_steps} of {n_steps} "
+            "steps, as there is no finite state or gradient where they go: take a smaller "
+            "step_size, or correct the energy."
+        )
     status = trouble or f"took {n_steps} steps."
-    if n_boundary := int((n_reflections + n_rejected).sum()):
-        status += f" The boundary turned chains back {n_boundary} times."
+    if n_reflections.any():
+        status += f" The boundary turned chains back {n_reflections.sum()} times."
+    if n_rejected.any():
+        status += f" Steps that led nowhere were rejected {n_rejected.sum()} times."
     return LangevinResult(
         observables=observables,
         factors=factors,
@@ -256,8 +271,7 @@ def _of_chains(beta: Any, n_chains: int) -> Any:
 def _advance(
     chains: Chains, n_steps: int, store: Checkpoint | None, progress: bool
 ) -> tuple[str, bool]:
-    """Take the steps that are left; return what stopped them, and whether it was the keyboard."""
-    trouble = ""
+    """Take the steps that are left; tell how the keyboard stopped them, and whether it did."""
     bar = tqdm(
         desc="langevin",
         total=n_steps,
@@ -265,19 +279,19 @@ def _advance(
         disable=not progress,
         leave=None,  # under the bar of an ensemble it goes when it is full
     )
-    with interruptible() as interruption:
-        try:
-            with bar, numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                while chains.n_steps < n_steps:
-                    chains.advance()
-                    bar.update()
-                    if store is not None and store.is_due():
-                        store.write(chains.pack())
-        except Diverged as error:
-            trouble = f"stopped after {chains.n_steps} of {n_steps} steps: {error}"
+    quiet = numpy.errstate(over="ignore", invalid="ignore", divide="ignore")
+    with interruptible() as interruption, bar, quiet:
+        while chains.n_steps < n_steps:
+            chains.advance()
+            bar.update()
+            if store is not None and store.is_due():
+                store.write(chains.pack())
+            if chains.n_stuck.min() >= PATIENCE:
+                break
     if store is not None:
         store.write(chains.pack())
     chains.rewind()
+    trouble = ""
     if interruption.happened:
         remedy = (
             "start again from the last states to go on."

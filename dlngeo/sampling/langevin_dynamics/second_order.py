@@ -12,11 +12,8 @@ from dlngeo.core.depth_metric.submersion import horizontal_projection, vertical_
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.factors import layers_of
 from dlngeo.core.networks.network import adjoint_differential, end_to_end
-from dlngeo.sampling.langevin_dynamics.factor_steps import (
-    FactorKernel,
-    FactorState,
-    initial_state,
-)
+from dlngeo.sampling.langevin_dynamics.factor_steps import FactorKernel, FactorState
+from dlngeo.sampling.langevin_dynamics.states import choose, is_finite
 from dlngeo.thermodynamics.boltzmann_entropy import entropy_gradient
 
 
@@ -65,12 +62,17 @@ class SecondOrder(FactorKernel):
         for before, weight in ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6)):
             stage, is_near = self.keep(start + before * velocity, start)
             is_kept = is_kept & is_near
-            velocity = self._field(self.balance(stage), time, noises)
+            velocity, is_known = self._field(self.balance(stage), time, noises)
+            is_kept = is_kept & is_known
             total = total + weight * velocity
         after, is_near = self.keep(start + total, start)
         return self.balance(after), is_kept & is_near
 
-    def _field(self, layers: Layers, time: float, noises: Sequence[Layers]) -> Layers:
+    def _field(
+        self, layers: Layers, time: float, noises: Sequence[Layers]
+    ) -> tuple[Layers, numpy.ndarray]:
+        """Return the velocity of a flow, and where the gradient is finite."""
+        is_known = numpy.ones(len(layers[0]), dtype=bool)
         equation, rank = self.equation, self.equation.rank
         heat = 2 * self.step_size * equation.temperature(3)
         horizontal = Layers(horizontal_projection(layers, noises[0], rank))
@@ -82,9 +84,11 @@ class SecondOrder(FactorKernel):
         if time:
             matrix = end_to_end(layers)
             entropic = entropy_gradient(matrix, equation.depth, equation.widths, rank)
-            slope = self.covector(layers) - equation.temperature(3) * entropic
+            slope = self.covector(layers)
+            is_known = is_finite(slope)
+            slope = choose(is_known, slope, 0 * matrix) - equation.temperature(3) * entropic
             field = field - time * Layers(adjoint_differential(layers, slope))
-        return field
+        return field, is_known
 
 
 @dataclass(eq=False)
@@ -98,4 +102,4 @@ class HorizontalSecondOrder(SecondOrder):
         matrix, widths = end_to_end(factors), self.equation.widths
         rank, depth = self.equation.rank, self.equation.depth
         thin = (widths[0], *[rank] * (depth - 1), widths[-1])
-        return initial_state(Layers(layers_of(factorize(matrix, depth, thin, rank))))
+        return self.initial_state(Layers(layers_of(factorize(matrix, depth, thin, rank))))

@@ -16,6 +16,24 @@ def choose(condition: Array, state: Any, otherwise: Any) -> Any:
     return numpy.where(condition.reshape(-1, *[1] * (state.ndim - 1)), state, otherwise)
 
 
+def is_finite(*arrays: Array | None) -> Array:
+    """Return of which chains all arrays, shape=[chains, ...], are finite, shape=[chains]."""
+    each = [numpy.isfinite(a).reshape(len(a), -1).all(axis=-1) for a in arrays if a is not None]
+    return numpy.logical_and.reduce(each)
+
+
+def move(state: Any, proposal: Any, is_kept: Array) -> Any:
+    """Return the proposal where it is kept, elsewhere the state as it was; and count these.
+
+    Both have the fields ``n_rejected``, of steps that were rejected, and ``n_stuck``, of those in a
+    row up to now.
+    """
+    return choose(is_kept, proposal, state)._replace(
+        n_rejected=state.n_rejected + ~is_kept,
+        n_stuck=numpy.where(is_kept, 0, state.n_stuck + 1),
+    )
+
+
 def to_arrays(state: Any, name: str = "state") -> dict[str, Array]:
     """Return the arrays of a state by names, ``state.lam`` or ``state.layers.0``."""
     if not _is_tuple(state):

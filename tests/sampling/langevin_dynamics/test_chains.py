@@ -63,9 +63,9 @@ def test_an_interrupt_takes_back_what_was_drawn(scheme):
     """The generator that was given is that of the last states."""
     initial, shape = STARTS["square"]
     generators = np.random.default_rng(0), np.random.default_rng(0)
-    settings = {**COMMON, **shape, "scheme": scheme, "energy": energy}
-    half = langevin(Turning(5, interrupt), initial, **settings, rng=generators[0])
-    assert 0 < half.n_steps < 6
+    settings = {**COMMON, **shape, "scheme": scheme, "energy": energy, "n_steps": 9}
+    half = langevin(Turning(8, interrupt), initial, **settings, rng=generators[0])
+    assert 0 < half.n_steps < 9
     langevin(gradient, initial, **{**settings, "n_steps": half.n_steps}, rng=generators[1])
     states = [generator.bit_generator.state for generator in generators]
     assert states[0] == states[1]

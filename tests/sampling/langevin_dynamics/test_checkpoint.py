@@ -46,11 +46,14 @@ def test_an_interrupted_run_goes_on(scheme, start, call, tmp_path):
     assert again.success
     assert_same_bits(again, expected)
 
-    def unused(x):
-        raise AssertionError("no step is left to take")
+    calls: list[int] = []
 
-    finished = langevin(gradient if scheme == "metropolis" else unused, initial, **settings)
-    assert_same_bits(finished, expected)
+    def counted(x):
+        calls.append(0)
+        return gradient(x)
+
+    assert_same_bits(langevin(counted, initial, **settings), expected)
+    assert len(calls) == 1  # at the start: no step is left to take
     assert os.listdir(tmp_path) == ["run.npz"]
 
 
@@ -58,7 +61,7 @@ def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path):
     path = tmp_path / "run.npz"
     initial, shape = STARTS["square"]
     settings = {**COMMON, **shape, "checkpoint": path, "n_steps": 20}
-    first = langevin(Turning(8, interrupt), initial, **settings)
+    first = langevin(Turning(9, interrupt), initial, **settings)
     with np.load(path, allow_pickle=False) as file:
         assert int(file["n_steps"]) == first.n_steps == 7
     one = langevin(gradient, initial, **settings)
@@ -71,9 +74,18 @@ def test_a_run_that_was_lost_can_be_taken_up(tmp_path):
     """After the gradient was corrected."""
     initial, shape = STARTS["square"]
     settings = {**COMMON, **shape, "checkpoint": tmp_path / "run.npz", "rng": 0}
-    lost = langevin(Turning(4, lambda x: np.nan * x), initial, **settings)
-    assert (lost.n_steps, lost.success) == (3, False)
-    assert_same_bits(langevin(gradient, initial, **settings), run(energy=None))
+    calls = []
+
+    def lost(x):
+        calls.append(0)
+        return gradient(x) if len(calls) < 4 else np.nan * x
+
+    settings["n_steps"] = 40
+    first = langevin(lost, initial, **settings)
+    assert (first.n_steps, first.success) == (22, False)
+    second = langevin(gradient, initial, **settings)
+    assert (second.n_steps, second.success) == (40, True)
+    assert (second.n_rejected == 20).all()
 
 
 def test_an_interrupt_while_it_is_recorded_leaves_no_hole(tmp_path):

@@ -17,7 +17,9 @@ def states(rank, depth, rng, n=64):
     lam[n // 4 : n // 2] = 0.8
     lam[n // 2 : n // 2 + 8, -1] = 1e-3
     left, right = rotations(n, rank, rank, rng), rotations(n, rank, rank, rng)
-    return MatrixState(left, np.ascontiguousarray(lam), right, np.zeros(n, dtype=int))
+    covector = rng.standard_normal((n, rank, rank))
+    counts = np.zeros((3, n), dtype=int)
+    return MatrixState(left, np.ascontiguousarray(lam), right, covector, *counts)
 
 
 @pytest.mark.parametrize("rank", range(1, 9))
@@ -27,9 +29,8 @@ def test_compiled_step_is_the_plain_one(rank, depth, step, monkeypatch):
     """Also where chains are reflected, which long steps bring about."""
     rng = np.random.default_rng([rank, depth])
     state = states(rank, depth, rng)
-    slopes = rng.standard_normal((64, rank, rank))
     betas = np.linspace(2.0, 4.0, 64)
-    equation = Equation(lambda x: slopes, (rank,) * (depth + 1), rank, betas, kappa=0.7)
+    equation = Equation(np.zeros_like, (rank,) * (depth + 1), rank, betas, kappa=0.7)
     normals = rng.standard_normal((64, rank * rank))
     kernel = EulerMaruyama(equation, step)
     after = kernel.step(state, replay(normals))

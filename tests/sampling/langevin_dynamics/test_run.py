@@ -126,22 +126,58 @@ def lost(x):
     return result
 
 
+class Lost(Turning):
+    """A gradient that is lost, of one chain, at some calls."""
+
+    def __init__(self, calls):
+        super().__init__(0, lost)
+        self.lost_calls = calls
+
+    def __call__(self, x):
+        self.calls += 1
+        return lost(x) if self.calls in self.lost_calls else gradient(x)
+
+
 @EVERY
 @pytest.mark.parametrize("start", ["square", "rectangular", "values", "layers"])
-def test_a_gradient_that_is_lost_ends_the_run(scheme, start):
-    """With the last states that were good, and a status."""
+def test_a_gradient_that_is_lost_rejects_the_step_of_its_chain(scheme, start):
+    """The other chains do not notice, and the state that is kept has a gradient."""
     initial, shape = STARTS[start]
-    turning = Turning(4, lost)
-    result = langevin(
-        turning, initial, **{**COMMON, "n_steps": 50}, **shape,
-        scheme=scheme, energy=energy, rng=0, save_every=1,
-    )  # fmt: skip
-    assert not result.success
-    assert not result.interrupted
-    assert f"stopped after {result.n_steps} of 50 steps" in result.status
-    assert "not finite at 1 of 6 chains" in result.status
-    assert 0 <= result.n_steps < 4
-    assert_as_far(result, run(start, scheme=scheme, save_every=1))
+    n_calls = 5 if scheme == "second-order" else 1
+    settings = {**COMMON, **shape, "scheme": scheme, "energy": energy, "rng": 0, "save_every": 1}
+    result = langevin(Lost({2 + 2 * n_calls, 2 + 3 * n_calls}), initial, **settings)
+    assert result.success, result.status
+    assert result.n_rejected.tolist() == [0, 2, 0, 0, 0, 0]
+    assert "rejected 2 times" in result.status
+    expected = run(start, scheme=scheme, save_every=1)
+    for name, values in result.trace.items():
+        others = [0, 2, 3, 4, 5]
+        np.testing.assert_array_equal(values[others], expected.trace[name][others])
+        for draw in (2, 3):
+            np.testing.assert_array_equal(values[1, draw], values[1, 1])
+        assert (values[1, 4] != values[1, 1]).any() or scheme == "metropolis"
+        assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES[:2])
+def test_chains_that_are_stuck(scheme):
+    """One is named in the status; all end the run. The start has a gradient, or is refused."""
+    initial, shape = STARTS["square"]
+    settings = {**COMMON, **shape, "scheme": scheme, "n_steps": 60, "rng": 0}
+    one = langevin(Lost(range(2, 1000)), initial, **settings)
+    assert (one.n_steps, one.success) == (60, False)
+    assert one.status.startswith("1 of 6 chains were stuck after 60 of 60 steps")
+    never = Turning(0, gradient)
+
+    def nowhere(x):
+        return np.inf * x if never(x) is not None and never.calls > 1 else x
+
+    every = langevin(nowhere, initial, **settings)
+    assert (every.n_steps, every.success) == (20, False)
+    assert every.status.startswith("6 of 6 chains were stuck after 20 of 60 steps")
+    np.testing.assert_array_equal(every.n_rejected, 20)
+    with pytest.raises(ValueError, match="not finite at the initial state of chain 1,"):
+        langevin(lost, initial, **settings)
 
 
 @EVERY
@@ -149,8 +185,7 @@ def test_a_gradient_that_is_lost_ends_the_run(scheme, start):
 @pytest.mark.parametrize("call", [1, 2, 5, 6])
 def test_the_keyboard_ends_the_run(scheme, start, call):
     initial, shape = STARTS[start]
-    if scheme == "metropolis" and call == 1:
-        call = 3  # the first one is before the run
+    call += 1  # the first one is before the run
     result = langevin(
         Turning(call, interrupt), initial, **COMMON, **shape,
         scheme=scheme, energy=energy, rng=0, save_every=1,
@@ -177,8 +212,9 @@ def test_overflow_within_a_step_is_divergence(scheme, rows, columns):
         energy=lambda x: np.zeros(len(x)),
         rng=0,
     )
-    assert "smaller step_size" in result.status
-    assert (result.n_steps, result.success) == (0, False)
+    assert (result.n_rejected == 3).all()
+    assert result.success == (scheme == "metropolis")
+    assert result.success or "smaller step_size" in result.status
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
