@@ -14,8 +14,8 @@ import numpy
 from dlngeo.core.base.arrays import (
     Array,
     diagonal_matrix,
-    eye,
     namespace,
+    off_diagonal,
     round_off,
     symmetric_part,
 )
@@ -27,6 +27,7 @@ from dlngeo.core.networks.frames import exact_frames, singular_frames
 from dlngeo.core.networks.jacobi import (
     log_depth_kernel_curvature,
     log_depth_kernel_derivative,
+    log_depth_kernel_second_derivative,
     log_pair_kernel,
 )
 
@@ -129,8 +130,7 @@ def spectral_entropy_gradient(singular_values: Array, widths: Sequence[int]) -> 
     depth, rank = len(widths) - 1, singular_values.shape[-1]
     xp = namespace(singular_values)
     lam = singular_values ** (1 / depth)
-    slopes = log_depth_kernel_derivative(lam, lam, depth)
-    pairs = xp.sum(slopes, axis=-1) - xp.einsum("...kk->...k", slopes)
+    pairs = xp.sum(off_diagonal(log_depth_kernel_derivative(lam, lam, depth)), axis=-1)
     surplus = sum(width - rank for width in widths[1:-1])
     return (surplus + pairs / 2) / (depth * singular_values)
 
@@ -140,13 +140,11 @@ def _spectral_entropy_hessian(singular_values: Array, widths: Sequence[int]) -> 
     depth, rank = len(widths) - 1, singular_values.shape[-1]
     xp = namespace(singular_values)
     lam = singular_values ** (1 / depth)
-    # Of ½ Σ log r_kl by log σ: the variance of the weights, positive on the diagonal.
-    mixed = log_depth_kernel_curvature(lam, lam, depth) / (2 * depth**2)
-    mixed = mixed * (1 - eye(rank, rank, lam))
-    by_log = diagonal_matrix(xp.sum(mixed, axis=-1)) - mixed
-    slopes = spectral_entropy_gradient(singular_values, widths)
-    products = singular_values[..., :, None] * singular_values[..., None, :]
-    return by_log / products - diagonal_matrix(slopes / singular_values)
+    mixed = off_diagonal(log_depth_kernel_curvature(lam, lam, depth)) / depth**2
+    own = xp.sum(off_diagonal(log_depth_kernel_second_derivative(lam, lam, depth)), axis=-1)
+    surplus = sum(width - rank for width in widths[1:-1])
+    by_log = diagonal_matrix(own / 2 - surplus / depth) - mixed / 2
+    return by_log / singular_values[..., :, None] / singular_values[..., None, :]
 
 
 def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:

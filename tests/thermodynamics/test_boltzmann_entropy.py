@@ -201,6 +201,17 @@ def test_spectral_gradient(spectrum):
     assert_close(gradient, expected, 1e-10)
 
 
+@pytest.mark.parametrize("least", [1e-3, 1e-9, 1e-15])
+def test_two_layers_at_tiny_singular_values(least):
+    """``S = ½ log(σ_1 + σ_2)`` and a constant: derivatives stay, though ``1/σ_2`` does not."""
+    sigma, total = np.array([1.0, least]), 1 + least
+    gradient = th.spectral_entropy_gradient(sigma, (2, 2, 2))
+    np.testing.assert_allclose(gradient, 0.5 / total, rtol=1e-14)
+    for direction in np.eye(2):
+        change = th._gradient_change(np.diag(sigma), np.diag(direction), 2, None, None)
+        np.testing.assert_allclose(np.diag(change), -0.5 / total**2, rtol=1e-13)
+
+
 def test_gradient_is_finite_at_tiny_gaps():
     """The gradient is continuous through coinciding values."""
     reference = th.entropy_gradient(np.eye(3), 3)

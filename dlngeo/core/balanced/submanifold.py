@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dlngeo.core.base.arrays import Array, namespace, symmetric_part, transpose
+from dlngeo.core.base.arrays import Array, namespace, off_diagonal, symmetric_part, transpose
 from dlngeo.core.base.checks import check_range
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers
@@ -396,8 +396,9 @@ def mean_curvature_in_frames(balanced: BalancedFrames) -> Normal:
         squares[..., :, None] ** (depth - p) * squares[..., None, :] ** (p - 1) / kernel
         for p in range(1, depth + 1)
     ]
+    # Entries of the diagonal have the same share in all layers, and drop.
     moments = [
-        (xp.sum(shares[p], axis=-2) - xp.sum(shares[p - 1], axis=-1)) / 2
+        xp.sum(off_diagonal(transpose(shares[p]) - shares[p - 1]), axis=-1) / 2
         + (_null_share(balanced, p + 1) - _null_share(balanced, p - 1))
         for p in range(1, depth)
     ]

@@ -141,6 +141,15 @@ def diagonal_matrix(values: Array) -> Array:
     return values[..., None, :] * eye(values.shape[-1], values.shape[-1], values)
 
 
+def off_diagonal(matrix: Array) -> Array:
+    """Return square matrices, shape=[..., r, r], with zeros on the diagonal.
+
+    A sum over ``l ≠ k`` is made of these: taking ``l = k`` off the whole sum leaves its round-off.
+    """
+    size = matrix.shape[-1]
+    return matrix * (1 - eye(size, size, matrix))
+
+
 def round_off(array: Array) -> float:
     """Return the machine precision of the array's type."""
     return float(namespace(array).finfo(array.dtype).eps)

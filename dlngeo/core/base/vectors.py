@@ -1,5 +1,6 @@
 """Tuples of arrays as vectors: the layers of a network, the blocks of a matrix."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
@@ -57,12 +58,19 @@ class VectorOperations:
 
     def norm(self) -> Array:
         """Return the Euclidean norm, shape=[...]."""
-        return self.squared_norm() ** 0.5
+        return self.unit()[1]
 
     def unit(self: Any) -> tuple[Any, Array]:
         """Return the vector over its norm, and the norm; zero stays."""
-        norm = self.norm()
-        return self / namespace(norm).where(norm > 0, norm, 1.0)[..., None, None], norm
+        # In units of the largest entry, so that squares stay in range.
+        arrays = [a for a in self if a is not None]
+        xp = namespace(*arrays)
+        largest = functools.reduce(xp.maximum, [xp.max(xp.abs(a), axis=(-2, -1)) for a in arrays])
+        size = xp.where(largest > 0, largest, xp.ones_like(largest))[..., None, None]
+        vector = self / size
+        norm = vector.squared_norm() ** 0.5
+        safe = xp.where(norm > 0, norm, xp.ones_like(norm))[..., None, None]
+        return vector / safe, size[..., 0, 0] * norm
 
 
 class Layers(VectorOperations, tuple):  # type: ignore[misc]

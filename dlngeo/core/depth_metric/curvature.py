@@ -54,14 +54,13 @@ class Point(NamedTuple):
         Those of ``X / σ_1``.
     unit : array-like, shape=[..., 1, 1]
         ``σ_1``.
-    scale : array-like, shape=[...]
-        ``σ_1^{-2/N}``, by which sectional and Ricci curvatures are multiplied.
+    depth : int or inf
     """
 
     frames: SingularFrames
     weights: Weights
     unit: Array
-    scale: Array
+    depth: float
 
     @classmethod
     def of(cls, matrix: Array, depth: float, rank: int) -> "Point":
@@ -71,7 +70,7 @@ class Point(NamedTuple):
         frames = frames._replace(sigma=frames.sigma / unit)
         weights = weights_of(frames.sigma, depth)
         check_range(weights.root, divides=True)
-        return cls(frames, weights, unit[..., None], unit[..., 0] ** (-2 / depth))
+        return cls(frames, weights, unit[..., None], depth)
 
     def coordinates(self, vector: Array) -> Blocks:
         """Return the orthonormal coordinates of a vector; the part that is normal drops."""
@@ -80,6 +79,18 @@ class Point(NamedTuple):
     def vector(self, coordinates: Blocks) -> Array:
         """Return the vector of which `coordinates` gives the coordinates."""
         return self.unit * self.frames.join(self.weights.vector(coordinates))
+
+    def curvature(self, unscaled: Array) -> Array:
+        """Return sectional or Ricci curvatures at ``X`` of those at ``X / σ_1``.
+
+        Parameters
+        ----------
+        unscaled : array-like, shape=[...] or [..., m, n]
+        """
+        scale = self.unit ** (1 / self.depth)
+        scale = scale if unscaled.ndim >= scale.ndim else scale[..., 0, 0]
+        # Not by the square, which may be out of range where this is not.
+        return unscaled / scale / scale
 
 
 def hidden_unit(weights: Weights, layer: int) -> Array:
@@ -226,7 +237,7 @@ def sectional_curvature(
     b_xx, b_xy = sources[0], sources[1]
     solutions = point.weights.solve(sources[1:])
     terms = (b_xy - 2 * transpose(b_xy)) * solutions[0] + b_xx * solutions[1]
-    return point.scale * xp.where(is_plane, terms.sum(axis=(-3, -2, -1)), 0.0)
+    return point.curvature(xp.where(is_plane, terms.sum(axis=(-3, -2, -1)), 0.0))
 
 
 def _of_one_factor(kernel: Callable, arrays: Sequence[Array], rank: int) -> Any:

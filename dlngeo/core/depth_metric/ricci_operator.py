@@ -5,7 +5,7 @@ Sums of the curvature tensor of `dlngeo.core.depth_metric.curvature` over an ort
 
 from typing import NamedTuple
 
-from dlngeo.core.base.arrays import Array, diagonal_matrix, eye, namespace, transpose
+from dlngeo.core.base.arrays import Array, diagonal_matrix, namespace, off_diagonal, transpose
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.depth_metric.curvature import Point, checked_arrays, hidden_unit
 from dlngeo.core.depth_metric.weights import Weights
@@ -48,6 +48,9 @@ def ricci(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = No
     xp = namespace(matrix, vector)
     point = Point.of(matrix, depth, rank)
     weights = _ricci_weights(point.frames, point.weights, depth)
+    left_weights, right_weights = (
+        weights.null + count * weights.cone for count in weights.cone_counts
+    )
     e = point.coordinates(vector)
     diagonal = weights.diagonal @ xp.einsum("...kk->...k", e.core)[..., None]
     left, right = e.left_null, e.right_null
@@ -55,10 +58,10 @@ def ricci(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = No
         weights.entries * e.core
         + weights.transposed * transpose(e.core)
         + diagonal_matrix(diagonal[..., 0]),
-        None if left is None else left * weights.left_null[..., None, :],
-        None if right is None else weights.right_null[..., :, None] * right,
+        None if left is None else left * left_weights[..., None, :],
+        None if right is None else right_weights[..., :, None] * right,
     )
-    return point.vector(point.scale[..., None, None] * result)
+    return point.vector(result.map(point.curvature))
 
 
 @primitive(static=("depth", "rank"))
@@ -88,14 +91,12 @@ def scalar_curvature(matrix: Array, depth: float, rank: int | None = None) -> Ar
     THEORY 3 (own derivation).
     """
     (matrix,), rank = checked_arrays(matrix, depth=depth, rank=rank)
-    xp = namespace(matrix)
     point = Point.of(matrix, depth, rank)
     weights = _ricci_weights(point.frames, point.weights, depth)
-    rows, columns = matrix.shape[-2:]
-    diagonals = xp.einsum("...kk->...k", weights.transposed + weights.diagonal)
-    nulls = (rows - rank) * weights.left_null + (columns - rank) * weights.right_null
-    total = weights.entries.sum(axis=(-2, -1)) + (diagonals + nulls).sum(axis=-1)
-    return point.scale * total
+    nullities = [size - rank for size in matrix.shape[-2:]]
+    count = sum(n * times for n, times in zip(nullities, weights.cone_counts, strict=True))
+    nulls = sum(nullities) * weights.null + count * weights.cone
+    return point.curvature(weights.entries.sum(axis=(-2, -1)) + nulls.sum(axis=-1))
 
 
 class _RicciWeights(NamedTuple):
@@ -104,16 +105,21 @@ class _RicciWeights(NamedTuple):
     Attributes
     ----------
     entries, transposed, diagonal : array-like, shape=[..., r, r]
-        ``Ric(e)_kl = entries_kl e_kl + transposed_kl e_lk + δ_kl Σ_j diagonal_kj e_jj``.
-    left_null, right_null : array-like, shape=[..., r]
-        Weights of the null blocks, one for each frame vector.
+        ``Ric(e)_kl = entries_kl e_kl + transposed_kl e_lk + δ_kl Σ_j diagonal_kj e_jj``; the last
+        two are zero on the diagonal.
+    null, cone : array-like, shape=[..., r]
+        Parts of the weights of the null blocks, one for each frame vector.
+    cone_counts : pair of int
+        How often the left and the right null block count ``cone``, the largest part: where these
+        cancel in a sum they do so exactly.
     """
 
     entries: Array
     transposed: Array
     diagonal: Array
-    left_null: Array
-    right_null: Array
+    null: Array
+    cone: Array
+    cone_counts: tuple[int, ...]
 
 
 def _ricci_weights(frames: SingularFrames, weights: Weights, depth: float) -> _RicciWeights:
@@ -121,42 +127,51 @@ def _ricci_weights(frames: SingularFrames, weights: Weights, depth: float) -> _R
 
     The source of two of them is ``B(E_kl, E_ij)_p = δ_ki a_p,kl a_p,kj E_lj
     - δ_lj b_p,ij b_p,kl E_ik`` with ``a, b`` the weights after and before the layer, so that
-    few products are left; the sums over the common index are products of matrices.
+    few products are left; the sums over the common index are products of matrices. The planes
+    of ``E_kl`` with ``E_kk``, ``E_ll`` and ``E_lk`` have curvatures that sum to zero, and so do
+    those with null vectors of ``k`` and of ``l``. They are left out: towards small singular values
+    they would be the largest.
     """
-    xp = namespace(frames.sigma)
-    rank = frames.sigma.shape[-1]
+    xp, sigma = namespace(frames.sigma), frames.sigma
+    rank = sigma.shape[-1]
     left_nullity, right_nullity = frames.left.shape[-2] - rank, frames.right.shape[-2] - rank
+    cone = sigma ** (-2 / depth) / depth
+    # A null vector with others of the same frame vector: Green's matrix of T_ll at the ends.
+    cone_counts = tuple(
+        int((own - 1) * (depth - 1)) - other if own else 0
+        for own, other in ((left_nullity, right_nullity), (right_nullity, left_nullity))
+    )
     if depth == 1:
-        # II pairs the two null blocks with each other alone, and is traceless.
         zero = xp.zeros_like(weights.root)
-        inverse = frames.sigma**-2
-        return _RicciWeights(zero, zero, zero, -right_nullity * inverse, -left_nullity * inverse)
-    # A null vector is one more row of weights after, or column of weights before.
-    solve, first, last = weights.solve, hidden_unit(weights, 0), hidden_unit(weights, -1)
-    after = xp.concat([weights.after, last + 0 * weights.after[..., :1, :]], axis=-2)
-    before = xp.concat([weights.before, first + 0 * weights.before[..., :1]], axis=-1)
-    moments = xp.sum(weights.after**2, axis=-2) - xp.sum(weights.before**2, axis=-1)
-    moments = moments + left_nullity * last[..., 0] - right_nullity * first[..., 0]
-    mean = xp.einsum("...kk->...k", solve(diagonal_matrix(moments)))
-    by_rows = xp.sum(after**2 * mean[..., None, :], axis=-3)
-    by_columns = -xp.sum(before**2 * mean[..., :, None], axis=-3)
-    signs = 1 - 2 * eye(rank, rank, weights.root)
-    for p in range(weights.after.shape[-3]):
-        # Row p of Green's matrices; vectors of equal index count with the opposite sign.
-        green = signs * solve(hidden_unit(weights, p) + 0 * weights.after)
+        return _RicciWeights(zero, zero, zero, xp.zeros_like(sigma), cone, cone_counts)
+    solve, after, before = weights.solve, weights.after, weights.before
+    # Of what E_il and E_li add to the mean curvature on the diagonal: a_il² and b_li² are the
+    # same read backwards.
+    moments = off_diagonal(after**2 - transpose(before**2))
+    entries = null = 0.0
+    for p in range(after.shape[-3]):
+        # Row p of Green's matrices, those of T_ll, and the solutions T_ll^{-1} of moments.
+        green = solve(hidden_unit(weights, p) + 0 * after)
+        own, green = xp.einsum("...kk->...k", green), off_diagonal(green)
+        solved = xp.sum(own[..., None, :] * moments, axis=-3)
+        bent = off_diagonal(xp.ones_like(solved)) @ solved
+        flat = after[..., p, :, :] ** 2 * bent - before[..., p, :, :] ** 2 * transpose(bent)
         rows, columns = after[..., p, None, :, :] * after, before[..., p, None, :, :] * before
-        by_rows = by_rows + xp.sum(rows * (rows @ green), axis=-3)
-        by_columns = by_columns + xp.sum(columns * (green @ columns), axis=-3)
+        planes = rows * (off_diagonal(rows) @ green) + columns * (green @ off_diagonal(columns))
+        entries = entries + off_diagonal(flat) + xp.sum(planes, axis=-3)
+        # In the end, of the last row.
+        null = xp.sum(solved + green[..., -1, :, :], axis=-2)
     # Weights times those of the diagonal entry in their row or column.
-    a = xp.einsum("...kk->...k", weights.after)[..., :, None] * weights.after
-    b = xp.einsum("...kk->...k", weights.before)[..., None, :] * weights.before
+    a = xp.einsum("...kk->...k", after)[..., :, None] * after
+    b = xp.einsum("...kk->...k", before)[..., None, :] * before
     solved = solve(b)
-    crossed = 2 * xp.sum(a * transpose(solved), axis=-3)
-    direct = -xp.sum(a * solved, axis=-3)
+    crossed = 2 * off_diagonal(xp.sum(a * transpose(solved), axis=-3))
+    direct = -off_diagonal(xp.sum(a * solved, axis=-3))
     return _RicciWeights(
-        by_rows[..., :rank, :] + by_columns[..., :, :rank],
+        entries,
         crossed + transpose(crossed),
         direct + transpose(direct),
-        by_rows[..., rank, :],
-        by_columns[..., :, rank],
+        null,
+        cone,
+        cone_counts,
     )

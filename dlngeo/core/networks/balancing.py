@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dlngeo.core.base.arrays import Array, eye, namespace, transpose
+from dlngeo.core.base.arrays import Array, eye, is_traced, namespace, transpose
 from dlngeo.core.base.checks import real_array
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.networks.equations import kernel_solve, polar_factor
@@ -186,11 +186,14 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
     depth = len(layers)
     if depth == 1 and rank == min(layers[0].shape[-2:]):
         return in_kind(layers, factors)
+    # In units of their size, so that products stay in range.
+    unit = _size(layers)
+    layers = tuple(layer / unit for layer in layers)
     observable = end_to_end(layers)
     root = thin_layers(observable, depth, rank, truncate=True)
     if depth == 1:
         check_positive(singular_frames(observable, rank).sigma, rank)
-        return in_kind(root, factors)
+        return in_kind([unit * layer for layer in root], factors)
     # The rows of Λ Q_0ᵀ have the norms λ = σ^{1/N}.
     check_positive(namespace(root[0]).sum(root[0] ** 2, axis=-1) ** (depth / 2), rank)
     # Q_0 Λ^{-p} and Q_N Λ^{-(N-p)} as pseudo-inverses of the products of the root's
@@ -208,10 +211,23 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
         )
     frames.append(None)
     balanced = [
-        compose(compose(q, layer), adjoint(q_before))
+        compose(compose(q, unit * layer), adjoint(q_before))
         for q_before, layer, q in zip(frames[:-1], root, frames[1:], strict=True)
     ]
     return in_kind(balanced, factors)
+
+
+def _size(layers: Sequence[Array]) -> Array:
+    """Return a power of two near the geometric mean of the largest entries, shape=[..., 1, 1].
+
+    One where nothing has definite values, or all of a factor vanishes.
+    """
+    xp = namespace(*layers)
+    if is_traced(*layers):
+        return xp.ones_like(layers[0][..., :1, :1])
+    largest = [xp.max(xp.abs(layer), axis=(-2, -1), keepdims=True) for layer in layers]
+    safe = [xp.where(value > 0, value, xp.ones_like(value)) for value in largest]
+    return 2.0 ** xp.round(sum(map(xp.log2, safe)) / len(layers))
 
 
 def right_inverses(layers: Sequence[Array]) -> list[Array]:

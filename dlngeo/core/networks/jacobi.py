@@ -93,7 +93,8 @@ def log_depth_kernel_derivative(left: Array, right: Array, depth: int) -> Array:
     THEORY 4 (own derivation, free of the cancellation of the two-term form).
     """
     xp = namespace(left, right)
-    gap, mean, _ = _weight_moments(left, right, depth)
+    gap, weights = _geometric_weights(left, right, depth)
+    mean = sum(j * weight for j, weight in enumerate(weights))
     return 2 * xp.where(gap > 0, depth - 1 - mean, mean)
 
 
@@ -110,11 +111,34 @@ def log_depth_kernel_curvature(left: Array, right: Array, depth: int) -> Array:
     ----------
     Own derivation.
     """
-    return 4 * _weight_moments(left, right, depth)[2]
+    _, weights = _geometric_weights(left, right, depth)
+    mean = sum(j * weight for j, weight in enumerate(weights))
+    return 4 * sum((j - mean) ** 2 * weight for j, weight in enumerate(weights))
 
 
-def _weight_moments(left: Array, right: Array, depth: int) -> tuple[Array, Array, Array]:
-    """Return the log ratio of squares, and mean and variance of the geometric weights."""
+def log_depth_kernel_second_derivative(left: Array, right: Array, depth: int) -> Array:
+    r"""Return ``σ_k² ∂² log r_kl / ∂σ_k²``, the second derivative by ``σ = λ^N``.
+
+    With ``j = N - p`` and the weights of `log_depth_kernel_derivative` it is ``4 Var j / N²
+    - 2 E j / N``. Where ``λ_k`` is the smaller one they are joined term by term: for depth 2
+    they cancel to first order.
+
+    Parameters and shapes as in `log_depth_kernel`.
+
+    References
+    ----------
+    Own derivation.
+    """
+    xp = namespace(left, right)
+    gap, weights = _geometric_weights(left, right, depth)
+    mean = sum(j * weight for j, weight in enumerate(weights))
+    joined = sum(j * (2 * j - depth) * weight for j, weight in enumerate(weights))
+    shift = xp.where(gap > 0, depth * (2 * mean - depth + 1), xp.zeros_like(gap))
+    return 2 * (joined - 2 * mean**2 + shift) / depth**2
+
+
+def _geometric_weights(left: Array, right: Array, depth: int) -> tuple[Array, list[Array]]:
+    """Return the log ratio of squares, and the weights ``ρ^j / Σ_i ρ^i`` of the smaller one."""
     xp = namespace(left, right)
     gap = 2 * (xp.log(left)[..., :, None] - xp.log(right)[..., None, :])
     ratio = xp.exp(-xp.abs(gap))
@@ -122,9 +146,7 @@ def _weight_moments(left: Array, right: Array, depth: int) -> tuple[Array, Array
     for _ in range(depth - 1):
         weights.append(weights[-1] * ratio)
     total = sum(weights)
-    mean = sum(j * weight for j, weight in enumerate(weights)) / total
-    variance = sum((j - mean) ** 2 * weight for j, weight in enumerate(weights)) / total
-    return gap, mean, variance
+    return gap, [weight / total for weight in weights]
 
 
 def log_mean_kernel(left: Array, right: Array) -> Array:

@@ -54,9 +54,14 @@ def finite_points(points: Array, point_ndim: int) -> tuple[Array, Array]:
     return is_finite, gs.where(kept, 1.0 * points, gs.zeros_like(1.0 * points))
 
 
+def largest_entry(vector: Array, point_ndim: int) -> Array:
+    """Return the largest absolute value of the entries of vectors, shape=[...]."""
+    return namespace(vector).amax(abs(vector), tuple(range(-point_ndim, 0)))
+
+
 def is_small(part: Array, vector: Array, atol: float, point_ndim: int) -> Array:
     """Evaluate if a part of a vector vanishes, to a tolerance that grows with the vector."""
     axes = tuple(range(-point_ndim, 0))
-    size = namespace(vector).amax(abs(vector), axes)
+    size = largest_entry(vector, point_ndim)
     size = gs.where(size > 1, size, gs.ones_like(size))
     return gs.all(abs(part) <= atol * size[(..., *[None] * point_ndim)], axis=axes)

@@ -2,12 +2,12 @@
 
 import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
-from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.depth_metric.connection import christoffel
 from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
 from dlngeo.manifolds.geomstats.fixed_rank import FixedRankMatrices
+from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
 
 
 class Entries(Manifold):
@@ -98,7 +98,7 @@ class Entries(Manifold):
         return self.from_matrices(self.space.random_point(n_samples, bound))
 
 
-class EntriesMetric(RiemannianMetric):
+class EntriesMetric(HomogeneousNorm):
     """The depth metric in the coordinates of `Entries`."""
 
     def __init__(self, space: Entries):

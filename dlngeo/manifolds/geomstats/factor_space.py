@@ -6,13 +6,13 @@ from typing import Any
 import geomstats.backend as gs
 from geomstats.geometry.matrices import Matrices
 from geomstats.geometry.product_manifold import ProductManifold
-from geomstats.geometry.riemannian_metric import RiemannianMetric
 from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace
+from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
 
 
 class FactorSpace(EmbeddedSpace):
@@ -81,7 +81,7 @@ class FactorSpace(EmbeddedSpace):
         return self.from_factors(result) if isinstance(result, tuple) else result
 
 
-class FrobeniusMetric(RiemannianMetric):
+class FrobeniusMetric(HomogeneousNorm):
     r"""Metric that a space of factors inherits from parameter space.
 
     .. math:: \langle V, V' \rangle = \sum_p \mathrm{tr}(V_p^T V'_p)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import geomstats.backend as gs
-from geomstats.geometry.riemannian_metric import RiemannianMetric
 from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core.base.arrays import Array, round_off, transpose
@@ -17,6 +16,7 @@ from dlngeo.core.networks.network import act, end_to_end
 from dlngeo.manifolds.geomstats.checks import is_small
 from dlngeo.manifolds.geomstats.embedded import gaussian
 from dlngeo.manifolds.geomstats.factor_space import FactorSpace, FrobeniusMetric
+from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
 
 
 class Fibre(FactorSpace):
@@ -184,7 +184,7 @@ class FibreMetric(FrobeniusMetric):
     """
 
 
-class GroupMetric(RiemannianMetric):
+class GroupMetric(HomogeneousNorm):
     r"""Group metric on a fibre, ``⟨ξ_a(W), ξ_{a'}(W)⟩ = Σ_p tr(a_pᵀ a'_p)``.
 
     With the elements ``a, a'`` of least norm, symmetric and skew parts alike. It is defined

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import geomstats.backend as gs
-from geomstats.geometry.riemannian_metric import RiemannianMetric
 from geomstats.geometry.scalar_product_metric import register_scaled_method
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.manifolds.geomstats.checks import velocity_of
+from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
 
 # Of a multiple of the metric, which geomstats derives from the methods, gradients shrink.
 register_scaled_method("riemannian_gradient", "inverse")
@@ -25,7 +25,7 @@ def kernel(function: Callable) -> Callable:
     return method
 
 
-class GeodesicMetric(RiemannianMetric):
+class GeodesicMetric(HomogeneousNorm):
     """Metric with geodesics and curvature by kernels of the core.
 
     A subclass says by `kernel` which kernel does what, and by `_apply` how it is called.

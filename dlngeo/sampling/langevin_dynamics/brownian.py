@@ -16,7 +16,7 @@ import math
 
 import numpy
 
-from dlngeo.core.base.arrays import symmetric_part
+from dlngeo.core.base.arrays import off_diagonal, symmetric_part
 from dlngeo.core.depth_metric.roots import cometric, kernels, weigh
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.jacobi import log_depth_kernel_derivative
@@ -79,7 +79,7 @@ def brownian_drift(lam: numpy.ndarray, depth: int) -> numpy.ndarray:
     gap = lam[..., :, None] - lam[..., None, :]
     skew = h / g - 1 / depth
     terms = (gap * _mixed_sums(lam, depth) / (depth * h) + skew) / sums
-    return numpy.einsum("...kk->...k", terms) - numpy.sum(terms, axis=-1)
+    return -numpy.sum(off_diagonal(terms), axis=-1)
 
 
 def _mixed_sums(lam: numpy.ndarray, depth: int) -> numpy.ndarray:
@@ -114,9 +114,8 @@ def entropic_drift(lam: numpy.ndarray, depth: int) -> numpy.ndarray:
     ----------
     [MY25]; THEORY 4.
     """
-    slopes = log_depth_kernel_derivative(lam, lam, depth)
-    pairs = numpy.sum(slopes, axis=-1) - numpy.einsum("...kk->...k", slopes)
-    return pairs / (2 * depth * lam)
+    slopes = off_diagonal(log_depth_kernel_derivative(lam, lam, depth))
+    return numpy.sum(slopes, axis=-1) / (2 * depth * lam)
 
 
 def radial_step(lam: numpy.ndarray, strength: float) -> numpy.ndarray:

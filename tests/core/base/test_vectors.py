@@ -39,6 +39,16 @@ def test_operations_are_those_of_one_long_vector(library):
     np.testing.assert_allclose(float(a.norm()), np.linalg.norm(flat(a)))
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-160, 1e160, 1e300])
+def test_norms_at_extreme_scales(scale):
+    """Where squares are out of range norms are not."""
+    a = layers(3)
+    np.testing.assert_allclose((scale * a).norm(), scale * a.norm(), rtol=1e-14)
+    unit, norm = (scale * a).unit()
+    np.testing.assert_allclose(norm, scale * a.norm(), rtol=1e-14)
+    np.testing.assert_allclose(unit[0], a.unit()[0][0], rtol=1e-14)
+
+
 def test_scalars_and_arrays_of_numpy_leave_multiples_to_vectors():
     a, factors = layers(5), RNG.normal(size=(5, 1, 1))
     assert type(np.float64(2) * a) is Layers

@@ -246,7 +246,7 @@ def solved(matrix, right):
 
 
 def exact_sectional(lam, depth, a, b):
-    """Return the sectional curvature at ``diag(λ^N)`` in fractions, by O'Neill and Gauss.
+    """Return the sectional curvature at ``diag(λ^N)`` as a fraction, by O'Neill and Gauss.
 
     Normal and vertical fields are those of symmetric and skew matrices, with dense Gram
     matrices: nothing is diagonalised.
@@ -302,7 +302,7 @@ def exact_sectional(lam, depth, a, b):
 
     normal = product(1, (x, x), (y, y)) - product(1, (x, y), (x, y))
     area = dot(x, x) * dot(y, y) - dot(x, y) ** 2
-    return float((normal + 3 * product(-1, (x, y), (x, y))) / area)
+    return (normal + 3 * product(-1, (x, y), (x, y))) / area
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,51 @@ def test_tiny_singular_values_against_exact_arithmetic(lam, depth):
         lam, depth, [[Fraction(x) for x in row] for row in a], [[Fraction(x) for x in r] for r in b]
     )
     matrix = np.diag([float(value**depth) for value in lam])
-    np.testing.assert_allclose(cv.sectional_curvature(matrix, a, b, depth), exact, rtol=1e-9)
+    found = cv.sectional_curvature(matrix, a, b, depth)
+    np.testing.assert_allclose(found, float(exact), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("lam", "depth"),
+    [(("1", "1/80000"), 3), (("1", "1/1000", "1/100000"), 2), (("1", "1/900", "1/1000"), 3)],
+)
+def test_ricci_of_tiny_singular_values_is_an_exact_trace(lam, depth):
+    """Sectional curvatures of planes are up to ``1/λ_r²``; most of that cancels."""
+    lam = [Fraction(value) for value in lam]
+    matrix = np.diag([float(value**depth) for value in lam])
+    units = np.eye(len(lam) ** 2, dtype=int).reshape(-1, len(lam), len(lam))
+    planes = [[0] * len(units) for _ in units]
+    for (i, a), (j, b) in itertools.combinations(enumerate(units), 2):
+        a, b = ([[Fraction(int(x)) for x in row] for row in unit] for unit in (a, b))
+        planes[i][j] = planes[j][i] = exact_sectional(lam, depth, a, b)
+    exact = [sum(row) for row in planes]
+    found = [(unit * ro.ricci(matrix, 1.0 * unit, depth)).sum() for unit in units]
+    np.testing.assert_allclose(found, [float(value) for value in exact], rtol=1e-13, atol=1e-15)
+    scalar = ro.scalar_curvature(matrix, depth)
+    np.testing.assert_allclose(scalar, float(sum(exact)), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("shape", "planes"), [((2, 2), 1), ((3, 2), 3), ((3, 5), 9), ((5, 3), 9)])
+@pytest.mark.parametrize("least", [1e-3, 1e-12, 1e-15])
+def test_scalar_curvature_of_two_layers(shape, planes, least):
+    """With null spaces of dimension (0, 0), (1, 0), (3, 1) terms of size ``1/s`` cancel."""
+    matrix, _ = point_and_vectors(shape, 2, [1.0, least])
+    expected = planes / (1 + least)
+    np.testing.assert_allclose(ro.scalar_curvature(matrix, 2, 2), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+@pytest.mark.parametrize("depth", [1, 2, 3, 10, math.inf])
+def test_curvature_at_extreme_scales(scale, depth):
+    """``K(cX) = c^{-2/N} K(X)``, for vectors of another scale too."""
+    matrix, (a, b, _) = point_and_vectors((3, 3), 3, SIGMA["equal"])
+    factor = scale ** (-1 / depth)
+    scalar = ro.scalar_curvature(matrix, depth) * factor * factor if depth > 1 else 0.0
+    np.testing.assert_allclose(ro.scalar_curvature(scale * matrix, depth), scalar, rtol=1e-11)
+    sectional = cv.sectional_curvature(matrix, a, b, depth) * factor * factor if depth > 1 else 0.0
+    for first in (a, scale * a):
+        found = cv.sectional_curvature(scale * matrix, first, scale * b, depth)
+        np.testing.assert_allclose(found, sectional, rtol=1e-11)
 
 
 @pytest.mark.parametrize("spectrum", [[1.7, 1.1, 0.8], [1.0, 1.0, 1.0], [1.0, 0.1, 0.1]])

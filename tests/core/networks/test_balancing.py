@@ -147,6 +147,17 @@ def test_balance_of_hugely_unequal_layers():
         assert_close(moment, 0 * moment, 1e-13, scale=1.0)
 
 
+@STRATUM
+@pytest.mark.parametrize("scale", [1e-120, 1e120])
+def test_balance_where_products_are_out_of_range(widths, rank, scale):
+    """``bal(cW) = c bal(W)``, in a batch with factors of other scales."""
+    factors = random_factors(widths, np.random.default_rng(10))
+    scales = np.array([scale, 1.0, 3.0])[:, None, None]
+    found = balancing.balance([scales * w for w in factors], rank)
+    for one, expected in zip(found, balancing.balance(factors, rank), strict=True):
+        assert_close(one / scales, np.broadcast_to(expected, one.shape), 1e-8)
+
+
 @pytest.mark.parametrize("widths", [(3, 3, 3), (3, 4, 2, 3), (4, 3, 5, 4)], ids=str)
 def test_derivatives_of_balance_below_full_rank(widths):
     """At factors of rank 2 first and second derivatives are right in every ambient direction."""

@@ -80,6 +80,10 @@ def test_log_kernel_curvature(left, right, depth):
     scale = depth**2
     assert_close(curvature, derivative(lambda t: slopes(t, 0.0)), 1e-11, scale)
     assert_close(-curvature, derivative(lambda t: slopes(0.0, t)), 1e-11, scale)
+    # By σ: (∂² - N ∂) / N² by log λ.
+    second = jacobi.log_depth_kernel_second_derivative(left, right, depth)
+    by_log = curvature - depth * slopes(0.0, 0.0)
+    assert_close(depth**2 * second, by_log, 1e-13, scale)
 
 
 @PAIRS
@@ -155,6 +159,9 @@ KERNELS = {
     "log_depth_kernel": lambda a, b: jacobi.log_depth_kernel(a, b, 3),
     "log_depth_kernel_derivative": lambda a, b: jacobi.log_depth_kernel_derivative(a, b, 3),
     "log_depth_kernel_curvature": lambda a, b: jacobi.log_depth_kernel_curvature(a, b, 3),
+    "log_depth_kernel_second_derivative": (
+        lambda a, b: jacobi.log_depth_kernel_second_derivative(a, b, 3)
+    ),
     "log_mean_kernel": jacobi.log_mean_kernel,
     "jacobi_solve": lambda a, b: jacobi.jacobi_solve(a, b, a[None, :, None] * b[None, None, :]),
     "eigenvalues": lambda a, b: jacobi.jacobi_eigenpairs(a, b, 3)[0],

@@ -38,6 +38,16 @@ def tangent_vectors(space, count, point):
 
 
 @pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("scale", [1e-200, 1e160])
+def test_norms_where_squares_are_out_of_range(space, scale):
+    gs.random.seed(0)
+    point = space.random_point()
+    vectors = gs.stack(tangent_vectors(space, 3, point))
+    expected = space.metric.norm(vectors, point)
+    assert gs.allclose(space.metric.norm(scale * vectors, point) / scale, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("space", SPACES)
 def test_curvatures_are_those_that_geomstats_takes_from_the_tensor(space):
     point = space.random_point()
     a, b, _ = tangent_vectors(space, 3, point)
