@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy
 
-from dlngeo.sampling.energies import DoubleWell, SpectralExpression, SquaredNorm, WithWeightDecay
+from dlngeo.sampling.energies import DoubleWell, SpectralExpression, WeightDecay
 from dlngeo.sampling.langevin_dynamics.run import LangevinResult, langevin
 from dlngeo.solvers.losses import Factorization, MatrixCompletion
 
 CHECKPOINT_SECONDS = 10.0
 
 SPECTRAL_ENERGIES: Mapping[str, Callable[..., Any]] = {
-    "squared norm": lambda depth: SquaredNorm(depth),
+    "squared norm": lambda depth: WeightDecay(depth),
     "double well": lambda depth, **parameters: DoubleWell(**parameters),
     "formula": lambda depth, **parameters: SpectralExpression(depth=depth, **parameters),
 }
@@ -93,11 +93,9 @@ class Problem:
         return (self.shape[1], *[self.hidden_width] * (depth - 1), self.shape[0])
 
     def energy_at(self, depth: int) -> Any:
-        """Return the energy at a depth, with its gradient as a method."""
+        """Return the energy at a depth."""
         energy = ENERGIES[self.energy](depth, **self.parameters)
-        if self.weight_decay == 0:
-            return energy
-        return WithWeightDecay(energy, self.weight_decay, depth, self.rank, self.is_spectral)
+        return energy if self.weight_decay == 0 else energy + self.weight_decay * WeightDecay(depth)
 
     def run(
         self,
@@ -109,14 +107,12 @@ class Problem:
         progress: bool = False,
     ) -> LangevinResult:
         """Run the chains at a temperature and a depth."""
-        energy = self.energy_at(depth)
         matrices = rng.standard_normal((self.n_chains, *self.shape))
         matrices *= self.start / math.sqrt(max(self.shape))
         left, sigma, right = numpy.linalg.svd(matrices, full_matrices=False)
         left, sigma, right = left[..., : self.rank], sigma[:, : self.rank], right[:, : self.rank]
         return langevin(
-            energy.gradient,
-            sigma if self.is_spectral else (left * sigma[:, None]) @ right,
+            initial=sigma if self.is_spectral else (left * sigma[:, None]) @ right,
             depth=depth,
             widths=self.widths(depth),
             rank=self.rank,
@@ -125,7 +121,7 @@ class Problem:
             step_size=self.step_size,
             n_steps=self.n_steps,
             scheme=self.scheme,
-            energy=energy,
+            energy=self.energy_at(depth),
             rng=rng,
             save_every=self.thinning,
             burn_in=self.burn_in,

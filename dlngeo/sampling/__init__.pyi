@@ -1,4 +1,9 @@
 from .diagnostics import to_inference_data as to_inference_data
+from .energies import DoubleWell as DoubleWell
+from .energies import EnergySum as EnergySum
+from .energies import SpectralEnergy as SpectralEnergy
+from .energies import SpectralExpression as SpectralExpression
+from .energies import WeightDecay as WeightDecay
 from .ensembles import Ensemble as Ensemble
 from .ensembles import Run as Run
 from .ensembles import ensemble as ensemble

@@ -1,29 +1,78 @@
-r"""Energies to sample from: of singular values, and with weight decay.
+r"""Energies to sample from: of singular values, of matrices, and sums of both.
 
-Those of singular values are ``E(σ) = Σ_k f(σ_k)``: ``energy(σ)`` is the value, shape=[...], and
-``energy.gradient(σ)`` its derivatives, shape=[..., r], at singular values of shape ``[..., r]``.
-The losses of `dlngeo.solvers.losses` are their like for end-to-end matrices.
+A spectral energy is a function ``E(σ)`` of singular values, shape=[..., r]: ``energy(σ)`` is the
+value, shape=[...], and ``energy.gradient(σ)`` its derivatives, shape=[..., r]. Samplers hold the
+singular frames of their states, and so need no decomposition for it; small values keep their
+digits, and their slopes do not drown the others. The losses of `dlngeo.solvers.losses` are energies
+of end-to-end matrices.
+
+>>> from dlngeo.sampling import WeightDecay
+>>> from dlngeo.solvers import Factorization
+>>> energy = Factorization(target) + 0.1 * WeightDecay(depth=3)  # doctest: +SKIP
 """
 
-import ast
-import math
-import operator
+import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.base.arrays import Array
-from dlngeo.core.networks.frames import singular_frames
+from dlngeo.core.base.arrays import Array, from_numpy, round_off, to_numpy
+from dlngeo.core.base.checks import finite
+from dlngeo.core.networks.frames import SingularFrames, singular_frames
+from dlngeo.core.numerics import derivatives
+from dlngeo.sampling.formulas import parse
+
+
+class SpectralEnergy(abc.ABC):
+    """An energy of singular values, in descending order; such are added, and multiplied by numbers.
+
+    A sum with an energy of matrices, which has a method ``gradient``, is an `EnergySum`.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, sigma: Array) -> Array:
+        """Return ``E``, shape=[...], of singular values, shape=[..., r]."""
+
+    @abc.abstractmethod
+    def gradient(self, sigma: Array) -> Array:
+        """Return ``∂E/∂σ``, shape=[..., r]."""
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, SpectralEnergy):
+            return _Combination(((1.0, self), (1.0, other)))
+        return EnergySum(other, self) if hasattr(other, "gradient") else NotImplemented
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float) -> "SpectralEnergy":
+        return _Combination(((finite(factor, "the factor of an energy"), self),))
+
+    __rmul__ = __mul__
 
 
 @dataclass(frozen=True)
-class SquaredNorm:
-    r"""The squared norm of the parameters, as balanced factors have it.
+class _Combination(SpectralEnergy):
+    """A linear combination of spectral energies, given by factors and energies."""
 
-    .. math:: E = \tfrac12 \|W\|^2 = \tfrac{N}{2} \sum_k σ_k^{2/N}
+    terms: tuple[tuple[float, SpectralEnergy], ...]
+
+    def __call__(self, sigma: Array) -> Array:
+        return sum(factor * energy(sigma) for factor, energy in self.terms)
+
+    def gradient(self, sigma: Array) -> Array:
+        return sum(factor * energy.gradient(sigma) for factor, energy in self.terms)
+
+
+@dataclass(frozen=True)
+class WeightDecay(SpectralEnergy):
+    r"""Weight decay: the squared norm of the parameters, as balanced factors have it.
+
+    .. math:: E = \tfrac12 \|W\|^2 = \tfrac{N}{2} \sum_k σ_k^{2/N} = \tfrac{N}{2} \sum_k λ_k^2
+
+    Smooth in ``λ = σ^{1/N}``, up to matrices of lower rank.
 
     Parameters
     ----------
@@ -47,7 +96,7 @@ class SquaredNorm:
 
 
 @dataclass(frozen=True)
-class DoubleWell:
+class DoubleWell(SpectralEnergy):
     r"""Two wells for every singular value.
 
     .. math:: E = b \sum_k \Big(\frac{4 (σ_k - w_1)(σ_k - w_2)}{(w_2 - w_1)^2}\Big)^2
@@ -79,13 +128,14 @@ class DoubleWell:
 
 
 @dataclass(frozen=True)
-class SpectralExpression:
+class SpectralExpression(SpectralEnergy):
     r"""A formula for one singular value ``s``, in which ``N`` is the depth.
 
     .. math:: E = \sum_k f(σ_k)
 
     It is read by the grammar of Python's expressions, of which numbers, ``pi``, ``+ - * / **``,
-    brackets and the functions of `FUNCTIONS` serve; nothing is executed. SymPy differentiates it.
+    brackets and the functions of `dlngeo.sampling.formulas.FUNCTIONS` serve; nothing is executed.
+    SymPy differentiates it.
 
     Parameters
     ----------
@@ -114,7 +164,7 @@ class SpectralExpression:
         import sympy
 
         s = sympy.Symbol("s", positive=True)
-        expression = _parse(self.formula, {"s": s, "N": sympy.Integer(self.depth), "pi": sympy.pi})
+        expression = parse(self.formula, {"s": s, "N": sympy.Integer(self.depth), "pi": sympy.pi})
         if s not in expression.free_symbols:
             raise ValueError(f"the formula {self.formula!r} does not depend on s: nothing acts.")
         slope = sympy.diff(expression, s)
@@ -129,110 +179,138 @@ class SpectralExpression:
         return numpy.broadcast_to(self._functions[1](sigma), sigma.shape)
 
 
-OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-}
-FUNCTIONS = ("exp", "log", "sqrt", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh")
-
-_MAX_LENGTH = 1000
-
-
-def _parse(formula: str, names: dict[str, Any]) -> Any:
-    """Return the SymPy expression of a formula, without evaluating it as a program."""
-    import sympy
-
-    shown = repr(formula if len(formula) <= 60 else formula[:57] + "...")
-
-    def refuse(node: ast.AST) -> ValueError:
-        part = ast.get_source_segment(formula.strip(), node) or formula
-        return ValueError(
-            f"the formula {shown} holds {part[:60]!r}: write numbers, {', '.join(names)}, "
-            f"+ - * / ** and {', '.join(FUNCTIONS)}."
-        )
-
-    def number(value: Any, node: ast.AST) -> Any:
-        """Return a value, if constants stay within double precision."""
-        if value.is_number and not (value.is_real and abs(float(value)) < math.inf):
-            raise refuse(node)
-        return value
-
-    def build(node: ast.AST) -> Any:
-        match node:
-            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-                return number(sympy.sympify(value), node)
-            case ast.Name(id=name) if name in names:
-                return names[name]
-            case ast.UnaryOp(op=sign, operand=operand) if type(sign) in OPERATORS:
-                return OPERATORS[type(sign)](build(operand))
-            case ast.BinOp(op=sign, left=left, right=right) if type(sign) in OPERATORS:
-                a, b = build(left), build(right)
-                if isinstance(sign, ast.Div) and b == 0:
-                    raise refuse(node)
-                # Exact powers of numbers may have more digits than there is memory.
-                if isinstance(sign, ast.Pow) and a.is_number and b.is_number:
-                    a, b = a.evalf(), b.evalf()
-                return number(OPERATORS[type(sign)](a, b), node)
-            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if (
-                name in FUNCTIONS
-            ):
-                return number(getattr(sympy, name)(build(argument)), node)
-        raise refuse(node)
-
-    if len(formula) > _MAX_LENGTH:
-        raise ValueError(f"a formula has at most {_MAX_LENGTH} characters, got {len(formula)}.")
-    try:
-        tree = ast.parse(formula.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(
-            f"the formula {shown} cannot be read ({error}): write it like 'N/2 * s**(2/N)'."
-        ) from error
-    return build(tree.body)
-
-
 @dataclass(frozen=True, eq=False)
-class WithWeightDecay:
-    r"""An energy with that of weight decay, as balanced factors have it.
-
-    .. math:: E + \tfrac{η}{2} \|W\|^2 = E + \tfrac{ηN}{2} \sum_k σ_k^{2/N}
+class EnergySum:
+    """An energy of end-to-end matrices, and one of their singular values.
 
     Parameters
     ----------
     energy : object
-        Of singular values, or of end-to-end matrices, ``energy(X)`` and ``energy.gradient(X)``.
-    rate : float
-        ``η``.
-    depth, rank : int
-    is_spectral : bool
-        Whether the energy is one of singular values.
-
-    References
-    ----------
-    [LM25]; THEORY 4.
+        ``energy(X)``, shape=[..., m, n] to [...], and ``energy.gradient(X)``.
+    spectral : SpectralEnergy
     """
 
     energy: Any
-    rate: float
-    depth: int
-    rank: int
-    is_spectral: bool
+    spectral: SpectralEnergy
 
-    def __call__(self, point: Array) -> Array:
-        """Return the value at singular values, or matrices."""
-        sigma = point
-        if not self.is_spectral:
-            sigma = numpy.linalg.svd(point, compute_uv=False)[..., : self.rank]
-        return self.energy(point) + self.rate * SquaredNorm(self.depth)(sigma)
+    def __call__(self, matrix: Array) -> Array:
+        """Return the value at matrices; singular values below round-off are zero."""
+        return self.energy(matrix) + self.spectral(_known_frames(matrix)[0].sigma)
 
-    def gradient(self, point: Array) -> Array:
-        """Return the gradient at singular values, or matrices, of rank ``r``."""
-        slope, decay = self.energy.gradient(point), SquaredNorm(self.depth)
-        if self.is_spectral:
-            return slope + self.rate * decay.gradient(point)
-        frames = singular_frames(point, self.rank)
-        return slope + self.rate * frames.with_values(decay.gradient(frames.sigma))
+    def gradient(self, matrix: Array) -> Array:
+        """Return the gradient at matrices, along their rank if that is lower to round-off."""
+        frames, is_known = _known_frames(matrix)
+        slope = self.spectral.gradient(numpy.where(is_known, frames.sigma, 1.0))
+        return self.energy.gradient(matrix) + frames.with_values(numpy.where(is_known, slope, 0.0))
+
+    def __add__(self, other: Any) -> "EnergySum":
+        if isinstance(other, SpectralEnergy):
+            return EnergySum(self.energy, self.spectral + other)
+        return NotImplemented
+
+    __radd__ = __add__
+
+
+def _known_frames(matrix: Array) -> tuple[SingularFrames, Array]:
+    """Return singular frames, with zeros for values that are round-off, and which are not."""
+    frames = singular_frames(matrix, min(matrix.shape[-2:]))
+    bound = max(matrix.shape[-2:]) * round_off(matrix) * frames.sigma[..., :1]
+    is_known = frames.sigma > bound
+    return frames._replace(sigma=numpy.where(is_known, frames.sigma, 0.0)), is_known
+
+
+class Terms(NamedTuple):
+    """An energy as samplers take it.
+
+    Attributes
+    ----------
+    value : callable, or None
+        Of what chains consist of, matrices or singular values: shape=[chains, ...] to [chains].
+    gradient : callable, or None
+        Its gradient, of the shape of its argument.
+    spectral : SpectralEnergy, or None
+        A further energy, of the singular values of matrices.
+    """
+
+    value: Callable[[Array], Any] | None
+    gradient: Callable[[Array], Any] | None
+    spectral: SpectralEnergy | None
+
+
+def terms_of(energy: Any, gradient: Any, points: numpy.ndarray, like: Array) -> Terms:
+    """Return the terms of an energy, whose gradient may have to be found.
+
+    Parameters
+    ----------
+    energy : callable, or None
+        A `SpectralEnergy`, an `EnergySum`, an object with a method ``gradient``, or any function,
+        which is differentiated.
+    gradient : callable, or None
+        As it was given.
+    points : array, shape=[chains, m, n], or shape=[chains, r]
+        Initial matrices or singular values.
+    like : array
+        In whose library the user gave them.
+
+    Raises
+    ------
+    ValueError
+        If there is neither, or the energy is not one of such points.
+    """
+    if energy is None and gradient is None:
+        raise ValueError("give the energy (energy=), or its gradient (energy_gradient).")
+    is_of_values = points.ndim == 2
+    if isinstance(energy, EnergySum) and is_of_values:
+        raise ValueError("chains of singular values need a spectral energy, got one of matrices.")
+    if gradient is not None:
+        if isinstance(energy, SpectralEnergy | EnergySum) and not is_of_values:
+            raise ValueError(
+                f"{type(energy).__name__} has its own derivatives: leave out energy_gradient."
+            )
+        return Terms(energy, gradient, None)
+    if isinstance(energy, EnergySum):
+        return Terms(energy.energy, energy.energy.gradient, energy.spectral)
+    if isinstance(energy, SpectralEnergy) and not is_of_values:
+        return Terms(None, None, energy)
+    if not hasattr(energy, "gradient"):
+        energy = DifferentiatedEnergy(energy, points, like)
+    return Terms(energy, energy.gradient, None)
+
+
+_UNTRACED = (
+    "autograd could not differentiate the energy: write it with autograd.numpy in place of numpy, "
+    "with PyTorch or JAX, or give its gradient."
+)
+
+
+class DifferentiatedEnergy:
+    """A function of the points of all chains at once, shape=[n, ...] to [n], and its gradient.
+
+    By autograd, PyTorch or JAX, whose arrays it gets: which it takes, a first call tells. NumPy's
+    arrays come first, or those of the library of the initial states.
+
+    Parameters
+    ----------
+    function : callable
+    points : array, shape=[n, ...]
+        Some that the function is defined at.
+    like : array
+        One of the library that is tried first.
+    """
+
+    def __init__(self, function: Callable[[Array], Array], points: numpy.ndarray, like: Array):
+        self._like = derivatives.own_array(function, points, like)
+        is_plain = type(self._like) is numpy.ndarray
+        guard = derivatives.guard_tracing
+        self._function = guard(function, _UNTRACED) if is_plain else function
+
+    def __call__(self, points: numpy.ndarray) -> numpy.ndarray:
+        """Return the values."""
+        return to_numpy(self._function(self._own(points)))
+
+    def gradient(self, points: numpy.ndarray) -> numpy.ndarray:
+        """Return the gradients."""
+        return to_numpy(derivatives.gradients(self._function, self._own(points)))
+
+    def _own(self, points: numpy.ndarray) -> Array:
+        return points if type(self._like) is numpy.ndarray else from_numpy(points, self._like)

@@ -1,14 +1,21 @@
 """Energies to sample from: values against definitions, gradients against differences."""
 
 import pickle
+from typing import Any
 
+import autograd.numpy as anp
+import jax.numpy as jnp
 import numpy
 import pytest
+import torch
 
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import end_to_end
-from dlngeo.sampling.energies import DoubleWell, SpectralExpression, SquaredNorm, WithWeightDecay
-from dlngeo.solvers.losses import Factorization
+from dlngeo.sampling import DoubleWell, SpectralExpression, WeightDecay, langevin
+from dlngeo.sampling.langevin_dynamics import euler_maruyama
+from dlngeo.solvers.losses import Factorization, LinearRegression, MatrixCompletion
+from tests.core.libraries import ARRAYS
+from tests.sampling.langevin_dynamics.runs import EVERY, STARTS, arrays_of
 
 SIGMA = numpy.array([[2.0, 1.0, 1e-3], [1.0, 1.0, 1.0], [1e6, 3.0, 1e-6]])
 
@@ -27,10 +34,10 @@ def difference(energy, point):
 @pytest.mark.parametrize(
     "energy",
     [
-        *(SquaredNorm(depth) for depth in (1, 2, 3, 10)),
+        *(WeightDecay(depth) for depth in (1, 2, 3, 10)),
         DoubleWell((0.5, 2.0), 3.0),
         SpectralExpression("N/2 * s**(2/N) + exp(-s) - log(s)", 3),
-        WithWeightDecay(DoubleWell((0.0, 2.0), 1.0), 0.3, 3, 3, True),
+        DoubleWell((0.0, 2.0), 1.0) + 0.3 * WeightDecay(3) * 2.0,
     ],
 )
 def test_gradients_on_singular_values(energy):
@@ -47,16 +54,16 @@ def test_squared_norm_is_that_of_balanced_factors(depth):
     layers = factorize(matrices, depth)
     norm = sum((layer**2).sum(axis=(-2, -1)) for layer in layers) / 2
     sigma = numpy.linalg.svd(matrices, compute_uv=False)
-    numpy.testing.assert_allclose(SquaredNorm(depth)(sigma), norm, rtol=1e-12)
+    numpy.testing.assert_allclose(WeightDecay(depth)(sigma), norm, rtol=1e-12)
     loss = Factorization(numpy.ones((3, 4)))
-    decayed = WithWeightDecay(loss, 0.7, depth, 3, False)
+    decayed = loss + 0.7 * WeightDecay(depth)
     numpy.testing.assert_allclose(decayed(end_to_end(layers)), loss(matrices) + 0.7 * norm)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("shape", [(2, 2), (3, 2), (2, 3)])
 def test_gradients_on_matrices(depth, shape):
-    energy = WithWeightDecay(Factorization(numpy.ones(shape)), 0.7, depth, 2, False)
+    energy = WeightDecay(depth) * 0.3 + Factorization(numpy.ones(shape)) + 0.4 * WeightDecay(depth)
     matrices = numpy.random.default_rng(1).normal(size=(4, *shape))
     matrices[0] = numpy.eye(*shape) + 1e-3  # almost repeated
     found = energy.gradient(matrices)
@@ -66,14 +73,14 @@ def test_gradients_on_matrices(depth, shape):
 def test_gradient_at_a_lower_rank_is_that_along_the_rank():
     rng = numpy.random.default_rng(2)
     left, right = rng.normal(size=(3, 1)), rng.normal(size=(4, 1))
-    energy = WithWeightDecay(Factorization(numpy.zeros((3, 4))), 1.0, 3, 1, False)
+    energy = Factorization(numpy.zeros((3, 4))) + WeightDecay(3)
     matrix = (left @ right.T)[None]
     # E = ½ s² + 3/2 s^{2/3} of s = |left| |right|.
     size = numpy.linalg.norm(matrix)
     expected = matrix * (1 + size ** (-4 / 3))
     numpy.testing.assert_allclose(energy.gradient(matrix), expected, rtol=1e-12)
     # Round-off in the values that are zero is no norm: its tenth root is not small.
-    energy = WithWeightDecay(Factorization(matrix[0]), 1.0, 10, 1, False)
+    energy = Factorization(matrix[0]) + WeightDecay(10)
     numpy.testing.assert_allclose(energy(matrix), 5 * size**0.2, rtol=1e-12)
 
 
@@ -142,3 +149,163 @@ def test_formulas(formula, function):
 def test_what_a_formula_cannot_hold(formula, message):
     with pytest.raises(ValueError, match=message):
         SpectralExpression(formula, 3)
+
+
+COMMON: dict[str, Any] = {"beta": 4.0, "step_size": 0.02, "n_steps": 4, "rng": 0, "save_every": 1}
+TARGET = numpy.array([[1.0, 0.3], [-0.2, 0.5]])
+SEEN = {"numpy": numpy.ndarray, "torch": torch.Tensor, "jax": jnp.ndarray}
+
+
+def library_energies(seen):
+    """Return one energy in every library, which checks and notes what it gets."""
+
+    def of_numpy(x):
+        return anp.sum(anp.cos(x - TARGET) + x**4 / 4, axis=(-2, -1))
+
+    def of_torch(x):
+        seen.append(type(x))
+        target = torch.tensor(TARGET)
+        return torch.sum(torch.cos(x - target) + x**4 / 4, dim=(-2, -1))
+
+    def of_jax(x):
+        return jnp.sum(jnp.cos(x - TARGET) + x**4 / 4, axis=(-2, -1))
+
+    return {"numpy": of_numpy, "torch": of_torch, "jax": of_jax}
+
+
+def slope(x):
+    return -numpy.sin(x - TARGET) + x**3
+
+
+def assert_close_runs(one, two):
+    first, second = arrays_of(one), arrays_of(two)
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        numpy.testing.assert_allclose(values, second[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "start"),
+    [("metropolis", "square"), ("euler-maruyama", "wide"), ("second-order", "stacked")],
+)
+@pytest.mark.parametrize("library", SEEN)
+@pytest.mark.parametrize("is_own", [False, True])
+def test_gradients_are_found(scheme, start, library, is_own):
+    """Of functions of every library, from initial states of NumPy or of their own."""
+    initial, shape = STARTS[start]
+    energies = library_energies(seen := [])
+    settings = {**COMMON, **shape, "scheme": scheme}
+    expected = langevin(slope, initial, energy=energies["numpy"], **settings)
+    own = ARRAYS[library](initial) if is_own else initial
+    found = langevin(energy=energies[library], initial=own, **settings)
+    assert_close_runs(found, expected)
+    assert set(seen) <= {torch.Tensor, numpy.ndarray}
+    if library == "torch":
+        assert seen[-1] is torch.Tensor
+
+
+def test_functions_of_single_precision():
+    """As parameters of PyTorch are by default, which stand in products with nothing else."""
+    initial, shape = STARTS["square"]
+    weight = torch.tensor(TARGET, dtype=torch.float32)
+    settings = {**COMMON, **shape, "save_every": None}
+    found = langevin(initial=initial, energy=lambda x: ((x @ weight) ** 2).sum((1, 2)), **settings)
+    expected = langevin(lambda x: 2 * x @ TARGET @ TARGET.T, initial, **settings)
+    numpy.testing.assert_allclose(found.observables, expected.observables, atol=1e-6)
+
+
+def test_functions_of_singular_values_are_differentiated():
+    initial, shape = STARTS["values"]
+    energy = {"energy": lambda s: anp.sum(s**3 - s, axis=-1), **COMMON, **shape}
+    assert_close_runs(
+        langevin(initial=initial, **energy),
+        langevin(lambda s: 3 * s**2 - 1, initial, **energy),
+    )
+
+
+@EVERY
+@pytest.mark.parametrize("start", ["square", "rectangular", "rank one", "wide", "layers"])
+def test_spectral_energies_of_matrices(scheme, start):
+    """From the frames of the states, as by a decomposition of the matrices."""
+    initial, shape = STARTS[start]
+    spectral = WeightDecay(3) + DoubleWell((0.2, 1.0), 0.5)
+    rank = 1 if start == "rank one" else 2
+
+    def values(x):
+        return numpy.linalg.svd(x, full_matrices=False)
+
+    def energy(x):
+        return spectral(values(x)[1][..., :rank])
+
+    def gradient(x):
+        left, sigma, right = values(x)
+        slopes = spectral.gradient(sigma[..., :rank])
+        return left[..., :rank] * slopes[..., None, :] @ right[..., :rank, :]
+
+    settings = {**COMMON, **shape, "scheme": scheme}
+    expected = langevin(gradient, initial, energy=energy, **settings)
+    assert_close_runs(langevin(initial=initial, energy=spectral, **settings), expected)
+
+
+@EVERY
+@pytest.mark.parametrize("start", ["square", "wide", "layers"])
+def test_sums_of_energies_of_matrices_and_of_values(scheme, start):
+    initial, shape = STARTS[start]
+    rows, columns = (4, 2) if start == "layers" else (2, 2)
+    rng = numpy.random.default_rng(0)
+    observed = rng.normal(size=(rows, columns))
+    for loss in (
+        Factorization(observed),
+        MatrixCompletion(observed, observed > 0),
+        LinearRegression(rng.normal(size=(7, columns)), rng.normal(size=(7, rows))),
+    ):
+        energy = loss + 0.3 * WeightDecay(3)
+        settings = {**COMMON, **shape, "scheme": scheme}
+        found = langevin(initial=initial, energy=energy, **settings)
+        expected = langevin(energy.gradient, initial, energy=energy.__call__, **settings)
+        assert_close_runs(found, expected)
+
+
+@pytest.mark.parametrize("loss", [None, Factorization(numpy.zeros((2, 2)))])
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_slopes_of_small_values_do_not_drown_the_others(loss, is_compiled, monkeypatch):
+    """The slope of ``σ = 1e-15`` is 1e12, and would leave 1e-4 of round-off in a matrix."""
+    if not is_compiled:
+        monkeypatch.setattr(euler_maruyama, "COMPILED_UP_TO", 0)
+    energy = WeightDecay(10) if loss is None else loss + WeightDecay(10)
+    lam, step = numpy.array([[1.0, 0.032]]), 1e-3
+    turn = numpy.array([[0.8, 0.6], [-0.6, 0.8]])
+    matrix = turn @ numpy.diag(lam[0] ** 10)
+    result = langevin(
+        energy=energy, initial=matrix[None], depth=10, beta=1e300, step_size=step, n_steps=1
+    )
+    expected = (lam - step * (lam if loss is None else lam + lam**19)) ** 10
+    numpy.testing.assert_allclose(result.singular_values, expected, rtol=1e-9)
+
+
+def test_what_is_no_energy_of_the_chains():
+    matrices, shape = STARTS["square"]
+    values, _ = STARTS["values"]
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"initial": matrices}, "give the energy"),
+        ({"energy": WeightDecay(3)}, "initial states are missing"),
+        ({"initial": values, "energy": Factorization(TARGET) + WeightDecay(3)}, "need a spectral"),
+        (
+            {"initial": matrices, "energy": WeightDecay(3), "energy_gradient": slope},
+            "leave out energy_gradient",
+        ),
+        ({"initial": matrices, "energy": lambda x: numpy.linalg.norm(x)}, "takes all chains at"),
+        (
+            {"initial": matrices, "energy": lambda x: numpy.array([float(a.sum()) for a in x])},
+            "write it with autograd.numpy",
+        ),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(ValueError, match=message):
+            langevin(**arguments, **COMMON, **shape)
+    with pytest.raises(ZeroDivisionError):
+        langevin(initial=matrices, energy=lambda x: 1 / 0, **COMMON, **shape)
+    with pytest.raises(TypeError, match="unsupported"):
+        Factorization(TARGET) + "weight decay"  # type: ignore[operator]
+    with pytest.raises(ValueError, match="factor of an energy"):
+        numpy.nan * WeightDecay(3)

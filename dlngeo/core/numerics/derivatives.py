@@ -6,12 +6,15 @@ push, and no matrix of second derivatives is ever formed.
 """
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import array_api_compat
 import numpy
 
-from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.arrays import Array, from_numpy, namespace
 
 Function = Callable[[Array], Array]
 """From a vector, shape=[D], to a vector, shape=[n]."""
@@ -62,6 +65,45 @@ def _reverse(function: Function, x: Array) -> tuple[Array, Function]:
     return values, pull_back
 
 
+def gradients(function: Function, x: Array) -> Array:
+    """Return gradients of a function of every point of a batch, shape=[n, ...] to [n].
+
+    Every value depends on its own point alone.
+    """
+    values, pull_back = _reverse(function, x)
+    return pull_back(namespace(values).ones_like(values))
+
+
+def own_array(function: Callable[[Array], Any], x: numpy.ndarray, like: Array) -> Array:
+    """Return a point as an array that a function takes, and of which it returns the like.
+
+    Of the library of another array, of NumPy, PyTorch (in double or in its own precision) or JAX,
+    in this order. Functions of JAX take NumPy's arrays too, but return their own.
+
+    Raises
+    ------
+    Exception
+        What the function raises of the first kind of array, if it takes none.
+    """
+    kinds = [like, x]
+    if torch := sys.modules.get("torch"):
+        kinds += [torch.zeros(0, dtype=torch.float64), torch.zeros(0)]
+    if jax := sys.modules.get("jax.numpy"):
+        kinds.append(jax.zeros(0))
+    refusals = []
+    for kind in kinds:
+        own = x if type(kind) is numpy.ndarray else from_numpy(x.copy(), kind)
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                values = function(own)
+        except Exception as error:
+            refusals.append(error)
+            continue
+        if _library_of_result(values) == _library(own):
+            return own
+    raise refusals[0]
+
+
 def jacobian(function: Function, x: Array, n: int) -> Array:
     """Return the matrix ``dF_x`` of a function with ``n`` values, shape=[n, D]."""
     size = x.shape[0]
@@ -83,6 +125,11 @@ def jacobian(function: Function, x: Array, n: int) -> Array:
         pull_back = _reverse(function, x)[1]
         return xp.stack([pull_back(row) for row in numpy.eye(n)])
     return xp.stack([push(function, x, column) for column in numpy.eye(size)], axis=-1)
+
+
+def _library_of_result(values: Any) -> str:
+    is_own = array_api_compat.is_torch_array(values) or array_api_compat.is_jax_array(values)
+    return _library(values) if is_own else "autograd"
 
 
 def _library(x: Array) -> str:

@@ -121,7 +121,7 @@ class Chains:
         """Return what is to be recorded of states."""
         frames = self.kernel.frames(state)
         values = {"singular_values": frames.sigma}
-        if self.equation.energy is not None:
+        if self.equation.has_value:
             values["energy"] = self.equation.values(frames)
         if self._record is not None:
             for name, array in self._record(self.equation.point(frames)).items():

@@ -9,6 +9,7 @@ import numpy
 from dlngeo.core.base.arrays import diagonal_matrix, transpose
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.frames import SingularFrames, tangent_at
+from dlngeo.sampling.energies import SpectralEnergy
 from dlngeo.sampling.langevin_dynamics.states import is_finite
 
 
@@ -22,7 +23,7 @@ class Equation:
 
     Attributes
     ----------
-    gradient : callable
+    gradient : callable, or None
         ``∇E`` of matrices, shape=[chains, d_N, d_0] to the same; of a spectral energy the
         derivatives ``∂E/∂σ``, shape=[chains, r] to the same, of values in descending order.
     widths : tuple of int
@@ -36,15 +37,18 @@ class Equation:
         Whether the energy is a function of singular values.
     energy : callable, optional
         ``E``, to shape=[chains].
+    spectral : SpectralEnergy, optional
+        A further energy, of the singular values of matrices.
     """
 
-    gradient: Callable[[numpy.ndarray], Any]
+    gradient: Callable[[numpy.ndarray], Any] | None
     widths: tuple[int, ...]
     rank: int
     beta: Any
     kappa: float = 1.0
     is_spectral: bool = False
     energy: Callable[[numpy.ndarray], Any] | None = None
+    spectral: SpectralEnergy | None = None
 
     @property
     def depth(self) -> int:
@@ -70,29 +74,36 @@ class Equation:
         """Value below which no ``λ`` is let fall: there kernels of the depth metric underflow."""
         return 1e-300 ** (1 / (2 * self.depth))
 
+    @property
+    def has_value(self) -> bool:
+        """Whether the energy itself is known."""
+        return self.energy is not None or self.spectral is not None
+
     def point(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return what the energy is a function of: the matrices, or values in descending order."""
         if self.is_spectral:
-            return numpy.take_along_axis(matrix.sigma, _descending(matrix.sigma), -1)
+            return _sorted(matrix.sigma)
         return matrix.with_values(matrix.sigma)
 
     def covector(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the Euclidean gradient at matrices in frames.
 
-        shape=[chains, d_N, d_0], or of a spectral energy ``∂E/∂σ``, shape=[chains, r], in the order
-        of the frames: as a matrix it would lose the small entries beside the large ones to
-        round-off.
+        shape=[chains, d_N, d_0], without `spectral`; or of a spectral energy ``∂E/∂σ``,
+        shape=[chains, r], in the order of the frames: as a matrix it would lose the small entries
+        beside the large ones to round-off.
         """
-        slope = self.slope(self.point(matrix))
-        if not self.is_spectral:
-            return slope
-        place = numpy.argsort(_descending(matrix.sigma), axis=-1)
-        return numpy.take_along_axis(slope, place, -1)
+        if self.is_spectral:
+            return _in_order(self.slope, matrix.sigma)
+        return self.slope(self.point(matrix))
 
     def blocks(self, covector: numpy.ndarray, matrix: SingularFrames) -> Blocks:
-        """Return what `covector` gave, split in the frames."""
+        """Return the whole gradient, of which `covector` gave a part, split in the frames."""
         if not self.is_spectral:
-            return split(covector, matrix.left, matrix.right)
+            blocks = split(covector, matrix.left, matrix.right)
+            if self.spectral is None:
+                return blocks
+            slope = _in_order(self.spectral.gradient, matrix.sigma)
+            return blocks._replace(core=blocks.core + diagonal_matrix(slope))
         return tangent_at(
             matrix,
             diagonal_matrix(covector),
@@ -102,9 +113,13 @@ class Equation:
 
     def values(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return the energy at matrices in frames, shape=[chains]; it may be infinite."""
-        assert self.energy is not None
-        point = self.point(matrix)
-        return _of_shape(self.energy(point), point.shape[:1], "energy")
+        assert self.has_value
+        values = numpy.zeros(len(matrix.sigma))
+        if self.energy is not None:
+            values += _of_shape(self.energy(self.point(matrix)), values.shape, "energy")
+        if self.spectral is not None:
+            values += self.spectral(_sorted(matrix.sigma))
+        return values
 
     def slope(self, point: numpy.ndarray) -> numpy.ndarray:
         """Return the energy's gradient at matrices or singular values, of their shape.
@@ -116,6 +131,8 @@ class Equation:
         ValueError
             If it is of another shape.
         """
+        if self.gradient is None:
+            return numpy.zeros_like(point)
         return _of_shape(self.gradient(point), point.shape, "energy_gradient")
 
     def initial_covector(self, matrix: SingularFrames) -> numpy.ndarray:
@@ -134,6 +151,19 @@ class Equation:
                 f"{len(lost) - 1} others of {len(covector)}: start elsewhere, or correct it."
             )
         return covector
+
+
+def _sorted(values: numpy.ndarray) -> numpy.ndarray:
+    return numpy.take_along_axis(values, _descending(values), -1)
+
+
+def _in_order(
+    function: Callable[[numpy.ndarray], numpy.ndarray], values: numpy.ndarray
+) -> numpy.ndarray:
+    """Return what a function gives of values in descending order, in the order of the values."""
+    order = _descending(values)
+    slope = function(numpy.take_along_axis(values, order, -1))
+    return numpy.take_along_axis(slope, numpy.argsort(order, axis=-1), -1)
 
 
 def _descending(values: numpy.ndarray) -> numpy.ndarray:

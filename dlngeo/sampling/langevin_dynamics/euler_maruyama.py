@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy
 
 from dlngeo.core.balanced.submanifold import tangent_projection
-from dlngeo.core.base.arrays import diagonal_matrix, transpose
+from dlngeo.core.base.arrays import transpose
 from dlngeo.core.base.optional import compiled_loop
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.depth_metric.submersion import horizontal_projection
@@ -120,18 +120,24 @@ class EulerMaruyama(MatrixKernel):
     ) -> tuple[SingularFrames, numpy.ndarray]:
         assert self._compiled_step is not None
         equation = self.equation
-        if equation.is_spectral:
-            # Frames do not matter then, and in their own the gradient keeps its precision.
+        is_ambient = not equation.is_spectral and equation.spectral is None
+        start = root
+        if not is_ambient:
+            # In its own frames a gradient of singular values keeps its precision.
             identity = numpy.tile(numpy.eye(equation.rank), (len(root.sigma), 1, 1))
-            root = root._replace(left=identity, right=identity)
-            covector = diagonal_matrix(covector)
+            start = root._replace(left=identity, right=identity)
+            covector = equation.blocks(covector, self.observable(root)).core
         normals = rng.standard_normal(covector.shape)
         heat, noise = numpy.empty((2, len(normals)))
         heat[:] = self.step_size * equation.temperature()
         noise[:] = self.deviation(1)
         times = (self.step_size, heat, noise)
-        after = self._compiled_step(*root, covector, normals, equation.depth, *times)
-        return SingularFrames(*after), numpy.ones(len(normals), dtype=bool)
+        after = SingularFrames(
+            *self._compiled_step(*start, covector, normals, equation.depth, *times)
+        )
+        if not is_ambient:
+            after = after._replace(left=root.left @ after.left, right=root.right @ after.right)
+        return after, numpy.ones(len(normals), dtype=bool)
 
     def _advance(
         self, root: SingularFrames, covector: numpy.ndarray, rng: numpy.random.Generator

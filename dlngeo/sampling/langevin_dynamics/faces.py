@@ -46,6 +46,13 @@ class Face(NamedTuple):
         """Whether chains are of singular values."""
         return self.name == SINGULAR_VALUES
 
+    @property
+    def points(self) -> Array:
+        """What the energy is a function of at the start: matrices, or values in falling order."""
+        if self.is_spectral:
+            return -numpy.sort(-numpy.diagonal(self.start[0], axis1=-2, axis2=-1), axis=-1)
+        return end_to_end(self.start)
+
 
 def face_of(
     initial: Any, depth: int | None, widths: Sequence[int] | None, rank: int | None

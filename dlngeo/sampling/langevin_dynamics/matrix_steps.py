@@ -78,7 +78,9 @@ class MatrixKernel:
         surplus = sum(width - equation.rank for width in equation.widths[1:-1])
         entropic = heat * brownian.entropic_drift(lam, depth)
         entropic = entropic + brownian.radial_step(lam, heat * surplus / depth)
-        down = self.step_size * brownian.descent(lam, equation.blocks(covector, root), depth)
+        down = self.step_size * brownian.descent(
+            lam, equation.blocks(covector, self.observable(root)), depth
+        )
         return down._replace(core=down.core + diagonal_matrix(entropic))
 
 

@@ -59,7 +59,7 @@ class Metropolis(MatrixKernel):
     """
 
     def __post_init__(self) -> None:
-        if self.equation.energy is None or self.equation.kappa == 0:
+        if not self.equation.has_value or self.equation.kappa == 0:
             raise ValueError("the Metropolis scheme needs the energy (energy=) and kappa > 0.")
 
     def init(self, factors: Sequence[numpy.ndarray]) -> MetropolisState:

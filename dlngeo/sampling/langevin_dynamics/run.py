@@ -12,6 +12,7 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import integer, nonnegative, positive
 from dlngeo.core.networks.factors import Factors
 from dlngeo.outcomes import Outcome, interruptible
+from dlngeo.sampling.energies import terms_of
 from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
 from dlngeo.sampling.langevin_dynamics.equation import Equation
@@ -71,8 +72,8 @@ class LangevinResult(Outcome):
 
 
 def langevin(
-    energy_gradient: Callable[[Array], Any],
-    initial: Factors,
+    energy_gradient: Callable[[Array], Any] | None = None,
+    initial: Factors = None,
     *,
     depth: int | None = None,
     beta: float | Array,
@@ -111,10 +112,10 @@ def langevin(
 
     Parameters
     ----------
-    energy_gradient : callable
+    energy_gradient : callable, optional
         ``∇E`` of end-to-end matrices, of all chains at once: shape=[chains, d_N, d_0] to the
         same. For singular values ``∂E/∂σ``, shape=[chains, r] to the same, of values in
-        descending order.
+        descending order. By default it is found from the energy.
     initial : array-like
         Factors, shape=[chains, N, d, d] or a tuple of shape=[chains, d_p, d_{p-1}], which are
         balanced first; or end-to-end matrices, shape=[chains, d_N, d_0]; or singular values,
@@ -137,7 +138,11 @@ def langevin(
         law is exact in the limit of many steps (of factors, the hidden frames of a state are then
         drawn independently from the uniform law of the orbit).
     energy : callable, optional
-        ``E``, to shape=[chains]; the Metropolis scheme needs it, and it is recorded.
+        ``E``, to shape=[chains]; the Metropolis scheme needs it, and it is recorded. With its
+        gradient as a method ``gradient``: a loss of `dlngeo.solvers`, a `SpectralEnergy` such as
+        `WeightDecay`, which serves matrices and factors too, or their sum. Any other function is
+        differentiated, by autograd, PyTorch or JAX (in single precision unless ``jax_enable_x64``
+        is set); it gets arrays of its library.
     widths : sequence of int, optional
         Widths ``(d_0, ..., d_N)``, for matrices (hidden layers are ``min(d_0, d_N)`` wide by
         default) and singular values (all are ``r`` by default).
@@ -191,10 +196,15 @@ def langevin(
     kappa = nonnegative(kappa, "kappa")
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}.")
+    if initial is None:
+        raise ValueError("the initial states are missing: give initial=.")
     face = face_of(initial, depth, widths, rank)
     beta = _of_chains(beta, len(face.start[0]))
+    like = initial[0] if isinstance(initial, tuple | list) else initial
+    like = face.points if isinstance(like, tuple | list) else like
+    value, slope, spectral = terms_of(energy, energy_gradient, face.points, like)
     equation = Equation(
-        energy_gradient, face.widths, face.rank, beta, kappa, face.is_spectral, energy
+        slope, face.widths, face.rank, beta, kappa, face.is_spectral, value, spectral
     )
     kernel = SCHEMES[scheme].kernel(face, equation, step_size)
     random = numpy.random.default_rng(rng)

@@ -17,7 +17,7 @@ from PIL import Image
 from dlngeo.app.cli import main
 from dlngeo.app.commands import sample
 from dlngeo.app.problem_files import read_problem
-from dlngeo.sampling.energies import DoubleWell, SquaredNorm
+from dlngeo.sampling.energies import DoubleWell, WeightDecay
 
 FILES = {"samples.nc", "report.png", "table.csv"}
 
@@ -217,7 +217,7 @@ def test_results_depend_on_the_seed_alone(tmp_path, blank_report):
 def interrupt_after(monkeypatch, n_calls):
     """Let the keyboard interrupt in the middle of a run."""
     calls = []
-    gradient = SquaredNorm.gradient
+    gradient = WeightDecay.gradient
 
     def interrupted(self, sigma):
         calls.append(1)
@@ -225,7 +225,7 @@ def interrupt_after(monkeypatch, n_calls):
             raise KeyboardInterrupt
         return gradient(self, sigma)
 
-    monkeypatch.setattr(SquaredNorm, "gradient", interrupted)
+    monkeypatch.setattr(WeightDecay, "gradient", interrupted)
     return calls
 
 
