@@ -174,8 +174,8 @@ class Cubature(NamedTuple):
     log_integral : float
         ``log ∫ e^ℓ``.
     error : float
-        Sum over boxes of the difference of two orders, relative to the integral: a bound of the
-        error of the lower.
+        Sum over boxes of the difference of two orders, relative to the integral: far above the
+        error where ``ℓ`` is smooth, an estimate of it where it is not.
     """
 
     boxes: Boxes

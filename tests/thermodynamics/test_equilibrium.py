@@ -1,72 +1,19 @@
-"""Laws of equilibrium and metastability, by other integrals."""
+"""Laws of equilibrium, by other integrals."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
-import scipy.integrate
 import scipy.stats
 
 from dlngeo.core.balanced.submanifold import dimension
-from dlngeo.thermodynamics.boltzmann_entropy import log_stiefel_volume, spectral_entropy
+from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 from dlngeo.thermodynamics.equilibrium import Equilibrium, thermodynamic_curves
-from dlngeo.thermodynamics.metastability import kramers_time, mean_passage_time
 from dlngeo.thermodynamics.spectral_volume import log_spectral_volume
-from tests.core.brute import Network, flatten, skew_basis, velocity
+from tests.thermodynamics.spectral_energies import SHAPES, double_well, norm, tilted
 
-TARGET = np.array([2.0, 1.0, 0.5])
-
-
-def norm(depth):
-    """``½‖W‖²`` of balanced factors."""
-    return lambda sigma: depth / 2 * np.sum(sigma ** (2 / depth), axis=-1)
-
-
-def tilted(sigma):
-    """An asymmetric energy, in which the values interact."""
-    wells = 4 * np.sum((sigma - TARGET[: sigma.shape[-1]]) ** 2, axis=-1)
-    return wells + 0.3 * (sigma[..., 0] - 1) * sigma[..., -1]
-
-
-def double_well(sigma):
-    return np.sum((sigma - 1) ** 2 * (sigma - 3) ** 2 + 0.1 * sigma, axis=-1)
-
-
-# --- the volume -----------------------------------------------------------------------
-
-SHAPES = [((1, 1), 1), ((1, 1, 1, 1), 1), ((2, 3, 2), 2), ((3, 2, 4, 3), 1), ((3, 2, 4, 3), 2)]
-SHAPES += [((4, 3, 3, 5), 3), ((2, 2, 2, 2, 2), 2)]
-
-
-def gram_volume(widths, lam):
-    """Return the log volume of ``M`` over ``dλ`` from the Gram determinant of all motions."""
-    rank = len(lam)
-    frames = [np.eye(width)[:, :rank] for width in widths]
-    net = Network(tuple(frames), np.diag(lam))
-    still = [0 * frame for frame in frames]
-    motions = []
-    for turn in skew_basis(widths):
-        changes = [a @ frame for a, frame in zip(turn, frames, strict=True)]
-        if any(np.any(change) for change in changes):
-            motions.append(Network(tuple(changes), 0 * net.core))
-    motions += [Network(tuple(still), np.diag(unit)) for unit in np.eye(rank)]
-    vectors = np.stack([flatten(velocity(net, motion)) for motion in motions])
-    volume = sum(log_stiefel_volume(width, rank) for width in widths) - rank * math.log(2)
-    return volume + np.linalg.slogdet(vectors @ vectors.T)[1] / 2
-
-
-@pytest.mark.parametrize(("widths", "rank"), SHAPES)
-def test_volume_is_a_gram_determinant(widths, rank):
-    """Frames and values parametrise ``M``, with ``2^r`` signs of singular vectors too many."""
-    lam = np.array([1.7, 0.9, 0.4])[:rank]
-    expected = gram_volume(widths, lam)
-    assert log_spectral_volume(lam, widths) == pytest.approx(expected, rel=1e-12)
-    # Without orbits, and with orbits that weigh less.
-    bare = log_spectral_volume(lam, widths, entropic=False)
-    entropy = spectral_entropy(lam ** (len(widths) - 1), widths)
-    assert bare + entropy == pytest.approx(expected, rel=1e-12)
-    assert log_spectral_volume(lam, widths, 0.3) == pytest.approx(bare + entropy / 0.3, rel=1e-12)
+# --- the density and the partition function -------------------------------------------
 
 
 @pytest.mark.parametrize(("widths", "rank"), SHAPES)
@@ -151,25 +98,6 @@ def test_equipartition(widths, rank, beta):
     assert law.log_partition == pytest.approx(unit - size / 2 * math.log(beta), abs=1e-9)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 10])
-def test_half_normal_law_of_numbers(depth):
-    """``d = 1``: ``λ`` is half normal, over ``2^N`` rays with the length ``√N dλ``."""
-    beta = 3.0
-    law = Equilibrium(norm(depth), (1,) * (depth + 1), beta=beta)
-    exact = scipy.stats.halfnorm(scale=(beta * depth) ** -0.5)
-    rays = depth * math.log(2) + math.log(math.pi / (2 * beta)) / 2
-    assert law.log_partition == pytest.approx(rays, abs=1e-12)
-    marginal = law.marginal()
-    lam = np.array([1e-9, 0.01, 0.3, 0.7, 1.5])
-    np.testing.assert_allclose(marginal.cdf(lam**depth), exact.cdf(lam), rtol=1e-10, atol=1e-16)
-    np.testing.assert_allclose(marginal.survival(lam**depth), exact.sf(lam), rtol=1e-10, atol=1e-16)
-    slope = depth * lam ** (depth - 1)
-    np.testing.assert_allclose(marginal.pdf(lam**depth) * slope, exact.pdf(lam), rtol=1e-10)
-    probabilities = np.array([1e-3, 0.5, 0.999])
-    roots = marginal.quantile(probabilities) ** (1 / depth)
-    np.testing.assert_allclose(roots, exact.ppf(probabilities), rtol=1e-9)
-
-
 # --- other integrals ------------------------------------------------------------------
 
 
@@ -219,32 +147,6 @@ def test_two_values_by_another_rule(widths, kappa, entropic):
     assert law.marginal(-1).cdf(0.7**depth) == pytest.approx(below, abs=1e-8)
     below = integral(one, largest=1.1)
     assert law.marginal(0).cdf(1.1**depth) == pytest.approx(below, abs=1e-8)
-
-
-def test_three_values_by_samples():
-    """Singular values of Gaussian matrices: the law of each, by Kolmogorov and Smirnov."""
-    law = Equilibrium(norm(1), (3, 3), beta=1.0)
-    matrices = np.random.default_rng(1).standard_normal((5_000, 3, 3))
-    values = np.linalg.svd(matrices, compute_uv=False)
-    for index in range(3):
-        marginal = law.marginal(index)
-        assert scipy.stats.kstest(values[:, index], marginal.cdf).pvalue > 1e-3
-    # The smallest has a density that is not zero at zero, and a mean that is known to samples.
-    means = law.mean(lambda sigma: sigma)
-    errors = values.std(axis=0) / len(values) ** 0.5
-    assert np.all(abs(values.mean(axis=0) - means) < 4 * errors)
-
-
-def test_three_values_far_apart():
-    """Wells of width ``w`` at three scales: normal laws, whichever is asked first."""
-    centres, width = np.array([1e3, 1.0, 1e-3]), 1e-3
-    law = Equilibrium(
-        lambda s: np.sum((s / centres - 1) ** 2, axis=-1) / (2 * width**2), (3, 3), beta=1.0
-    )
-    for k in (1, 2):
-        found = law.marginal(k).quantile([0.1, 0.5, 0.9])
-        expected = centres[k] * scipy.stats.norm(1, width).ppf([0.1, 0.5, 0.9])
-        np.testing.assert_allclose(found, expected, rtol=0.02 * width)
 
 
 def test_entropy_shifts_the_law():
@@ -320,17 +222,6 @@ def test_curves():
 # --- hard energies --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("depth", [1, 3, 10])
-def test_narrow_wells_are_both_found(depth):
-    """Two wells ``10^-4`` wide: their masses are as ``dλ/dσ``, ``σ^{1/N - 1}``."""
-    law = Equilibrium(
-        lambda s: 1e4 * np.sum((s - 1) ** 2 * (s - 3) ** 2, axis=-1),
-        (1,) * (depth + 1),
-        beta=1e3,
-    )
-    assert law.marginal().cdf(2.0) == pytest.approx(1 / (1 + 3 ** (1 / depth - 1)), rel=1e-6)
-
-
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 @pytest.mark.parametrize("widths", [(1, 1, 1, 1), (2, 3, 2)])
 def test_scales(widths, scale):
@@ -379,100 +270,3 @@ BAD = {
 def test_errors(energy, options, message):
     with pytest.raises(ValueError, match=message):
         Equilibrium(energy, **{"widths": (1, 1), "beta": 1.0, **options})
-
-
-def test_errors_of_marginals():
-    law = Equilibrium(norm(2), (1, 1, 1), beta=1.0)
-    with pytest.raises(ValueError, match="index of one of 1 values, got 1"):
-        law.marginal(1)
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        law.marginal().quantile([0.5, 1.5])
-
-
-# --- passage times --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("widths", "kappa", "entropic"),
-    [((1, 1), 1.0, True), ((1, 1, 1, 1), 1.0, True), ((2, 3, 1, 4), 0.7, True),
-     ((2, 3, 1, 4), 0.7, False)],
-)  # fmt: skip
-def test_passage_time_is_a_double_integral(widths, kappa, entropic):
-    """With the density written out; up and down."""
-    depth, beta = len(widths) - 1, 6.0
-    law = Equilibrium(double_well, widths, rank=1, beta=beta, kappa=kappa, entropic=entropic)
-    power = widths[0] + widths[-1] - 2 + entropic * (sum(widths[1:-1]) - depth + 1) / kappa
-
-    def log_density(lam):
-        s = lam**depth
-        return power * math.log(lam) - beta / kappa * ((s - 1) ** 2 * (s - 3) ** 2 + 0.1 * s)
-
-    def quotient(z, y):
-        return math.exp(log_density(z) - log_density(y))
-
-    options = {"epsabs": 0, "epsrel": 1e-9}
-    for start, stop in ((0.9, 3.0), (2.9, 1.1)):
-        low, high = sorted((start ** (1 / depth), stop ** (1 / depth)))
-        inner = (1e-12, lambda y: y) if start < stop else (lambda y: y, 5 ** (1 / depth))
-        exact = scipy.integrate.dblquad(quotient, low, high, *inner, **options)[0]
-        exact = exact * beta * depth / kappa
-        assert mean_passage_time(law, start, stop) == pytest.approx(exact, rel=1e-8)
-
-
-def test_passage_time_of_brownian_motion_in_a_box():
-    """Reflected at zero without a force, ``b² / 2D``, ``D = 1/(βN)``."""
-    law = Equilibrium(lambda s: np.where(s[:, 0] > 2**3, np.inf, 0.0), (1,) * 4, beta=5.0)
-    found = mean_passage_time(law, 1e-30, 1.0)
-    assert found == pytest.approx(5 * 3 / 2, rel=1e-6)
-
-
-def test_passage_time_by_a_birth_death_chain():
-    """Of the smallest of two values: the discrete generator of the mean force."""
-    law = Equilibrium(double_well, (2, 2, 2), beta=4.0)
-    edges = np.linspace(1e-3, 2.4, 4001)
-    lam = (edges[1:] + edges[:-1]) / 2
-    density = law.marginal(-1).pdf(lam**2) * 2 * lam
-    start, stop = np.searchsorted(lam, [1.0, 3**0.5])
-    rates = np.sqrt(density[1:] * density[:-1]) / np.diff(lam) / (4.0 * 2)
-    below = np.cumsum(density * np.diff(edges))
-    expected = np.sum(below[start:stop] / rates[start:stop])
-    assert mean_passage_time(law, 1.0, 3.0) == pytest.approx(expected, rel=2e-3)
-
-
-@pytest.mark.parametrize("widths", [(1, 1), (1, 1, 1, 1)])
-def test_kramers(widths):
-    """Kramers' formula is the limit of high barriers, with an error like ``1/β``."""
-    errors = []
-    for beta in (15.0, 30.0):
-        law = Equilibrium(double_well, widths, beta=beta)
-        exact = mean_passage_time(law, 0.9, 3.0)
-        errors.append(abs(kramers_time(law, 0.9, 3.0) / exact - 1))
-    assert errors[1] < 0.03
-    assert errors[1] < 0.6 * errors[0]
-
-
-def test_passage_times_scale():
-    """``E(σ/s)``: lengths ``λ`` grow like ``s^{1/N}``, times like their squares."""
-    one = Equilibrium(double_well, (1, 1, 1, 1), beta=6.0)
-    other = Equilibrium(lambda sigma: double_well(sigma / 7), (1, 1, 1, 1), beta=6.0)
-    for time, rtol in ((mean_passage_time, 1e-9), (kramers_time, 1e-3)):
-        expected = 7 ** (2 / 3) * time(one, 0.9, 3.0)
-        assert time(other, 6.3, 21.0) == pytest.approx(expected, rel=rtol)
-
-
-def test_kramers_of_the_smallest_of_two():
-    law = Equilibrium(double_well, (2, 2, 2), beta=30.0)
-    exact = mean_passage_time(law, 0.9, 3.0)
-    assert kramers_time(law, 0.9, 3.0) == pytest.approx(exact, rel=0.05)
-
-
-def test_errors_of_passage_times():
-    law = Equilibrium(double_well, (1, 1), beta=4.0)
-    with pytest.raises(ValueError, match="positive singular values to start"):
-        mean_passage_time(law, 0.0, 1.0)
-    with pytest.raises(ValueError, match="below round-off somewhere on the way"):
-        mean_passage_time(law, 1.0, 100.0)
-    with pytest.raises(ValueError, match="needs a well away from zero and a barrier"):
-        kramers_time(law, 0.9, 1.5)
-    with pytest.raises(ValueError, match="needs a well away from zero and a barrier"):
-        kramers_time(Equilibrium(norm(1), (1, 1), beta=1.0), 0.5, 1.0)

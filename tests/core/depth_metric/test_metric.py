@@ -9,7 +9,6 @@ from scipy import linalg
 
 from dlngeo.core.depth_metric import metric as ob
 from dlngeo.core.networks.balancing import balance
-from dlngeo.thermodynamics import volume
 from dlngeo.thermodynamics.boltzmann_entropy import entropy
 from tests.core.brute import (
     NETWORKS,
@@ -233,38 +232,6 @@ def test_noncontiguous_arrays():
     assert_close(ob.raise_index(matrix, covector, 3), expected, 1e-14)
 
 
-# --- volume ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("depth", FINITE)
-@pytest.mark.parametrize("spectrum", ["generic", "equal", "gap"])
-@pytest.mark.parametrize("width", [1, 2, 3, 4])
-def test_volume_density_is_the_root_of_the_determinant(width, spectrum, depth):
-    """``½ log det`` of the dense metric ``(dφ dφ*)⁻¹``."""
-    values = [1.3, 1.1, 0.9, 0.8] if spectrum == "generic" else spectrum
-    net = network((width,) * (depth + 1), width, values)
-    dense = jacobian(net.factors)
-    expected = -np.linalg.slogdet(dense @ dense.T)[1] / 2
-    assert_close(volume.log_volume_density(net.matrix, depth), expected, 1e-11, scale=10.0)
-
-
-def test_volume_density_of_infinite_depth():
-    """``-½ log det`` of the operator ``A_∞`` as a dense matrix."""
-    matrix = random_matrix((3, 3), 26)
-    columns = ob.raise_index(matrix, np.eye(9).reshape(9, 3, 3), INF).reshape(9, 9)
-    expected = -np.linalg.slogdet(columns)[1] / 2
-    assert_close(volume.log_volume_density(matrix, INF), expected, 1e-12)
-
-
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("scale", [1e-6, 1e6])
-def test_volume_density_scales(depth, scale):
-    """The density is homogeneous of degree ``-d²(1 - 1/N)``."""
-    matrix = random_matrix((3, 3), 27)
-    expected = volume.log_volume_density(matrix, depth) - 9 * (1 - 1 / depth) * math.log(scale)
-    assert_close(volume.log_volume_density(scale * matrix, depth), expected, 1e-13, scale=100.0)
-
-
 # --- derivatives ----------------------------------------------------------------------
 
 POINTS = {
@@ -282,8 +249,6 @@ def contracted(kernel, depth):
 FUNCTIONS = {
     **{f"raise {depth}": contracted(ob.raise_index, depth) for depth in (2, 3, 10, INF)},
     **{f"lower {depth}": contracted(ob.lower_index, depth) for depth in DEPTHS},
-    "volume 3": lambda x, p, c: volume.log_volume_density(x, 3) * inner(p, c),
-    "volume inf": lambda x, p, c: volume.log_volume_density(x, INF) * inner(p, c),
 }
 
 
@@ -304,7 +269,7 @@ def test_first_derivatives(name, matrix):
         assert value == pytest.approx(expected, rel=2e-9), route
 
 
-@pytest.mark.parametrize("name", ["raise 3", "lower 3", "lower 10", "volume 3"])
+@pytest.mark.parametrize("name", ["raise 3", "lower 3", "lower 10"])
 def test_second_derivatives(name):
     """Second derivatives at ``X = I`` agree with finite differences."""
     point, one, other = arguments(np.eye(3))
@@ -317,7 +282,7 @@ def test_second_derivatives(name):
         assert value == pytest.approx(expected, rel=1e-9), route
 
 
-@pytest.mark.parametrize("name", ["lower 3", "volume 3"])
+@pytest.mark.parametrize("name", ["lower 3"])
 def test_mapped_gradients(name):
     """Gradients mapped over a batch, and compiled, are those of the elements."""
     points = [arguments(matrix, seed)[0] for seed, matrix in enumerate(POINTS.values())]
@@ -383,8 +348,6 @@ CASES = {
     "lower rank 2": lambda x, p: ob.lower_index(x, p, 3, 2),
     "lower inf": lambda x, p: ob.lower_index(x, p, INF),
     "projection": lambda x, p: ob.tangent_projection(x, p, 2),
-    "volume": lambda x, p: volume.log_volume_density(x, 3),
-    "volume inf": lambda x, p: volume.log_volume_density(x, INF),
 }
 
 
@@ -473,15 +436,6 @@ BAD_CALLS = {
     "infinite depth, low rank": (
         lambda: ob.lower_index(EYE, ONES, INF, 2),
         r"square matrices of full rank only, got shape \(3, 3\) and rank 2",
-    ),
-    "volume of a rectangle": (
-        lambda: volume.log_volume_density(np.ones((3, 2)), 2),
-        r"needs a square matrix, got shape \(3, 2\)",
-    ),
-    "volume of a singular matrix": (lambda: volume.log_volume_density(ONES, 2), "expected rank 3"),
-    "volume of a singular matrix, depth 1": (
-        lambda: volume.log_volume_density(ONES * np.nan, 1),
-        "holds NaN",
     ),
 }
 

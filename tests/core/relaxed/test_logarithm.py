@@ -7,7 +7,7 @@ from dlngeo.core.relaxed import geodesics as rg
 from dlngeo.core.relaxed.logarithm import log
 from dlngeo.core.relaxed.strings import intrinsic_network
 from tests.core.brute import assert_close
-from tests.core.relaxed.test_metric import NETWORK, start
+from tests.core.relaxed.relaxed_networks import NETWORK, start
 
 
 @NETWORK

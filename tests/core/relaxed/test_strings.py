@@ -5,12 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import least_squares
 
-from dlngeo.core.networks.network import moment_map
 from dlngeo.core.relaxed.metric import relaxed_layers
 from dlngeo.core.relaxed.strings import intrinsic_network, relaxed_network
-from tests.core.brute import assert_close, product, random_factors, unflatten
+from tests.core.brute import assert_close, product
+from tests.core.relaxed.relaxed_networks import fitted, misfit
 
 GRID = [
     (widths, offsets)
@@ -18,27 +17,6 @@ GRID = [
     for widths in itertools.product(choices, repeat=depth + 1)
     for offsets in itertools.product((-0.5, 0.0, 0.5), repeat=depth - 1)
 ]
-
-
-def misfit(layers, offsets):
-    """Return the entries of ``μ_p - c_p I``."""
-    moments = zip(moment_map(tuple(layers)), offsets, strict=True)
-    return np.concatenate([(m - c * np.eye(len(m))).ravel() for m, c in moments])
-
-
-def fitted(widths, offsets, seed):
-    """Return relaxed balanced factors found by minimisation, and how well they are that."""
-    model = random_factors(widths, np.random.default_rng(seed))
-    start = np.concatenate([layer.ravel() for layer in model])
-    fit = least_squares(
-        lambda x: misfit(unflatten(x, model), offsets),
-        start,
-        ftol=1e-15,
-        xtol=1e-15,
-        gtol=1e-15,
-        max_nfev=200,
-    )
-    return unflatten(fit.x, model), abs(fit.fun).max()
 
 
 def test_strings_fill_the_layers():
