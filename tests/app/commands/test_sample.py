@@ -176,7 +176,10 @@ def test_every_energy(tmp_path, output, kind, capsys):
             assert len(problem.widths(depth)) == depth + 1
             assert set(problem.widths(depth)[1:-1]) <= {2}
     if kind == "double well":
-        assert isinstance(problem.energy_at(2).energy, DoubleWell)
+        whole = DoubleWell(**problem.parameters) + problem.weight_decay * WeightDecay(2)
+        sigma = numpy.array([[2.0, 0.3]])
+        assert problem.energy_at(2)(sigma) == pytest.approx(whole(sigma), rel=1e-14)
+        assert problem.weight_decay > 0
         assert data.attrs["kappa"] == 0.5
         rates = data.sample_stats["acceptance_rate"].mean("chain").sel(depth=2).values
         rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
