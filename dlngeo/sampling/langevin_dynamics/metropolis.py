@@ -29,8 +29,8 @@ class MetropolisState(NamedTuple):
         ``Y = left · diag(lam) · rightᵀ``.
     covector : array, shape=[chains, m, n], or shape=[chains, r] for a spectral energy
         ``∇E`` there.
-    log_density : array, shape=[chains]
-        Logarithm of the target density, up to a constant.
+    energy, entropy : array, shape=[chains]
+        ``E`` and ``S`` there.
     n_accepted, n_rejected : array, shape=[chains]
         Steps that were accepted, and proposals that had crossed the boundary or have no finite
         energy or gradient.
@@ -40,7 +40,8 @@ class MetropolisState(NamedTuple):
     lam: numpy.ndarray
     right: numpy.ndarray
     covector: numpy.ndarray
-    log_density: numpy.ndarray
+    energy: numpy.ndarray
+    entropy: numpy.ndarray
     n_accepted: numpy.ndarray
     n_rejected: numpy.ndarray
 
@@ -68,10 +69,10 @@ class Metropolis(MatrixKernel):
         energy = self.equation.values(self.observable(root))
         if not numpy.isfinite(energy).all():
             raise ValueError("the energy is not finite at every initial state: start elsewhere.")
-        log_density = self._log_density(root, energy)
+        entropy = self._entropy(root)
         covector = self.equation.initial_covector(self.observable(root))
         accepted, rejected = numpy.zeros((2, len(energy)), dtype=int)
-        return MetropolisState(*root, covector, log_density, accepted, rejected)
+        return MetropolisState(*root, covector, energy, entropy, accepted, rejected)
 
     def step(self, state: MetropolisState, rng: numpy.random.Generator) -> MetropolisState:
         """Return the state after a step."""
@@ -88,19 +89,18 @@ class Metropolis(MatrixKernel):
         proposal = SingularFrames(*choose(is_open, proposal, root))
         covector = self._covector(proposal)
         is_open = is_open & is_finite(covector)
-        log_density = self._log_density(proposal, numpy.where(is_open, energy, numpy.inf))
+        entropy, gain = self._entropy(proposal), energy - state.energy
         difference = root.with_values(root.sigma) - proposal.with_values(proposal.sigma)
         back = split(difference, proposal.left, proposal.right).tangent()
         back = 1 / self.deviation() * (back - self._mean(proposal, covector))
         log_ratio = (
-            log_density
-            - state.log_density
+            (entropy - state.entropy - equation.beta * gain) / equation.kappa
             + brownian.log_noise_density(proposal.sigma, depth, back)
             - brownian.log_noise_density(root.sigma, depth, kick)
         )
         is_accepted = is_open & (threshold < log_ratio)
         n_accepted, n_rejected = state.n_accepted + is_accepted, state.n_rejected + ~is_open
-        after = MetropolisState(*proposal, covector, log_density, n_accepted, n_rejected)
+        after = MetropolisState(*proposal, covector, energy, entropy, n_accepted, n_rejected)
         return choose(is_accepted, after, state._replace(n_rejected=n_rejected))
 
     def counts(self, state: MetropolisState) -> dict[str, numpy.ndarray]:
@@ -119,7 +119,5 @@ class Metropolis(MatrixKernel):
     def _covector(self, root: SingularFrames) -> numpy.ndarray:
         return self.equation.covector(self.observable(root))
 
-    def _log_density(self, root: SingularFrames, energy: numpy.ndarray) -> numpy.ndarray:
-        equation = self.equation
-        entropy = spectral_entropy(root.sigma**equation.depth, equation.widths)
-        return (entropy - equation.beta * energy) / equation.kappa
+    def _entropy(self, root: SingularFrames) -> numpy.ndarray:
+        return spectral_entropy(root.sigma**self.equation.depth, self.equation.widths)
