@@ -6,7 +6,8 @@ double precision, in units of the length of the velocity.
 """
 
 import functools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -76,7 +77,7 @@ def positions(
                 )[0]
         return result
 
-    return _apply_on_host(positions_from, x, velocity)
+    return _apply_on_host(positions_from, (len(times), size), x, velocity)
 
 
 def exp(geometry: DiffusionGeometry, x: Array, velocity: Array) -> Array:
@@ -110,13 +111,14 @@ def parallel_transport(
     every = numpy.broadcast_shapes(tuple(batch), tuple(vectors.shape[:-1]))
     size, extra = x.shape[-1], every[: len(every) - len(batch)]
     xp = namespace(vectors)
-    vectors = xp.reshape(xp.broadcast_to(vectors, (*every, size)), (-1, *batch, size))
+    count = math.prod(extra)
+    vectors = xp.reshape(xp.broadcast_to(vectors, (*every, size)), (count, *batch, size))
     vectors = xp.moveaxis(vectors, 0, -2)
 
     def carry(start: numpy.ndarray, move: numpy.ndarray, fields: numpy.ndarray) -> numpy.ndarray:
         return _path(geometry, start, move, fields, numpy.ones(1), x, TOLERANCE)[1][0]
 
-    moved = _apply_on_host(carry, x, velocity, vectors)
+    moved = _apply_on_host(carry, (count, size), x, velocity, vectors)
     return xp.reshape(xp.moveaxis(moved, -2, 0), (*extra, *batch, size))
 
 
@@ -133,17 +135,22 @@ def log(geometry: DiffusionGeometry, x: Array, y: Array) -> Array:
         If no geodesic was found.
     """
     x, y = x + 0 * y, y + 0 * x
-    return _apply_on_host(functools.partial(_connect, geometry, x), x, y)
+    return _apply_on_host(functools.partial(_connect, geometry, x), x.shape[-1:], x, y)
 
 
-def _apply_on_host(function: Any, *arrays: Array) -> Array:
-    """Apply a function of host arrays of single geodesics to a batch, whatever its library."""
+def _apply_on_host(function: Any, shape: Sequence[int], *arrays: Array) -> Array:
+    """Apply a function of host arrays of single geodesics to a batch, whatever its library.
+
+    Its results have the given shape.
+    """
     like = arrays[0]
     batch = tuple(like.shape[:-1])
+    results = numpy.empty((math.prod(batch), *shape))
     hosts = [to_numpy(array) for array in arrays]
-    hosts = [host.reshape(-1, *host.shape[len(batch) :]) for host in hosts]
-    results = numpy.stack([function(*rows) for rows in zip(*hosts, strict=True)])
-    return from_numpy(results.reshape(*batch, *results.shape[1:]), like)
+    hosts = [host.reshape(len(results), *host.shape[len(batch) :]) for host in hosts]
+    for number, rows in enumerate(zip(*hosts, strict=True)):
+        results[number] = function(*rows)
+    return from_numpy(results.reshape(*batch, *shape), like)
 
 
 def _path(

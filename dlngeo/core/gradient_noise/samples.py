@@ -6,6 +6,7 @@ differentiation of the losses, or by hand.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -83,57 +84,81 @@ class SampleLosses:
 
     def count(self, x: Array) -> int:
         """Return the number ``n`` of the samples that count; a point is there to try."""
-        if self.indices is not None:
-            return len(self.indices)
-        if self.n_samples is not None:
-            return self.n_samples
+        if self._known_count or 0 in x.shape[:-1]:
+            return self._known_count or 1  # without a point, any number serves
         point = x[(0,) * (x.ndim - 1)]
         if self.losses is not None:
             return self._values(point).shape[0]
         return self._rows(point).shape[0]
 
+    @property
+    def _known_count(self) -> int:
+        """Number of samples, zero where a point is needed to tell."""
+        return (self.n_samples or 0) if self.indices is None else len(self.indices)
+
+    def _over_batch(self, function: Callable[..., Array], shape: str, *arrays: Array) -> Array:
+        """Apply a function of vectors to stacks of them, shape=[..., k], one by one.
+
+        The shape of its results is spelled by n, the number of samples, and D, of parameters.
+        """
+        batch = numpy.broadcast_shapes(*[tuple(array.shape[:-1]) for array in arrays])
+        if not batch:
+            return function(*arrays)
+        xp, size = namespace(*arrays), math.prod(batch)
+        rows = [
+            xp.reshape(xp.broadcast_to(a, (*batch, a.shape[-1])), (size, a.shape[-1]))
+            for a in arrays
+        ]
+        results = [function(*[array[i] for array in rows]) for i in range(size)]
+        if results:
+            return xp.reshape(xp.stack(results), (*batch, *results[0].shape))
+        lengths = {"n": self.count(arrays[0]), "D": math.prod(self.shape)}
+        return xp.reshape(0 * rows[0], (*batch, *[lengths[axis] for axis in shape]))
+
     def values(self, x: Array) -> Array:
         """Return the losses ``f_s(x)``, shape=[..., n]."""
-        return _map_vectors(self._values, x)
+        return self._over_batch(self._values, "n", x)
 
     def matrix(self, x: Array) -> Array:
         """Return the gradients ``∇f_s(x)``, shape=[..., n, D]."""
         if self.gradients is not None:
-            return _map_vectors(self._rows, x)
+            return self._over_batch(self._rows, "nD", x)
         n = self.count(x)
-        return _map_vectors(self._derivative_at(lambda f, y: derivatives.jacobian(f, y, n)), x)
+        return self._over_batch(
+            self._derivative_at(lambda f, y: derivatives.jacobian(f, y, n)), "nD", x
+        )
 
     def push(self, x: Array, v: Array) -> Array:
         """Return ``⟨∇f_s, v⟩``, shape=[..., n]."""
         if self.gradients is not None:
-            return _map_vectors(lambda y, v: self._rows(y) @ v, x, v)
-        return _map_vectors(self._derivative_at(derivatives.push), x, v)
+            return self._over_batch(lambda y, v: self._rows(y) @ v, "n", x, v)
+        return self._over_batch(self._derivative_at(derivatives.push), "n", x, v)
 
     def pull(self, x: Array, w: Array) -> Array:
         """Return ``Σ_s w_s ∇f_s``, shape=[..., D]."""
         if self.gradients is not None:
-            return _map_vectors(lambda y, w: w @ self._rows(y), x, w)
-        return _map_vectors(self._derivative_at(derivatives.pull), x, w)
+            return self._over_batch(lambda y, w: w @ self._rows(y), "D", x, w)
+        return self._over_batch(self._derivative_at(derivatives.pull), "D", x, w)
 
     def bend(self, x: Array, u: Array, v: Array) -> Array:
         """Return the second derivatives ``uᵀ ∇²f_s v``, shape=[..., n]."""
         if self.hvp is not None:
-            return _map_vectors(lambda y, u, v: self._products(y, u) @ v, x, u, v)
+            return self._over_batch(lambda y, u, v: self._products(y, u) @ v, "n", x, u, v)
 
         def second(f: Callable, y: Array, u: Array, v: Array) -> Array:
             return derivatives.push(lambda z: derivatives.push(f, z, u), y, v)
 
-        return _map_vectors(self._derivative_at(second), x, u, v)
+        return self._over_batch(self._derivative_at(second), "n", x, u, v)
 
     def turn(self, x: Array, w: Array, v: Array) -> Array:
         """Return ``Σ_s w_s ∇²f_s v``, shape=[..., D]."""
         if self.hvp is not None:
-            return _map_vectors(lambda y, w, v: w @ self._products(y, v), x, w, v)
+            return self._over_batch(lambda y, w, v: w @ self._products(y, v), "D", x, w, v)
 
         def second(f: Callable, y: Array, w: Array, v: Array) -> Array:
             return derivatives.pull(lambda z: derivatives.push(f, z, v), y, w)
 
-        return _map_vectors(self._derivative_at(second), x, w, v)
+        return self._over_batch(self._derivative_at(second), "D", x, w, v)
 
     # One point at a time.
 
@@ -169,7 +194,7 @@ class SampleLosses:
                 f"{name} must return an array of shape [n, {', '.join(map(str, self.shape))}], "
                 f"got {tuple(rows.shape)}."
             )
-        return _checked(_reshape(rows, (rows.shape[0], -1)), name, arrays[0])
+        return _checked(_reshape(rows, (rows.shape[0], math.prod(self.shape))), name, arrays[0])
 
     def _derivative_at(self, derivative: Callable) -> Callable:
         """Return a derivative of the losses as a function of vectors at one point."""
@@ -196,21 +221,6 @@ class SampleLosses:
             return _checked(result, "derivatives of the losses", x)
 
         return at_point
-
-
-def _map_vectors(function: Callable[..., Array], *arrays: Array) -> Array:
-    """Apply a function of vectors to stacks of them, shape=[..., k], one by one."""
-    batch = numpy.broadcast_shapes(*[tuple(array.shape[:-1]) for array in arrays])
-    if not batch:
-        return function(*arrays)
-    xp = namespace(*arrays)
-    rows = [
-        xp.reshape(xp.broadcast_to(array, (*batch, array.shape[-1])), (-1, array.shape[-1]))
-        for array in arrays
-    ]
-    size = rows[0].shape[0]
-    result = xp.stack([function(*[array[i] for array in rows]) for i in range(size)])
-    return xp.reshape(result, (*batch, *result.shape[1:]))
 
 
 def _reshape(array: Array, shape: tuple[int, ...]) -> Array:

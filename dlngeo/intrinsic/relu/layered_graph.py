@@ -104,7 +104,8 @@ class LayeredGraph:
         """Return the weights of all edges, then 0 and 1; ``fixed`` replaces the fixed ones."""
         fixed = self.fixed if fixed is None else fixed
         rest = from_numpy(numpy.concatenate([fixed, [0.0, 1.0]]), parameters)
-        return join([parameters, rest + 0 * parameters[..., :1]])
+        shape = (*parameters.shape[:-1], len(rest))
+        return join([parameters, namespace(rest).broadcast_to(rest, shape)])
 
     def matrices(self, edges: Array) -> list[Array]:
         """Return the matrix of each block, shape=[..., n_target, n_source]."""

@@ -326,7 +326,7 @@ def tangent_kernel(
     sides = [_derivatives(network, parameters, x) for x in (inputs, others) if x is not None]
     (values, adjoints), (values_, adjoints_) = sides[0], sides[-1]
     xp = namespace(parameters)
-    kernel: Array = 0
+    kernel = 0 * xp.einsum("...io,...jp->...iojp", values[-1], values_[-1])
     for block in network.blocks:
         a, a_ = values[block.source], values_[block.source]
         c, c_ = adjoints[block.target], adjoints_[block.target]

@@ -17,6 +17,8 @@ input, an output or the source of the biases.
 Sources: [MGP23] for the laws, [MPG25] for the intrinsic dynamics; THEORY 6.
 """
 
+import math
+
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
@@ -60,7 +62,8 @@ def conserved_values(network: ReluNetwork, parameters: Array) -> Array:
     squares = network.check_parameters(parameters) ** 2
     matrices = network.matrices(network.edge_vector(squares, numpy.zeros(len(network.fixed))))
     xp = namespace(squares)
-    sums = [0 * squares[..., :1] + from_numpy(numpy.zeros(n), squares) for n in network.sizes]
+    zeros = (from_numpy(numpy.zeros(n), squares) for n in network.sizes)
+    sums = [xp.broadcast_to(zero, (*squares.shape[:-1], *zero.shape)) for zero in zeros]
     for block, matrix in zip(network.blocks, matrices, strict=True):
         sums[block.target] = sums[block.target] + xp.sum(matrix, axis=-1)
         sums[block.source] = sums[block.source] - xp.sum(matrix, axis=-2)
@@ -174,7 +177,7 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
         values = numpy.full(n_laws, float(values))
     values = to_numpy(_check_values(network, values, "the conserved values"))
     lead = numpy.broadcast_shapes(point.shape[:-1], values.shape[:-1])
-    flat = numpy.broadcast_to(point, (*lead, size)).reshape(-1, size)
+    flat = numpy.broadcast_to(point, (*lead, size)).reshape(math.prod(lead), size)
     check_alive(network, flat)
     aims = numpy.broadcast_to(values, (*lead, n_laws)).reshape(len(flat), n_laws)
     scales = numpy.exp(_log_scales(network, flat**2, aims))
@@ -259,7 +262,7 @@ def _log_scales(network: ReluNetwork, squares: numpy.ndarray, aims: numpy.ndarra
 def _laplacian(network: ReluNetwork, weights: numpy.ndarray) -> numpy.ndarray:
     """Return ``C diag(w) Cᵀ``, shape=[b, n_laws, n_laws]."""
     n = len(network.scaling_groups)
-    return (weights @ network.scaling_matrices.laplacian).reshape(-1, n, n)
+    return (weights @ network.scaling_matrices.laplacian).reshape(len(weights), n, n)
 
 
 def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array) -> Array:
@@ -291,9 +294,9 @@ def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array
     if not network.scaling_groups:
         return from_numpy(vector, like)
     lead = numpy.broadcast_shapes(point.shape, vector.shape)
-    point = numpy.broadcast_to(point, lead).reshape(-1, lead[-1])
+    point = numpy.broadcast_to(point, lead).reshape(math.prod(lead[:-1]), lead[-1])
     check_alive(network, point)
-    flat = numpy.broadcast_to(vector, lead).reshape(-1, lead[-1])
+    flat = numpy.broadcast_to(vector, lead).reshape(point.shape)
     incidence, heads, tails, _ = network.scaling_matrices
     moment = (point * flat) @ heads - (point * flat) @ tails
     turn = numpy.linalg.solve(_laplacian(network, point**2), moment[..., None])[..., 0]

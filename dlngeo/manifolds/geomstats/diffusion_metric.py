@@ -136,8 +136,8 @@ class DiffusionMetric(GeodesicMetric):
     def _flat(self, *arrays: Array) -> list[Array]:
         for array in arrays:
             check_shape(array, self._space.shape)
-        ndim = self._space.point_ndim
-        return [1.0 * gs.reshape(a, (*a.shape[: a.ndim - ndim], -1)) for a in arrays]
+        ndim, size = self._space.point_ndim, math.prod(self._space.shape)
+        return [1.0 * gs.reshape(a, (*a.shape[: a.ndim - ndim], size)) for a in arrays]
 
     def _to_shape(self, array: Array) -> Array:
         return gs.reshape(array, (*array.shape[:-1], *self._space.shape))
@@ -294,7 +294,8 @@ class _BalancedBase:
         points = [gs.reshape(a, (*a.shape[:-1], *self._space.shape)) for a in arrays]
         result = function(*points)
         ndim = self._space.point_ndim
-        return gs.reshape(result, (*result.shape[: result.ndim - ndim], -1))
+        size = math.prod(self._space.shape)
+        return gs.reshape(result, (*result.shape[: result.ndim - ndim], size))
 
     def nearest(self, x: Array) -> Array:
         return self._apply(self._space.projection, x)

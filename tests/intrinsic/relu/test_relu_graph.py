@@ -4,7 +4,7 @@ import networkx
 import numpy
 import pytest
 
-from dlngeo.intrinsic import network_of_graph
+from dlngeo.intrinsic import network_of_graph, path_lifting, recover, rescaling
 from tests.intrinsic.relu_graphs import residual_graph, skip_graph
 
 close = numpy.testing.assert_allclose
@@ -18,6 +18,30 @@ def test_order_of_the_parameters_of_a_graph():
     close(parameters, [*trained, *biases])
     assert network.n_parameters == len(trained) + 2
     close(network.fixed, [-2.0, 3.0, -2.0])
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_graphs_without_trainable_parameters(batch):
+    """Weights that are all fixed make a network with one empty vector of parameters."""
+    graph = networkx.DiGraph()
+    for tail, head, weight in (("x", "h", 2.0), ("h", "y", -3.0), ("x", "y", 1.0)):
+        graph.add_edge(tail, head, weight=weight, trainable=False)
+    network, parameters = network_of_graph(graph, ["x"], ["y"])
+    assert network.n_parameters == 0
+    assert parameters.shape == (0,)
+    parameters = numpy.zeros((*batch, 0))
+    inputs = numpy.array([[2.0], [-1.0]])
+    close(network.outputs(parameters, inputs)[..., 0], numpy.broadcast_to([-10, -1], (*batch, 2)))
+    close(path_lifting.path_norm(network, parameters), numpy.full(batch, 7.0))
+    assert path_lifting.jacobian(network, parameters[..., :]).shape == (*batch, 2, 0)
+    kernel = path_lifting.tangent_kernel(network, parameters, inputs)
+    assert kernel.shape == (*batch, 2, 1, 2, 1)
+    assert not kernel.any()
+    assert rescaling.conserved_values(network, parameters).shape == (*batch, 0)
+    assert rescaling.with_conserved_values(network, parameters).shape == (*batch, 0)
+    if not batch:
+        lifted = path_lifting.lift(network, parameters)
+        assert recover(network, lifted, numpy.zeros(0)).shape == (0,)
 
 
 def changed(**attributes):

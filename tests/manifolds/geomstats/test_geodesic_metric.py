@@ -4,6 +4,7 @@ import math
 
 import geomstats.backend as gs
 import pytest
+from geomstats.geometry.euclidean import Euclidean
 from geomstats.geometry.quotient_metric import QuotientMetric
 from geomstats.geometry.rank_k_psd_matrices import PSDBuresWassersteinMetric
 from geomstats.geometry.riemannian_metric import RiemannianMetric
@@ -13,6 +14,7 @@ from dlngeo.manifolds import (
     BalancedManifold,
     BalancedMetric,
     DepthMetric,
+    DiffusionMetric,
     FixedRankMatrices,
     OrbitAction,
 )
@@ -20,6 +22,7 @@ from tests.manifolds.geomstats.spaces import (
     depth_space,
     flat,
 )
+from tests.noisy_losses import waves_by_hand
 
 SPACES = [
     depth_space((3, 3), None, 3),
@@ -35,6 +38,43 @@ SPACES = [
 def tangent_vectors(space, count, point):
     vectors = gs.random.normal(size=(count, *space.shape))
     return [space.to_tangent(vector, point) for vector in vectors]
+
+
+def noisy_space():
+    """Return parameters with a metric of gradient noise."""
+    gradients, hvp = waves_by_hand(3, 2, 1, gs, gs.array)
+    space = Euclidean(2, equip=False)
+    options = {"sample_gradients": gradients, "sample_hvp": hvp, "scale": 0.5}
+    space.equip_with_metric(DiffusionMetric, sample_losses=None, **options)
+    return space
+
+
+@pytest.mark.parametrize("space", [*SPACES, noisy_space()])
+def test_empty_batches(space):
+    """No point or no vector gives no result, of the right shape."""
+    point, metric = space.random_point(), space.metric
+    vector = 0.1 * space.to_tangent(gs.random.normal(size=space.shape), point)
+    point_0, vector_0 = (array[None][:0] for array in (point, vector))
+    for p, v in ((point, vector_0), (point_0, vector), (point_0, vector_0)):
+        for result in (
+            metric.exp(v, p),
+            metric.log(p, point_0),
+            metric.parallel_transport(v, p, direction=v),
+            metric.parallel_transport(vector_0, p, direction=vector),
+            metric.curvature(v, v, v, p),
+            metric.riemannian_gradient(v, p),
+        ):
+            assert result.shape == (0, *space.shape)
+        for result in (
+            metric.inner_product(v, v, p),
+            metric.norm(v, p),
+            metric.dist(p, point_0),
+            metric.sectional_curvature(v, v, p),
+        ):
+            assert result.shape == (0,)
+        times = gs.linspace(0.0, 1.0, 4)
+        assert metric.geodesic(p, initial_tangent_vec=v)(times).shape == (0, 4, *space.shape)
+    assert metric.metric_matrix(point_0).shape[0] == 0
 
 
 @pytest.mark.parametrize("space", SPACES)
