@@ -316,4 +316,6 @@ def integrability_tensor_derivative(
         - lift_dot(pushed)
         - lift(pushed_dot)
     )
-    return in_kind(tangent(derivative), factors), in_kind(a_y_e, factors)
+    # Both have the batch of all arguments.
+    zero = 0 * (Layers(w) + x + y_dot + e_dot)
+    return in_kind(tangent(derivative) + zero, factors), in_kind(a_y_e + zero, factors)

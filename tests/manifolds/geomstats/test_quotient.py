@@ -78,6 +78,27 @@ def test_align_recovers_a_point_of_the_same_orbit():
     assert gs.allclose(bundle.align(point, base_point), base_point, atol=1e-9)
 
 
+@pytest.mark.parametrize("widths", [(2, 2, 2), (3, 2, 4), (2, 3)])
+def test_derivative_of_the_integrability_tensor_broadcasts(widths):
+    """Every argument may have a batch of its own; both results have that of all."""
+    space = bundle_space(widths, 2)
+    bundle, point = space.fiber_bundle, space.random_point()
+    fields = [
+        space.to_tangent(gs.random.normal(size=(*batch, *space.shape)), point)
+        for batch in ((3,), (), (2, 1), (), (2, 3))
+    ]
+    fields[:2] = [bundle.horizontal_projection(field, point) for field in fields[:2]]
+    found = bundle.integrability_tensor_derivative(*fields, point)
+    x, y, nabla_y, e, nabla_e = fields
+    for i, j in ((0, 0), (1, 2)):
+        one = (x[j], y, nabla_y[i, 0], e, nabla_e[i, j])
+        for batch, single in zip(
+            found, bundle.integrability_tensor_derivative(*one, point), strict=True
+        ):
+            assert batch.shape == (2, 3, *space.shape)
+            assert gs.allclose(batch[i, j], single, atol=1e-12)
+
+
 def test_vertical_and_horizontal_vectors_of_any_size():
     space = bundle_space((4, 3, 5, 4), 2)
     bundle, point = space.fiber_bundle, space.random_point()
