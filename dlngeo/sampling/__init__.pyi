@@ -10,5 +10,6 @@ from .ensembles import ensemble as ensemble
 from .hamiltonian import BalancedSystem as BalancedSystem
 from .hamiltonian import DepthRootSystem as DepthRootSystem
 from .hamiltonian import ObservableSystem as ObservableSystem
+from .langevin_dynamics import Ladder as Ladder
 from .langevin_dynamics import LangevinResult as LangevinResult
 from .langevin_dynamics import langevin as langevin

@@ -5,6 +5,7 @@
   kernels, of matrices on `matrix_steps` or of factors on `factor_steps`, and a line in the table.
 - `euler_maruyama`, `second_order`, `metropolis`: the schemes. `brownian` holds the coefficients of
   the equation in depth-root coordinates, `compiled` the fast loop for small square matrices.
+- `temperatures`: schedules and ladders, as kernels over that of the scheme.
 - `states`, `chains`, `checkpoint`, `run`: chains on their way, kept in files, and their result.
 """
 

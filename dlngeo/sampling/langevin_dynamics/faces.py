@@ -53,6 +53,10 @@ class Face(NamedTuple):
             return -numpy.sort(-numpy.diagonal(self.start[0], axis1=-2, axis2=-1), axis=-1)
         return end_to_end(self.start)
 
+    def repeated(self, times: int) -> "Face":
+        """Return the face whose chains start several times each, one set after the other."""
+        return self._replace(start=tuple(numpy.concatenate([a] * times) for a in self.start))
+
 
 def face_of(
     initial: Any, depth: int | None, widths: Sequence[int] | None, rank: int | None

@@ -1,7 +1,7 @@
 """The run of Langevin dynamics, and its result."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,25 @@ from dlngeo.sampling.energies import terms_of
 from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
 from dlngeo.sampling.langevin_dynamics.equation import Equation
-from dlngeo.sampling.langevin_dynamics.faces import face_of, on_host
+from dlngeo.sampling.langevin_dynamics.faces import face_of
 from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
+from dlngeo.sampling.langevin_dynamics.temperatures import (
+    Ladder,
+    ReplicaExchange,
+    Schedule,
+    betas_of,
+    settings_of,
+    tempered,
+)
 
 PATIENCE = 20
 """A chain is stuck if so many steps in a row were rejected, or all of a shorter run."""
+
+PER_CHAIN = (
+    *("observables", "factors", "singular_values"),
+    *("acceptance_rate", "n_reflections", "n_rejected"),
+)
+"""Fields of results that are arrays of chains, tuples of such, or None."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +56,7 @@ class LangevinResult(Outcome):
     widths : tuple of int
         ``(d_0, ..., d_N)``.
     beta : float, or array, shape=[chains]
+        Inverse temperatures; of a schedule the last.
     kappa, step_size : float
     scheme : str
     save_every : int or None
@@ -52,6 +67,11 @@ class LangevinResult(Outcome):
     n_reflections, n_rejected : array, shape=[chains]
         How often a step was reflected at the boundary, and how often one was rejected because it
         led where there is no finite state, energy or gradient.
+    swap_rates : array, shape=[levels - 1], or None
+        Share of exchanges accepted between neighbours, for a `Ladder`.
+    n_passages : int, or None
+        How many replicas came from the lowest to the highest ``β``: none, and the cold chains
+        know nothing of the hot ones.
     """
 
     observables: Array | None
@@ -69,6 +89,32 @@ class LangevinResult(Outcome):
     acceptance_rate: Array | None
     n_reflections: Array
     n_rejected: Array
+    swap_rates: Array | None
+    n_passages: int | None
+
+    def at(self, beta: float) -> "LangevinResult":
+        """Return the chains at a temperature, as a result.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        is_there = numpy.broadcast_to(self.beta, len(self.singular_values)) == beta
+        if not is_there.any():
+            known = ", ".join(f"{own:g}" for own in numpy.unique(self.beta))
+            raise ValueError(f"no chain has beta={beta}: there are {known}.")
+
+        def chosen(value: Any) -> Any:
+            if isinstance(value, numpy.ndarray):
+                return value[is_there]
+            return tuple(map(chosen, value)) if isinstance(value, tuple) else value
+
+        arrays = {name: chosen(getattr(self, name)) for name in PER_CHAIN}
+        trace = {name: chosen(values) for name, values in self.trace.items()}
+        return replace(
+            self, **arrays, trace=trace, beta=float(beta), swap_rates=None, n_passages=None
+        )
 
 
 def langevin(
@@ -76,7 +122,7 @@ def langevin(
     initial: Factors = None,
     *,
     depth: int | None = None,
-    beta: float | Array,
+    beta: float | Array | Ladder | Schedule,
     step_size: float,
     n_steps: int,
     kappa: float = 1.0,
@@ -122,9 +168,11 @@ def langevin(
         shape=[chains, r].
     depth : int
         Depth ``N``; of factors it is their number.
-    beta : float, or array-like, shape=[chains]
+    beta : float, array-like of shape=[chains], callable, or Ladder
         Inverse temperature ``β`` of vertical noise, which the entropy comes from; of all chains
-        or of each.
+        or of each. Of the time ``t`` it is a schedule, for annealing. A `Ladder` is of replicas
+        that exchange their states: every initial state starts a chain at each of its temperatures,
+        and the chains of the result are those of the lowest ``β``, then of the next.
     step_size : float
         ``h``, time of a step. The noise of a step has the covariance ``2hκ/β`` in a
         ``g``-orthonormal frame.
@@ -199,20 +247,25 @@ def langevin(
     if initial is None:
         raise ValueError("the initial states are missing: give initial=.")
     face = face_of(initial, depth, widths, rank)
-    beta = _of_chains(beta, len(face.start[0]))
+    if isinstance(beta, Ladder):
+        face = face.repeated(len(beta.betas))
+    n_chains = len(face.start[0])
+    betas = betas_of(beta, n_chains)
     like = initial[0] if isinstance(initial, tuple | list) else initial
     like = face.points if isinstance(like, tuple | list) else like
     value, slope, spectral = terms_of(energy, energy_gradient, face.points, like)
     equation = Equation(
-        slope, face.widths, face.rank, beta, kappa, face.is_spectral, value, spectral
+        slope, face.widths, face.rank, betas, kappa, face.is_spectral, value, spectral
     )
     kernel = SCHEMES[scheme].kernel(face, equation, step_size)
+    kernel = tempered(kernel, equation, beta, step_size)
     random = numpy.random.default_rng(rng)
     chains = Chains(kernel, equation, face.start, random, n_steps, save_every, burn_in, record)
     store = None
     if checkpoint is not None:
-        numbers = (n_steps, save_every, burn_in, beta, kappa, step_size)
-        settings = (face.name, scheme, *numbers, chains.names, *face[1:])
+        numbers = (n_steps, save_every, burn_in, kappa, step_size)
+        heat = settings_of(beta, n_chains, n_steps * step_size)
+        settings = (face.name, scheme, *numbers, heat, chains.names, *face[1:])
         seed = None if rng is None else random.bit_generator.state
         store = Checkpoint(Path(checkpoint), settings, seed, checkpoint_seconds)
         arrays = store.read()
@@ -243,6 +296,10 @@ def langevin(
         status += f" The boundary turned chains back {n_reflections.sum()} times."
     if n_rejected.any():
         status += f" Steps that led nowhere were rejected {n_rejected.sum()} times."
+    exchanges: dict[str, Any] = {"swap_rates": None, "n_passages": None}
+    if isinstance(kernel, ReplicaExchange):
+        exchanges["swap_rates"] = kernel.swap_rates(chains.state)
+        exchanges["n_passages"] = int(chains.state.n_passages.sum())
     return LangevinResult(
         observables=observables,
         factors=factors,
@@ -250,7 +307,7 @@ def langevin(
         trace=chains.trace,
         n_steps=chains.n_steps,
         widths=face.widths,
-        beta=beta,
+        beta=betas,
         kappa=kappa,
         step_size=step_size,
         scheme=scheme,
@@ -259,23 +316,11 @@ def langevin(
         acceptance_rate=None if n_accepted is None else n_accepted / max(chains.n_steps, 1),
         n_reflections=n_reflections,
         n_rejected=n_rejected,
+        **exchanges,
         success=not trouble,
         interrupted=interrupted,
         status=status,
     )
-
-
-def _of_chains(beta: Any, n_chains: int) -> Any:
-    """Return an inverse temperature of all chains, or those of each, after the checks."""
-    if numpy.ndim(beta) == 0:
-        return positive(beta, "beta")
-    betas = on_host(beta, "beta")
-    if betas.shape != (n_chains,) or not (betas > 0).all():
-        raise ValueError(
-            f"beta must be a positive number, or one for each of the {n_chains} chains, got "
-            f"{beta!r}."
-        )
-    return betas
 
 
 def _advance(

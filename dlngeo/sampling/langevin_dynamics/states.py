@@ -1,4 +1,7 @@
-"""States of chains: named tuples of arrays, shape=[chains, ...], or of `Layers` of such arrays."""
+"""States of chains: named tuples of arrays, shape=[chains, ...], or of `Layers` of such arrays.
+
+Fields whose names begin with ``n_`` belong to the places of chains, or to all: what is counted.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,6 +34,16 @@ def move(state: Any, proposal: Any, is_kept: Array) -> Any:
     return choose(is_kept, proposal, state)._replace(
         n_rejected=state.n_rejected + ~is_kept,
         n_stuck=numpy.where(is_kept, 0, state.n_stuck + 1),
+    )
+
+
+def rearrange(state: Any, places: Array) -> Any:
+    """Return the state whose chains are those of other places; fields ``n_...`` stay."""
+    if not _is_tuple(state):
+        return state[places]
+    return state._make(
+        part if str(name).startswith("n_") else rearrange(part, places)
+        for name, part in _fields(state)
     )
 
 

@@ -5,12 +5,22 @@ from typing import NamedTuple
 import numpy as np
 
 from dlngeo.core.base.vectors import Layers
-from dlngeo.sampling.langevin_dynamics.states import choose, from_arrays, to_arrays
+from dlngeo.sampling.langevin_dynamics.states import (
+    choose,
+    from_arrays,
+    rearrange,
+    to_arrays,
+)
 
 
 class State(NamedTuple):
     layers: Layers
     n_taken: np.ndarray
+
+
+class Outer(NamedTuple):
+    chains: State
+    n_steps: np.ndarray
 
 
 def state(seed, n=4):
@@ -39,3 +49,14 @@ def test_states_are_arrays_by_name():
     assert isinstance(again.layers, Layers)
     assert all(map(np.array_equal, again.layers, state(0).layers))
     assert np.array_equal(again.n_taken, state(0).n_taken)
+
+
+def test_rearranged_states_keep_what_is_counted():
+    """Nested ones too: whole chains go to other places, counts stay at theirs."""
+    before, places = state(0), np.array([2, 0, 1, 3])
+    after = rearrange(Outer(before, np.array(7)), places)
+    assert isinstance(after.chains.layers, Layers)
+    for old, new in zip(before.layers, after.chains.layers, strict=True):
+        np.testing.assert_array_equal(new, old[places])
+    np.testing.assert_array_equal(after.chains.n_taken, before.n_taken)
+    assert after.n_steps == 7
