@@ -15,14 +15,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code : int
         0; 1 if the computation failed; 2 if the input does not serve; 130 if interrupted.
     """
-    options = parser().parse_args(arguments)
     try:
+        options = parser().parse_args(arguments)
+        if options.command is None:
+            parser().print_help()
+            return 0
         # Only the module of this command, with the libraries that it needs.
         importlib.import_module(f"dlngeo.app.commands.{options.command}").run(options)
     except (ValueError, OSError) as error:
         return _fail(str(error), 2)
     except (RuntimeError, ImportError) as error:
         return _fail(str(error), 1)
+    except MemoryError as error:
+        return _fail(f"there is not enough memory: make the problem smaller. ({error})", 1)
     except KeyboardInterrupt as stop:
         return _fail(str(stop) or "interrupted: nothing was written.", 130)
     return 0

@@ -40,6 +40,11 @@ class MatrixFile(ABC):
     def known(self) -> Entries: ...
 
     @property
+    @abstractmethod
+    def description(self) -> str:
+        """What was read, in words."""
+
+    @property
     def is_full(self) -> bool:
         """Whether every entry of the matrix is known."""
         return False
@@ -92,6 +97,12 @@ class WholeMatrix(MatrixFile):
     @property
     def shape(self) -> tuple[int, int]:
         return self.matrix.shape
+
+    @property
+    def description(self) -> str:
+        rows, columns = self.shape
+        n_known = int(numpy.isfinite(self.matrix).sum())
+        return f"{rows} x {columns} matrix, {n_known} of {self.matrix.size} entries known"
 
     @property
     def known(self) -> Entries:

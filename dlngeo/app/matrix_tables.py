@@ -3,13 +3,13 @@
 Triples are for large matrices of which few entries are known.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 import pandas
 
+from dlngeo.app.array_archives import save_arrays
 from dlngeo.app.matrix_files import (
     ArrayFile,
     MatrixFile,
@@ -17,152 +17,140 @@ from dlngeo.app.matrix_files import (
     WholeMatrix,
     refuse_infinite,
 )
+from dlngeo.app.table_layouts import Layout, Recognised, recognise
+from dlngeo.app.text_tables import TextTable
 from dlngeo.core.base.arrays import Array
 from dlngeo.solvers.completion import Completion, Entries
 
-DELIMITERS = ",;\t"
-MISSING = ("", "na", "nan")
-TRIPLE_HEADERS = (("row", "col", "value"), ("row", "column", "value"))
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data")
 FACTORS = "factors.npz"
 
 
-def read_matrix(path: Path) -> MatrixFile:
-    """Read a table or triples (.csv, .tsv, .txt), a NumPy array (.npy) or a picture.
+def read_matrix(path: Path, layout: Layout) -> MatrixFile:
+    """Read a table or triples (.csv, .tsv, .txt, .dat), a NumPy array (.npy) or a picture.
 
     Raises
     ------
     ValueError
-        If the file does not exist or does not hold a matrix of finite numbers.
+        If the file does not exist, does not hold a matrix of finite numbers, or may be read in
+        two ways.
     """
     if not path.exists():
         raise ValueError(f"there is no file {path}: check the path.")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give a CSV or NPY file, or a picture.")
     suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return ArrayFile.read(path)
-    if suffix not in (".csv", ".tsv", ".txt"):
-        return Picture.read(path)
-    delimiter = _delimiter_of_triples(path)
-    return TextTable.read(path) if delimiter is None else Triples.read(path, delimiter)
+    if suffix in TEXT_SUFFIXES:
+        table = TextTable.read(path, layout.delimiter, layout.decimal)
+        found = recognise(table, layout, path)
+        kind = MatrixTable if found.roles is None else Triples
+        return kind.of(table, found, path)
+    if layout.told:
+        raise ValueError(
+            f"{path} is no text table, of which {' and '.join(layout.told)} could be told: leave "
+            f"that out, or give the file one of the endings {', '.join(TEXT_SUFFIXES)}."
+        )
+    return ArrayFile.read(path) if suffix == ".npy" else Picture.read(path)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TextTable(WholeMatrix):
-    """A text table: the text of its cells, the header if it has one, and the delimiter."""
+class MatrixTable(WholeMatrix):
+    """A matrix in a text table: all of its cells, and how many of them are names and labels."""
 
-    cells: list[list[str]]
-    header: list[str] | None
-    delimiter: str
+    table: TextTable
+    found: Recognised
 
     @classmethod
-    def read(cls, path: Path) -> "TextTable":
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is no text in UTF-8: convert it.") from error
-        lines = [line for line in text.splitlines() if line.strip()]
-        if not lines:
-            raise ValueError(f"{path} is empty: it needs one row of numbers in each line.")
-        delimiter = max(DELIMITERS, key=lines[-1].count)
-        cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
-        numbers = [[_number(cell) for cell in row] for row in cells]
-        header = None
-        if None in numbers[0]:
-            header, numbers = cells.pop(0), numbers[1:]
-        if not cells:
-            raise ValueError(f"{path} has a header but no rows: add rows of numbers.")
-        for place, row in enumerate(numbers):
-            if len(row) != len(numbers[0]):
+    def of(cls, table: TextTable, found: Recognised, path: Path) -> "MatrixTable":
+        """Return the matrix in a table."""
+        body = table.rows(int(found.header))
+        matrix = numpy.empty((body.shape[0], body.shape[1] - found.index))
+        for column in range(matrix.shape[1]):
+            matrix[:, column], is_text = body.column(column + found.index)
+            if is_text.any():
+                row = int(numpy.argmax(is_text))
+                cell = body.cells.iloc[row, column + found.index]
                 raise ValueError(
-                    f"{path} has {len(row)} columns in row {place + 1}, but {len(numbers[0])} in "
-                    "row 1: give every row the same number of cells, empty ones where entries are "
-                    "missing."
+                    f"{path} holds the text {cell[:20]!r} in row {row + 1}, column {column + 1}: "
+                    "keep numbers only, leave missing entries empty, and give --delimiter and "
+                    f"--decimal if they are not {table.delimiter} and {table.decimal}."
                 )
-            if None in row:
-                column = row.index(None)
-                raise ValueError(
-                    f"{path} holds the text {cells[place][column][:20]!r} in row {place + 1}, "
-                    f"column {column + 1}: keep numbers only, and leave missing entries empty."
-                )
-        matrix = numpy.array(numbers, dtype=float)
         refuse_infinite(matrix, path)
-        return cls(matrix=matrix, cells=cells, header=header, delimiter=delimiter)
+        return cls(matrix=matrix, table=table, found=found)
+
+    @property
+    def description(self) -> str:
+        parts = ["with a header" if self.found.header else "without a header"]
+        if self.found.index:
+            name = f" {self.table.row(0)[0]!r}" if self.found.header else ""
+            parts.append(f"labels of rows in the first column{name}")
+        return f"{super().description}, {self.table.style}, {', '.join(parts)}"
 
     def _write(self, completed: Array, kept: Array, path: Path) -> None:
         """Write the kept cells as they were, and the others with ten digits."""
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter=self.delimiter, lineterminator="\n")
-            if self.header is not None:
-                writer.writerow(self.header)
-            for cells, row, is_kept in zip(self.cells, completed, kept, strict=True):
-                writer.writerow(
-                    cell if keep else f"{value:.10g}"
-                    for cell, value, keep in zip(cells, row, is_kept, strict=True)
-                )
-
-
-def _number(cell: str) -> float | None:
-    """Return the number in a cell, NaN if it is missing, None if it is text."""
-    try:
-        return numpy.nan if cell.lower() in MISSING else float(cell)
-    except ValueError:
-        return None
+        cells = self.table.cells.to_numpy(dtype=object, copy=True)
+        entries = cells[int(self.found.header) :, int(self.found.index) :]
+        entries[~kept] = self.table.spell(completed[~kept])
+        self.table.write(pandas.DataFrame(cells), path)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Triples(MatrixFile):
-    """Entries of which rows and columns are named by labels, numbers or text.
+    """Entries of which rows and columns are named by labels, which are texts.
 
     Those without a value are to be predicted.
 
     Attributes
     ----------
-    table : pandas.DataFrame
-        The file, with three columns.
+    table : TextTable
+    found : Recognised
     rows, columns : array of int, shape=[k]
-        Positions of all entries, in the order of the labels.
-    row_labels, column_labels : array, shape=[m], shape=[n]
-    delimiter : str
+        Positions of all entries, in the order in which labels first appear.
+    row_labels, column_labels : list of str
+    values : array, shape=[k]
+        NaN where they are missing.
     """
 
     solver = "conjugate-gradient"
 
-    table: pandas.DataFrame
+    table: TextTable
+    found: Recognised
     rows: Array
     columns: Array
-    row_labels: Array
-    column_labels: Array
-    delimiter: str
+    row_labels: list[str]
+    column_labels: list[str]
+    values: Array
 
     @classmethod
-    def read(cls, path: Path, delimiter: str) -> "Triples":
-        try:
-            table = pandas.read_csv(
-                path, sep=delimiter, skipinitialspace=True, encoding="utf-8-sig"
-            )
-        except (pandas.errors.ParserError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no table of three columns: {error}") from error
-        if table.empty:
-            raise ValueError(f"{path} has a header but no rows: add rows of row, column and value.")
-        values = pandas.to_numeric(table.iloc[:, 2], errors="coerce").astype(float)
-        is_text = values.isna() & table.iloc[:, 2].notna()
+    def of(cls, table: TextTable, found: Recognised, path: Path) -> "Triples":
+        """Return the entries in a table."""
+        assert found.roles is not None
+        body, (*places, last) = table.rows(int(found.header)), found.roles
+        values, is_text = body.column(last)
         if is_text.any():
-            place = int(numpy.argmax(is_text))
+            row = int(numpy.argmax(is_text))
             raise ValueError(
-                f"{path} holds the value {table.iloc[place, 2]!r} in row {place + 1}: keep numbers "
-                "only, and leave values to be predicted empty."
+                f"{path} holds the value {body.cells[last].iloc[row][:20]!r} in row {row + 1}: "
+                "keep numbers only, and leave values to be predicted empty."
             )
         refuse_infinite(values, path)
-        rows, row_labels = _positions(table.iloc[:, 0], path)
-        columns, column_labels = _positions(table.iloc[:, 1], path)
+        labelled = []
+        for what, place in zip(("row", "column"), places, strict=True):
+            positions, labels = body.labels(place)
+            if "" in labels:
+                row = int(numpy.argmax(positions == labels.index("")))
+                name = table.row(0)[place] if found.header else what
+                raise ValueError(f"{path} has no {name} in row {row + 1}: every entry needs one.")
+            labelled.append((positions, labels))
+        (rows, row_labels), (columns, column_labels) = labelled
         return cls(
-            table=table.assign(**{table.columns[2]: values}),
+            table=table,
+            found=found,
             rows=rows,
             columns=columns,
             row_labels=row_labels,
             column_labels=column_labels,
-            delimiter=delimiter,
+            values=values,
         )
 
     @property
@@ -170,12 +158,36 @@ class Triples(MatrixFile):
         return len(self.row_labels), len(self.column_labels)
 
     @property
-    def _values(self) -> Array:
-        return self.table.iloc[:, 2].to_numpy(dtype=float, copy=True)
+    def description(self) -> str:
+        assert self.found.roles is not None
+        names = [f"{place + 1}" for place in range(self.table.shape[1])]
+        if self.found.header:
+            names = [repr(name) for name in self.table.row(0)]
+        rows, columns, values = (names[place] for place in self.found.roles)
+        unused = [name for place, name in enumerate(names) if place not in self.found.roles]
+        n_known = int(numpy.isfinite(self.values).sum())
+        n_places = len(numpy.unique(self.units))
+        parts = [
+            f"{self.values.size} triples of a {self.shape[0]} x {self.shape[1]} matrix",
+            self.table.style,
+            f"rows in column {rows}, columns in {columns}, values in {values}",
+            f"{n_known} values known",
+        ]
+        if n_places < n_known:
+            parts.append(f"of {n_places} entries: those given more than once are averaged")
+        if unused:
+            parts.append(f"not used: {', '.join(unused)}")
+        return ", ".join(parts)
 
     @property
     def known(self) -> Entries:
-        return Entries(self.rows, self.columns, self._values).chosen(numpy.isfinite(self._values))
+        return Entries(self.rows, self.columns, self.values).chosen(numpy.isfinite(self.values))
+
+    @property
+    def units(self) -> Array:
+        """Numbers of the places: an entry that is given twice is not learned and tested at once."""
+        rows, columns, _ = self.known
+        return rows * self.shape[1] + columns
 
     def write(self, completion: Completion, kept: Array, folder: Path, name: str) -> list[str]:
         """Write the triples with all values, and the factors of the whole matrix.
@@ -183,42 +195,26 @@ class Triples(MatrixFile):
         ``factors.npz`` holds ``left``, ``right``, ``mean``, ``rows`` and ``columns``: the entry
         of two labels is ``mean`` plus the product of their rows of ``left`` and ``right``.
         """
-        values = self._values
-        is_predicted = ~numpy.isfinite(values)
+        assert self.found.roles is not None
+        is_predicted = ~numpy.isfinite(self.values)
         is_predicted[numpy.flatnonzero(~is_predicted)[~kept]] = True
-        values[is_predicted] = completion.at(self.rows[is_predicted], self.columns[is_predicted])
-        self.table.assign(**{self.table.columns[2]: values}).to_csv(
-            folder / name, sep=self.delimiter, index=False, float_format="%.10g"
-        )
+        predicted = completion.at(self.rows[is_predicted], self.columns[is_predicted])
+        cells, place = self.table.cells.copy(), self.found.roles[2]
+        texts = cells[place].to_numpy(dtype=object, copy=True)
+        texts[int(self.found.header) :][is_predicted] = self.table.spell(predicted)
+        cells[place] = texts
+        self.table.write(cells, folder / name)
         # A flow has the whole matrix, and no second factor.
         left, right = (*completion.factors, numpy.eye(self.shape[1]))[:2]
-        numpy.savez(
+        save_arrays(
             folder / FACTORS,
-            left=left,
-            right=right,
-            mean=completion.mean,
-            rows=self.row_labels,
-            columns=self.column_labels,
+            {
+                "left": left,
+                "right": right,
+                "mean": numpy.array(completion.mean),
+                # Text as fixed-width characters, which files hold without pickle.
+                "rows": numpy.array(self.row_labels),
+                "columns": numpy.array(self.column_labels),
+            },
         )
         return [name, FACTORS]
-
-
-def _delimiter_of_triples(path: Path) -> str | None:
-    """Return the delimiter of a table of triples, None if the file is another table."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline().strip().lower()
-    for delimiter in DELIMITERS:
-        if tuple(name.strip().strip('"') for name in header.split(delimiter)) in TRIPLE_HEADERS:
-            return delimiter
-    return None
-
-
-def _positions(names: pandas.Series, path: Path) -> tuple[Array, Array]:
-    """Return the positions of names among the labels, and the labels in order."""
-    if names.isna().any():
-        place = int(numpy.argmax(names.isna()))
-        raise ValueError(f"{path} has no {names.name} in row {place + 1}: every entry needs one.")
-    positions, uniques = pandas.factorize(names, sort=True)
-    labels = numpy.asarray(uniques)
-    # Text as fixed-width characters, which files hold without pickle.
-    return positions, labels if labels.dtype.kind in "iuf" else labels.astype(str)

@@ -4,8 +4,11 @@ It stands apart from the commands, which load libraries, so that ``dlngeo --help
 """
 
 import argparse
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import shtab
 
 from dlngeo.version import __version__
 
@@ -15,16 +18,56 @@ SAMPLES, REPORT, TABLE = "samples.nc", "report.png", "table.csv"
 """Files that ``dlngeo sample`` writes."""
 
 
+LARGEST_DEPTH = 100
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are `ValueError`s, for the caller to report."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="dlngeo", description="Riemannian geometry of deep linear networks."
-    )
+    parser = Parser(prog="dlngeo", description="Riemannian geometry of deep linear networks.")
     parser.add_argument("--version", action="version", version=f"dlngeo {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    shtab.add_argument_to(
+        parser,
+        "--print-completion",
+        help="print what makes a shell complete this command, to put where it looks for it, and "
+        "exit",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for add_command in (_add_complete, _add_balance, _add_sample, _add_laws):
         add_command(commands)
     return parser
+
+
+def _whole(text: str) -> int:
+    """Return an integer; Python would take 1_000 too."""
+    if not re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"expected an integer, got {text[:40]!r}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Return a finite number."""
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.ASCII | re.I):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text[:40]!r}")
+    return float(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _add_file(command: Any, name: str, **options: Any) -> None:
+    command.add_argument(name, type=Path, **options).complete = shtab.FILE
+
+
+def _add_folder(command: Any, **options: Any) -> None:
+    command.add_argument("--output", type=Path, metavar="DIR", **options).complete = shtab.DIRECTORY
 
 
 def _add_complete(commands: Any) -> None:
@@ -34,20 +77,20 @@ def _add_complete(commands: Any) -> None:
         description="Fill the missing entries of a matrix by a deep linear network, whose descent "
         "is stopped early by the error on held-out entries, and compare depths.",
         epilog="DIR gets the completed matrix in the format and under the name of INPUT (for "
-        "triples also its factors), report.png and result.json: all of them, or nothing.",
+        "triples also its factors), report.png and result.json: all of them, or nothing. An entry "
+        "that is given k times counts as its average, k times.",
     )
-    complete.add_argument(
+    _add_file(
+        complete,
         "input",
         nargs="?",
-        type=Path,
         metavar="INPUT",
-        help="a CSV table (empty cells or NaN are missing), a CSV file of triples with the header "
-        "row,col,value (empty values are predicted), an NPY array (NaN is missing), or a picture "
-        "(transparent pixels are missing)",
+        help="a text table (.csv, .tsv, .txt, .dat; empty cells, NaN, NA and NULL are missing), "
+        "with or without header and labels of rows; triples of row, column and value, in the "
+        "columns of a text table (empty values are predicted); an NPY array (NaN is missing), or a "
+        "picture (transparent pixels are missing)",
     )
-    complete.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder for the results, made if need be"
-    )
+    _add_folder(complete, help="folder for the results, made if need be")
     complete.add_argument(
         "--solver",
         choices=("flow", "trust-regions", "conjugate-gradient", "steepest-descent"),
@@ -55,22 +98,33 @@ def _add_complete(commands: Any) -> None:
         "--rank with the depth metric: less time, for large matrices (default: flow for matrices, "
         "conjugate-gradient for triples)",
     )
-    complete.add_argument("--depth", type=int, default=3, help="number of layers (default: 3)")
+    complete.add_argument(
+        "--depth",
+        type=_whole,
+        default=3,
+        help=f"number of layers, at most {LARGEST_DEPTH} (default: 3)",
+    )
     complete.add_argument(
         "--rank",
-        type=int,
-        help="width of the hidden layers, the largest rank that depths from 2 on can reach "
+        type=_whole,
+        help="width of the hidden layers, the largest rank of the completed matrix; the flow of "
+        "depth 1 has no such layers, and ranks without bound "
         f"(default: {DEFAULT_RANK}, or the smaller side of the matrix)",
     )
     complete.add_argument(
+        "--center",
+        action=argparse.BooleanOptionalAction,
+        help="take the mean of the entries off first, which may add one to the rank (default: no)",
+    )
+    complete.add_argument(
         "--observed",
-        type=float,
+        type=_number,
         metavar="FRACTION",
         help="keep this fraction of the known entries or pixels and hide the others, to measure "
         "the error on them",
     )
     complete.add_argument(
-        "--seed", type=int, default=0, help="seed of what is hidden and held out (default: 0)"
+        "--seed", type=_whole, default=0, help="seed of what is hidden and held out (default: 0)"
     )
     complete.add_argument(
         "--demo",
@@ -78,6 +132,28 @@ def _add_complete(commands: Any) -> None:
         help="complete a photograph that comes with scikit-learn, from "
         f"{DEMO_OBSERVED:.0%}% of its pixels, into {DEMO_OUTPUT}",
     )
+    table = complete.add_argument_group(
+        "text tables",
+        "What is not told is recognised, and printed. A table that may be read in two ways is "
+        "refused, and the error names the option that decides.",
+    )
+    decides = {"action": argparse.BooleanOptionalAction, "default": None}
+    table.add_argument("--header", **decides, help="the first row holds names")
+    table.add_argument("--index", **decides, help="the first column of a matrix holds labels")
+    table.add_argument(
+        "--triples",
+        **decides,
+        help="every row is an entry: row, column and value in the first three columns; others are "
+        "not used",
+    )
+    table.add_argument(
+        "--columns",
+        type=_names,
+        metavar="ROW,COLUMN,VALUE",
+        help="names, or numbers from 1, of the columns of triples, if not the first three",
+    )
+    table.add_argument("--delimiter", choices=("tab", "semicolon", "comma", "space"))
+    table.add_argument("--decimal", choices=("point", "comma"), help="mark of decimals")
 
 
 def _add_balance(commands: Any) -> None:
@@ -87,21 +163,21 @@ def _add_balance(commands: Any) -> None:
         description="Replace the factors W_1, ..., W_N of a deep linear network by the balanced "
         "ones of least norm with the same product.",
     )
-    balance.add_argument(
+    _add_file(
+        balance,
         "input",
-        type=Path,
         metavar="FACTORS",
         help="an NPZ file that numpy.savez made, of the matrices W_1, ..., W_N in this order",
     )
-    balance.add_argument(
+    _add_file(
+        balance,
         "--output",
-        type=Path,
         metavar="FILE",
         required=True,
         help="NPZ file for the balanced factors, under the same names",
     )
     balance.add_argument(
-        "--rank", type=int, help="rank of the product (default: the smallest width)"
+        "--rank", type=_whole, help="rank of the product (default: the smallest width)"
     )
 
 
@@ -115,26 +191,27 @@ def _add_sample(commands: Any) -> None:
         "nothing. If the command is interrupted or killed, the same command goes on from its "
         "checkpoints, in DIR.checkpoints.",
     )
-    sample.add_argument(
+    _add_file(
+        sample,
         "problem",
-        type=Path,
+        nargs="?",
         metavar="PROBLEM",
-        help="a TOML file: network, energy, chains (see examples/sampling.toml)",
+        help="a TOML file: network, energy, chains (see --example)",
     )
-    sample.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        required=True,
-        help="folder for the results, made if need be",
-    )
+    _add_folder(sample, help="folder for the results, made if need be")
     sample.add_argument(
         "--workers",
-        type=int,
+        type=_whole,
         default=1,
         metavar="N",
         help="processes that share the temperatures and depths; the results are the same for any "
         "number (default: 1)",
+    )
+    sample.add_argument(
+        "--example",
+        action="store_true",
+        help="print a problem file that names all keys, to begin with: dlngeo sample --example > "
+        "sampling.toml",
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy
 
 from dlngeo.app.matrix_tables import read_matrix
 from dlngeo.app.problems import ENERGIES, Problem
+from dlngeo.app.table_layouts import Layout
+from dlngeo.app.text_tables import DECIMALS, DELIMITERS
 from dlngeo.app.toml_tables import REQUIRED, Table, read_table
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.networks.factors import check_widths
@@ -122,12 +125,21 @@ def _read_observed(table: Table) -> dict[str, Any]:
     return {"observed": numpy.nan_to_num(observed), "mask": numpy.isfinite(observed)}
 
 
+class _FileLayout(Layout):
+    """What a problem tells of the text table that it names."""
+
+    def spell(self, name: str, value: bool) -> str:
+        return f"{name} = {str(value).lower()}"
+
+
+LAYOUT = tuple(field.name for field in fields(Layout))
+
 _PARAMETERS: Mapping[str, tuple[tuple[str, ...], Callable[[Table], dict[str, Any]]]] = {
     "squared norm": ((), lambda table: {}),
     "double well": (("wells", "barrier", "weight_decay"), _read_wells),
     "formula": (("formula", "weight_decay"), lambda table: {"formula": table.text("formula")}),
-    "least squares": (("target", "weight_decay"), _read_target),
-    "completion": (("observed", "weight_decay"), _read_observed),
+    "least squares": (("target", *LAYOUT, "weight_decay"), _read_target),
+    "completion": (("observed", *LAYOUT, "weight_decay"), _read_observed),
 }
 """Keys of each energy beside its name, and its parameters from the table."""
 
@@ -149,7 +161,7 @@ def _matrix(table: Table, key: str) -> Array:
     """Return the matrix of a file beside the problem, NaN where entries are missing."""
     path = table.path.parent / table.text(key)
     try:
-        file = read_matrix(path)
+        file = read_matrix(path, _layout(table))
     except (ValueError, OSError) as error:
         raise ValueError(f"{table.path}, {table.full_name(key)}: {error}") from error
     if not file.known.values.size:
@@ -157,3 +169,18 @@ def _matrix(table: Table, key: str) -> Array:
     matrix = numpy.full(file.shape, numpy.nan)
     matrix[file.known.rows, file.known.columns] = file.known.values
     return matrix
+
+
+def _layout(table: Table) -> Layout:
+    """Return what is told of a text table."""
+    told: dict[str, Any] = {}
+    for name, names in (("delimiter", DELIMITERS), ("decimal", DECIMALS)):
+        if name in table.values:
+            told[name] = table.choice(name, tuple(names))
+    for name in ("header", "index", "triples"):
+        if name in table.values and not isinstance(table.values[name], bool):
+            raise table.error(name, f"expected true or false, got {table.values[name]!r}")
+        told[name] = table.values.get(name)
+    if "columns" in table.values:
+        told["columns"] = tuple(part.strip() for part in table.text("columns").split(","))
+    return _FileLayout(**told)

@@ -1,4 +1,4 @@
-"""Folders of results that commands write: whole or not at all."""
+"""Results that commands write: whole or not at all."""
 
 import contextlib
 import os
@@ -11,13 +11,27 @@ def check_folder(output: Path, names: Sequence[str]) -> None:
     """Refuse a folder to which files of these names cannot be written."""
     if output.exists() and not output.is_dir():
         raise ValueError(f"the output {output} is a file: give a folder.")
+    _check_parent(output)
+    for name in names:
+        _refuse_folder(output / name)
+
+
+def check_file(output: Path) -> None:
+    """Refuse a file that cannot be written."""
+    _check_parent(output)
+    _refuse_folder(output)
+
+
+def _check_parent(output: Path) -> None:
     if not output.parent.is_dir():
         raise ValueError(f"there is no folder {output.parent} for the output: make it first.")
     if not os.access(output.parent, os.W_OK):
         raise ValueError(f"the folder {output.parent} cannot be written to: choose another one.")
-    for taken in (output / name for name in names):
-        if taken.is_dir():
-            raise ValueError(f"the output {taken} is a folder: remove it, or give another one.")
+
+
+def _refuse_folder(output: Path) -> None:
+    if output.is_dir():
+        raise ValueError(f"the output {output} is a folder: remove it, or give another one.")
 
 
 @contextlib.contextmanager
@@ -33,3 +47,12 @@ def results_folder(output: Path) -> Iterator[Path]:
             return
         for file in results.iterdir():
             file.replace(output / file.name)
+
+
+@contextlib.contextmanager
+def result_file(output: Path) -> Iterator[Path]:
+    """Give a path to write to, and move the file there to the output."""
+    with tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch:
+        whole = Path(scratch) / output.name
+        yield whole
+        whole.replace(output)

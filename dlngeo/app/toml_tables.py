@@ -116,7 +116,7 @@ def read_table(path: Path, known: tuple[str, ...]) -> Table:
     if not path.is_file():
         raise ValueError(f"there is no file {path}: check the path.")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text in UTF-8: convert it.") from error
     except tomllib.TOMLDecodeError as error:

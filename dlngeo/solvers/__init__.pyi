@@ -1,10 +1,10 @@
 from .balancing import BalancingFlow as BalancingFlow
 from .balancing import balancing_flow as balancing_flow
 from .completion import Completion as Completion
-from .completion import Entries as Entries
 from .completion import complete as complete
 from .deviation import GeodesicDeviation as GeodesicDeviation
 from .deviation import geodesic_deviation as geodesic_deviation
+from .entries import Entries as Entries
 from .forced_geodesics import ForcedGeodesic as ForcedGeodesic
 from .forced_geodesics import forced_geodesic as forced_geodesic
 from .learning import FlowResult as FlowResult

@@ -29,9 +29,10 @@ from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
 from dlngeo.outcomes import Outcome
+from dlngeo.solvers.entries import Entries
 from dlngeo.solvers.learning import learning_flow
 from dlngeo.solvers.least_squares import LeastSquaresProblem
-from dlngeo.solvers.losses import MatrixCompletion, SparseMatrixCompletion
+from dlngeo.solvers.losses import SparseMatrixCompletion
 from dlngeo.solvers.optimization import SOLVERS, minimize
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 
@@ -42,36 +43,25 @@ SAVED_PER_STAGE, MAX_STAGES = 20, 10
 
 MAX_ITERATIONS = 300
 
+TOLERANCE = 1e-6
+"""Of the optimisers: part of the first gradient at which they have converged."""
+
 RISE, PATIENCE = 1.1, 5
 """The descent ends when the held-out error has been higher than its least value by this factor, in
 this many states in a row,"""
 
-FITTED = 1e-3
-"""or when the training error has fallen to this part of its first value,"""
+FITTED, EXACT = 1e-3, 1e-6
+"""or when the training error has fallen to the first part of its first value and the held-out error
+does not follow it, or to the second,"""
+
+FOLLOWS = 0.9
+"""which is to fall to this part in `PATIENCE` states,"""
 
 SETTLED = 1e-4
 """or when doubling the time of a flow has lowered the loss by less than this part."""
 
 LARGEST_FLOW = 10**7
 """Number of entries of a matrix above which the flow, which holds all of them, is refused."""
-
-
-class Entries(NamedTuple):
-    """Entries of a matrix, one by one.
-
-    Attributes
-    ----------
-    rows, columns : array of int, shape=[k]
-    values : array, shape=[k]
-    """
-
-    rows: Array
-    columns: Array
-    values: Array
-
-    def chosen(self, which: Array) -> "Entries":
-        """Return the entries that a mask or a list of indices chooses."""
-        return Entries(*[array[which] for array in self])
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +127,15 @@ def _entries(factors: tuple[Array, ...], rows: Array, columns: Array) -> Array:
     return numpy.einsum("ek,ek->e", factors[0][rows], factors[1][columns])
 
 
+def _places(entries: Entries, shape: tuple[int, int]) -> Array:
+    return numpy.asarray(entries.rows, dtype=numpy.int64) * shape[1] + entries.columns
+
+
 class _State(NamedTuple):
     """A point of a descent, in units in which the data have spectral norm one."""
 
     time: float
-    loss: float
+    loss: float  # over that of the averages of entries that are given several times
     singular_values: Array
     factors: tuple[Array, ...]
 
@@ -164,22 +158,37 @@ class _Descent:
     """
 
     def __init__(
-        self, training: Entries, held_out: Entries, shape: tuple[int, int], depth: int, rank: int
+        self,
+        training: Entries,
+        held_out: Entries,
+        shape: tuple[int, int],
+        depth: int,
+        rank: int,
+        center: bool,
     ):
         self._shape, self._depth, self._rank = shape, depth, rank
-        self.mean = training.values.mean()
-        centred = training._replace(values=training.values - self.mean)
-        matrix = scipy.sparse.coo_array((centred.values, centred[:2]), shape).tocsr()
+        self.mean = float(training.values.mean()) if center else 0.0
+        averages, n_copies = training.averaged()
+        unit = abs(averages.values - self.mean).max()
+        values = (averages.values - self.mean) / unit
+        matrix = scipy.sparse.coo_array((values, averages[:2]), shape).tocsr()
         left, sigma, right = randomized_svd(matrix, rank, random_state=0)
-        self.scale = sigma[0]
-        self._start = SingularFrames(left, START * sigma / self.scale, right.T)
-        self._training = training._replace(values=centred.values / self.scale)
-        self._rows, self._columns, values = held_out
-        self._targets = (values - self.mean) / self.scale
+        self.scale = unit * sigma[0]
+        self._start = SingularFrames(left, START * sigma / sigma[0], right.T)
+        self._loss = SparseMatrixCompletion(*self._in_units(training), shape)
+        # So that the flow of entries that are all given twice is the same.
+        self._loss.weight = 1 / n_copies.mean()
+        self._loss_of_averages = self._loss.weight / 2 * self._in_units(training).variation
+        self.n_entries = n_copies.size
+        self._held_out, self._n_copies = self._in_units(held_out).averaged()
         self.history: list[_State] = []
         self.errors: list[float] = []
         self.answer: tuple[Array, ...] = ()
         self.reason = ""
+
+    def _in_units(self, entries: Entries) -> Entries:
+        """Return entries in units in which the data have spectral norm one."""
+        return entries._replace(values=(entries.values - self.mean) / self.scale)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -188,31 +197,31 @@ class _Descent:
 
     def ends_at(self, state: _State) -> bool:
         """Keep a state, and tell whether the descent ends there."""
-        error = _entries(state.factors, self._rows, self._columns) - self._targets
-        self.errors.append(math.sqrt(numpy.mean(error**2)))
+        state = state._replace(loss=max(state.loss - self._loss_of_averages, 0.0))
+        rows, columns, values = self._held_out
+        error = _entries(state.factors, rows, columns) - values
+        self.errors.append(math.sqrt(numpy.average(error**2, weights=self._n_copies)))
         errors, least = self.errors, min(self.errors)
         if errors[-1] == least:
             self.answer = state.factors
         self.history.append(state._replace(factors=()))
+        fitted = math.sqrt(state.loss / self.history[0].loss)
+        is_following = errors[-1] < FOLLOWS * errors[max(len(errors) - 1 - PATIENCE, 0)]
         if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > RISE * least:
             self.reason = "the held-out error has risen"
-        elif state.loss < FITTED**2 * self.history[0].loss:
+        elif fitted < EXACT or (fitted < FITTED and not is_following):
             self.reason = "the training entries are fitted"
         return bool(self.reason)
 
     def follow_flow(self, progress: bool) -> int:
         """Follow the gradient flow of the network, and return the number of evaluations."""
-        observed, mask = numpy.zeros(self._shape), numpy.zeros(self._shape, dtype=bool)
-        observed[self._training[:2]] = self._training.values
-        mask[self._training[:2]] = True
-        loss = MatrixCompletion(observed, mask)
         state = Layers(factors_over(self._start, self.widths))
         n_evaluations = 0
         # In this time λ' = λ^{N-1} takes the leading singular value from the start to one.
         clock, duration = 0.0, -float(boxcox(START ** (1 / self._depth), 2.0 - self._depth))
         for stage in range(MAX_STAGES):
             flow = learning_flow(
-                loss,
+                self._loss,
                 state,
                 t_final=duration,
                 rank=self._rank,
@@ -245,13 +254,13 @@ class _Descent:
             u, s, vt = point
             return self.ends_at(_State(next(iterations), cost, s, (u * s, vt.T)))
 
-        start, loss = self._start, SparseMatrixCompletion(*self._training, self._shape)
+        start = self._start
         minimum = minimize(
-            LeastSquaresProblem(DeepFixedRank(*self._shape, self._rank, self._depth), loss),
+            LeastSquaresProblem(DeepFixedRank(*self._shape, self._rank, self._depth), self._loss),
             FactoredPoint(start.left, start.sigma, start.right.T),
             solver=solver,
             max_iterations=MAX_ITERATIONS,
-            tolerance=FITTED**2,
+            tolerance=TOLERANCE,
             stop=stop,
             progress=progress,
         )
@@ -270,15 +279,18 @@ def complete(
     depth: int,
     rank: int,
     solver: str = "flow",
+    center: bool = False,
     progress: bool = False,
 ) -> Completion:
     r"""Fill the missing entries of a matrix by a deep linear network.
 
-    The training entries are centred by their mean and scaled so that the matrix ``Y`` of
-    them, zero elsewhere, has spectral norm one. The descent starts from ``0.01 Y``, truncated to
+    The training entries are scaled so that the matrix ``Y`` of them, zero elsewhere, has
+    spectral norm one. An entry that is given ``k`` times counts as its average, ``k`` times: in
+    the loss and in errors. The descent starts from ``0.01 Y``, truncated to
     the rank, which is one short step of gradient descent from zero and the same matrix for
     every depth; factors are balanced. It runs until the error of the held-out entries has stayed
-    a tenth above its least value, or the training entries are fitted to a thousandth, or it
+    a tenth above its least value, or the training entries are fitted to a thousandth (a
+    millionth, while the error of the held-out ones falls with theirs), or it
     has settled. A flow runs in at most ten stages, each as long as all before, an optimiser for
     at most 300 iterations. The state with the least held-out error is the answer.
 
@@ -294,6 +306,9 @@ def complete(
         layer, of every rank; for an optimiser it is the rank at depth 1 too.
     solver : str
         "flow", or a solver of `dlngeo.solvers.optimization.minimize`.
+    center : bool
+        Whether to take the mean of the training entries off first, and add it in the end. This
+        may add one to the rank of the completed matrix.
     progress : bool
         Whether to show a progress bar.
 
@@ -331,10 +346,18 @@ def complete(
         )
     if not (training.values.size and held_out.values.size):
         raise ValueError("training and held-out entries are needed: there are none of one kind.")
-    if numpy.ptp(training.values) == 0:
-        raise ValueError("the observed entries are all equal: there is nothing to learn.")
+    if numpy.isin(_places(held_out, shape), _places(training, shape)).any():
+        raise ValueError(
+            "some held-out entries are training entries too: hold out all copies of an entry or "
+            "none."
+        )
+    if (numpy.ptp(training.values) if center else abs(training.values).max()) == 0:
+        raise ValueError(
+            f"the observed entries are all {'equal' if center else 'zero'}: there is nothing to "
+            "learn."
+        )
     began = time.perf_counter()
-    descent = _Descent(training, held_out, shape, depth, rank)
+    descent = _Descent(training, held_out, shape, depth, rank, center)
     if solver == "flow":
         n_evaluations = descent.follow_flow(progress)
     else:
@@ -347,11 +370,11 @@ def complete(
         depth=depth,
         rank=rank,
         solver=solver,
-        mean=float(descent.mean),
+        mean=descent.mean,
         factors=(descent.scale * descent.answer[0], *descent.answer[1:]),
         stop=int(numpy.argmin(descent.errors)),
         times=times,
-        training_error=descent.scale * numpy.sqrt(2 * losses / training.values.size),
+        training_error=descent.scale * numpy.sqrt(2 * losses / descent.n_entries),
         held_out_error=descent.scale * numpy.array(descent.errors),
         singular_values=spectra,
         entropy=spectral_entropy(spectra, descent.widths) if is_of_rank else None,

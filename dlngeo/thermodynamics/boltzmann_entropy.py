@@ -278,7 +278,7 @@ def free_energy(
     energy: Callable[[Array], Array],
     matrix: Array,
     depth: int,
-    inverse_temperature: Any,
+    beta: Any,
     widths: Sequence[int] | None = None,
     rank: int | None = None,
 ) -> Array:
@@ -291,7 +291,7 @@ def free_energy(
     matrix : array-like, shape=[..., d_N, d_0]
     depth : int
         Depth ``N``.
-    inverse_temperature : float, or array-like, shape=[...]
+    beta : float, or array-like, shape=[...]
         ``β > 0``; infinity gives the energy.
     widths, rank
         As in `entropy`.
@@ -309,6 +309,6 @@ def free_energy(
     ----------
     [MY25]; [Men24]; THEORY 4.
     """
-    if not numpy.all(numpy.asarray(inverse_temperature) > 0):
-        raise ValueError(f"inverse temperatures must be positive, got {inverse_temperature}.")
-    return energy(matrix) - entropy(matrix, depth, widths, rank) / inverse_temperature
+    if not numpy.all(numpy.asarray(beta) > 0):
+        raise ValueError(f"inverse temperatures must be positive, got {beta}.")
+    return energy(matrix) - entropy(matrix, depth, widths, rank) / beta

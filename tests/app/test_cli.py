@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
 import dlngeo
+from dlngeo.app.cli import main
 
 
 def run(*arguments):
@@ -17,7 +20,21 @@ def test_version_and_help():
     assert version.stdout == f"dlngeo {dlngeo.__version__}\n"
     assert "complete" in run("--help").stdout
     assert "--observed" in run("complete", "--help").stdout
-    assert run().returncode == 2
+
+
+def test_without_a_command_it_prints_its_help(capsys):
+    assert main([]) == 0
+    assert "complete" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_it_completes_in_shells(shell, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["--print-completion", shell])
+    assert ending.value.code == 0
+    printed = capsys.readouterr().out
+    assert "complete" in printed
+    assert "--observed" in printed or "observed" in printed
 
 
 def test_help_imports_nothing_heavy():
@@ -25,4 +42,4 @@ def test_help_imports_nothing_heavy():
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert not {"numpy", "scipy", "matplotlib", "geomstats"} & set(loaded.stdout.split())
+    assert not {"numpy", "scipy", "matplotlib", "geomstats", "pandas"} & set(loaded.stdout.split())

@@ -39,15 +39,96 @@ def test_the_errors_are_those_of_the_matrix(solver):
 
 
 def test_a_descent_that_runs_out_of_iterations_says_so():
-    result = run(solver="steepest-descent")
+    result = run(solver="steepest-descent", depth=7)
     assert not result.success
     assert result.status == "the descent has not ended: the answer may improve."
 
 
 def test_depth_one_leaves_missing_entries_where_they_are():
-    result = run(depth=1)
-    error = numpy.sqrt(numpy.mean((HELD_OUT.values - TRAINING.values.mean()) ** 2))
-    assert result.held_out_error.min() > 0.9 * error
+    for center, before in ((False, 0.0), (True, TRAINING.values.mean())):
+        result = run(depth=1, center=center)
+        error = numpy.sqrt(numpy.mean((HELD_OUT.values - before) ** 2))
+        assert result.mean == before
+        assert result.held_out_error.min() > 0.9 * error
+
+
+def rank_two():
+    """Return a matrix of rank two, and two thirds of its entries."""
+    rng = numpy.random.default_rng(0)
+    matrix = rng.normal(size=(30, 2)) @ rng.normal(size=(2, 20))
+    rows, columns = numpy.nonzero(rng.random(matrix.shape) > 1 / 3)
+    return matrix, Entries(rows, columns, matrix[rows, columns])
+
+
+@pytest.mark.parametrize(
+    ("solver", "depth"),
+    [
+        *(("flow", depth) for depth in (2, 3)),
+        *((solver, d) for solver in ("trust-regions", "conjugate-gradient") for d in (1, 2, 3)),
+        ("steepest-descent", 2),
+    ],
+)
+@pytest.mark.parametrize("unit", [1.0, 1e-200, 1e200])
+def test_the_rank_is_that_of_what_comes_back(solver, depth, unit):
+    matrix, entries = rank_two()
+    entries = entries._replace(values=unit * entries.values)
+    is_held_out = numpy.arange(entries.values.size) % 10 == 0
+    training, held_out = entries.chosen(~is_held_out), entries.chosen(is_held_out)
+    result = complete(training, held_out, matrix.shape, depth=depth, rank=2, solver=solver)
+    completed = result.matrix / unit
+    assert abs(completed - matrix).max() < 2e-5 * abs(matrix).max()
+    sigma = numpy.linalg.svd(completed, compute_uv=False)
+    assert sigma[2] < 1e-13 * sigma[0]
+
+
+@pytest.mark.parametrize("solver", ["flow", "conjugate-gradient"])
+@pytest.mark.parametrize("center", [False, True])
+def test_entries_given_several_times_count_as_their_average(solver, center):
+    once = run(solver=solver, center=center)
+    twice = Entries(*[numpy.r_[array, array[::-1]] for array in TRAINING])
+    same = complete(twice, HELD_OUT, SHAPE, depth=2, rank=2, solver=solver, center=center)
+    numpy.testing.assert_allclose(same.matrix, once.matrix, atol=1e-3)  # of the integrator
+    numpy.testing.assert_allclose(same.training_error[0], once.training_error[0], rtol=1e-6)
+    # Copies that differ, by as much up as down, are the same data.
+    change = numpy.where(numpy.arange(twice.values.size) < TRAINING.values.size, 0.5, -0.5)
+    change[TRAINING.values.size :] = -change[: TRAINING.values.size][::-1]
+    split = twice._replace(values=twice.values + change)
+    same = complete(split, HELD_OUT, SHAPE, depth=2, rank=2, solver=solver, center=center)
+    numpy.testing.assert_allclose(same.matrix, once.matrix, atol=1e-3)  # of the integrator
+    numpy.testing.assert_allclose(same.training_error[0], once.training_error[0], rtol=1e-6)
+
+
+def test_an_entry_given_more_often_has_more_weight():
+    rows, columns = numpy.indices((2, 2)).reshape(2, -1)
+    values = numpy.array([1.0, 0.0, 0.0, 1.0])
+    # Of [[1, 0], [0, 1]] the matrix of rank one next to it keeps the entry that counts more.
+    entries = Entries(*[numpy.r_[array, array[[0, 0]]] for array in (rows, columns, values)])
+    averages, n_copies = entries.averaged()
+    numpy.testing.assert_array_equal(n_copies, [3, 1, 1, 1])
+    numpy.testing.assert_array_equal(averages.values, values)
+    training, held_out = entries.chosen([0, 1, 3, 4, 5]), entries.chosen([2])
+    result = complete(training, held_out, (2, 2), depth=2, rank=1, solver="conjugate-gradient")
+    assert abs(result.matrix[0, 0] - 1) < abs(result.matrix[1, 1] - 1)
+
+
+def test_errors_of_held_out_entries_are_weighed():
+    twice = Entries(*[numpy.r_[array, array[:5]] for array in HELD_OUT])
+    shifted = twice._replace(values=twice.values + (numpy.arange(len(twice.values)) % 2 - 0.5))
+    result = complete(TRAINING, shifted, SHAPE, depth=2, rank=2, solver="conjugate-gradient")
+    averages, n_copies = shifted.averaged()
+    squares = (result.at(*averages[:2]) - averages.values) ** 2
+    expected = numpy.sqrt((n_copies * squares).sum() / n_copies.sum())
+    assert result.held_out_error[result.stop] == pytest.approx(expected, rel=1e-9)
+
+
+def test_entries_are_averaged():
+    entries = Entries(numpy.array([1, 0, 1, 1]), numpy.array([2, 3, 2, 0]), numpy.arange(4.0))
+    averages, n_copies = entries.averaged()
+    numpy.testing.assert_array_equal(averages, [[0, 1, 1], [3, 0, 2], [1.0, 3.0, 1.0]])
+    numpy.testing.assert_array_equal(n_copies, [1, 1, 2])
+    assert entries.variation == 2.0
+    large = Entries(numpy.zeros(2, int), numpy.zeros(2, int), numpy.full(2, 1.5e308))
+    assert large.averaged()[0].values == 1.5e308
 
 
 @pytest.mark.parametrize(
@@ -69,7 +150,12 @@ def test_entries_that_do_not_serve():
         complete(TRAINING, nothing, SHAPE, depth=2, rank=2)
     equal = TRAINING._replace(values=numpy.ones(len(TRAINING.values)))
     with pytest.raises(ValueError, match="all equal"):
-        complete(equal, HELD_OUT, SHAPE, depth=2, rank=2)
+        complete(equal, HELD_OUT, SHAPE, depth=2, rank=2, center=True)
+    zero = TRAINING._replace(values=numpy.zeros(len(TRAINING.values)))
+    with pytest.raises(ValueError, match="all zero"):
+        complete(zero, HELD_OUT, SHAPE, depth=2, rank=2)
+    with pytest.raises(ValueError, match="held-out entries are training entries too"):
+        complete(ENTRIES, HELD_OUT, SHAPE, depth=2, rank=2)
     with pytest.raises(ValueError, match="too large for the flow"):
         complete(TRAINING, HELD_OUT, (10_000, 10_000), depth=2, rank=2)
 

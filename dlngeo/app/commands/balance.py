@@ -1,12 +1,12 @@
 """``dlngeo balance``: balance the factors of a saved network."""
 
 import argparse
-import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy
 
+from dlngeo.app.array_archives import load_arrays, save_arrays
+from dlngeo.app.results import check_file, result_file
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.network import end_to_end, moment_map
@@ -16,20 +16,15 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     factors = _read(options.input)
     output = options.output
-    if not output.parent.is_dir():
-        raise ValueError(f"there is no folder {output.parent} for the output: make it.")
-    if output.is_dir():
-        raise ValueError(f"the output {output} is a folder: give a file.")
+    check_file(output)
     layers = tuple(factors.values())
     product = end_to_end(layers)
     if not product.any():
         raise ValueError("the product of the factors is zero, of rank 0: there is no balanced one.")
     balanced = balance(layers, options.rank)
     change = numpy.linalg.norm(end_to_end(balanced) - product) / numpy.linalg.norm(product)
-    with tempfile.TemporaryDirectory(prefix=".dlngeo-", dir=output.parent) as scratch:
-        whole = Path(scratch) / "balanced.npz"
-        numpy.savez(whole, **dict(zip(factors, balanced, strict=True)))
-        whole.replace(output)
+    with result_file(output) as file:
+        save_arrays(file, dict(zip(factors, balanced, strict=True)))
     print(f"{'factor':<14}{'shape':<14}{'norm before':>14}{'after':>14}")
     for (name, before), after in zip(factors.items(), balanced, strict=True):
         shape = " x ".join(map(str, before.shape))
@@ -47,15 +42,9 @@ def _squared_norm(matrices: tuple[Array, ...]) -> float:
 
 def _read(path: Path) -> dict[str, Array]:
     """Return the factors of a file by their names."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}: check the path.")
-    try:
-        with numpy.load(path, allow_pickle=False) as arrays:
-            factors = dict(arrays)
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no file of number arrays: save the factors by numpy.savez."
-        ) from error
+    factors = load_arrays(path)
+    if not factors:
+        raise ValueError(f"{path} holds no arrays: save the factors by numpy.savez.")
     for name, factor in factors.items():
         if factor.ndim != 2 or factor.dtype.kind not in "fiu":
             raise ValueError(

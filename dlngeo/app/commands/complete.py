@@ -4,6 +4,7 @@ import argparse
 import json
 import platform
 import sys
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from threadpoolctl import threadpool_limits
 from dlngeo.app.completion_report import draw_completion_report
 from dlngeo.app.matrix_files import MatrixFile, Picture
 from dlngeo.app.matrix_tables import FACTORS, read_matrix
-from dlngeo.app.options import DEFAULT_RANK, DEMO_OBSERVED, DEMO_OUTPUT
+from dlngeo.app.options import DEFAULT_RANK, DEMO_OBSERVED, DEMO_OUTPUT, LARGEST_DEPTH
 from dlngeo.app.printed_tables import heading, line
 from dlngeo.app.results import check_folder, results_folder
+from dlngeo.app.table_layouts import Layout
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import fraction
 from dlngeo.solvers.completion import Completion, complete
@@ -42,13 +44,16 @@ COLUMNS = {
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    if not 1 <= options.depth <= LARGEST_DEPTH:
+        raise ValueError(f"--depth must be from 1 to {LARGEST_DEPTH}, got {options.depth}.")
     file, name = _input(options)
     output = _output(options, name)
     observed, held_out = _split(file, options)
     known = file.known
+    center = options.rank is None if options.center is None else options.center
     completions: list[Completion] = []
     rows: list[dict[str, Any]] = []
-    print(heading(COLUMNS))
+    print(f"{name}: {file.description}", heading(COLUMNS), sep="\n")
     # One thread: in products with thin factors, threads wait for each other.
     with threadpool_limits(1):
         for depth in sorted({*COMPARED_DEPTHS, options.depth}):
@@ -59,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
                 depth=depth,
                 rank=min(DEFAULT_RANK, *file.shape) if options.rank is None else options.rank,
                 solver=options.solver or file.solver,
+                center=center,
                 progress=sys.stderr.isatty(),
             )
             row = _row(completion, file, ~observed)
@@ -86,7 +92,8 @@ def _input(options: argparse.Namespace) -> tuple[MatrixFile, str]:
     if not options.demo:
         if options.input is None:
             raise ValueError("there is no input: give a CSV or NPY file or a picture, or --demo.")
-        return read_matrix(options.input), options.input.name
+        layout = {field.name: getattr(options, field.name) for field in fields(Layout)}
+        return read_matrix(options.input, Layout(**layout)), options.input.name
     if options.input is not None:
         raise ValueError(f"--demo has its own picture: leave out {options.input}, or --demo.")
     photograph = Image.fromarray(load_sample_image(DEMO_FILE)).resize(DEMO_SIZE)
@@ -155,9 +162,10 @@ def _row(completion: Completion, file: MatrixFile, hidden: Array) -> dict[str, A
         "seconds": round(completion.seconds, 2),
     }
     if hidden.any():
-        rows, columns, values = file.known.chosen(hidden)
+        (rows, columns, values), n_copies = file.known.chosen(hidden).averaged()
         errors = file.clip(completion.at(rows, columns)) - values
-        row["hidden_rmse"] = rmse = float(numpy.sqrt(numpy.mean(errors**2)))
+        rmse = float(numpy.sqrt(numpy.average(errors**2, weights=n_copies)))
+        row["hidden_rmse"] = rmse
         row["hidden_psnr_db"] = file.signal_to_noise(rmse)
     return row
 
@@ -182,6 +190,7 @@ def _record(
     return {
         "input": "demo" if options.demo else str(options.input),
         "completed": name,
+        "read": file.description,
         "shape": list(file.shape),
         "entries": {
             "known": observed.size,
@@ -192,6 +201,7 @@ def _record(
         "parameters": {
             "depth": options.depth,
             "rank": answer.rank,
+            "mean": answer.mean,
             "solver": answer.solver,
             "observed": options.observed,
             "seed": options.seed,

@@ -6,6 +6,7 @@ import functools
 import multiprocessing
 import shutil
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from dlngeo.app.workers import process_pool
 from dlngeo.sampling.diagnostics import load_arviz, to_inference_data
 from dlngeo.sampling.ensembles import Ensemble, ensemble
 from dlngeo.thermodynamics.equilibrium import Equilibrium
+
+EXAMPLE = files("dlngeo.app") / "sampling.toml"
 
 MOST_VALUES = 3
 """Up to so many singular values the law is integrated, to compare."""
@@ -38,6 +41,13 @@ COLUMNS = {
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    if options.example:
+        print(EXAMPLE.read_text(encoding="utf-8"), end="")
+        return
+    if options.problem is None:
+        raise ValueError("there is no problem: give a TOML file, or --example to see one.")
+    if options.output is None:
+        raise ValueError("there is no folder to write to: give --output DIR.")
     load_arviz()
     problem = read_problem(options.problem)
     output = options.output
@@ -46,9 +56,10 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--workers must be at least 1, got {options.workers}.")
     equilibria = _equilibria(problem)
     checkpoints = output.with_name(f"{output.name}.checkpoints")
-    found = _sample(problem, checkpoints, options.workers)
+    n_runs = len(problem.betas) * len(problem.depths)
+    found = _sample(problem, checkpoints, min(options.workers, n_runs))
     data: Any = to_inference_data(found)
-    data.attrs["problem"] = options.problem.read_text(encoding="utf-8")
+    data.attrs["problem"] = options.problem.read_text(encoding="utf-8-sig")
     summary = summarise(data)
     rows = [
         _row(found, summary, equilibria, beta, depth)

@@ -42,9 +42,8 @@ def output(tmp_path):
 
 
 def test_array(array, output, capsys):
-    assert (
-        main(["complete", str(array), "--rank", "4", "--depth", "4", "--output", str(output)]) == 0
-    )
+    arguments = ["complete", str(array), "--rank", "4", "--depth", "4", "--center"]
+    assert main([*arguments, "--output", str(output)]) == 0
     assert {file.name for file in output.iterdir()} == {"gaps.npy", *RESULTS}
     given, completed = numpy.load(array), numpy.load(output / "gaps.npy")
     is_known = numpy.isfinite(given)
@@ -52,14 +51,15 @@ def test_array(array, output, capsys):
     assert numpy.isfinite(completed).all()
     table = capsys.readouterr().out
     assert str(output) in table
-    assert [line.split()[0] for line in table.splitlines()[1:5]] == ["1", "2", "3", "4"]
+    assert table.startswith(f"gaps.npy: 16 x 12 matrix, {is_known.sum()} of 192 entries known\n")
+    assert [line.split()[0] for line in table.splitlines()[2:6]] == ["1", "2", "3", "4"]
     assert set(array.parent.iterdir()) == {array, output}
 
 
 def test_depth_recovers_a_low_rank_matrix(tmp_path, output):
     path = tmp_path / "full.npy"
     numpy.save(path, low_rank())
-    arguments = ["complete", str(path), "--observed", "0.5", "--rank", "8"]
+    arguments = ["complete", str(path), "--observed", "0.5", "--rank", "8", "--center"]
     assert main([*arguments, "--output", str(output)]) == 0
     errors = {row["depth"]: row["hidden_rmse"] for row in record(output)["depths"]}
     spread = low_rank().std()
@@ -76,7 +76,17 @@ def test_results_depend_on_the_seed_alone(tmp_path):
     numpy.save(path, with_gaps(low_rank(12, 10), missing=0))
     completed = {}
     for name, seed in {"a": "0", "b": "0", "c": "1"}.items():
-        arguments = ["complete", str(path), "--observed", "0.6", "--rank", "1", "--seed", seed]
+        arguments = [
+            "complete",
+            str(path),
+            "--observed",
+            "0.6",
+            "--center",
+            "--rank",
+            "1",
+            "--seed",
+            seed,
+        ]
         assert main([*arguments, "--output", str(tmp_path / name)]) == 0
         completed[name] = numpy.load(tmp_path / name / "full.npy")
     numpy.testing.assert_array_equal(completed["a"], completed["b"])
@@ -145,7 +155,7 @@ def test_optimisers_find_the_low_rank_matrix(tmp_path, output, solver):
     path = tmp_path / "full.npy"
     numpy.save(path, low_rank())
     arguments = ["complete", str(path), "--observed", "0.5", "--rank", "8", "--solver", solver]
-    assert main([*arguments, "--output", str(output)]) == 0
+    assert main([*arguments, "--center", "--output", str(output)]) == 0
     results = record(output)
     assert results["parameters"]["solver"] == solver
     errors = {row["depth"]: row["hidden_rmse"] for row in results["depths"]}
@@ -180,7 +190,8 @@ def test_triples(tmp_path, output, solver, names, delimiter):
     gaps.flat[order[:20]] = numpy.nan
     path = triples(tmp_path / "ratings.csv", gaps, order, names=names, delimiter=delimiter)
     chosen = [] if solver is None else ["--solver", solver]
-    assert main(["complete", str(path), "--rank", "4", *chosen, "--output", str(output)]) == 0
+    arguments = ["complete", str(path), "--rank", "4", "--center", *chosen]
+    assert main([*arguments, "--output", str(output)]) == 0
     assert {file.name for file in output.iterdir()} == {"ratings.csv", "factors.npz", *RESULTS}
     before = [line.split(delimiter) for line in path.read_text().splitlines()]
     after = [line.split(delimiter) for line in (output / path.name).read_text().splitlines()]
@@ -194,8 +205,9 @@ def test_triples(tmp_path, output, solver, names, delimiter):
             assert abs(float(new[2]) - matrix.flat[place]) < 0.3 * spread
     with numpy.load(output / "factors.npz", allow_pickle=False) as factors:
         whole = factors["mean"] + factors["left"] @ factors["right"].T
-        assert list(factors["rows"]) == [f"user{i:02d}" for i in range(30)]
-        assert list(factors["columns"]) == list(range(100, 124))
+        whole = whole[numpy.argsort(factors["rows"])][:, numpy.argsort(factors["columns"])]
+        assert sorted(factors["rows"]) == [f"user{i:02d}" for i in range(30)]
+        assert sorted(factors["columns"]) == [str(j) for j in range(100, 124)]
     assert numpy.sqrt(numpy.mean((whole - matrix) ** 2)) < 0.1 * spread
     results = record(output)
     assert results["shape"] == [30, 24]
@@ -204,18 +216,80 @@ def test_triples(tmp_path, output, solver, names, delimiter):
     assert results["parameters"]["solver"] == expected
 
 
-def test_triples_given_twice_count_twice(tmp_path, output):
+def test_triples_given_several_times_are_one_entry(tmp_path, output, capsys, monkeypatch):
     matrix = low_rank(12, 10, rank=1)
-    order = numpy.r_[numpy.arange(100), numpy.arange(30)]
+    order = numpy.r_[numpy.arange(100), numpy.arange(30), numpy.arange(30)]
     path = triples(tmp_path / "twice.csv", matrix, order)
+    sets = []
+    solve = complete.complete
+
+    def kept(training, held_out, *args, **kwargs):
+        sets.append([set(zip(*part[:2], strict=True)) for part in (training, held_out)])
+        return solve(training, held_out, *args, **kwargs)
+
+    monkeypatch.setattr(complete, "complete", kept)
     assert main(["complete", str(path), "--rank", "2", "--output", str(output)]) == 0
-    assert record(output)["entries"]["known"] == 130
+    assert record(output)["entries"]["known"] == 160
+    assert "160 values known, of 100 entries" in capsys.readouterr().out
+    for training, held_out in sets:
+        assert len(training) + len(held_out) == 100
+        assert not training & held_out
+
+
+def test_what_is_read_is_written_in_its_spelling(tmp_path, output, capsys):
+    rows = [
+        *("007,b,1.50,x", "7,a,,y", "NA,b,2,z", "null,a,+3.0,", '"Smith, J",b,1e0,x'),
+        *("1.10,a,2.5,x", "1.1,b,,x", "7,b,2,x", "007,a,1,x", "7,c,2,x", "NA,c,4,x"),
+    ]
+    path = tmp_path / "ratings.csv"
+    path.write_text("\n".join(["userId,movieId,rating,note", *rows]) + "\n")
+    assert main(["complete", str(path), "--rank", "1", "--output", str(output)]) == 0
+    assert "rows in column 'userId'" in capsys.readouterr().out
+    written = (output / path.name).read_text().splitlines()
+    assert written[0] == "userId,movieId,rating,note"
+    for before, after in zip(rows, written[1:], strict=True):
+        if ",," in before:
+            start, end = before.split(",,")
+            assert after.startswith(f"{start},")
+            assert after.endswith(f",{end}")
+            assert numpy.isfinite(float(after.split(",")[2]))
+        else:
+            assert after == before
+    with numpy.load(output / "factors.npz", allow_pickle=False) as factors:
+        labels = ["007", "7", "NA", "null", "Smith, J", "1.10", "1.1"]
+        assert list(factors["rows"]) == labels
+    assert "userId" in record(output)["read"]
+
+
+def test_a_labelled_matrix_keeps_its_labels(tmp_path, output):
+    path = tmp_path / "pivot.csv"
+    path.write_text("# by user\nuserId;1;2;31\n3;4,5;;3\n007;;2;1\n9;1,0;2,5;\n")
+    arguments = ["complete", str(path), "--index", "--header", "--rank", "1"]
+    assert main([*arguments, "--output", str(output)]) == 0
+    lines = (output / path.name).read_text().splitlines()
+    assert lines[:2] == ["# by user", "userId;1;2;31"]
+    cells = [line.split(";") for line in lines[2:]]
+    assert [row[0] for row in cells] == ["3", "007", "9"]
+    assert (cells[0][1], cells[2][1], cells[1][3]) == ("4,5", "1,0", "1")
+    assert all("." not in cell for row in cells for cell in row)
+    assert all(numpy.isfinite(float(cell.replace(",", "."))) for row in cells for cell in row)
+
+
+@pytest.mark.parametrize("depth", ["2", "3"])
+def test_data_of_the_rank_are_completed_exactly(tmp_path, output, depth):
+    rng = numpy.random.default_rng(0)
+    matrix = rng.normal(size=(30, 2)) @ rng.normal(size=(2, 20))
+    path = tmp_path / "exact.npy"
+    numpy.save(path, numpy.where(rng.random(matrix.shape) < 1 / 3, numpy.nan, matrix))
+    arguments = ["complete", str(path), "--rank", "2", "--depth", depth]
+    assert main([*arguments, "--output", str(output)]) == 0
+    assert abs(numpy.load(output / path.name) - matrix).max() < 2e-5 * abs(matrix).max()
 
 
 def test_hidden_triples_are_predicted(tmp_path, output):
     matrix = low_rank()
     path = triples(tmp_path / "all.csv", matrix, numpy.arange(matrix.size))
-    arguments = ["complete", str(path), "--rank", "3", "--observed", "0.6"]
+    arguments = ["complete", str(path), "--rank", "3", "--observed", "0.6", "--center"]
     assert main([*arguments, "--output", str(output)]) == 0
     written = numpy.array(
         [float(line.split(",")[2]) for line in (output / path.name).read_text().splitlines()[1:]]
@@ -229,9 +303,9 @@ def test_existing_folder_keeps_other_files(array, output):
     output.mkdir()
     (output / "notes.txt").write_text("mine")
     (output / "result.json").write_text("old")
-    assert main(["complete", str(array), "--rank", "2", "--output", str(output)]) == 0
+    assert main(["complete", str(array), "--output", str(output)]) == 0
     assert (output / "notes.txt").read_text() == "mine"
-    assert record(output)["parameters"]["rank"] == 2
+    assert record(output)["parameters"]["rank"] == 12
 
 
 def test_demo(tmp_path, monkeypatch, capsys):
@@ -264,13 +338,14 @@ REFUSED = {
     "folder": (lambda p: [str(p)], "is a folder"),
     "no input": (lambda p: [], "no input"),
     "text": (lambda p: text(p / "a.csv", "1,2\n3,four\n"), "'four' in row 2, column 2"),
-    "ragged": (lambda p: text(p / "a.csv", "1,2\n3\n"), "1 columns in row 2"),
+    "ragged": (lambda p: text(p / "a.csv", "1,2\n3\n"), "1 columns in line 2"),
     "empty": (lambda p: text(p / "a.csv", "\n"), "is empty"),
     "header only": (lambda p: text(p / "a.csv", "a,b\n"), "no rows"),
     "infinite": (lambda p: text(p / "a.csv", "1,inf\n2,\n"), "infinite"),
     "all missing": (lambda p: text(p / "a.csv", ",\n,\n"), "all entries are missing"),
     "one known": (lambda p: text(p / "a.csv", "1,\n,\n"), "only one entry"),
     "equal": (lambda p: text(p / "a.csv", ".1,.1,\n.1,.1,.1\n.1,.1,.1\n"), "all equal"),
+    "zero": (lambda p: [*text(p / "a.csv", "0,,0\n0,0,0\n0,0,0\n"), "--no-center"], "all zero"),
     "none missing": (lambda p: text(p / "a.csv", "1,2\n3,4\n"), "--observed"),
     "binary": (lambda p: saved(p / "a.npy", numpy.eye(2)) and text(p / "a.npy", "x"), "numpy.save"),
     "pickle": (lambda p: saved(p / "a.npy", numpy.array([{}, 1])), "numpy.save"),
@@ -279,14 +354,17 @@ REFUSED = {
     "no picture": (lambda p: text(p / "a.png", "text"), "not a table"),
     "rank": (lambda p: [*text(p / "a.csv", GOOD), "--rank", "4"], "between 1 and 3"),
     "no rank": (lambda p: [*text(p / "a.csv", GOOD), "--rank", "0"], "between 1 and 3"),
-    "depth": (lambda p: [*text(p / "a.csv", GOOD), "--depth", "0"], "at least 1"),
+    "depth": (lambda p: [*text(p / "a.csv", GOOD), "--depth", "0"], "from 1 to 100"),
     "observed": (lambda p: [*text(p / "a.csv", GOOD), "--observed", "1.5"], "between 0 and 1"),
     "seed": (lambda p: [*text(p / "a.csv", GOOD), "--seed", "-1"], "--seed"),
     "triples text": (lambda p: text(p / "a.csv", HEAD + "1,2,3\n1,3,x\n"), "'x' in row 2"),
     "triples no column": (lambda p: text(p / "a.csv", HEAD + "1,2,3\n1,,4\n"), "no col in row 2"),
     "triples infinite": (lambda p: text(p / "a.csv", HEAD + "1,2,inf\n1,3,4\n"), "infinite"),
     "triples empty": (lambda p: text(p / "a.csv", HEAD), "no rows"),
-    "triples ragged": (lambda p: text(p / "a.csv", HEAD + "1,2,3\n1,2,3,4\n"), "three columns"),
+    "triples ragged": (
+        lambda p: text(p / "a.csv", HEAD + "1,2,3\n1,2,3,4\n"),
+        "4 columns in line 3",
+    ),
     "triples missing": (lambda p: text(p / "a.csv", HEAD + "1,2,\n1,3,\n"), "all entries are"),
     "triples equal": (lambda p: text(p / "a.csv", HEAD + "1,1,3\n1,2,3\n2,1,3\n"), "all equal"),
     "triples rank": (

@@ -1,0 +1,237 @@
+"""Text files as tables of cells, whose text is kept: delimiters, decimal marks, missing entries."""
+
+import csv
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pandas
+
+from dlngeo.core.base.arrays import Array
+
+DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ",", "space": " "}
+"""By their names; any white space is one of the last kind."""
+
+DECIMALS = {"point": ".", "comma": ","}
+
+MISSING = frozenset(
+    [
+        *("", "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "nan", "-nan", "null", "none"),
+        *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
+    ]
+)
+"""Words for a missing entry, in any case: those of pandas."""
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
+WITH_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.ASCII | re.I)
+WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+", re.ASCII)
+
+SAMPLE = 1000
+"""Lines from which delimiter and decimal mark are guessed; all others are checked to follow."""
+
+
+@dataclass(frozen=True, eq=False)
+class TextTable:
+    """A table of cells from a text file.
+
+    Attributes
+    ----------
+    cells : pandas.DataFrame
+        Texts, with columns 0, 1, ...
+    delimiter, decimal : str
+        Names in `DELIMITERS` and `DECIMALS`.
+    comments : tuple of str
+        Lines that begin with a hash and a space, before the first row.
+    """
+
+    cells: pandas.DataFrame
+    delimiter: str
+    decimal: str
+    comments: tuple[str, ...] = ()
+
+    @classmethod
+    def read(
+        cls, path: Path, delimiter: str | None = None, decimal: str | None = None
+    ) -> "TextTable":
+        """Read a file in UTF-8; what is not given is guessed.
+
+        Raises
+        ------
+        ValueError
+            If it is no text, is empty, or has rows of different lengths, or if its commas may
+            stand for decimals and for thousands.
+        """
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                sample = list(itertools.islice(file, SAMPLE))
+            comments = tuple(itertools.takewhile(_is_comment, sample))
+            lines = [line for line in sample[len(comments) :] if line.strip()]
+            if not lines:
+                raise ValueError(f"{path} is empty: it needs one row of numbers in each line.")
+            delimiter = delimiter or _guess_delimiter(lines)
+            decimal = decimal or _guess_decimal(lines, delimiter, path)
+            _check_lengths(path, len(comments), delimiter)
+            cells = pandas.read_csv(
+                path,
+                sep=r"\s+" if delimiter == "space" else DELIMITERS[delimiter],
+                header=None,
+                skiprows=len(comments),
+                dtype=str,
+                keep_default_na=False,
+                skipinitialspace=True,
+                encoding="utf-8-sig",
+            )
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no text in UTF-8: convert it.") from error
+        except (pandas.errors.ParserError, csv.Error) as error:
+            raise ValueError(f"{path} is no table: {error}.") from error
+        return cls(cells, delimiter, decimal, comments)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.cells.shape
+
+    @property
+    def style(self) -> str:
+        """What its rows look like, in words."""
+        return f"{self.delimiter}-separated" + ", decimal commas" * (self.decimal == "comma")
+
+    def rows(self, first: int) -> "TextTable":
+        """Return the table from a row on."""
+        return TextTable(self.cells.iloc[first:], self.delimiter, self.decimal)
+
+    def row(self, place: int) -> list[str]:
+        """Return the cells of a row, without white space around them."""
+        return [cell.strip() for cell in self.cells.iloc[place]]
+
+    def labels(self, column: int) -> tuple[Array, list[str]]:
+        """Return the number of the label in each row of a column, and the labels.
+
+        They are texts, in the order in which they first appear.
+        """
+        codes, texts = pandas.factorize(self.cells[column].to_numpy(dtype=object))
+        stripped, labels = pandas.factorize(numpy.array([t.strip() for t in texts], dtype=object))
+        return stripped[codes], list(labels)
+
+    def numbers(self, texts: Sequence[str] | pandas.Series) -> tuple[Array, Array]:
+        """Return the numbers in cells, NaN if missing, and a mask of those that hold text."""
+        codes, uniques = pandas.factorize(numpy.asarray(texts, dtype=object))
+        parsed = [_number(text, self.decimal) for text in uniques]
+        is_text = numpy.array([number is None for number in parsed], dtype=bool)
+        return numpy.array(parsed, dtype=float)[codes], is_text[codes]
+
+    def column(self, place: int) -> tuple[Array, Array]:
+        """Return the numbers in a column and a mask of text, as `numbers` does."""
+        return self.numbers(self.cells[place])
+
+    def spell(self, numbers: Iterable[float]) -> list[str]:
+        """Return numbers with ten digits, as the table spells them."""
+        return [f"{number:.10g}".replace(".", DECIMALS[self.decimal]) for number in numbers]
+
+    def write(self, cells: pandas.DataFrame, path: Path) -> None:
+        """Write cells in the style of this table."""
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(self.comments)
+            cells.to_csv(
+                file,
+                sep=DELIMITERS[self.delimiter],
+                header=False,
+                index=False,
+                lineterminator="\n",
+            )
+
+
+def _number(text: str, decimal: str) -> float | None:
+    """Return the number in a cell, NaN if it is missing, None if it is text."""
+    text = text.strip()
+    if text.lower() in MISSING:
+        return numpy.nan
+    if decimal == "comma":
+        text = text.translate({ord(","): ".", ord("."): ","})
+    return float(text) if NUMBER.fullmatch(text) else None
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("# ") or line.strip() == "#"
+
+
+def _split(lines: Iterable[str], delimiter: str) -> Any:
+    """Return a reader of the cells in lines."""
+    if delimiter == "space":
+        lines = (line.strip().replace("\t", " ") for line in lines)
+    return csv.reader(lines, delimiter=DELIMITERS[delimiter], skipinitialspace=True)
+
+
+def _is_blank(row: list[str]) -> bool:
+    return not row or (len(row) == 1 and not row[0].strip())
+
+
+def _guess_delimiter(lines: list[str]) -> str:
+    """Return the delimiter that makes rows of one length, and of these most cells numbers."""
+    guesses = {}
+    for name in DELIMITERS:
+        rows = list(_split(lines, name))
+        cells = [cell for row in rows for cell in row]
+        n_numbers = sum(
+            any(_number(cell, mark) is not None for mark in _possible_decimals(name))
+            for cell in cells
+        )
+        lengths = {len(row) for row in rows}
+        if max(lengths) > 1:
+            guesses[name] = len(lengths) == 1, n_numbers / len(cells)
+    return max(guesses, key=lambda name: guesses[name]) if guesses else "comma"
+
+
+def _possible_decimals(delimiter: str) -> tuple[str, ...]:
+    return ("point",) if delimiter == "comma" else ("point", "comma")
+
+
+def _guess_decimal(lines: list[str], delimiter: str, path: Path) -> str:
+    """Return the decimal mark of a table."""
+    cells = {cell.strip() for row in _split(lines, delimiter) for cell in row}
+    with_comma = {cell for cell in cells if WITH_COMMA.fullmatch(cell)}
+    if delimiter == "comma" or not with_comma:
+        return "point"
+    if any("." in cell and NUMBER.fullmatch(cell) for cell in cells):
+        return "point"
+    if all(WITH_THOUSANDS.fullmatch(cell) for cell in with_comma):
+        raise ValueError(
+            f"{path} holds {min(with_comma)!r}, whose comma may stand for decimals or thousands: "
+            "give --decimal comma, or take the commas out."
+        )
+    return "comma"
+
+
+def _rows(file: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a file and the numbers of their last lines."""
+    reader = _split(file, delimiter)
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _check_lengths(path: Path, n_comments: int, delimiter: str) -> None:
+    """Refuse rows of different lengths, which pandas would fill up."""
+    length = n_blank = 0
+    with path.open(encoding="utf-8-sig") as file:
+        for line, row in _rows(itertools.islice(file, n_comments, None), delimiter):
+            if _is_blank(row):
+                n_blank += 1
+                continue
+            length = length or len(row)
+            if len(row) != length:
+                raise ValueError(
+                    f"{path} has {len(row)} columns in line {line + n_comments}, but {length} "
+                    "before: give every row the same number of cells, empty ones where entries "
+                    "are missing, and the right --delimiter."
+                )
+            if length == 1 and n_blank:
+                raise ValueError(
+                    f"{path} has a blank line before line {line + n_comments}, in a table of one "
+                    "column: take it out, or write NaN if it is a missing entry."
+                )
+            if any("\0" in cell for cell in row):
+                raise ValueError(f"{path} holds a NUL in line {line + n_comments}: it is no text.")
