@@ -1,16 +1,22 @@
 """Kernels of the metric of a graph against its matrices, directly and by products alone."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from dlngeo.core.gradient_noise import graph_metric as gm
-from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
-from dlngeo.core.gradient_noise.samples import SampleLosses
 from tests.core.libraries import ARRAYS
-from tests.noisy_losses import waves, waves_by_hand
 
-SHAPES = pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (3, 7), (7, 3), (4, 4)])
-SCALES = pytest.mark.parametrize("size", [0.0, 1e-6, 1.0, 1e3])
+SHAPES = [(1, 1), (1, 5), (5, 1), (3, 7), (7, 3), (4, 4)]
+SIZES = [0.0, 1e-6, 1.0, 1e3]
+# NumPy at all, the other libraries at one size for every shape.
+CASES = [("numpy", *pair) for pair in itertools.product(SHAPES, SIZES)]
+CASES += [
+    (library, shape, SIZES[(i + j) % 4])
+    for i, library in enumerate(("torch", "jax"))
+    for j, shape in enumerate(SHAPES)
+]
 
 
 def differential(shape, size, seed=0):
@@ -23,10 +29,8 @@ def products(j):
     )
 
 
-@SHAPES
-@SCALES
-@pytest.mark.parametrize("library", ARRAYS)
-def test_solves(shape, size, library):
+@pytest.mark.parametrize(("library", "shape", "size"), CASES)
+def test_solves(library, shape, size):
     j = differential(shape, size)
     rng = np.random.default_rng(1)
     v, w = rng.normal(size=(3, 1, shape[1])), rng.normal(size=(3, 1, shape[0]))
@@ -63,38 +67,3 @@ def test_equations_that_are_too_stiff_are_refused():
     rows = np.diag(np.geomspace(1, 1e9, 200))
     with pytest.raises(RuntimeError, match="Lower the scale"):
         gm.normal_solve(products(rows), np.ones(200))
-
-
-@pytest.mark.parametrize("by_hand", [False, True])
-@pytest.mark.parametrize("shape", [(5, 90), (90, 5), (70, 80)])
-def test_large_and_small_ways_agree(shape, by_hand, monkeypatch):
-    """The same geometry with matrices, with their products, and by differentiation alone."""
-    n, size = shape
-    given = waves_by_hand(n, size) if by_hand else ()
-    geometry = DiffusionGeometry(SampleLosses((size,), waves(n, size), *given), 2.0)
-    rng = np.random.default_rng(0)
-    x, a, b, c = rng.normal(size=(4, 2, size))
-    results = []
-    for direct in (0, 1000):
-        monkeypatch.setattr(gm, "DIRECT", direct)
-        assert isinstance(geometry.differential(x), gm.Products) == (direct == 0)
-        results.append(
-            [
-                geometry.christoffel(x, a, b),
-                geometry.curvature(x, a, b, c),
-                geometry.sectional_curvature(x, a, b),
-                geometry.gradient(x),
-            ]
-        )
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("scale", [0.0, 0.5])
-def test_diffusion_is_the_covariance_of_the_gradients(scale):
-    samples = SampleLosses((3,), waves(8, 3))
-    x, v = np.random.default_rng(0).normal(size=(2, 4, 3))
-    found = DiffusionGeometry(samples, scale).diffusion(x, v)
-    for point, vector, image in zip(x, v, found, strict=True):
-        covariance = np.cov(samples.matrix(point).T, bias=True)
-        np.testing.assert_allclose(image, covariance @ vector, atol=1e-14)

@@ -188,16 +188,6 @@ def test_errors(call, message):
         call()
 
 
-def test_in_kind():
-    """Sequences are answered by tuples, stacks by stacks."""
-    rng = np.random.default_rng(24)
-    stack = rng.standard_normal((3, 2, 2))
-    assert isinstance(balancing.balance(list(stack)), tuple)
-    assert isinstance(balancing.balance(stack), np.ndarray)
-    assert nw.moment_map(stack[:1]).shape == (0, 2, 2)
-    assert nw.moment_map((stack[0],)) == ()
-
-
 @NETWORK
 def test_skew_fields_are_tangent(net):
     """Vertical fields of skew matrices are tangent to the balanced manifold."""

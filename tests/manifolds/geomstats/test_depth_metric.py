@@ -22,27 +22,6 @@ def test_depth_metric_and_cometric_are_inverse(depth):
     assert gs.allclose(space.metric.log_volume_density(points), log_determinant / 2, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("m", "n", "rank", "depth"),
-    [(3, 3, 3, 1), (3, 3, 3, 4), (3, 3, 3, math.inf), (4, 5, 2, 1), (4, 5, 2, 3), (4, 5, 4, 2)],
-)
-def test_riemannian_gradient_represents_the_differential(m, n, rank, depth):
-    space = depth_space((m, n), rank, depth)
-    point = space.random_point(3)
-    euclidean = gs.random.normal(size=(3, m, n))
-    tangent = space.random_tangent_vec(point)
-    gradient = space.metric.riemannian_gradient(euclidean, point)
-    assert gs.all(space.is_tangent(gradient, point, atol=1e-9))
-    assert gs.allclose(
-        space.metric.inner_product(gradient, tangent, point),
-        gs.sum(euclidean * tangent, axis=(-2, -1)),
-    )
-    assert gs.allclose(
-        space.metric.inner_coproduct(euclidean, euclidean, point),
-        space.metric.squared_norm(gradient, point),
-    )
-
-
 if gs.has_autodiff():  # the NumPy backend of geomstats has no derivatives
 
     @pytest.mark.parametrize("depth", [1, 2, 3, math.inf])

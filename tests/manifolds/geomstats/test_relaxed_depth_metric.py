@@ -2,9 +2,7 @@
 
 import geomstats.backend as gs
 import pytest
-from geomstats.geometry.spd_matrices import SPDMatrices
 
-from dlngeo.manifolds import RelaxedDepthMetric
 from tests.manifolds.geomstats.spaces import depth_space, relaxed_space
 
 SPACES = [
@@ -14,35 +12,6 @@ SPACES = [
     ((3, 3), 2, {"offsets": (0.5, -0.5), "widths": (3, 3, 3, 3)}),
 ]
 SPACE = pytest.mark.parametrize(("shape", "rank", "options"), SPACES)
-
-
-@SPACE
-def test_gradient_represents_the_differential(shape, rank, options):
-    space = relaxed_space(shape, rank, **options)
-    point, euclidean = space.random_point(3), gs.random.normal(size=(3, *shape))
-    tangent = space.random_tangent_vec(point)
-    gradient = space.metric.riemannian_gradient(euclidean, point)
-    assert gs.all(space.is_tangent(gradient, point, atol=1e-9))
-    assert gs.allclose(
-        space.metric.inner_product(gradient, tangent, point),
-        gs.sum(euclidean * tangent, axis=(-2, -1)),
-    )
-    assert gs.allclose(
-        space.metric.inner_coproduct(euclidean, euclidean, point),
-        space.metric.squared_norm(gradient, point),
-    )
-    lowered = space.metric.flat(gradient, point)
-    assert gs.allclose(lowered, space.to_tangent(euclidean, point), atol=1e-9)
-
-
-@SPACE
-def test_matrices_of_metric_and_cometric(shape, rank, options):
-    space = relaxed_space(shape, rank, **options)
-    point, vector = space.random_point(2), gs.random.normal(size=(2, shape[0] * shape[1]))
-    tangent = gs.reshape(space.to_tangent(gs.reshape(vector, (2, *shape)), point), (2, -1))
-    raised = gs.einsum("bij,bj->bi", space.metric.cometric_matrix(point), vector)
-    lowered = gs.einsum("bij,bj->bi", space.metric.metric_matrix(point), raised)
-    assert gs.allclose(lowered, tangent, atol=1e-8)
 
 
 @SPACE
@@ -83,19 +52,9 @@ def test_a_complete_metric_at_the_zero_matrix():
     assert gs.allclose(metric.squared_norm(vector, zero), gs.array(12.0))
 
 
-def test_multiples_of_the_metric():
-    metric = relaxed_space((2, 2), None, offsets=(0.5,)).metric
-    point, vector = gs.eye(2), gs.array([[1.0, 2.0], [0.0, -1.0]])
-    double = 2.0 * metric
-    assert gs.allclose(double.flat(vector, point), 2 * metric.flat(vector, point))
-    lowered = double.flat(vector, point)
-    assert gs.allclose(double.riemannian_gradient(lowered, point), vector)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SPDMatrices(3).equip_with_metric(RelaxedDepthMetric, offsets=()), "FixedRank"),
         (lambda: relaxed_space((2, 2), None, offsets=0.5), "sequence of N-1 numbers"),
         (lambda: relaxed_space((3, 1), None, offsets=(0.5,), widths=(1, 2, 3)), "not of X"),
         (lambda: relaxed_space((3, 3), 2, offsets=(0.5,), widths=(3, 3, 3)), "leaves"),
