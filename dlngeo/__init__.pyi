@@ -29,4 +29,5 @@ from .solvers import minimize as minimize
 from .solvers import relu_flow as relu_flow
 from .thermodynamics import entropy as entropy
 from .thermodynamics import free_energy as free_energy
+from .thermodynamics import network_entropy as network_entropy
 from .version import __version__ as __version__

@@ -5,6 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch.nn.utils import prune  # noqa: E402
+
 from dlngeo.core.networks.network import moment_map  # noqa: E402
 from dlngeo.modules import balance_module  # noqa: E402
 
@@ -46,6 +48,81 @@ def test_outputs_are_kept(biases):
     assert all(parameter.grad is not None for parameter in balanced[-1].parameters())
 
 
+def _square():
+    return torch.nn.Linear(6, 6, dtype=torch.float64)
+
+
+def _normalised():
+    layer = torch.nn.utils.weight_norm(_square())
+    layer(torch.ones(1, 6, dtype=torch.float64))  # the weight is no leaf any more
+    return layer
+
+
+def _masked():
+    layer = _square()
+    prune.l1_unstructured(layer, "weight", 0.3)
+    return layer
+
+
+def _shared_weight():
+    one, other = _square(), _square()
+    other.weight = one.weight
+    return torch.nn.Sequential(one, other)
+
+
+def _shared_layer():
+    layer = _square()
+    return torch.nn.Sequential(layer, layer, torch.nn.Sequential(_square(), layer))
+
+
+# What shares parameters, computes them anew, or is no layer of its own.
+WOVEN = {
+    "shared layer": _shared_layer,
+    "shared weight": _shared_weight,
+    "weight norm by hooks": lambda: torch.nn.Sequential(_normalised(), _square()),
+    "weight norm by parametrisation": lambda: torch.nn.Sequential(
+        torch.nn.utils.parametrizations.weight_norm(_square()), _square()
+    ),
+    "spectral norm by hooks": lambda: torch.nn.Sequential(
+        torch.nn.utils.spectral_norm(_square()), _square()
+    ),
+    "pruning": lambda: torch.nn.Sequential(_square(), _masked()),
+    "flatten, identity, nested": lambda: torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Sequential(_square(), torch.nn.Identity()), _square()
+    ),
+    "one layer": _square,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("name", WOVEN)
+def test_shared_and_computed_parameters(name):
+    """Layers are untied, what is computed is baked in: outputs stay, the weights are balanced."""
+    torch.manual_seed(0)
+    module = WOVEN[name]().train()
+    inputs = torch.randn(10, 6, dtype=torch.float64)
+    state = {key: value.clone() for key, value in module.state_dict().items()}
+    balanced = balance_module(module)
+    assert balanced.training
+    assert torch.allclose(balanced.eval()(inputs), module.eval()(inputs), rtol=1e-12, atol=1e-13)
+    linear = [layer for layer in balanced.modules() if isinstance(layer, torch.nn.Linear)]
+    assert all(type(layer) is torch.nn.Linear and layer.weight.is_leaf for layer in linear)
+    weights = tuple(layer.weight.detach() for layer in linear)
+    assert all(float(moment.abs().max()) < 1e-12 for moment in moment_map(weights))
+    assert all(torch.equal(value, module.state_dict()[key]) for key, value in state.items())
+
+
+def test_the_promise_is_checked():
+    """What changes outputs is refused: truncation by a rank, and hooks that a copy has not."""
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match="the balanced copy has other outputs"):
+        balance_module(torch.nn.Sequential(_square(), _square()), rank=2)
+    layer = _square()
+    layer.register_forward_hook(lambda module, inputs, outputs: 2 * outputs)
+    with pytest.raises(ValueError, match="hooks on modules cannot be copied"):
+        balance_module(torch.nn.Sequential(layer, _square()))
+
+
 def test_single_precision_is_kept():
     module = network((True, True, True), torch.float32)
     balanced = balance_module(module)
@@ -57,8 +134,15 @@ def test_single_precision_is_kept():
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (lambda: torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), "ReLU at place 1"),
-        (lambda: torch.nn.Sequential(), "at least one layer"),
+        (lambda: torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), "ReLU as place 1"),
+        (
+            lambda: torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5)),
+            "Dropout as place 1 of the module: take it out",
+        ),
+        (lambda: torch.nn.Sequential(torch.nn.LazyLinear(2)), "got LazyLinear"),
+        (lambda: torch.nn.Linear(2, 2).half(), "factor 1 is of type float16"),
+        (lambda: torch.nn.Linear(2, 2, device="meta"), "factor 1 is on the device meta"),
+        (lambda: torch.nn.Sequential(), "at least one Linear layer"),
         (
             lambda: torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, bias=False)),
             "give it one",

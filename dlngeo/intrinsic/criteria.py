@@ -17,7 +17,7 @@ import numpy
 from scipy.sparse.linalg import LinearOperator
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import fraction, real_array
+from dlngeo.core.base.checks import fraction, host_array
 from dlngeo.core.numerics import derivatives
 
 PROBES = 8
@@ -368,7 +368,7 @@ def _symmetric(product: Callable[[Array], Array], size: int) -> LinearOperator:
 
 
 def _check_point(point: Any, size: int | None = None) -> numpy.ndarray:
-    point = real_array(numpy.asarray(point), "the point")
+    point = host_array(point, "the point")
     if point.ndim != 1 or (size is not None and len(point) != size):
         raise ValueError(
             f"expected a vector of {'the parameters' if size is None else size}, got shape "

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy
 import scipy.linalg
 
-from dlngeo.core.base.arrays import Array, eye, namespace, symmetric_part, to_numpy, transpose
-from dlngeo.core.base.checks import integer, real_array
+from dlngeo.core.base.arrays import Array, eye, namespace, symmetric_part, transpose
+from dlngeo.core.base.checks import host_array, integer, real_array
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.depth_metric.weights import unit_quadrature
 from dlngeo.core.networks.factors import Factors, matrices_of
@@ -65,14 +65,14 @@ class LinearODE:
 
     def coefficients(self, s: Array) -> Array:
         """Return ``A(s)``, shape=[...] to [..., d, d]."""
-        s = numpy.asarray(s, dtype=float)
+        s = host_array(s, "s")
         turn = self._turn(s)
         shift = self._integral(s, 0)[..., None, None] * numpy.eye(len(self.stretch))
         return turn @ ((self.stretch + shift) / 2 + self.rotation) @ transpose(turn)
 
     def flow(self, s: Array) -> Array:
         """Return ``Z(s)``, shape=[...] to [..., d, d]."""
-        s = numpy.asarray(s, dtype=float)
+        s = host_array(s, "s")
         values, frame = numpy.linalg.eigh(self.stretch)
         exponents = (s[..., None] * values + self._integral(s, 1)[..., None]) / 2
         return self._turn(s) @ (frame * numpy.exp(exponents)[..., None, :]) @ transpose(frame)
@@ -142,7 +142,7 @@ def linear_ode(matrix: Array, offset: Offset = 0.0) -> LinearODE:
     ----------
     [MPG25]; own derivation; THEORY 6.
     """
-    matrix = to_numpy(real_array(matrix, "the matrix"))
+    matrix = host_array(matrix, "the matrix")
     if matrix.ndim != 2:
         raise ValueError(f"give one matrix, got shape {matrix.shape}.")
     rank = check_observable(matrix, math.inf)

@@ -10,7 +10,7 @@ import scipy.integrate
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import choice, positive
+from dlngeo.core.base.checks import choice, host_array, positive
 from dlngeo.core.networks.factors import Factors
 from dlngeo.outcomes import Outcome, interruptible
 
@@ -89,12 +89,12 @@ class Path(FlowOutcome):
 def as_float(initial: Factors) -> Factors:
     """Return a stack, a tuple of matrices or a matrix, of NumPy floats."""
     if isinstance(initial, tuple | list):
-        layers = tuple(numpy.asarray(layer, dtype=float) for layer in initial)
+        layers = tuple(host_array(layer, f"factor {p}") for p, layer in enumerate(initial, 1))
         if all(layer.ndim == 2 for layer in layers):
             return layers
         shape: Any = [layer.shape for layer in layers]
     else:
-        initial = numpy.asarray(initial, dtype=float)
+        initial = host_array(initial, "initial")
         if initial.ndim in (2, 3):
             return initial
         shape = initial.shape

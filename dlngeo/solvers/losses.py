@@ -21,14 +21,20 @@ import numpy
 import scipy.sparse
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import alike, float_array, host_array, index_array, integer, real_array
 from dlngeo.core.low_rank.sampled_products import sampled_product
 
+_MOST_ROWS = 2**27
+"""Number of rows or columns beyond which the places of sparse entries do not fit into memory."""
 
-def _check_matrix(array: Array, name: str, ndim: int = 2) -> None:
-    real_array(array, name)
-    if array.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes, got shape {tuple(array.shape)}.")
+
+def _checked(array: Array, name: str, ndim: int = 2) -> Array:
+    array = real_array(array, name)
+    if array.ndim != ndim or 0 in array.shape:
+        raise ValueError(
+            f"{name} must have {ndim} axes and at least one entry, got shape {tuple(array.shape)}."
+        )
+    return array
 
 
 class LeastSquares(abc.ABC):
@@ -63,6 +69,7 @@ class LeastSquares(abc.ABC):
 
     def measure(self, matrix: Array) -> Array:
         """Return the measurements ``𝓐(X)`` of matrices, shape=[..., m, n]."""
+        matrix, _ = alike((float_array(matrix, "the matrix"), self.data))
         if tuple(matrix.shape[-2:]) != self.shape:
             raise ValueError(
                 f"this loss is a function of matrices of shape {self.shape}, got "
@@ -111,8 +118,8 @@ class Factorization(LeastSquares):
     target: Array
 
     def __post_init__(self) -> None:
-        _check_matrix(self.target, "the target")
-        self._set(shape=tuple(self.target.shape), data=self.target)
+        target = _checked(self.target, "the target")
+        self._set(target=target, shape=tuple(target.shape), data=target)
 
     def _measure(self, matrix: Array) -> Array:
         return matrix
@@ -148,19 +155,21 @@ class MatrixCompletion(LeastSquares):
     mask: Array
 
     def __post_init__(self) -> None:
-        xp = namespace(self.observed, self.mask)
-        if self.observed.ndim != 2 or tuple(self.observed.shape) != tuple(self.mask.shape):
+        observed = float_array(self.observed, "the observed matrix")
+        xp = namespace(observed, self.mask)
+        if observed.ndim != 2 or tuple(observed.shape) != tuple(self.mask.shape):
             raise ValueError(
                 "observed matrix and mask must be matrices of one shape, got "
-                f"{tuple(self.observed.shape)} and {tuple(self.mask.shape)}."
+                f"{tuple(observed.shape)} and {tuple(self.mask.shape)}."
             )
         if self.mask.dtype != xp.bool:
             raise ValueError(f"the mask must be boolean, got {self.mask.dtype}: compare it to 0.")
-        if not bool(xp.any(self.mask)):
+        mask = xp.asarray(self.mask)
+        if not bool(xp.any(mask)):
             raise ValueError("the mask is empty: at least one entry must be observed.")
-        observed = xp.where(self.mask, self.observed, xp.zeros_like(self.observed))
-        real_array(observed, "the observed matrix, inside the mask,")
-        self._set(observed=observed, shape=tuple(observed.shape), data=observed)
+        observed = xp.where(mask, observed, xp.zeros_like(observed))
+        observed = real_array(observed, "the observed matrix, inside the mask,")
+        self._set(observed=observed, mask=mask, shape=tuple(observed.shape), data=observed)
 
     def _measure(self, matrix: Array) -> Array:
         return matrix * self.mask
@@ -194,25 +203,28 @@ class LinearRegression(LeastSquares):
     outputs: Array
 
     def __post_init__(self) -> None:
-        _check_matrix(self.inputs, "the inputs")
-        _check_matrix(self.outputs, "the outputs")
-        samples = self.inputs.shape[0], self.outputs.shape[0]
-        if samples[0] != samples[1] or samples[0] == 0:
+        inputs, outputs = alike(
+            (_checked(self.inputs, "the inputs"), _checked(self.outputs, "the outputs"))
+        )
+        samples = inputs.shape[0], outputs.shape[0]
+        if samples[0] != samples[1]:
             raise ValueError(
                 "inputs and outputs hold one sample in each row and need the same positive "
                 f"number of rows, got {samples[0]} and {samples[1]}."
             )
-        shape = self.outputs.shape[1], self.inputs.shape[1]
-        self._set(shape=shape, data=self.outputs, weight=1 / samples[0])
+        shape = outputs.shape[1], inputs.shape[1]
+        self._set(inputs=inputs, outputs=outputs, shape=shape, data=outputs, weight=1 / samples[0])
 
     def _measure(self, matrix: Array) -> Array:
-        return self.inputs @ transpose(matrix)
+        inputs, matrix = alike((self.inputs, matrix))
+        return inputs @ transpose(matrix)
 
     def measure_product(self, left: Array, right: Array) -> Array:
         return (self.inputs @ right) @ transpose(left)
 
     def adjoint(self, measurements: Array) -> Array:
-        return transpose(measurements) @ self.inputs
+        measurements, inputs = alike((measurements, self.inputs))
+        return transpose(measurements) @ inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,21 +251,38 @@ class MatrixSensing(LeastSquares):
     measurements: Array
 
     def __post_init__(self) -> None:
-        _check_matrix(self.sensors, "the sensors", ndim=3)
-        _check_matrix(self.measurements, "the measurements", ndim=1)
-        if self.sensors.shape[0] != self.measurements.shape[0]:
+        sensors, measurements = alike(
+            (
+                _checked(self.sensors, "the sensors", ndim=3),
+                _checked(self.measurements, "the measurements", ndim=1),
+            )
+        )
+        if sensors.shape[0] != measurements.shape[0]:
             raise ValueError(
                 "each sensor needs one measurement, got "
-                f"{self.sensors.shape[0]} sensors and {self.measurements.shape[0]} measurements."
+                f"{sensors.shape[0]} sensors and {measurements.shape[0]} measurements."
             )
-        self._set(shape=tuple(self.sensors.shape[-2:]), data=self.measurements)
+        shape = tuple(sensors.shape[-2:])
+        self._set(sensors=sensors, measurements=measurements, shape=shape, data=measurements)
 
     def _measure(self, matrix: Array) -> Array:
-        return namespace(matrix, self.sensors).einsum("kmn,...mn->...k", self.sensors, matrix)
+        sensors, matrix = alike((self.sensors, matrix))
+        return namespace(matrix, sensors).einsum("kmn,...mn->...k", sensors, matrix)
 
     def adjoint(self, measurements: Array) -> Array:
-        xp = namespace(measurements, self.sensors)
-        return xp.einsum("...k,kmn->...mn", measurements, self.sensors)
+        measurements, sensors = alike((measurements, self.sensors))
+        return namespace(measurements, sensors).einsum("...k,kmn->...mn", measurements, sensors)
+
+
+def _checked_shape(shape: Any) -> tuple[int, int]:
+    try:
+        m, n = (integer(size, "a side", most=_MOST_ROWS) for size in shape)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the shape must be two positive integers up to {_MOST_ROWS}, got {shape!r}: number "
+            "rows and columns one after the other (numpy.unique, return_inverse=True)."
+        ) from error
+    return m, n
 
 
 class SparseMatrixCompletion(LeastSquares):
@@ -277,7 +306,7 @@ class SparseMatrixCompletion(LeastSquares):
     ------
     ValueError
         If there are no entries, the lengths differ, a position is no integer within the shape,
-        or a value is NaN or infinite.
+        the shape is too large, or a value is NaN or infinite.
 
     References
     ----------
@@ -291,38 +320,25 @@ class SparseMatrixCompletion(LeastSquares):
         values: Array,
         shape: tuple[int, int] | None = None,
     ):
-        rows, columns = numpy.asarray(rows), numpy.asarray(columns)
-        values = numpy.asarray(values, dtype=float)
-        if not (rows.shape == columns.shape == values.shape and rows.ndim == 1 and rows.size):
+        bounds = (_MOST_ROWS, _MOST_ROWS) if shape is None else _checked_shape(shape)
+        rows = index_array(rows, "rows", bounds[0])
+        columns = index_array(columns, "columns", bounds[1])
+        values = host_array(values, "the array of values")
+        if not (rows.shape == columns.shape == values.shape and rows.size):
             raise ValueError(
                 "rows, columns and values must be three lists of one positive length, got shapes "
                 f"{rows.shape}, {columns.shape} and {values.shape}."
             )
-        if not (rows.dtype.kind in "iu" and columns.dtype.kind in "iu"):
-            raise ValueError(
-                f"rows and columns must be integers, got {rows.dtype} and {columns.dtype}."
-            )
-        if not numpy.isfinite(values).all():
-            raise ValueError(
-                f"{int((~numpy.isfinite(values)).sum())} of the {values.size} values are NaN or "
-                "infinite: leave these entries out."
-            )
-        least = int(rows.max()) + 1, int(columns.max()) + 1
         if shape is None:
-            shape = least
-        if min(rows.min(), columns.min()) < 0 or least[0] > shape[0] or least[1] > shape[1]:
-            raise ValueError(
-                f"positions must lie within the shape {tuple(shape)}, counted from zero; got "
-                f"rows from {rows.min()} to {rows.max()} and columns from {columns.min()} to "
-                f"{columns.max()}."
-            )
+            bounds = int(rows.max()) + 1, int(columns.max()) + 1
         # In the order of compressed rows, so that residuals are the entries of a sparse array.
         order = numpy.lexsort((columns, rows))
-        starts = numpy.searchsorted(rows[order], numpy.arange(shape[0] + 1))
-        self.shape = int(shape[0]), int(shape[1])
+        starts = numpy.searchsorted(rows[order], numpy.arange(bounds[0] + 1))
+        self.shape = bounds
         self.data = values[order]
+        # Of the types of SciPy's sparse arrays: the checked shape fits into the first one.
         self._indices = columns[order].astype(numpy.int32)
-        self._starts = starts.astype(numpy.int32)
+        self._starts = starts.astype(numpy.int32 if len(rows) < 2**31 else numpy.int64)
 
     def _measure(self, matrix: Array) -> Array:
         rows = numpy.repeat(numpy.arange(self.shape[0]), numpy.diff(self._starts))

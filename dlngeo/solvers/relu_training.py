@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import choice
+from dlngeo.core.base.checks import choice, host_array
 from dlngeo.intrinsic.relu.path_lifting import jacobian, lift, path_features
 from dlngeo.intrinsic.relu.recovery import recover
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
@@ -138,8 +138,8 @@ def relu_flow(
     """
     integration = Integration(t_final, n_saved, rtol, atol, method, progress)
     choice(space, "space", SPACES)
-    inputs = network.check_inputs(numpy.asarray(inputs, dtype=float))
-    start = network.check_parameters(numpy.asarray(initial, dtype=float))
+    inputs = network.check_inputs(host_array(inputs, "the inputs"))
+    start = network.check_parameters(host_array(initial, "initial"))
     if start.ndim != 1 or inputs.ndim != 2:
         raise ValueError("expected the parameters of one network and one list of inputs.")
     slope = gradient_of(loss, gradient)

@@ -92,16 +92,33 @@ def hankel_singular_values(
     return hankel_of(system_of(A, B, C, None, dt)).frames.sigma
 
 
-def unstable_eigenvalue(eigenvalues: Array, scale: float, dt: float | bool | None) -> Any:
-    """Return the eigenvalue that grows most if it is not stable to round-off, else None.
+def unstable_eigenvalue(
+    triangle: Array, vectors: Array, sizes: Array, dt: float | bool | None
+) -> Any:
+    """Return the eigenvalue that grows most of those not stable to round-off, or None.
 
-    In continuous time the scale is the modulus of the largest eigenvalue of the system.
+    Round-off of an eigenvalue is that of the entries which its eigenvectors see: a slow pole beside
+    a fast one has its own, where they are not coupled.
+
+    Parameters
+    ----------
+    triangle, vectors : array, shape=[n, n]
+        Schur's form of the matrix.
+    sizes : array, shape=[n, n]
+        Of the entries of the matrix, or of those that cancelled in them.
     """
-    if eigenvalues.size == 0:
+    if triangle.size == 0:
         return None
-    growth, unit = (numpy.abs(eigenvalues) - 1, 1) if dt else (eigenvalues.real, scale)
-    worst = numpy.argmax(growth)
-    return None if growth[worst] < -ROUND_OFF * unit else eigenvalues[worst]
+    eigenvalues, left, right = scipy.linalg.eig(triangle, left=True)
+    if dt:
+        excess = numpy.abs(eigenvalues) - 1 + ROUND_OFF
+    else:
+        seen = numpy.maximum(abs(vectors @ left), abs(vectors @ right))
+        excess = eigenvalues.real + ROUND_OFF * (seen * (sizes @ seen)).sum(axis=0)
+    unstable = eigenvalues[excess >= 0]
+    if not unstable.size:
+        return None
+    return unstable[numpy.argmax(abs(unstable) if dt else unstable.real)]
 
 
 class GramianFactors(NamedTuple):
@@ -121,8 +138,7 @@ def _gramian_factors(system: System) -> GramianFactors:
     # States in units of their own, powers of 2: otherwise the Schur form loses small ones.
     scaled, (units, _) = scipy.linalg.matrix_balance(system.A, permute=False, separate=True)
     triangle, vectors = scipy.linalg.schur(scaled, output="complex")
-    eigenvalues = numpy.diag(triangle)
-    unstable = unstable_eigenvalue(eigenvalues, numpy.max(numpy.abs(eigenvalues)), system.dt)
+    unstable = unstable_eigenvalue(triangle, vectors, abs(scaled), system.dt)
     if unstable is not None:
         expected = "modulus below 1" if system.dt else "negative real part"
         raise ValueError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
+import scipy.linalg
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.networks.balancing import factors_over
@@ -160,8 +161,9 @@ def balanced_truncation(
             )
         order = int(numpy.argmax(bounds <= tolerance))
     reduced = _truncate(system, hankel, order)
-    scale = numpy.max(numpy.abs(numpy.linalg.eigvals(system.A)))
-    unstable = unstable_eigenvalue(numpy.linalg.eigvals(reduced.A), scale, system.dt)
+    before, after = abs(reduced.transformation), abs(reduced.inverse_transformation)
+    triangle, vectors = scipy.linalg.schur(reduced.A, output="complex")
+    unstable = unstable_eigenvalue(triangle, vectors, before @ abs(system.A) @ after, system.dt)
     if unstable is not None:
         raise ValueError(
             f"the reduced model of order {order} is not stable, eigenvalue {unstable:.4g}: it "

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import host_array
 
 StateSpace = Any
 """A ``control.StateSpace`` of python-control."""
@@ -55,7 +55,7 @@ def system_of(
 
 
 def _matrix(matrix: Any, name: str) -> Array:
-    matrix = real_array(numpy.asarray(matrix), name).astype(float)
+    matrix = host_array(matrix, name)
     if matrix.ndim != 2:
         raise ValueError(f"{name} must be a matrix, got shape {matrix.shape}.")
     return matrix

@@ -3,6 +3,7 @@ from .boltzmann_entropy import entropy_gradient as entropy_gradient
 from .boltzmann_entropy import free_energy as free_energy
 from .boltzmann_entropy import log_orthogonal_volume as log_orthogonal_volume
 from .boltzmann_entropy import log_stiefel_volume as log_stiefel_volume
+from .boltzmann_entropy import network_entropy as network_entropy
 from .boltzmann_entropy import spectral_entropy as spectral_entropy
 from .boltzmann_entropy import spectral_entropy_gradient as spectral_entropy_gradient
 from .equilibrium import Equilibrium as Equilibrium

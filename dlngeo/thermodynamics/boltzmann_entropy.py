@@ -14,15 +14,16 @@ import numpy
 from dlngeo.core.base.arrays import (
     Array,
     diagonal_matrix,
+    is_traced,
     namespace,
     off_diagonal,
     round_off,
     symmetric_part,
 )
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import float_array, positive, real_array, where
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.networks.blocks import Blocks, join, split
-from dlngeo.core.networks.factors import network_shape
+from dlngeo.core.networks.factors import Factors, check_widths, layers_of, network_shape, widths_of
 from dlngeo.core.networks.frames import exact_frames, singular_frames
 from dlngeo.core.networks.jacobi import (
     log_depth_kernel_curvature,
@@ -30,6 +31,7 @@ from dlngeo.core.networks.jacobi import (
     log_depth_kernel_second_derivative,
     log_pair_kernel,
 )
+from dlngeo.core.networks.network import end_to_end
 
 
 def log_stiefel_volume(width: int, rank: int) -> float:
@@ -162,12 +164,25 @@ def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:
     return xp.where(is_near, mean, quotient)
 
 
-@primitive(static=("depth", "widths", "rank"))
+def _checked(
+    matrix: Array, widths: Sequence[int], rank: int | None
+) -> tuple[Array, tuple[int, ...], int]:
+    """Return a matrix, the widths of a network over it, and its rank, after their checks."""
+    if isinstance(matrix, tuple | list):
+        raise TypeError(
+            "expected an end-to-end matrix, got a sequence: of factors take network_entropy."
+        )
+    matrix = real_array(matrix, "the matrix")
+    widths, rank = check_widths(widths, rank)
+    return matrix, *network_shape(matrix, len(widths) - 1, widths, rank)
+
+
+@primitive(static=("widths", "rank"))
 def _gradient_change(
-    matrix: Array, tangent: Array, depth: int, widths: Sequence[int] | None, rank: int | None
+    matrix: Array, tangent: Array, widths: Sequence[int], rank: int | None
 ) -> Array:
     """Return the derivative of `entropy_gradient` along a tangent vector."""
-    widths, rank = network_shape(matrix, depth, widths, rank)
+    matrix, widths, rank = _checked(matrix, widths, rank)
     # Daleckii–Krein for U diag(g(σ)) Vᵀ: the symmetric part of the core is multiplied by
     # divided differences of g, the skew part and the null blocks by those at -σ and 0.
     xp = namespace(matrix, tangent)
@@ -198,13 +213,8 @@ def _gradient_vjp(arguments: tuple, result: Array, cotangent: Array, **static: A
     return (_gradient_change(arguments[0], cotangent, **static),)
 
 
-@primitive(static=("depth", "widths", "rank"), jvp=_gradient_jvp, vjp=_gradient_vjp)
-def entropy_gradient(
-    matrix: Array,
-    depth: int,
-    widths: Sequence[int] | None = None,
-    rank: int | None = None,
-) -> Array:
+@primitive(static=("widths", "rank"), jvp=_gradient_jvp, vjp=_gradient_vjp)
+def entropy_gradient(matrix: Array, widths: Sequence[int], rank: int | None = None) -> Array:
     r"""Return the Euclidean gradient ``U diag(∂S/∂σ) Vᵀ`` of the entropy.
 
     Parameters and errors as in `entropy`.
@@ -218,8 +228,7 @@ def entropy_gradient(
     ----------
     [MY25]; THEORY 4.
     """
-    matrix = real_array(matrix, "the matrix")
-    widths, rank = network_shape(matrix, depth, widths, rank)
+    matrix, widths, rank = _checked(matrix, widths, rank)
     frames = exact_frames(matrix, rank)
     return frames.with_values(spectral_entropy_gradient(frames.sigma, widths))
 
@@ -228,28 +237,22 @@ def _entropy_gradients(matrix: Array, **static: Any) -> tuple[Array]:
     return (entropy_gradient(matrix, **static),)
 
 
-@primitive(static=("depth", "widths", "rank"), **rules_of_gradients(_entropy_gradients))
-def entropy(
-    matrix: Array,
-    depth: int,
-    widths: Sequence[int] | None = None,
-    rank: int | None = None,
-) -> Array:
+@primitive(static=("widths", "rank"), **rules_of_gradients(_entropy_gradients))
+def entropy(matrix: Array, widths: Sequence[int], rank: int | None = None) -> Array:
     r"""Return the Boltzmann entropy ``S(X) = log vol(O_X)`` of an end-to-end matrix.
 
     ``O_X`` is the orbit of balanced factors over ``X`` with its volume in parameter
     space. For square full rank ``S = (N-1) log c_d + ½ Σ_{k<l} log r_kl``; see
-    `spectral_entropy` for every width and rank.
+    `spectral_entropy` for every width and rank. A matrix does not tell the hidden widths of its
+    network, on which the entropy depends: of factors, `network_entropy` knows them.
 
     Parameters
     ----------
     matrix : array-like, shape=[..., d_N, d_0]
-    depth : int
-        Depth ``N``.
-    widths : sequence of int, optional
-        Widths ``(d_0, ..., d_N)``; the hidden ones are ``min(d_0, d_N)`` by default.
+    widths : sequence of int
+        Widths ``(d_0, ..., d_N)`` of the network.
     rank : int, optional
-        Rank of the matrix, full by default.
+        Rank of the matrix, ``min(widths)`` by default.
 
     Returns
     -------
@@ -259,7 +262,7 @@ def entropy(
     Raises
     ------
     ValueError
-        If the matrix has another rank, or widths and depth do not fit it.
+        If the matrix has another rank, or the widths do not fit it.
 
     Notes
     -----
@@ -269,17 +272,45 @@ def entropy(
     ----------
     [MY25] Thm 1; THEORY 4.
     """
-    matrix = real_array(matrix, "the matrix")
-    widths, rank = network_shape(matrix, depth, widths, rank)
+    matrix, widths, rank = _checked(matrix, widths, rank)
     return spectral_entropy(exact_frames(matrix, rank).sigma, widths)
+
+
+def network_entropy(factors: Factors, rank: int | None = None) -> Array:
+    """Return the Boltzmann entropy of the end-to-end matrix of a network.
+
+    The factors need not be balanced: it is the `entropy` of their product among the networks of
+    their widths.
+
+    Parameters
+    ----------
+    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    rank : int, optional
+        Rank of the product, ``min(widths)`` by default.
+
+    Returns
+    -------
+    entropy : array-like, shape=[...]
+        In nats.
+
+    Raises
+    ------
+    ValueError
+        If the product has another rank.
+
+    References
+    ----------
+    [MY25] Thm 1; THEORY 4.
+    """
+    layers = layers_of(factors)
+    return entropy(end_to_end(layers), widths_of(layers), rank)
 
 
 def free_energy(
     energy: Callable[[Array], Array],
     matrix: Array,
-    depth: int,
+    widths: Sequence[int],
     beta: Any,
-    widths: Sequence[int] | None = None,
     rank: int | None = None,
 ) -> Array:
     r"""Return the free energy ``F_β(X) = E(X) - S(X) / β``.
@@ -289,11 +320,11 @@ def free_energy(
     energy : callable
         ``E``, from arrays of shape=[..., d_N, d_0] to shape=[...].
     matrix : array-like, shape=[..., d_N, d_0]
-    depth : int
-        Depth ``N``.
+    widths : sequence of int
+        Widths ``(d_0, ..., d_N)`` of the network.
     beta : float, or array-like, shape=[...]
-        ``β > 0``; infinity gives the energy.
-    widths, rank
+        Inverse temperature ``β > 0``; infinity gives the energy.
+    rank : int, optional
         As in `entropy`.
 
     Returns
@@ -309,6 +340,16 @@ def free_energy(
     ----------
     [MY25]; [Men24]; THEORY 4.
     """
-    if not numpy.all(numpy.asarray(beta) > 0):
-        raise ValueError(f"inverse temperatures must be positive, got {beta}.")
-    return energy(matrix) - entropy(matrix, depth, widths, rank) / beta
+    matrix = real_array(matrix, "the matrix")
+    return energy(matrix) - entropy(matrix, widths, rank) / _inverse_temperature(beta)
+
+
+def _inverse_temperature(beta: Any) -> Any:
+    """Return a positive number, infinity too, or an array of them."""
+    if getattr(beta, "ndim", 0) == 0:
+        return beta if beta == math.inf else positive(beta, "beta")
+    beta = float_array(beta, "the array beta")
+    is_positive = beta > 0
+    if not is_traced(beta) and not bool(is_positive.all()):
+        raise ValueError(f"beta must be positive, but is not in {where(~is_positive)}.")
+    return beta

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from dlngeo.core.base.checks import host_array
 from dlngeo.thermodynamics.cubature import MOST_POINTS, Cubature, rule
 
 
@@ -29,7 +30,7 @@ class Marginal(NamedTuple):
 
     def _log_root(self, sigma: Any) -> numpy.ndarray:
         with numpy.errstate(divide="ignore"):
-            return numpy.log(numpy.asarray(sigma, dtype=float)) / self.depth
+            return numpy.log(host_array(sigma, "singular values")) / self.depth
 
     def _sum_series(
         self, log: numpy.ndarray, series: numpy.ndarray, clipped: bool
@@ -72,7 +73,7 @@ class Marginal(NamedTuple):
 
     def quantile(self, probability: Any) -> numpy.ndarray:
         """Return the singular values below which there is a probability, shape=[...]."""
-        probability = numpy.asarray(probability, dtype=float)
+        probability = host_array(probability, "probabilities")
         if not ((probability > 0) & (probability < 1)).all():
             raise ValueError("expected probabilities between 0 and 1.")
         low = numpy.full(probability.shape, self.lower.min())

@@ -20,17 +20,11 @@ import numpy
 import scipy.special
 
 from dlngeo.core.base.arrays import Array, namespace
-from dlngeo.core.base.checks import real_array
-from dlngeo.core.depth_metric.metric import check_observable
-from dlngeo.core.networks.factors import check_widths, default_widths
+from dlngeo.core.base.checks import host_array, integer, nonnegative, positive, real_array, where
+from dlngeo.core.networks.factors import check_depth, check_widths, matrix_shape
 from dlngeo.core.networks.frames import singular_frames
 from dlngeo.thermodynamics.boltzmann_entropy import entropy
 from dlngeo.thermodynamics.volume import log_volume_density
-
-
-def _check_precision(precision: float) -> None:
-    if not precision > 0:
-        raise ValueError(f"the precision of a Gaussian must be positive, got {precision}.")
 
 
 def log_profile_prior(matrix: Array, depth: int, precision: float = 1.0) -> Array:
@@ -58,10 +52,9 @@ def log_profile_prior(matrix: Array, depth: int, precision: float = 1.0) -> Arra
     [LM25]; THEORY 5.
     """
     matrix = real_array(matrix, "the matrix")
-    check_observable(matrix, int(depth))
-    _check_precision(precision)
+    depth, precision = check_depth(depth), positive(precision, "the precision of a Gaussian")
     xp = namespace(matrix)
-    sigma = singular_frames(matrix, min(matrix.shape[-2:])).sigma
+    sigma = singular_frames(matrix, min(matrix_shape(matrix))).sigma
     return -precision * depth / 2 * xp.sum(sigma ** (2 / depth), axis=-1)
 
 
@@ -89,7 +82,8 @@ def log_balanced_prior(matrix: Array, depth: int, precision: float = 1.0) -> Arr
     ----------
     [MY25]; [LM25]; THEORY 4, 5.
     """
-    volume = log_volume_density(matrix, depth) + entropy(matrix, depth)
+    volume = log_volume_density(matrix, depth)
+    volume = volume + entropy(matrix, (matrix.shape[-1],) * (check_depth(depth) + 1))
     return log_profile_prior(matrix, depth, precision) + volume
 
 
@@ -116,8 +110,8 @@ def log_marginal_prior(value: Array, depth: int, precision: float = 1.0) -> Arra
     ----------
     THEORY 5.
     """
-    _check_precision(precision)
-    size = abs(numpy.asarray(value, dtype=float))
+    precision = positive(precision, "the precision of a Gaussian")
+    size = abs(host_array(value, "the array of values"))
     if depth == 1:
         return numpy.log(precision / (2 * numpy.pi)) / 2 - precision * size**2 / 2
     if depth == 2:
@@ -153,7 +147,8 @@ def sample_marginal_prior(
     matrices : array, shape=[n_samples, d_N, d_0]
     """
     widths, _ = check_widths(widths)
-    _check_precision(precision)
+    precision = positive(precision, "the precision of a Gaussian")
+    n_samples = integer(n_samples, "n_samples")
     rng = numpy.random.default_rng(seed)
     product: Array = numpy.eye(widths[0])
     for before, after in itertools.pairwise(widths):
@@ -196,10 +191,10 @@ def shrinkage(singular_values: Array, depth: int, strength: float) -> Array:
     ----------
     [LM25]; THEORY 5.
     """
-    y = numpy.asarray(singular_values, dtype=float)
-    if not ((y >= 0).all() and strength >= 0):
-        raise ValueError("singular values and strength must be numbers that are not negative.")
-    default_widths(1, 1, depth)  # checks the depth
+    y, strength = host_array(singular_values, "singular values"), nonnegative(strength, "strength")
+    if not (y >= 0).all():
+        raise ValueError(f"singular values must not be negative, got {where(y < 0)}.")
+    depth = check_depth(depth)
     if depth == 1:
         return y / (1 + strength)
     if depth == 2:

@@ -62,7 +62,7 @@ def log_volume_density(matrix: Array, depth: float) -> Array:
         return _limit_volume(matrix)
     # ½ Σ_{k<l} log r_kl is the entropy without its constant.
     depth = int(depth)
-    pairs = entropy(matrix, depth) - (depth - 1) * log_orthogonal_volume(rank)
+    pairs = entropy(matrix, (rank,) * (depth + 1)) - (depth - 1) * log_orthogonal_volume(rank)
     log_determinant = xp.linalg.slogdet(matrix)[1]
     diagonal = rank * math.log(depth) + (2 - 2 / depth) * log_determinant
     return -diagonal / 2 - 2 * pairs

@@ -215,9 +215,9 @@ KERNELS = {
         for offsets in ((0.5,), (0.4, -0.2))
     },
     # Thermodynamics.
-    "entropy": Kernel(lambda x: entropy(x, 3, (3, 4, 5, 3)), 1, 0, math.nan, 2),
-    "entropy rank 2": Kernel(lambda x: entropy(_low(x), 3, rank=2), 1, 0, math.nan, None),
-    "entropy gradient": Kernel(lambda x: entropy_gradient(x, 3, (3, 4, 5, 3)), 1, 0, -1, 1),
+    "entropy": Kernel(lambda x: entropy(x, (3, 4, 5, 3)), 1, 0, math.nan, 2),
+    "entropy rank 2": Kernel(lambda x: entropy(_low(x), (SIZE,) * 4, rank=2), 1, 0, math.nan, None),
+    "entropy gradient": Kernel(lambda x: entropy_gradient(x, (3, 4, 5, 3)), 1, 0, -1, 1),
     "volume 3": Kernel(lambda x: log_volume_density(x, 3), 1, 0, math.nan, 2),
     "volume inf": Kernel(lambda x: log_volume_density(x, INF), 1, 0, math.nan, 1),
 }

@@ -73,12 +73,16 @@ class PlantedEnergy:
         self.energy, self.beta, self.is_entropy = energy, beta, is_entropy
 
     def __call__(self, matrix):
-        error = entropy if self.is_entropy else log_volume_density
-        return self.energy(matrix) + error(matrix, self.energy.depth) / self.beta
+        depth = self.energy.depth
+        if self.is_entropy:
+            error = entropy(matrix, matrix.shape[-1:] * (depth + 1))
+        else:
+            error = log_volume_density(matrix, depth)
+        return self.energy(matrix) + error / self.beta
 
     def gradient(self, matrix):
         depth = self.energy.depth
-        slope = entropy_gradient(matrix, depth)
+        slope = entropy_gradient(matrix, matrix.shape[-1:] * (depth + 1))
         if not self.is_entropy:
             slope = -2 * slope - (1 - 1 / depth) * numpy.linalg.inv(matrix).T
         return self.energy.gradient(matrix) + slope / self.beta

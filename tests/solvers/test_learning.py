@@ -78,7 +78,7 @@ def test_observations_are_those_of_the_states():
     numpy.testing.assert_allclose(
         result.singular_values, numpy.linalg.svd(x, compute_uv=False)[:, :2]
     )
-    expected = entropy(x, 3, widths=(4, 3, 3, 5), rank=2)
+    expected = entropy(x, (4, 3, 3, 5), rank=2)
     numpy.testing.assert_allclose(result.entropy, expected)
 
 

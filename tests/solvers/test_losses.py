@@ -89,7 +89,7 @@ def test_entries_outside_the_mask_do_not_count():
         (lambda: MatrixCompletion(numpy.zeros((2, 2)), numpy.ones((2, 2)) < 0), "empty"),
         (lambda: MatrixCompletion(numpy.full((1, 1), numpy.nan), numpy.ones((1, 1)) > 0), "NaN"),
         (lambda: LinearRegression(numpy.zeros((3, 2)), numpy.zeros((4, 2))), "rows"),
-        (lambda: LinearRegression(numpy.zeros((0, 2)), numpy.zeros((0, 2))), "rows"),
+        (lambda: LinearRegression(numpy.zeros((0, 2)), numpy.zeros((0, 2))), "at least one entry"),
         (lambda: MatrixSensing(numpy.zeros((3, 2)), numpy.zeros(3)), "axes"),
         (lambda: MatrixSensing(numpy.zeros((3, 2, 2)), numpy.zeros(4)), "one measurement"),
     ],
@@ -105,6 +105,45 @@ def test_other_libraries(library):
     observed, mask = numpy.array([[1.0, numpy.nan]]), numpy.array([[True, False]])
     loss = MatrixCompletion(xp.asarray(observed), xp.asarray(mask))
     assert float(loss(xp.asarray(numpy.array([[3.0, 5.0]])))) == 2
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("change", [numpy.matrix, numpy.ma.masked_array, "int32", "float32"])
+def test_data_and_points_of_other_types(change):
+    """Whole numbers do not overflow, and subclasses do not change what a product is."""
+    changed = (lambda a: a.astype(change)) if isinstance(change, str) else change
+    whole = 100_000 * numpy.array([[1, -2, 3], [2, 5, 1]])
+    mask = whole > 0
+    made = {
+        Factorization: lambda f: Factorization(f(whole)),
+        MatrixCompletion: lambda f: MatrixCompletion(f(whole), mask),
+        LinearRegression: lambda f: LinearRegression(f(whole), f(whole[:, :2])),
+        MatrixSensing: lambda f: MatrixSensing(whole.reshape(1, 2, 3), whole[0, :1]),
+    }
+    for make in made.values():
+        loss, expected = make(changed), make(numpy.float64)
+        point = numpy.arange(1.0 * numpy.prod(loss.shape)).reshape(loss.shape)
+        assert float(loss(changed(point))) == pytest.approx(float(expected(point)), rel=1e-6)
+        gradient = loss.gradient(changed(point))
+        assert type(gradient) is numpy.ndarray
+        numpy.testing.assert_allclose(gradient, expected.gradient(point), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("data", "point"), [("float32", "float64"), ("float64", "float32"), ("int64", "float32")]
+)
+def test_precisions_of_tensors_may_differ(data, point):
+    """The library multiplies matrices of one type only."""
+    torch = pytest.importorskip("torch")
+    rng = numpy.random.default_rng(0)
+    inputs, outputs, x = rng.integers(9, size=(3, 4, 2))
+    loss = LinearRegression(
+        *(torch.tensor(a, dtype=getattr(torch, data)) for a in (inputs, outputs))
+    )
+    exact = LinearRegression(inputs, outputs)
+    tensor = torch.tensor(x[:2], dtype=getattr(torch, point))
+    assert float(loss(tensor)) == pytest.approx(float(exact(x[:2])), rel=1e-6)
+    numpy.testing.assert_allclose(loss.gradient(tensor), exact.gradient(x[:2]), rtol=1e-5)
 
 
 def test_sparse_and_dense_completion_agree():
@@ -135,9 +174,15 @@ def test_sparse_entries_in_any_order_and_twice():
         ([0, 1], [0], [1.0, 2.0], None, "one positive length"),
         ([], [], [], None, "one positive length"),
         ([0.0], [0], [1.0], None, "integers"),
-        ([0, 1], [0, 1], [1.0, numpy.nan], None, "1 of the 2 values are NaN"),
+        ([0, 1], [0, 1], [1.0, numpy.nan], None, "values holds NaN or infinite entries, 1 of 2"),
         ([0, -1], [0, 1], [1.0, 2.0], None, "within the shape"),
         ([0, 4], [0, 1], [1.0, 2.0], (4, 4), "rows from 0 to 4"),
+        ([0, 1], [0, 2**31 + 5], [1.0, 2.0], None, "columns from 0 to 2147483653"),
+        ([0, 1], [0, 2**31 + 5], [1.0, 2.0], (2, 2**32), "shape must be two positive integers up"),
+        (numpy.ma.masked_array([0, 1], [False, True]), [0, 1], [1.0, 2.0], None, "1 masked"),
+        ([0, 1], [0, 1], numpy.ma.masked_array([0, 1], [False, True]), None, "1 masked"),
+        ([0, 1], [0, 1], [1j, 2.0], None, "of type complex128"),
+        ([0, 1], [0, 1], [1.0, 2.0], (2, "2"), "the shape must be two positive integers"),
     ],
 )
 def test_sparse_completion_refuses(rows, columns, values, shape, message):

@@ -37,6 +37,39 @@ def test_discrete_gramians_near_the_circle(pole):
     assert_close(sy.controllability_gramian(np.diag(poles), B, dt=True), expected, 1e-11)
 
 
+@pytest.mark.parametrize(("slow", "fast"), [(-1e-6, -1e10), (-1e-12, -1e3), (-1e-9 + 1e-7j, -1e8)])
+def test_slow_poles_beside_fast_ones(slow, fast):
+    """A pole is stable to its own round-off, not to that of the fastest one."""
+    block = np.array([[slow.real, -slow.imag], [slow.imag, slow.real]])
+    A = linalg.block_diag(block, fast)
+    B = np.ones((3, 1))
+    poles, change = np.linalg.eig(A)
+    driven = np.linalg.solve(change, B + 0j)
+    middle = driven @ driven.conj().T / -(poles[:, None] + poles.conj())
+    expected = (change @ middle @ change.conj().T).real
+    np.testing.assert_allclose(sy.controllability_gramian(A, B), expected, rtol=1e-9)
+    # A weak coupling of the slow pole to the fast one leaves its round-off alone.
+    weak = np.array([[-1e-6, 1e-3], [1e-3, -1e10]])
+    found = sy.hankel_singular_values(weak, B[:2], B[:2].T)
+    assert found[0] == pytest.approx(5e5, rel=1e-6)
+    reduced = sy.balanced_truncation(weak, B[:2], B[:2].T, order=1)
+    assert reduced.A[0, 0] == pytest.approx(-1e-6, rel=1e-6)
+
+
+def test_a_slow_pole_in_a_dense_matrix_has_its_round_off():
+    """Where all entries make the pole, theirs decides: zero is not stable, 1e-10 is."""
+    frame = np.linalg.qr(np.random.default_rng(0).standard_normal((10, 10)))[0]
+    B = np.ones((10, 1))
+    for slow in (0.0, 1e-10):
+        A = -frame @ np.diag([slow, *np.geomspace(1, 100, 9)]) @ frame.T
+        if slow:
+            expected = sum(frame[:, 0]) ** 2 / (2 * slow)
+            assert sy.hankel_singular_values(A, B, B.T)[0] == pytest.approx(expected, rel=1e-3)
+        else:
+            with pytest.raises(ValueError, match="not stable"):
+                sy.hankel_singular_values(A, B, B.T)
+
+
 @TIMES
 def test_hankel_singular_values_are_those_of_the_gramians(dt):
     A, B, C = random_system(1, dt)

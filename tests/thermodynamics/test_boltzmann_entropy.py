@@ -1,11 +1,12 @@
 """Laws of `dlngeo.thermodynamics.boltzmann_entropy`: orbit volumes, entropy, free energy."""
 
+import itertools
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 
+from dlngeo.core.networks.network import end_to_end
 from dlngeo.thermodynamics import boltzmann_entropy as th
 from tests.core.brute import (
     NETWORKS,
@@ -41,7 +42,10 @@ SPHERES = {1: 2.0, 2: 2 * math.pi, 3: 4 * math.pi, 4: 2 * math.pi**2, 5: 8 * mat
 
 def entropy_of(net: Network) -> float:
     """Return the entropy of the matrix of a network."""
-    return float(th.entropy(net.matrix, net.depth, net.widths, net.rank))
+    return float(th.entropy(net.matrix, net.widths, net.rank))
+
+
+SQUARE = (3, 3, 3, 3)
 
 
 # --- volumes --------------------------------------------------------------------------
@@ -118,7 +122,7 @@ def test_entropy_by_measuring_a_circle():
 @pytest.mark.parametrize("value", [-3.0, 1.0, 1e-6, 1e6])
 def test_entropy_of_numbers(depth, value):
     """At ``d = 1`` the orbit is ``2^{N-1}`` points, whatever the number."""
-    entropy = th.entropy(np.array([[value]]), depth)
+    entropy = th.entropy(np.array([[value]]), (1,) * (depth + 1))
     assert entropy == pytest.approx((depth - 1) * math.log(2), abs=1e-14)
 
 
@@ -127,7 +131,7 @@ def test_entropy_of_vectors_counts_spheres():
     matrix = np.array([[3.0, 4.0]])
     lam = 5.0 ** (1 / 2)
     expected = math.log(4 * math.pi * (math.sqrt(2) * lam) ** 2)
-    assert th.entropy(matrix, 2, (2, 3, 1)) == pytest.approx(expected, rel=1e-14)
+    assert th.entropy(matrix, (2, 3, 1)) == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 10])
@@ -137,8 +141,8 @@ def test_entropy_scales(depth, scale):
     matrix = np.random.default_rng(0).standard_normal((3, 3))
     for widths, dimension in (((3,) * (depth + 1), 3), ((3, *[5] * (depth - 1), 3), 9)):
         shift = (depth - 1) * dimension * math.log(scale) / depth
-        expected = th.entropy(matrix, depth, widths) + shift
-        assert_close(th.entropy(scale * matrix, depth, widths), expected, 1e-13, scale=100.0)
+        expected = th.entropy(matrix, widths) + shift
+        assert_close(th.entropy(scale * matrix, widths), expected, 1e-13, scale=100.0)
 
 
 def test_entropy_is_the_spectral_entropy():
@@ -147,8 +151,8 @@ def test_entropy_is_the_spectral_entropy():
     matrix, q = rng.standard_normal((3, 4)), np.linalg.qr(rng.standard_normal((3, 3)))[0]
     sigma, widths = np.linalg.svd(matrix, compute_uv=False), (4, 3, 5, 3)
     expected = th.spectral_entropy(sigma, widths)
-    assert th.entropy(matrix, 3, widths) == pytest.approx(expected, rel=1e-14)
-    assert th.entropy(q @ matrix, 3, widths) == pytest.approx(expected, rel=1e-13)
+    assert th.entropy(matrix, widths) == pytest.approx(expected, rel=1e-14)
+    assert th.entropy(q @ matrix, widths) == pytest.approx(expected, rel=1e-13)
 
 
 # --- gradient -------------------------------------------------------------------------
@@ -158,7 +162,7 @@ def test_entropy_is_the_spectral_entropy():
 def test_entropy_gradient_along_the_stratum(net):
     """``⟨∇S, Ẋ⟩`` is the derivative of the orbit volume along every motion."""
     motion = random_motion(net, np.random.default_rng(2))
-    gradient = th.entropy_gradient(net.matrix, net.depth, net.widths, net.rank)
+    gradient = th.entropy_gradient(net.matrix, net.widths, net.rank)
     change = jacobian(net.factors) @ flatten(velocity(net, motion))
     expected = derivative(lambda t: orbit_volume(moved(net, motion, t)), 2e-3)
     assert_close(gradient.ravel() @ change, expected, 1e-9, scale=1 + np.linalg.norm(change))
@@ -185,7 +189,7 @@ def test_entropic_force_is_minus_the_mean_curvature_of_the_orbits(net):
             # The orbit exp(ta)·W has the acceleration ξ_a(ξ_a(W)).
             once = orbit_velocity(element, net.factors)
             expected += flatten(orbit_velocity(element, once))
-    gradient = th.entropy_gradient(net.matrix, net.depth, net.widths, net.rank)
+    gradient = th.entropy_gradient(net.matrix, net.widths, net.rank)
     lifted = jacobian(net.factors).T @ gradient.ravel()
     mean_curvature = horizontal_projector(net) @ expected
     assert_close(lifted, -mean_curvature, 1e-10, scale=1 + np.max(np.abs(mean_curvature)))
@@ -208,16 +212,16 @@ def test_two_layers_at_tiny_singular_values(least):
     gradient = th.spectral_entropy_gradient(sigma, (2, 2, 2))
     np.testing.assert_allclose(gradient, 0.5 / total, rtol=1e-14)
     for direction in np.eye(2):
-        change = th._gradient_change(np.diag(sigma), np.diag(direction), 2, None, None)
+        change = th._gradient_change(np.diag(sigma), np.diag(direction), (2, 2, 2), None)
         np.testing.assert_allclose(np.diag(change), -0.5 / total**2, rtol=1e-13)
 
 
 def test_gradient_is_finite_at_tiny_gaps():
     """The gradient is continuous through coinciding values."""
-    reference = th.entropy_gradient(np.eye(3), 3)
+    reference = th.entropy_gradient(np.eye(3), SQUARE)
     for gap in (1e-16, 1e-14, 1e-12, 1e-10):
         matrix = np.diag([1 + gap, 1.0, 1 - gap])
-        assert_close(th.entropy_gradient(matrix, 3), reference, 10 * gap + 1e-14)
+        assert_close(th.entropy_gradient(matrix, SQUARE), reference, 10 * gap + 1e-14)
 
 
 # --- free energy ----------------------------------------------------------------------
@@ -230,10 +234,10 @@ def test_free_energy():
     def energy(x):
         return (x**2).sum(axis=(-2, -1)) / 2
 
-    found = th.free_energy(energy, matrix, 3, 2.5, (3, 4, 4, 3))
-    expected = energy(matrix) - th.entropy(matrix, 3, (3, 4, 4, 3)) / 2.5
+    found = th.free_energy(energy, matrix, (3, 4, 4, 3), 2.5)
+    expected = energy(matrix) - th.entropy(matrix, (3, 4, 4, 3)) / 2.5
     assert_close(found, expected, 1e-15)
-    assert_close(th.free_energy(energy, matrix, 3, math.inf), energy(matrix), 1e-15)
+    assert_close(th.free_energy(energy, matrix, SQUARE, math.inf), energy(matrix), 1e-15)
 
 
 # --- derivatives ----------------------------------------------------------------------
@@ -249,12 +253,12 @@ WIDTHS = (3, 4, 5, 3)
 
 def entropy(matrix):
     """Return the entropy with widths above the rank."""
-    return th.entropy(matrix, 3, WIDTHS)
+    return th.entropy(matrix, WIDTHS)
 
 
 def gradient_along(matrix, weight):
     """Return the weighted sum of the entropy's gradient."""
-    return inner(th.entropy_gradient(matrix, 3, WIDTHS), weight)
+    return inner(th.entropy_gradient(matrix, WIDTHS), weight)
 
 
 def directions(seed=6):
@@ -289,7 +293,7 @@ def test_second_derivatives_below_full_rank():
     point, one, other = (tuple(rng.standard_normal((2, 3, 2))) for _ in range(3))
 
     def function(a, b):
-        return th.entropy(a @ b.swapaxes(-1, -2), 3, (3, 2, 5, 3), 2)
+        return th.entropy(a @ b.swapaxes(-1, -2), (3, 2, 5, 3), 2)
 
     def slope(*arrays):
         return autograd_derivative(function, arrays, one)
@@ -305,25 +309,28 @@ def test_second_derivatives_below_full_rank():
 
 
 ONES, EYE = np.ones((3, 3)), np.eye(3)
-BAD_DEPTHS: Any = [0, 1.5, math.inf, math.nan]
 BAD_CALLS = {
-    "a higher rank": (lambda: th.entropy(EYE, 3, rank=2), "expected a matrix of rank 2, but"),
-    "rank-deficient": (lambda: th.entropy(ONES, 3), "expected rank 3, but singular value 3 is"),
-    "gradient, rank-deficient": (lambda: th.entropy_gradient(ONES, 3), "pass a smaller rank"),
-    "widths of another depth": (lambda: th.entropy(EYE, 3, (3, 3, 3)), "need 4 widths"),
+    "a higher rank": (lambda: th.entropy(EYE, SQUARE, rank=2), "expected a matrix of rank 2, but"),
+    "rank-deficient": (
+        lambda: th.entropy(ONES, SQUARE),
+        "expected rank 3, but singular value 3 is",
+    ),
+    "gradient, rank-deficient": (lambda: th.entropy_gradient(ONES, SQUARE), "pass a smaller rank"),
+    "a depth for the widths": (lambda: th.entropy(EYE, 3), r"positive integers \(d_0, ..., d_N\)"),
+    "too many layers": (lambda: th.entropy(EYE, [3] * 200_000), "at most 100000"),
     "widths of another matrix": (
-        lambda: th.entropy(EYE, 2, (4, 4, 4)),
+        lambda: th.entropy(EYE, (4, 4, 4)),
         r"shape \(3, 3\) and depth 2 need 3 widths from 3 to 3",
     ),
-    "rank above a hidden width": (lambda: th.entropy(EYE, 2, (3, 2, 3), 3), "width 2, got 3"),
-    "NaN": (lambda: th.entropy(EYE * np.nan, 2), "the matrix holds NaN"),
+    "rank above a hidden width": (lambda: th.entropy(EYE, (3, 2, 3), 3), "width 2, got 3"),
+    "NaN": (lambda: th.entropy(EYE * np.nan, SQUARE), "the matrix holds NaN"),
     "temperature": (
-        lambda: th.free_energy(np.sum, EYE, 2, 0.0),
-        "inverse temperatures must be positive, got 0.0",
+        lambda: th.free_energy(np.sum, EYE, SQUARE, 0.0),
+        "beta must be positive and finite, got 0.0",
     ),
     "NaN temperature": (
-        lambda: th.free_energy(np.sum, EYE, 2, math.nan),
-        "inverse temperatures must be positive, got nan",
+        lambda: th.free_energy(np.sum, EYE, SQUARE, math.nan),
+        "beta must be positive and finite, got nan",
     ),
 }
 
@@ -335,8 +342,22 @@ def test_errors(call, message):
         call()
 
 
-@pytest.mark.parametrize("depth", BAD_DEPTHS)
-def test_depths_must_be_positive_integers(depth):
-    """A depth that is no positive integer is refused, and named."""
-    with pytest.raises(ValueError, match=f"depth must be a positive integer, got {depth}"):
-        th.entropy(EYE, depth)
+def test_a_network_knows_its_widths():
+    """The entropy of factors is that of their widths, which a matrix does not tell."""
+    rng = np.random.default_rng(8)
+    widths = (6, 8, 8, 3)
+    factors = tuple(rng.standard_normal((b, a)) for a, b in itertools.pairwise(widths))
+    matrix = end_to_end(factors)
+    found = th.network_entropy(factors)
+    assert found == pytest.approx(float(th.entropy(matrix, widths)), rel=1e-14)
+    assert abs(found - th.entropy(matrix, (6, 3, 3, 3))) > 20
+    # A stack is one network, and the matrices of a batch are not its factors.
+    stack = rng.standard_normal((5, 3, 4, 4))
+    expected = [th.entropy(end_to_end(one), (4, 4, 4, 4)) for one in stack]
+    assert_close(th.network_entropy(stack), np.array(expected), 1e-13)
+    with pytest.raises(TypeError, match="take network_entropy"):
+        th.entropy(factors, widths)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'depth'"):
+        th.entropy(matrix, depth=3)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="expected rank 2, but singular value 2 is zero"):
+        th.network_entropy((np.ones((2, 2)), np.ones((2, 2))))

@@ -34,7 +34,7 @@ SPECTRA = ["generic", "equal"]
 def case(widths, rank, spectrum="generic"):
     """Return a balanced network, and the force ``grad S = A(∇S)`` at its matrix."""
     net = network(widths, rank, np.ones(rank) if spectrum == "equal" else spectrum_of(rank))
-    slope = entropy_gradient(net.matrix, net.depth, net.widths, rank)
+    slope = entropy_gradient(net.matrix, net.widths, rank)
     return net, raise_index(net.matrix, slope, net.depth, rank)
 
 

@@ -156,10 +156,12 @@ def test_shrinkage_is_what_weight_decay_learns(depth):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="must not be negative, got 1 of 2"):
         shrinkage(numpy.array([1.0, -1.0]), 3, 0.1)
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="holds NaN"):
         shrinkage(numpy.array([1.0, numpy.nan]), 3, 0.1)
+    with pytest.raises(ValueError, match="strength must be at least zero"):
+        shrinkage(numpy.ones(2), 3, -0.1)
     with pytest.raises(ValueError, match="positive integer"):
         shrinkage(numpy.ones(2), 0, 0.1)
     with pytest.raises(ValueError, match="precision"):

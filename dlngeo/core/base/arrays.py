@@ -43,12 +43,15 @@ def namespace(*arrays: Array) -> ModuleType:
 
         return autograd.numpy
     try:
-        return array_api_compat.array_namespace(*arrays)
+        found = array_api_compat.array_namespace(*arrays)
+        if not any(library in found.__name__ for library in ("numpy", "torch", "jax")):
+            raise TypeError(f"{found.__name__} is none of them")
+        return found
     except TypeError as error:
         kinds = ", ".join(sorted({type(array).__name__ for array in arrays}))
         raise TypeError(
             f"expected arrays of one library (NumPy, PyTorch or JAX), got {kinds}: convert lists "
-            "by numpy.asarray."
+            "and tables by numpy.asarray."
         ) from error
 
 
@@ -90,8 +93,9 @@ def to_numpy(array: Array) -> numpy.ndarray:
     """
     if is_traced(array):
         raise NotImplementedError(
-            "this kernel runs on the host, on definite values: it cannot be traced by jax.jit, "
-            "torch.func or vmap, and has no derivative here."
+            "this function runs on the host, on definite values, and has no derivative here: "
+            "detach() a tensor that requires grad; it cannot be traced by jax.jit, torch.func or "
+            "vmap."
         )
     if array_api_compat.is_torch_array(array):
         array = array.detach().cpu().numpy()
@@ -108,6 +112,22 @@ def from_numpy(array: numpy.ndarray, like: Array) -> Array:
     xp = namespace(like)
     dtype = like.dtype if "float" in str(like.dtype) else xp.asarray(0.0).dtype
     return xp.asarray(array, dtype=dtype, device=array_api_compat.device(like))
+
+
+def in_precision_of(model: Array, array: Array) -> Array:
+    """Return an array in the floating type of another one of its library.
+
+    Raises
+    ------
+    TypeError
+        If they are of different libraries.
+    """
+    if array.dtype == model.dtype:
+        namespace(model, array)
+        return array
+    if _is_autograd_box(array):
+        return array.astype(model.dtype)
+    return namespace(model, array).asarray(array, dtype=model.dtype)
 
 
 def transpose(array: Array) -> Array:

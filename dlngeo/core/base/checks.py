@@ -1,12 +1,78 @@
-"""Checks that arguments pass: arrays of real numbers, and options that are numbers."""
+"""Checks that arguments pass: arrays of real numbers, and options that are numbers.
+
+Every array that a public function takes goes through `real_array`, or through `float_array` where
+its values are not looked at.
+"""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import array_api_compat
 import numpy
+import scipy.sparse
 
-from dlngeo.core.base.arrays import Array, is_traced, namespace
+from dlngeo.core.base.arrays import Array, is_traced, namespace, to_numpy
+
+_FLOATS = {numpy.dtype(numpy.float64), numpy.dtype(numpy.float32)}
+
+
+def float_array(array: Array, name: str) -> Array:
+    """Return an array of a known library, of single or double precision.
+
+    Integers become floats, and subclasses of NumPy's arrays what they are made of.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of a known library, or a sparse one.
+    ValueError
+        If it has masked entries or no values, or is of another type, such as complex or half
+        precision.
+    """
+    if type(array) is numpy.ndarray and array.dtype in _FLOATS:
+        return array  # the usual case, without the search
+    if isinstance(array, numpy.ndarray):
+        array = _plain(array, name)
+    elif scipy.sparse.issparse(array):
+        raise TypeError(f"{name} is sparse: dlngeo takes dense arrays, give its toarray().")
+    xp = namespace(array)
+    if array_api_compat.is_torch_array(array):
+        _check_tensor(array, name)
+    kind = str(array.dtype).removeprefix("torch.")
+    if kind in ("float32", "float64"):
+        return array
+    if "complex" in kind:
+        raise ValueError(f"{name} is of type {kind}: dlngeo works on real numbers.")
+    if "int" in kind and kind[-1].isdigit():
+        return 1.0 * xp.asarray(array)
+    raise ValueError(
+        f"{name} is of type {kind}: dlngeo works in single and double precision, convert it to "
+        "float32 or float64."
+    )
+
+
+def _plain(array: numpy.ndarray, name: str) -> numpy.ndarray:
+    """Return an array without its subclass, in the byte order of the machine."""
+    if isinstance(array, numpy.ma.MaskedArray):
+        hidden = int(numpy.ma.count_masked(array))
+        if hidden:
+            raise ValueError(
+                f"{name} has {hidden} masked entries: fill them, or complete the matrix "
+                "(dlngeo.solvers.MatrixCompletion)."
+            )
+        array = array.data
+    array = numpy.asarray(array)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _check_tensor(tensor: Array, name: str) -> None:
+    import torch
+
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        raise TypeError(f"{name} is a sparse or nested tensor: dlngeo takes dense ones.")
+    if tensor.is_meta:
+        raise ValueError(f"{name} is on the device meta and has no values: give it some.")
 
 
 def real_array(array: Array, name: str) -> Array:
@@ -14,26 +80,102 @@ def real_array(array: Array, name: str) -> Array:
 
     Raises
     ------
-    TypeError
-        If it is no array of a known library.
-    ValueError
-        If it is complex, or has definite values of which one is NaN or infinite.
+    TypeError, ValueError
+        As in `float_array`; or if it has definite values of which one is NaN or infinite.
     """
-    if type(array) is numpy.ndarray and array.dtype.kind == "f" and numpy.isfinite(array).all():
-        return array  # the usual case, without the search
-    xp = namespace(array)
-    kind = str(array.dtype)
-    if "complex" in kind:
-        raise ValueError(f"{name} is of type {kind}: dlngeo works on real numbers.")
-    if "float" not in kind:
-        array = 1.0 * array
+    array = float_array(array, name)
+    if type(array) is numpy.ndarray and numpy.isfinite(array).all():
+        return array  # the usual case
     if is_traced(array):
         return array
-    is_finite = xp.all(xp.isfinite(array))
+    is_finite = namespace(array).isfinite(array)
     # Inside of what JAX compiles, even that of a constant has no definite value.
-    if not is_traced(is_finite) and not bool(is_finite):
-        raise ValueError(f"{name} holds NaN or infinite entries: remove or replace them.")
+    if not is_traced(is_finite) and not bool(is_finite.all()):
+        raise ValueError(
+            f"{name} holds NaN or infinite entries, {where(~is_finite)}: remove or replace them."
+        )
     return array
+
+
+def host_array(array: Any, name: str) -> numpy.ndarray:
+    """Return an array of any library on the host, in double precision, after its checks.
+
+    Lists, tables and whatever else NumPy can read as numbers serve too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `real_array`; or if NumPy reads no numbers there.
+    NotImplementedError
+        As in `dlngeo.core.base.arrays.to_numpy`.
+    """
+    if not hasattr(array, "dtype"):
+        try:
+            array = numpy.asanyarray(array)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from error
+    return to_numpy(real_array(array, name))
+
+
+def index_array(array: Any, name: str, size: int) -> numpy.ndarray:
+    """Return indices from zero to less than a size, shape=[k].
+
+    Raises
+    ------
+    ValueError
+        If they are not integers, or out of bounds.
+    """
+    read = _plain(numpy.asanyarray(array), name)
+    if read.ndim != 1 or (read.size and read.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{name} must be a list of integers, got {read.dtype} of shape {read.shape}."
+        )
+    is_outside = (read < 0) | (read >= size)
+    if is_outside.any():
+        raise ValueError(
+            f"{name} must lie within the shape, from 0 to {size - 1}; got {name} from {read.min()} "
+            f"to {read.max()}."
+        )
+    return read.astype(numpy.int64)
+
+
+def where(is_bad: Array) -> str:
+    """Tell how many entries of an array of booleans are true, and where the first one is."""
+    flags = is_bad.detach().cpu().numpy() if hasattr(is_bad, "detach") else numpy.asarray(is_bad)
+    places = numpy.argwhere(flags)
+    if flags.ndim == 0:
+        return "which is the only one"
+    first = ", ".join(map(str, places[0]))
+    return f"{len(places)} of {flags.size}, the first at index [{first}]"
+
+
+def alike(arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """Return checked arrays that are used together, in the higher of their precisions.
+
+    Raises
+    ------
+    TypeError
+        If they are of different libraries.
+    """
+    xp = namespace(*arrays)
+    types = {array.dtype for array in arrays}
+    if len(types) == 1:
+        return tuple(arrays)
+    double = next(t for t in types if "64" in str(t))
+    return tuple(a if a.dtype == double else xp.asarray(a, dtype=double) for a in arrays)
+
+
+def check_batches(arrays: Sequence[Array], names: str, ndim: int = 2) -> None:
+    """Raise a ValueError if the leading axes of arrays do not broadcast against each other."""
+    batches = {tuple(array.shape[:-ndim]) for array in arrays}
+    if len(batches) > 1:
+        try:
+            numpy.broadcast_shapes(*batches)
+        except ValueError:
+            shapes = ", ".join(str(tuple(array.shape)) for array in arrays)
+            raise ValueError(
+                f"the leading axes of {names} must broadcast against each other, got {shapes}."
+            ) from None
 
 
 def check_range(kernel: Array, *, divides: bool) -> None:
@@ -48,6 +190,26 @@ def check_range(kernel: Array, *, divides: bool) -> None:
             "the depth metric overflows or underflows at this scale and depth: rescale the "
             "matrix, or use double precision."
         )
+
+
+def in_range(result: Array, name: str) -> Array:
+    """Return what was computed of finite arguments, unless it has left the floating-point range.
+
+    Raises
+    ------
+    ValueError
+        If it is infinite, or NaN.
+    """
+    if type(result) is numpy.ndarray and numpy.isfinite(result).all():
+        return result  # the usual case
+    if not is_traced(result):
+        is_finite = namespace(result).isfinite(result)
+        if not is_traced(is_finite) and not bool(is_finite.all()):
+            raise ValueError(
+                f"{name} overflows, in {where(~is_finite)}: rescale the arguments, or use double "
+                "precision."
+            )
+    return result
 
 
 def finite(number: Any, name: str) -> float:
@@ -76,16 +238,19 @@ def fraction(number: Any, name: str) -> float:
     return _checked(number, name, "between 0 and 1", lambda x: 0 < x < 1)
 
 
-def integer(number: Any, name: str, least: int = 1) -> int:
-    """Return an integer that is at least ``least``; 3.0 is one, errors as in `finite`."""
+def integer(number: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> int:
+    """Return an integer from ``least`` to ``most``; 3.0 is one, errors as in `finite`."""
     expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
-    return int(_checked(number, name, expected, lambda x: x >= least and x == math.floor(x)))
+    value = _checked(number, name, expected, lambda x: x >= least and x == math.floor(x))
+    if value > most:
+        raise ValueError(f"{name} must be {expected} and at most {most}, got {number!r}.")
+    return int(value)
 
 
 def choice(value: str, name: str, options: Iterable[str]) -> str:
     """Return one of the names that an option may have; errors as in `finite`."""
     options = tuple(options)
-    if value in options:
+    if isinstance(value, str) and value in options:
         return value
     raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}.")
 

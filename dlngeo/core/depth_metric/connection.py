@@ -56,7 +56,7 @@ def christoffel(
     """
     matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth, rank)
-    vector, other = (checked_matrix(v, *matrix.shape[-2:]) for v in (vector, other))
+    vector, other = (checked_matrix(v, matrix.shape[-2:], matrix) for v in (vector, other))
     if depth == math.inf:
         return _christoffel_in_limit(matrix, vector, other)
     if depth > 1 and is_traced(matrix):

@@ -40,7 +40,8 @@ def checked_arrays(
     """Return the checked matrix and vectors one after the other, and the rank."""
     matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth, rank)
-    return (matrix, *[checked_matrix(vector, *matrix.shape[-2:]) for vector in vectors]), rank
+    checked = [checked_matrix(vector, matrix.shape[-2:], matrix) for vector in vectors]
+    return (matrix, *checked), rank
 
 
 class Point(NamedTuple):

@@ -16,7 +16,7 @@ from dlngeo.core.base.checks import check_range, real_array
 from dlngeo.core.depth_metric.limit import scale_in_limit
 from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.networks.balancing import inverse_gram, thin_layers
-from dlngeo.core.networks.factors import checked_matrix, network_shape
+from dlngeo.core.networks.factors import check_depth, check_rank, checked_matrix, matrix_shape
 from dlngeo.core.networks.frames import exact_frames, frames_of_rank
 from dlngeo.core.networks.network import adjoint_differential, differential
 
@@ -30,11 +30,11 @@ def check_observable(matrix: Array, depth: float, rank: int | None = None) -> in
         If the depth is not a positive integer or infinity, the rank does not fit the
         shape, or the depth is infinite and the matrix not square of full rank.
     """
+    rows, columns = matrix_shape(matrix)
+    rank = check_rank(rank, min(rows, columns))
     if depth != math.inf:
-        return network_shape(matrix, depth, None, rank)[1]
-    _, rank = network_shape(matrix, 1, None, rank)
-    rows, columns = matrix.shape[-2:]
-    if not rows == columns == rank:
+        check_depth(depth)
+    elif not rows == columns == rank:
         raise ValueError(
             "the depth metric of infinite depth exists for square matrices of full rank "
             f"only, got shape ({rows}, {columns}) and rank {rank}: use a finite depth."
@@ -69,7 +69,7 @@ def raise_index(matrix: Array, covector: Array, depth: float, rank: int | None =
     """
     matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth, rank)
-    covector = checked_matrix(covector, *matrix.shape[-2:])
+    covector = checked_matrix(covector, matrix.shape[-2:], matrix)
     if depth == 1:
         return tangent_projection(matrix, covector, rank)
     if depth == math.inf:
@@ -112,7 +112,7 @@ def lower_index(matrix: Array, tangent_vec: Array, depth: float, rank: int | Non
     """
     matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth, rank)
-    tangent_vec = checked_matrix(tangent_vec, *matrix.shape[-2:])
+    tangent_vec = checked_matrix(tangent_vec, matrix.shape[-2:], matrix)
     if depth == 1:
         return tangent_projection(matrix, tangent_vec, rank)
     if depth == math.inf:
@@ -154,7 +154,7 @@ def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) ->
     """
     matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, 1, rank)
-    vector = checked_matrix(vector, *matrix.shape[-2:])
+    vector = checked_matrix(vector, matrix.shape[-2:], matrix)
     if rank == min(matrix.shape[-2:]):
         # Everything is tangent; the sum broadcasts, and keeps the graph of derivatives.
         return vector + 0 * matrix

@@ -68,7 +68,7 @@ def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) 
     """
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
-    velocity = checked_matrix(velocity, layers[-1].shape[-2], layers[0].shape[-1])
+    velocity = checked_matrix(velocity, (layers[-1].shape[-2], layers[0].shape[-1]), layers[0])
     return in_kind(_lifter(layers, rank)(velocity), factors)
 
 

@@ -135,7 +135,7 @@ def project_to_fibre(factors: Factors, matrix: Array) -> Factors:
     Own derivation.
     """
     layers = layers_of(factors)
-    matrix = checked_matrix(matrix, layers[-1].shape[-2], layers[0].shape[-1])
+    matrix = checked_matrix(matrix, (layers[-1].shape[-2], layers[0].shape[-1]), layers[0])
     xp = namespace(matrix, *layers)
     residual = matrix - end_to_end(layers)
     size = xp.linalg.matrix_norm(residual, keepdims=True)

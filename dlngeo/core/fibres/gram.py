@@ -214,7 +214,7 @@ def gram_solve(factors: Factors, matrix: Array) -> Array:
     [LM25] (the projection of the balancing flow); own derivation.
     """
     layers = layers_of(factors)
-    matrix = checked_matrix(matrix, layers[-1].shape[-2], layers[0].shape[-1])
+    matrix = checked_matrix(matrix, (layers[-1].shape[-2], layers[0].shape[-1]), layers[0])
     if len(layers) == 1:
         return matrix
     gram, is_small = _gram(layers), _is_small(*layers, matrix)

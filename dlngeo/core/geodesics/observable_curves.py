@@ -38,7 +38,7 @@ def checked_problem(
     """Return point and vector on the host, in double precision, and the checked rank."""
     matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth, rank)
-    vector = checked_matrix(vector, *matrix.shape[-2:])
+    vector = checked_matrix(vector, matrix.shape[-2:], matrix)
     namespace(matrix, vector)
     return to_numpy(matrix), to_numpy(vector), rank
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
+from dlngeo.core.base.arrays import Array, from_numpy, to_numpy, transpose
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.depth_metric.curvature import curvature_in_frames
 from dlngeo.core.depth_metric.weights import Weights, weights_of
@@ -190,8 +190,7 @@ def _carry(
     """Return parallel fields, or a Jacobi field and its derivative, at time one."""
     x, z, rank = checked_problem(matrix, velocity, depth, rank)
     shape = x.shape[-2], x.shape[-1]
-    namespace(matrix, *fields)
-    starts = [to_numpy(checked_matrix(field, *shape)) for field in fields]
+    starts = [to_numpy(checked_matrix(field, shape, matrix)) for field in fields]
     axes = FieldAxes.of((x, z), starts)
     frames, tangent, unit = frames_and_velocity(axes.spread(x), axes.spread(z), rank)
     chart = chart_of(shape[0], shape[1], rank, depth)

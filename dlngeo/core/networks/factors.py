@@ -7,11 +7,18 @@ tuple of arrays of shapes ``[..., d_p, d_{p-1}]``. Every function takes both and
 kind.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from dlngeo.core.base.arrays import Array, namespace
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.arrays import Array, in_precision_of, namespace
+from dlngeo.core.base.checks import alike, check_batches, integer, real_array
+
+_MOST_LAYERS = 100_000
+"""Depth beyond which kernels, which are sums over the layers, take too long."""
+
+_MOST_ENTRIES = 2**30
+"""Number of entries of all factors beyond which they do not fit into memory."""
 
 Factors = Any
 """Factors of a network: an array ``[..., N, d, d]`` or a sequence of ``N`` matrices."""
@@ -28,18 +35,21 @@ def matrices_of(factors: Factors, name: str = "factor") -> tuple[Array, ...]:
     if isinstance(factors, (tuple, list)):
         matrices = tuple(factors)
     else:
-        namespace(factors)  # a TypeError for what is no array
-        if factors.ndim < 3:
+        stack = real_array(factors, f"the array of {name}s")
+        if stack.ndim < 3:
             raise ValueError(
                 f"{name}s as one array must have shape [..., N, d, d], got "
-                f"{tuple(factors.shape)}: give a tuple of matrices instead "
+                f"{tuple(stack.shape)}: give a tuple of matrices instead "
                 "(of a flat point, BalancedManifold.to_factors)."
             )
-        matrices = tuple(factors[..., p, :, :] for p in range(factors.shape[-3]))
-    matrices = tuple(real_array(m, f"{name} {p}") for p, m in enumerate(matrices, start=1))
+        return tuple(stack[..., p, :, :] for p in range(stack.shape[-3]))
+    if not matrices:
+        return ()
+    matrices = alike([real_array(m, f"{name} {p}") for p, m in enumerate(matrices, start=1)])
     for p, matrix in enumerate(matrices, start=1):
         if matrix.ndim < 2:
             raise ValueError(f"{name} {p} must be a matrix, got shape {tuple(matrix.shape)}.")
+    check_batches(matrices, f"the {name}s")
     return matrices
 
 
@@ -65,14 +75,24 @@ def layers_of(factors: Factors) -> tuple[Array, ...]:
     return layers
 
 
-def checked_matrix(matrix: Array, rows: int, columns: int) -> Array:
-    """Return a tangent vector or covector, or raise if it does not fit ``rows × columns``."""
-    matrix = real_array(matrix, "the vector")
-    if tuple(matrix.shape[-2:]) != (rows, columns):
+def checked_matrix(
+    matrix: Array, shape: tuple[int, ...], like: Array, name: str = "the vector"
+) -> Array:
+    """Return a tangent vector or covector in the precision of its point, or of its first factor.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is of another library, has another shape than ``[..., m, n]``, leading axes that do
+        not broadcast, or entries that are NaN or infinite.
+    """
+    matrix = real_array(matrix, name)
+    if tuple(matrix.shape[-2:]) != tuple(shape):
         raise ValueError(
-            f"expected a vector of shape [..., {rows}, {columns}], got {tuple(matrix.shape)}."
+            f"expected a vector of shape [..., {shape[0]}, {shape[1]}], got {tuple(matrix.shape)}."
         )
-    return matrix
+    check_batches((like, matrix), f"the point and {name}")
+    return in_precision_of(like, matrix)
 
 
 def check_same_shapes(layers: Sequence[Array], vector: Sequence[Array]) -> None:
@@ -102,28 +122,55 @@ def check_widths(widths: Sequence[int], rank: int | None = None) -> tuple[tuple[
     Raises
     ------
     ValueError
-        If there are fewer than two widths, one is not positive, or the rank is not
-        between one and the smallest width.
+        If there are fewer than two widths, one is not positive, the factors have too many
+        entries, or the rank is not between one and the smallest width.
     """
-    widths = tuple(widths)
-    if len(widths) < 2 or not all(w >= 1 and float(w).is_integer() for w in widths):
-        raise ValueError(f"widths must be at least two positive integers, got {widths}.")
-    widths = tuple(int(width) for width in widths)
-    if rank is None:
-        rank = min(widths)
-    if not (1 <= rank <= min(widths) and float(rank).is_integer()):
+    try:
+        checked = tuple(integer(width, "a width") for width in widths)
+    except (TypeError, ValueError):
+        checked = ()
+    if len(checked) < 2:
         raise ValueError(
-            f"the rank must be an integer between 1 and the smallest width {min(widths)}, "
-            f"got {rank}."
+            "widths must be at least two positive integers (d_0, ..., d_N), in the order in which "
+            f"data flow; got {widths!r}."
         )
-    return widths, int(rank)
+    if sum(a * b for a, b in itertools.pairwise(checked)) > _MOST_ENTRIES:
+        raise ValueError(
+            f"factors of the widths {checked} have more than {_MOST_ENTRIES} entries: they do not "
+            "fit into memory."
+        )
+    return checked, check_rank(rank, min(checked))
+
+
+def check_rank(rank: int | None, most: int) -> int:
+    """Return a rank up to the smallest width; None means full."""
+    if rank is None:
+        return most
+    try:
+        checked = integer(rank, "the rank")
+    except ValueError:
+        checked = 0
+    if 1 <= checked <= most:
+        return checked
+    raise ValueError(
+        f"the rank must be an integer between 1 and the smallest width {most}, got {rank!r}."
+    )
+
+
+def check_depth(depth: float) -> int:
+    """Return a finite depth.
+
+    Raises
+    ------
+    ValueError
+        If it is no integer between 1 and 100 000.
+    """
+    return integer(depth, "the depth", most=_MOST_LAYERS)
 
 
 def default_widths(rows: int, columns: int, depth: float) -> tuple[int, ...]:
     """Return the widths of a network whose hidden layers are ``min(rows, columns)`` wide."""
-    if not (depth >= 1 and float(depth).is_integer()):
-        raise ValueError(f"the depth must be a positive integer, got {depth}.")
-    return (columns, *[min(rows, columns)] * (int(depth) - 1), rows)
+    return (columns, *[min(rows, columns)] * (check_depth(depth) - 1), rows)
 
 
 def network_shape(
@@ -133,9 +180,7 @@ def network_shape(
     rank: int | None = None,
 ) -> tuple[tuple[int, ...], int]:
     """Return checked widths and rank of a network of the given depth over a matrix."""
-    if matrix.ndim < 2:
-        raise ValueError(f"expected a matrix, got shape {tuple(matrix.shape)}.")
-    rows, columns = matrix.shape[-2:]
+    rows, columns = matrix_shape(matrix)
     default = default_widths(rows, columns, depth)
     widths, rank = check_widths(default if widths is None else widths, rank)
     if (widths[0], widths[-1], len(widths)) != (columns, rows, len(default)):
@@ -144,3 +189,17 @@ def network_shape(
             f"from {columns} to {rows}, in the order in which data flow; got {widths}."
         )
     return widths, rank
+
+
+def matrix_shape(matrix: Array) -> tuple[int, int]:
+    """Return the shape of a matrix, without its leading axes.
+
+    Raises
+    ------
+    ValueError
+        If it has fewer than two axes, or no rows or columns.
+    """
+    shape = tuple(matrix.shape)
+    if len(shape) < 2 or 0 in shape[-2:]:
+        raise ValueError(f"expected a matrix, got shape {shape}.")
+    return shape[-2], shape[-1]

@@ -156,7 +156,7 @@ def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -
     THEORY 1.
     """
     layers = layers_of(factors)
-    covector = checked_matrix(covector, layers[-1].shape[-2], layers[0].shape[-1])
+    covector = checked_matrix(covector, (layers[-1].shape[-2], layers[0].shape[-1]), layers[0])
     directions = [layers_of(vector) for vector in vectors]
     for direction in directions:
         check_same_shapes(layers, direction)

@@ -170,8 +170,8 @@ def _problem(
 
 def checked_host(network: RelaxedNetwork, *matrices: Array) -> list[numpy.ndarray]:
     """Return matrices of the network's shape, on the host and in double precision."""
-    rows, columns = network.widths[-1], network.widths[0]
-    return [to_numpy(checked_matrix(matrix, rows, columns)) for matrix in matrices]
+    shape = network.widths[-1], network.widths[0]
+    return [to_numpy(checked_matrix(matrix, shape, matrices[0])) for matrix in matrices]
 
 
 def parallel_transport(

@@ -187,7 +187,7 @@ def raise_index(matrix: Array, covector: Array, network: RelaxedNetwork) -> Arra
     [MPG25]; THEORY 6.
     """
     matrix = real_array(matrix, "the matrix")
-    covector = checked_matrix(covector, *matrix.shape[-2:])
+    covector = checked_matrix(covector, matrix.shape[-2:], matrix)
     if is_traced(matrix):
         layers = relaxed_layers(matrix, network)
         return differential(layers, adjoint_differential(layers, covector))
@@ -228,7 +228,7 @@ def lower_index(matrix: Array, tangent_vec: Array, network: RelaxedNetwork) -> A
     [MPG25]; THEORY 6.
     """
     matrix = real_array(matrix, "the matrix")
-    tangent_vec = checked_matrix(tangent_vec, *matrix.shape[-2:])
+    tangent_vec = checked_matrix(tangent_vec, matrix.shape[-2:], matrix)
     if is_traced(matrix):
         if network.rank < min(matrix.shape[-2:]):
             refuse()

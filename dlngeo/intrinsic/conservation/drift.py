@@ -7,6 +7,7 @@ from typing import Any
 import array_api_compat
 import numpy
 
+from dlngeo.core.base.checks import float_array
 from dlngeo.intrinsic.conservation.laws import ConservationLaws
 from dlngeo.intrinsic.conservation.network_laws import NetworkLaws, check_network
 
@@ -187,14 +188,14 @@ def _arrays(state: Any) -> list[numpy.ndarray]:
 
 def _array(array: Any) -> numpy.ndarray:
     if array_api_compat.is_torch_array(array):
-        array = array.detach().cpu().numpy()
-    result = numpy.asarray(array)
+        return float_array(array.detach().cpu(), "the trajectory").numpy()
+    result = numpy.asanyarray(array)
     if result.dtype == object:
         raise ValueError(
             f"expected arrays of parameters, got {type(array).__name__}. Of a learning_flow of "
             "factors give flow.factors, of a relu_flow flow.parameters and laws=."
         )
-    return result
+    return float_array(result, "the trajectory")
 
 
 def _address(array: numpy.ndarray) -> int:

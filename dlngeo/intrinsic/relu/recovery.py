@@ -9,8 +9,7 @@ Sources: [MPG25]; THEORY 6.
 
 import numpy
 
-from dlngeo.core.base.arrays import to_numpy
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import host_array
 from dlngeo.intrinsic.relu.layered_graph import PADDING
 from dlngeo.intrinsic.relu.path_lifting import jacobian
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
@@ -89,14 +88,14 @@ def recover(
     ----------
     [MPG25] for recoverability; the algorithm is an own derivation.
     """
-    lifted = to_numpy(real_array(numpy.asarray(lifted), "the path-lifting"))
+    lifted = host_array(lifted, "the path-lifting")
     if lifted.shape != (network.n_paths,):
         raise ValueError(
             f"the path-lifting of this network has shape ({network.n_paths},), got {lifted.shape}."
         )
     if like is None:
         like = numpy.ones(network.n_parameters)
-    reference = network.edge_vector(to_numpy(network.check_parameters(like, "like")))
+    reference = network.edge_vector(network.check_parameters(host_array(like, "like"), "like"))
     tails, heads = network.ends
     numbers = network.path_numbers
     into, out_of = _strongest_ways(network, lifted)

@@ -10,7 +10,7 @@ from geomstats.geometry.manifold import Manifold as Space
 from pymanopt.manifolds.manifold import Manifold
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import host_array
 from dlngeo.manifolds.pymanopt.acceleration import acceleration_at
 from dlngeo.manifolds.pymanopt.manifold_methods import ManifoldMethods
 
@@ -139,7 +139,7 @@ class _GeomstatsManifold(ManifoldMethods, Manifold):
         return self._combination(basis, components / numpy.linalg.norm(components))
 
     def _checked(self, array: Any, name: str) -> Array:
-        array = real_array(numpy.asarray(array), name)
+        array = host_array(array, name)
         if array.shape != self.space.shape:
             raise ValueError(f"expected {name} of shape {self.space.shape}, got {array.shape}.")
         return array

@@ -67,7 +67,9 @@ class _RootSystem(NetworkSystem):
             If the matrices have another shape, a lower rank or are of the other component, or
             their energy is not finite.
         """
-        observables = checked_matrix(observables, self.width, self.width)
+        observables = checked_matrix(
+            numpy.asarray(observables), (self.width, self.width), observables, "the matrices"
+        )
         roots = depth_root(observables, self.depth)
         return self._checked_positions(observables, pack((roots,)), self.width)
 

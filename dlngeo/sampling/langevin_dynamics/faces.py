@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, to_numpy
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import host_array
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.factors import check_widths, network_shape, widths_of
 from dlngeo.core.networks.frames import exact_frames
@@ -97,9 +97,7 @@ def face_of(
 
 def on_host(array: Any, name: str) -> Array:
     """Return an array of any library, or a nested sequence, as a checked one of NumPy's."""
-    if isinstance(array, tuple | list):
-        array = numpy.asarray(array)
-    return to_numpy(real_array(array, name))
+    return host_array(array, name)
 
 
 def _face_of_values(
@@ -130,11 +128,11 @@ def _face_of_factors(
 ) -> Face:
     if depth not in (None, len(layers)):
         raise ValueError(f"there are {len(layers)} factors: leave out depth={depth}.")
+    if len({len(layer) for layer in layers}) > 1:
+        raise ValueError(f"factors of {[len(layer) for layer in layers]} chains: give one number.")
     own, rank = check_widths(widths_of(layers), rank)
     if widths is not None and tuple(widths) != own:
         raise ValueError(f"the factors have the widths {own}: leave out widths={widths}.")
-    if len({len(layer) for layer in layers}) > 1:
-        raise ValueError(f"factors of {[len(layer) for layer in layers]} chains: give one number.")
     layers = balance(layers, rank)
     exact_frames(end_to_end(layers), rank)
     return Face(FACTORS, own, rank, layers, is_stacked)

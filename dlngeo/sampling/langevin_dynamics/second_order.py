@@ -83,7 +83,7 @@ class SecondOrder(FactorKernel):
             field = field + heat**0.5 * vertical
         if time:
             matrix = end_to_end(layers)
-            entropic = entropy_gradient(matrix, equation.depth, equation.widths, rank)
+            entropic = entropy_gradient(matrix, equation.widths, rank)
             slope = self.covector(layers)
             is_known = is_finite(slope)
             slope = choose(is_known, slope, 0 * matrix) - equation.temperature(3) * entropic

@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+import pandas
 import pytest
+import scipy.sparse
+import torch
 
 from dlngeo.core.base import checks
 from tests.core.libraries import ARRAYS
@@ -35,8 +38,112 @@ def test_real_array_makes_floats_of_integers(library):
 def test_real_array_refuses_other_things():
     with pytest.raises(ValueError, match="the thing is of type complex128"):
         checks.real_array(1j * MATRIX, "the thing")
-    with pytest.raises(TypeError, match=r"convert lists by numpy\.asarray"):
+    with pytest.raises(TypeError, match=r"convert lists and tables by numpy\.asarray"):
         checks.real_array([1.0], "the thing")
+
+
+class Shouting(np.ndarray):
+    """A subclass in which products mean another thing."""
+
+    def __mul__(self, other):
+        raise AssertionError
+
+
+OF_OTHER_TYPES = {
+    "subclass": MATRIX.view(Shouting),
+    "nothing masked": np.ma.masked_array(MATRIX, False),
+    "byte order": MATRIX.astype(">f8"),
+    "small integers": MATRIX.astype(np.uint8),
+    "column order": np.asfortranarray(MATRIX),
+    "scalar type": np.float64(2),
+}
+REFUSED = {
+    "masked": (np.ma.masked_array(MATRIX, MATRIX > 3), ValueError, "has 1 masked entries: fill"),
+    "booleans": (MATRIX > 2, ValueError, "of type bool: dlngeo works in single and double"),
+    "half": (MATRIX.astype(np.float16), ValueError, "of type float16"),
+    "bfloat": (torch.ones(2, dtype=torch.bfloat16), ValueError, "of type bfloat16"),
+    "bfloat of JAX": (jax.numpy.ones(2, jax.numpy.bfloat16), ValueError, "of type bfloat16"),
+    "objects": (MATRIX.astype(object), ValueError, "of type object"),
+    "texts": (MATRIX.astype(str), ValueError, "of type <U32"),
+    "dates": (MATRIX.astype("datetime64[s]"), ValueError, "of type datetime64"),
+    "sparse": (scipy.sparse.csr_array(MATRIX), TypeError, r"is sparse: .* toarray\(\)"),
+    "sparse tensor": (torch.eye(2).to_sparse(), TypeError, "sparse or nested tensor"),
+    "meta": (torch.ones(2, device="meta"), ValueError, "on the device meta and has no values"),
+    "data frame": (pandas.DataFrame(MATRIX), TypeError, r"convert lists and tables by"),
+    "list": ([[1.0]], TypeError, r"convert lists and tables by numpy\.asarray"),
+    "None": (None, TypeError, "got NoneType"),
+    "number": (2.0, TypeError, "got float"),
+}
+
+
+@pytest.mark.parametrize("name", OF_OTHER_TYPES)
+def test_real_array_makes_plain_arrays(name):
+    """Subclasses, byte orders and integers give plain floats of the same values."""
+    found = checks.real_array(OF_OTHER_TYPES[name], "the thing")
+    assert not isinstance(found, Shouting | np.ma.MaskedArray)
+    assert found.dtype == np.float64
+    assert found.dtype.isnative
+    np.testing.assert_array_equal(found, np.asarray(OF_OTHER_TYPES[name]))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_real_array_refuses_types(name):
+    array, error, message = REFUSED[name]
+    with pytest.raises(error, match=message):
+        checks.real_array(array, "the thing")
+
+
+def test_bad_entries_are_named():
+    batch = np.zeros((1000, 2, 2))
+    batch[417, 1, 0], batch[900, 0, 0] = np.nan, np.inf
+    with pytest.raises(ValueError, match=r"2 of 4000, the first at index \[417, 1, 0\]"):
+        checks.real_array(batch, "the batch")
+    with pytest.raises(ValueError, match="the product overflows, in 2 of 4000, the first at"):
+        checks.in_range(batch, "the product")
+    assert checks.in_range(MATRIX, "the product") is MATRIX
+
+
+def test_host_array_reads_what_numpy_reads():
+    """Lists, tables and tensors come in double precision; what is no table of numbers does not."""
+    for given in (MATRIX.tolist(), pandas.DataFrame(MATRIX), torch.tensor(MATRIX).float()):
+        found = checks.host_array(given, "the thing")
+        assert type(found) is np.ndarray
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, MATRIX)
+    for bad in ([[1.0], [1.0, 2.0]], ["a"], None, {}, [[1j]]):
+        with pytest.raises(ValueError, match="the thing"):
+            checks.host_array(bad, "the thing")
+    with pytest.raises(NotImplementedError, match=r"detach\(\) a tensor that requires grad"):
+        checks.host_array(torch.ones(2, requires_grad=True), "the thing")
+
+
+def test_arrays_used_together():
+    """They come in the higher precision, of one library, with batches that broadcast."""
+    single = MATRIX.astype(np.float32)
+    assert [a.dtype for a in checks.alike((single, MATRIX))] == [np.float64] * 2
+    assert checks.alike((single, single))[0] is single
+    mixed = checks.alike((torch.tensor(single), torch.tensor(MATRIX)))
+    assert {a.dtype for a in mixed} == {torch.float64}
+    with pytest.raises(TypeError, match="one library"):
+        checks.alike((MATRIX, torch.tensor(MATRIX)))
+    checks.check_batches((np.ones((3, 1, 2, 2)), np.ones((4, 2, 2)), MATRIX), "both")
+    with pytest.raises(ValueError, match=r"leading axes of both must broadcast .*\(3, 2, 2\)"):
+        checks.check_batches((np.ones((3, 2, 2)), np.ones((4, 2, 2))), "both")
+
+
+def test_indices():
+    """Whole numbers within the size; none wraps around."""
+    np.testing.assert_array_equal(checks.index_array([0, 4], "rows", 5), [0, 4])
+    assert checks.index_array(np.array([2**40]), "rows", 2**41)[0] == 2**40
+    for bad, message in (
+        ([0, 5], "rows must lie within the shape, from 0 to 4"),
+        ([-1], "got rows from -1 to -1"),
+        ([0.0], "rows must be a list of integers"),
+        ([[0]], "of shape"),
+        (np.ma.masked_array([0, 1], [0, 1]), "masked"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            checks.index_array(bad, "rows", 5)
 
 
 def test_check_range():

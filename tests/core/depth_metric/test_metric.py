@@ -463,5 +463,5 @@ def test_integers_serve_as_floats():
     whole = np.diag([3, 2, 1])
     for kernel in (ob.raise_index, ob.lower_index):
         assert_close(kernel(whole, whole, 3), kernel(1.0 * whole, 1.0 * whole, 3), 0)
-    assert entropy(whole, 3) == entropy(1.0 * whole, 3)
+    assert entropy(whole, 4 * (3,)) == entropy(1.0 * whole, 4 * (3,))
     assert_close(balance((whole, whole)), balance((1.0 * whole, 1.0 * whole)), 0)

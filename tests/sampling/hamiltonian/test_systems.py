@@ -86,7 +86,7 @@ def test_slope_of_the_potential(kind, depth, component, seed):
 def test_potential_is_free_energy():
     energy, depth, beta = MatrixEnergy(LINEAR), 3, 1.7
     matrices = numpy.array([[[1.0, 0.2], [0.1, 0.5]], [[0.3, 0.2], [-0.4, 1.5]]])
-    expected = beta * free_energy(energy, matrices, depth, beta)
+    expected = beta * free_energy(energy, matrices, (2,) * (depth + 1), beta)
     for kind in (DepthRootSystem, ObservableSystem):
         system = make(kind, energy, 2, depth, beta)
         found = [system.h1(state_of(position)) for position in system.positions(matrices)]
