@@ -5,12 +5,12 @@ its values are not looked at.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import array_api_compat
 import numpy
-import scipy.sparse
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace, to_numpy
 
@@ -34,7 +34,7 @@ def float_array(array: Array, name: str) -> Array:
         return array  # the usual case, without the search
     if isinstance(array, numpy.ndarray):
         array = _plain(array, name)
-    elif scipy.sparse.issparse(array):
+    elif _is_sparse(array):
         raise TypeError(f"{name} is sparse: dlngeo takes dense arrays, give its toarray().")
     xp = namespace(array)
     if array_api_compat.is_torch_array(array):
@@ -64,6 +64,11 @@ def _plain(array: numpy.ndarray, name: str) -> numpy.ndarray:
         array = array.data
     array = numpy.asarray(array)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _is_sparse(array: Array) -> bool:
+    sparse = sys.modules.get("scipy.sparse")  # it exists only where it was imported
+    return sparse is not None and sparse.issparse(array)
 
 
 def _check_tensor(tensor: Array, name: str) -> None:
