@@ -165,7 +165,11 @@ def learning_flow(
 
     def velocity(time: float, state: Array) -> Array | None:
         layers = Layers(unpack(state, shapes))
-        covector = numpy.asarray(slope(end_to_end(layers)))
+        try:
+            matrix = end_to_end(layers)
+        except ValueError:  # it overflows
+            return None
+        covector = numpy.asarray(slope(matrix))
         if not numpy.isfinite(covector).all():
             return None
         try:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
+from dlngeo.core.base.checks import in_range
 from dlngeo.core.networks.factors import (
     Factors,
     check_same_shapes,
@@ -32,6 +33,11 @@ def end_to_end(factors: Factors) -> Array:
     -------
     end_to_end : array-like, shape=[..., d_N, d_0]
 
+    Raises
+    ------
+    ValueError
+        If it overflows; errors of the factors as everywhere.
+
     References
     ----------
     [Men24]; THEORY 1.
@@ -40,7 +46,7 @@ def end_to_end(factors: Factors) -> Array:
     product = layers[0]
     for layer in layers[1:]:
         product = layer @ product
-    return product
+    return in_range(product, "the end-to-end matrix")
 
 
 Expansion = dict[frozenset[int], Any]
@@ -197,7 +203,7 @@ def moment_map(factors: Factors) -> Factors:
     """
     layers = layers_of(factors)
     moments = [
-        transpose(following) @ following - layer @ transpose(layer)
+        in_range(transpose(following) @ following - layer @ transpose(layer), "the moment map")
         for layer, following in itertools.pairwise(layers)
     ]
     if not moments and not isinstance(factors, (tuple, list)):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import linalg
 
 from dlngeo.core.networks import balancing
 from dlngeo.core.networks import network as nw
-from dlngeo.core.networks.factors import widths_of
+from dlngeo.core.networks.factors import check_widths, default_widths, widths_of
 from tests.core.brute import (
     NETWORKS,
     SHAPES,
@@ -197,3 +198,51 @@ def test_skew_fields_are_tangent(net):
     assert_close(flatten(field), flatten(orbit_velocity(a, net.factors)), 1e-13)
     assert_close(tangent_projector(net) @ flatten(field), flatten(field), 1e-12)
     assert len(unflatten(flatten(field), net.factors)) == net.depth
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
+def test_overflow_is_told_where():
+    """Of finite factors a product may leave the range: never an infinite result."""
+    factors = np.full((4, 2, 3, 3), 1.0)
+    factors[2] = 1e200
+    with pytest.raises(ValueError, match=r"the end-to-end matrix overflows, .* index \[2, 0, 0\]"):
+        nw.end_to_end(factors)
+    with pytest.raises(ValueError, match="the moment map overflows"):
+        nw.moment_map(factors)
+
+
+def test_factors_that_do_not_fit_each_other():
+    with pytest.raises(ValueError, match="leading axes of the factors must broadcast"):
+        nw.end_to_end((np.ones((3, 2, 2)), np.ones((4, 2, 2))))
+    with pytest.raises(TypeError, match="arrays of one library"):
+        nw.end_to_end((np.eye(2), torch.eye(2)))
+    mixed = nw.end_to_end((torch.eye(2), torch.eye(2, dtype=torch.float64)))
+    assert mixed.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        (3, "at least two positive integers"),
+        ("33", "at least two positive integers"),
+        ((3, True), "at least two positive integers"),
+        ((3, None), "at least two positive integers"),
+        ((10**5, 10**9), "do not fit into memory"),
+        ((10**5, 10**5), "do not fit into memory"),
+    ],
+)
+def test_widths_are_refused_before_anything_is_allocated(widths, message):
+    with pytest.raises(ValueError, match=message):
+        check_widths(widths)
+
+
+@pytest.mark.parametrize("rank", [0, 4, 1.5, True, "2", np.nan, 2**70])
+def test_ranks(rank):
+    with pytest.raises(ValueError, match="the rank must be an integer between 1 and .* 3, got"):
+        check_widths((3, 3), rank)
+
+
+@pytest.mark.parametrize("depth", [0, 1.5, True, "2", None, 10**9, 2**70, np.inf])
+def test_depths(depth):
+    with pytest.raises(ValueError, match="the depth must be a positive integer"):
+        default_widths(3, 3, depth)
