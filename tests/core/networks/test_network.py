@@ -238,7 +238,7 @@ def test_widths_are_refused_before_anything_is_allocated(widths, message):
 
 @pytest.mark.parametrize("rank", [0, 4, 1.5, True, "2", np.nan, 2**70])
 def test_ranks(rank):
-    with pytest.raises(ValueError, match="the rank must be an integer between 1 and .* 3, got"):
+    with pytest.raises(ValueError, match=r"the rank must be an integer between 1 and .* 3, got"):
         check_widths((3, 3), rank)
 
 
