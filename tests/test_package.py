@@ -4,8 +4,11 @@ import ast
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -96,6 +99,33 @@ def test_import_costs_little_beyond_numpy(code, seconds):
 
 def test_version_is_that_of_the_distribution():
     assert dlngeo.__version__ == version("dlngeo")
+    assert f"\nversion: {dlngeo.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+LOCAL = (".*", "__pycache__", "*.egg-info", "build", "dist", "demo-output")
+"""What a checkout gathers beside the project."""
+
+
+def test_the_source_distribution_holds_the_project(tmp_path):
+    """And the wheel the package, with its data."""
+    source, built = tmp_path / "source", tmp_path / "built"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*LOCAL))
+    shutil.copytree(ROOT / ".ci", source / ".ci")
+    expected = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+    build = "from setuptools.build_meta import *; build_sdist({0!r}); build_wheel({0!r})"
+    subprocess.run(
+        [sys.executable, "-c", build.format(str(built))],
+        cwd=source,
+        check=True,
+        capture_output=True,
+    )
+    name = f"dlngeo-{dlngeo.__version__}"
+    with tarfile.open(built / f"{name}.tar.gz") as archive:
+        held = {str(Path(entry.name).relative_to(name)) for entry in archive if entry.isfile()}
+    assert expected <= held
+    with zipfile.ZipFile(built / f"{name}-py3-none-any.whl") as archive:
+        installed = {path for path in archive.namelist() if not path.startswith(name)}
+    assert installed == {path for path in expected if path.startswith("dlngeo/")}
 
 
 def test_every_package_has_a_face():
