@@ -14,7 +14,8 @@ from dlngeo.core.base.checks import choice
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.fibres.depth_two_flow import polar_flow
-from dlngeo.core.fibres.fibre import group_gradient, project_to_fibre, tangent_projection
+from dlngeo.core.fibres.fibre import group_gradient, project_to_fibre
+from dlngeo.core.fibres.gram import damped_tangent_part
 from dlngeo.core.fibres.kempf_ness_function import certificate
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.equations import polar_factor
@@ -47,7 +48,7 @@ class BalancingFlow(FlowOutcome):
     squared_norm : array, shape=[t]
         ``‖W‖²``, which both flows lessen.
     drift : array, shape=[t]
-        ``‖φ(W) - X‖ / ‖X‖``: Newton's method keeps it at round-off.
+        ``‖φ(W) - X‖ / ‖X‖``: Newton's method keeps it at round-off where the fibre is smooth.
     rate : float
         ``-d log‖μ‖/dt`` between the last two times at which ``‖μ‖`` is above round-off; NaN if
         there are no two.
@@ -160,7 +161,7 @@ def _flow_of_factors(
 ) -> tuple[Path, tuple[Array, ...]]:
     """Return the path of a flow and its factors, with a leading axis of time."""
     shapes = [layer.shape for layer in start]
-    gradient = tangent_projection if kind == "l2" else group_gradient
+    gradient = damped_tangent_part if kind == "l2" else group_gradient
 
     def velocity(_: float, state: Array) -> Array:
         layers = unpack(state, shapes)

@@ -14,7 +14,7 @@ from dlngeo.core.base.arrays import Array, round_off
 from dlngeo.core.base.checks import real_array
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.depth_metric.metric import check_observable, raise_index
-from dlngeo.core.fibres.fibre import tangent_projection
+from dlngeo.core.fibres.gram import damped_tangent_part
 from dlngeo.core.networks.factors import (
     Factors,
     check_widths,
@@ -80,7 +80,7 @@ class FactorDescent(Descent):
     def velocity(self, time: float, state: Layers, gradient: Array) -> Layers:
         velocity = -Layers(adjoint_differential(state, gradient)) - self.weight_decay * state
         if self.balancing:
-            velocity -= self.balancing * Layers(tangent_projection(state, state))
+            velocity -= self.balancing * damped_tangent_part(state, state)
         return velocity
 
     def nearest(self, states: Layers) -> Layers:

@@ -7,7 +7,7 @@ import numpy
 import pytest
 import scipy.integrate
 
-from dlngeo.core.fibres import fibre
+from dlngeo.core.fibres import gram
 from dlngeo.core.fibres import kempf_ness_function as kempf_ness
 from dlngeo.core.networks.balancing import balance, factorize
 from dlngeo.core.networks.network import moment_map
@@ -227,6 +227,24 @@ def test_singular_matrices(kind, depth):
 
 
 @BOTH
+def test_singular_points_of_fibres(kind):
+    """The rank of ``dφ`` is less at the start than nearby: the tangent part jumps there."""
+    start = numpy.array(
+        [
+            [[1.0, 0, 1], [1, 0, 1], [1, 1, 0]],
+            [[0, 0, 1], [0, 0, 0], [0, 0, 0]],
+            [[1, 1, 0], [1, 0, 1], [1, 1, 0]],
+        ]
+    )
+    result = balancing_flow(start, kind, t_final=2.0)
+    assert result.success
+    assert result.drift.max() < 1e-9
+    if kind == "l2":
+        expected = result.moment_map_norm[0] * numpy.exp(-2 * result.times)
+        numpy.testing.assert_allclose(result.moment_map_norm, expected, rtol=1e-6)
+
+
+@BOTH
 @pytest.mark.parametrize("zeros", [(0,), (1,), (0, 1), (0, 1, 2)])
 @pytest.mark.parametrize("depth", [2, 3])
 def test_zero_layers(kind, zeros, depth):
@@ -316,9 +334,9 @@ def test_interrupted(monkeypatch):
     def interrupting(layers, vector):
         if next(calls) == 100:
             raise KeyboardInterrupt
-        return fibre.tangent_projection(layers, vector)
+        return gram.damped_tangent_part(layers, vector)
 
-    monkeypatch.setattr(balancing, "tangent_projection", interrupting)
+    monkeypatch.setattr(balancing, "damped_tangent_part", interrupting)
     result = balancing_flow(gaussian((3, 3, 3)), t_final=50.0)
     assert result.interrupted
     assert not result.success

@@ -27,9 +27,6 @@ class Rules(TypedDict):
     vjp: Callable
 
 
-_MOST_FUNCTIONS = 256
-"""Number of functions for a library and static arguments that a kernel keeps."""
-
 _PLAIN = {numpy.ndarray, bool, int, float, str, type(None)}
 """Types of which nothing is differentiated: the usual case, without the search."""
 
@@ -89,7 +86,6 @@ def primitive(
     def decorator(kernel: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(kernel)
         names = tuple(name for name in signature.parameters if name not in static)
-        function_of = functools.lru_cache(maxsize=_MOST_FUNCTIONS)(_function)
 
         @functools.wraps(kernel)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -103,7 +99,7 @@ def primitive(
             options = tuple((name, _hashable(bound.arguments[name])) for name in static)
             leaves = list(_leaves(arguments))
             rule = _Rule(kernel, jvp, vjp, operator, names, structure, options)
-            return function_of(namespace(*leaves).__name__, rule)(*leaves)
+            return _function(namespace(*leaves).__name__)(rule, *leaves)
 
         return wrapper
 
@@ -217,35 +213,40 @@ def _sum_to_shape(cotangent: Array, array: Array) -> Array:
 
 # --- libraries ----------------------------------------------------------------------------
 
+# Each library gets one function, of rules and arrays: it keeps what it is given to differentiate.
 
-def _function(library: str, rule: _Rule) -> Callable:
-    """Return a function of arrays one after the other that the library differentiates."""
+
+@functools.cache
+def _function(library: str) -> Callable:
+    """Return the function of a rule and arrays that a library differentiates."""
     build = {"autograd": _autograd, "torch": _torch, "jax": _jax}
-    return build[next(name for name in build if name in library)](rule)
+    return build[next(name for name in build if name in library)]()
 
 
-def _autograd(rule: _Rule) -> Callable:
+def _autograd() -> Callable:
     from autograd.core import defvjp_argnums
     from autograd.extend import primitive as autograd_primitive
 
-    function = autograd_primitive(rule.value)
+    function = autograd_primitive(lambda rule, *leaves: rule.value(*leaves))
 
     def unpacked(value: Any) -> Any:
         # A traced tuple is a sequence, but no tuple.
         return value if hasattr(value, "ndim") else tuple(value[i] for i in range(len(value)))
 
-    def pull_back(argnums: tuple, result: Any, leaves: tuple, _: dict) -> Callable:
+    def pull_back(argnums: tuple, result: Any, arguments: tuple, _: dict) -> Callable:
+        rule, *leaves = arguments
+
         def cotangents_of(cotangents: Any) -> tuple:
             pulled = rule.vjp(leaves, unpacked(result), unpacked(cotangents))
-            return tuple(pulled[i] for i in argnums)
+            return tuple(pulled[i - 1] for i in argnums)
 
         return cotangents_of
 
     defvjp_argnums(function, pull_back)
-    return lambda *leaves: unpacked(function(*leaves))
+    return lambda rule, *leaves: unpacked(function(rule, *leaves))
 
 
-def _torch(rule: _Rule) -> Callable:
+def _torch() -> Callable:
     import torch
 
     def own(result: Array, leaves: tuple) -> Array:
@@ -256,7 +257,7 @@ def _torch(rule: _Rule) -> Callable:
         generate_vmap_rule = True
 
         @staticmethod
-        def forward(*leaves: Array) -> Any:
+        def forward(rule: _Rule, *leaves: Array) -> Any:
             result = rule.value(*leaves)
             if isinstance(result, tuple):
                 return tuple(own(part, leaves) for part in result)
@@ -264,54 +265,50 @@ def _torch(rule: _Rule) -> Callable:
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+            ctx.rule, *leaves = inputs
             outputs = output if isinstance(output, tuple) else (output,)
-            ctx.save_for_backward(*inputs, *outputs)
-            ctx.save_for_forward(*inputs, *outputs)
-            ctx.n_inputs = len(inputs)
+            ctx.save_for_backward(*leaves, *outputs)
+            ctx.save_for_forward(*leaves, *outputs)
+            ctx.n_leaves = len(leaves)
             ctx.is_tuple = isinstance(output, tuple)
 
         @staticmethod
         def _saved(ctx: Any) -> tuple:
             saved = ctx.saved_tensors
-            result = saved[ctx.n_inputs :]
-            return saved[: ctx.n_inputs], result if ctx.is_tuple else result[0]
+            result = saved[ctx.n_leaves :]
+            return saved[: ctx.n_leaves], result if ctx.is_tuple else result[0]
 
         @staticmethod
         def backward(ctx: Any, *cotangents: Array) -> tuple:
             leaves, result = Function._saved(ctx)
-            return rule.vjp(leaves, result, cotangents if ctx.is_tuple else cotangents[0])
+            pulled = ctx.rule.vjp(leaves, result, cotangents if ctx.is_tuple else cotangents[0])
+            return (None, *pulled)
 
         @staticmethod
-        def jvp(ctx: Any, *tangents: Array) -> Any:
+        def jvp(ctx: Any, _: None, *tangents: Array) -> Any:
             leaves, result = Function._saved(ctx)
             moves = [
                 torch.zeros_like(leaf) if tangent is None else tangent
                 for leaf, tangent in zip(leaves, tangents, strict=True)
             ]
-            return rule.jvp(leaves, result, moves)
+            return ctx.rule.jvp(leaves, result, moves)
 
     return Function.apply
 
 
-def _jax(rule: _Rule) -> Callable:
+def _jax() -> Callable:
     import jax
 
-    if rule.operator is not None:
-        return _jax_solve(rule, rule.operator)
-    function = jax.custom_jvp(rule.value)
+    @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+    def value(rule: _Rule, *leaves: Array) -> Any:
+        return rule.value(*leaves)
 
-    @function.defjvp
-    def _(leaves: tuple, tangents: tuple) -> tuple:
-        result = function(*leaves)
+    @value.defjvp
+    def _(rule: _Rule, leaves: tuple, tangents: tuple) -> tuple:
+        result = value(rule, *leaves)
         return result, rule.jvp(leaves, result, tangents)
 
-    return function
-
-
-def _jax_solve(rule: _Rule, operator: Callable) -> Callable:
-    import jax
-
-    def function(*leaves: Array) -> Array:
+    def solution(rule: _Rule, operator: Callable, *leaves: Array) -> Array:
         *coefficients, right_hand_side = leaves
         return jax.lax.custom_linear_solve(
             operator(rule.arguments(leaves)[:-1], **dict(rule.static)),
@@ -319,5 +316,10 @@ def _jax_solve(rule: _Rule, operator: Callable) -> Callable:
             lambda _, b: rule.value(*coefficients, b),
             symmetric=True,
         )
+
+    def function(rule: _Rule, *leaves: Array) -> Any:
+        if rule.operator is not None:
+            return solution(rule, rule.operator, *leaves)
+        return value(rule, *leaves)
 
     return function

@@ -23,6 +23,9 @@ from dlngeo.core.networks.factors import Factors, checked_matrix, in_kind, layer
 from dlngeo.core.networks.network import adjoint_differential, differential, partial_products
 from dlngeo.core.numerics.conjugate_gradients import better_solution, conjugate_gradient
 
+DAMPING = 1e-14
+"""What is added to the Gram operator in flows, relative to its size."""
+
 DENSE_SIZE = 100
 """Number of entries of ``X`` up to which the Gram operator is solved as a dense matrix."""
 
@@ -38,6 +41,8 @@ class _Gram(NamedTuple):
         ``A_p = W_{>p} W_{>p}ᵀ`` and ``B_p = W_{<p}ᵀ W_{<p}`` in frames.
     diagonal : array-like, shape=[..., m, n]
         Diagonal of the operator, zero where it is below round-off.
+    is_diagonal : bool
+        Whether that is all of it, as for two layers.
     """
 
     left: Array
@@ -45,6 +50,18 @@ class _Gram(NamedTuple):
     after: list[Array]
     before: list[Array]
     diagonal: Array
+    is_diagonal: bool
+
+    def damped(self) -> "_Gram":
+        """Return the operator with a multiple of the identity, `DAMPING` of its size."""
+        xp = namespace(self.diagonal)
+        shift = DAMPING * xp.amax(self.diagonal, axis=(-2, -1), keepdims=True)
+        rows, columns = self.diagonal.shape[-2:]
+        return self._replace(
+            after=[*self.after, shift * eye(rows, rows, shift)],
+            before=[*self.before, eye(columns, columns, shift)],
+            diagonal=self.diagonal + shift,
+        )
 
     def apply(self, matrix: Array) -> Array:
         """Apply the operator, in frames."""
@@ -104,6 +121,7 @@ def _gram(layers: Sequence[Array]) -> _Gram:
             diagonal_matrix(right_squares),
         ],
         xp.where(diagonal > noise, diagonal, xp.zeros_like(diagonal)),
+        len(layers) == 2,
     )
 
 
@@ -136,7 +154,7 @@ def _solve_dense(gram: _Gram, matrix: Array) -> Array:
 def _solve_once(gram: _Gram, matrix: Array, is_small: bool) -> Array:
     """Solve the equation, to all the digits or to half of them."""
     core = transpose(gram.left) @ matrix @ gram.right
-    if len(gram.after) == 2:
+    if gram.is_diagonal:
         core = gram.precondition(core)
     elif is_small:
         core = _solve_dense(gram, core)
@@ -245,3 +263,16 @@ def tangent_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:
     # dφ(V) vanishes to round-off all the same.
     second = project(first, rest)
     return better_solution(first, [rest], second, [differential(layers, second)])
+
+
+def damped_tangent_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:
+    """Return ``V - dφ*(P)`` with ``(dφ dφ* + δ)(P) = dφ(V)`` and a tiny ``δ``.
+
+    Where the rank of ``dφ`` drops the tangent part jumps; this one does not, so that flows
+    through such points can be integrated. What is taken off is in ``range dφ*`` to the last bit.
+    """
+    if len(layers) == 1:
+        return 0 * Layers(velocity)
+    change = differential(layers, velocity)
+    covector = _solve_once(_gram(layers).damped(), change, _is_small(change))
+    return Layers(velocity) - adjoint_differential(layers, covector)
