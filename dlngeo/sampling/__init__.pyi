@@ -7,9 +7,12 @@ from .energies import WeightDecay as WeightDecay
 from .ensembles import Ensemble as Ensemble
 from .ensembles import Run as Run
 from .ensembles import ensemble as ensemble
+from .free_energies import FreeEnergies as FreeEnergies
+from .free_energies import free_energies as free_energies
 from .hamiltonian import BalancedSystem as BalancedSystem
 from .hamiltonian import DepthRootSystem as DepthRootSystem
 from .hamiltonian import ObservableSystem as ObservableSystem
+from .ladders import find_ladder as find_ladder
 from .langevin_dynamics import Ladder as Ladder
 from .langevin_dynamics import LangevinResult as LangevinResult
 from .langevin_dynamics import langevin as langevin

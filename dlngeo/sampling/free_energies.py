@@ -1,0 +1,213 @@
+r"""Free energies, entropies and heat capacities from chains at a ladder of temperatures.
+
+With ``b = β/κ`` the partition function ``Z = ∫ e^{S/κ - bE} dvol_g`` obeys ``d log Z/db = -⟨E⟩``.
+Between neighbouring temperatures this is integrated by Bennett's acceptance ratio, which leaves no
+error of quadrature: the root ``Δ = log Z'/Z`` of
+
+.. math:: \sum_{E \text{ at } b} \frac{1}{1 + e^{(b' - b) E + Δ}}
+          = \sum_{E \text{ at } b'} \frac{1}{1 + e^{-(b' - b) E - Δ}}.
+
+Errors are those of independent chains: each estimate is, to first order, a sum over them, and of
+replicas that exchange their states those of one start count as one.
+
+References
+----------
+C. H. Bennett, *Efficient estimation of free energy differences from Monte Carlo data*, J. Comput.
+Phys. 22 (1976); THEORY 4.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import finite
+from dlngeo.sampling.langevin_dynamics.run import LangevinResult
+from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
+from dlngeo.thermodynamics.equilibrium import ThermodynamicCurves
+
+LEAST_OVERLAP = 0.01
+
+
+class Estimate(NamedTuple):
+    """An estimate from independent groups of chains.
+
+    Attributes
+    ----------
+    value : array, shape=[...]
+    parts : array, shape=[..., groups]
+        What each group adds to it, to first order; their sum is zero.
+    """
+
+    value: Array
+    parts: Array
+
+    @property
+    def error(self) -> Array:
+        """The standard error, ``√(n/(n-1) Σ parts²)``."""
+        n_groups = self.parts.shape[-1]
+        return numpy.sqrt(n_groups / (n_groups - 1) * (self.parts**2).sum(axis=-1))
+
+    def plus(self, other: "Estimate", factor: Any = 1.0) -> "Estimate":
+        """Return the estimate of the sum, with a multiple of another of the same groups."""
+        factor = numpy.asarray(factor)
+        return Estimate(
+            self.value + factor * other.value, self.parts + factor[..., None] * other.parts
+        )
+
+
+def mean_of(values: Array) -> Estimate:
+    """Return the estimate of a mean, from values of shape=[..., groups, draws]."""
+    means = values.mean(axis=-1)
+    centre = means.mean(axis=-1)
+    return Estimate(centre, (means - centre[..., None]) / means.shape[-1])
+
+
+def log_ratio(forward: Array, backward: Array) -> Estimate:
+    r"""Return Bennett's estimate of ``Δ = log Z'/Z``.
+
+    Parameters
+    ----------
+    forward, backward : array, shape=[groups, draws]
+        Differences ``u = -log q'/q`` of two densities, of draws from ``q`` and from ``q'``.
+
+    Raises
+    ------
+    ValueError
+        If the two laws hardly overlap.
+    """
+
+    def excess(delta: float) -> Array:
+        """Return the difference of the two means, of each group."""
+        return expit(-forward - delta).mean(axis=-1) - expit(backward + delta).mean(axis=-1)
+
+    ends = -max(forward.max(), backward.max()) - 1, 1 - min(forward.min(), backward.min())
+    delta = float(brentq(lambda x: excess(x).mean(), *ends, xtol=1e-12))
+    first, second = expit(forward + delta), expit(backward + delta)
+    slope = (first * (1 - first)).mean() + (second * (1 - second)).mean()
+    # Of equal laws the slope is a half.
+    if not 2 * slope > LEAST_OVERLAP:
+        raise ValueError(
+            f"the laws of two neighbouring temperatures overlap by {2 * slope:.1e} only: put "
+            "temperatures between them (find_ladder does)."
+        )
+    parts = excess(delta) / (len(forward) * slope)
+    return Estimate(numpy.asarray(delta), parts)
+
+
+@dataclass(frozen=True, eq=False)
+class FreeEnergies:
+    """Thermodynamics from chains, of temperatures in rising order of ``β``.
+
+    Attributes
+    ----------
+    curves, errors : ThermodynamicCurves
+        Free energy ``-(κ/β) log Z``, mean energy, Gibbs entropy and heat capacity, as those of
+        `dlngeo.thermodynamics.Equilibrium`; and their standard errors.
+    log_partition, log_partition_error : array, shape=[levels]
+        ``log Z`` and its standard error, which is that of the difference to the lowest ``β`` and
+        of what was given for it.
+    covariance : array, shape=[levels, levels]
+        Of ``log Z``, for errors of differences.
+    is_absolute : bool
+        Whether ``log Z`` at the lowest ``β`` was given; else it is zero there.
+    n_groups : int
+        Independent groups of chains that the errors are from, with ``n_groups - 1`` degrees of
+        freedom.
+    """
+
+    curves: ThermodynamicCurves
+    errors: ThermodynamicCurves
+    log_partition: Array
+    log_partition_error: Array
+    covariance: Array
+    is_absolute: bool
+    n_groups: int
+
+
+def free_energies(result: LangevinResult, log_partition: Any = None) -> FreeEnergies:
+    r"""Return free energies, mean energies, entropies and heat capacities, with errors.
+
+    Parameters
+    ----------
+    result : LangevinResult
+        Of `langevin` at a `Ladder`, or with several chains at each of some ``β``, whose energy was
+        recorded (``energy=``, ``save_every=``) in equilibrium (``burn_in=``).
+    log_partition : float, or pair of floats, optional
+        ``log Z`` at the lowest ``β``, for absolute values, and its standard error. By default it
+        counts as zero: free energies and entropies are then relative.
+
+    Returns
+    -------
+    free_energies : FreeEnergies
+
+    Raises
+    ------
+    ValueError
+        If the energy was not recorded, temperatures have different numbers of chains, there is
+        one chain at each or one temperature alone, or neighbours hardly overlap.
+
+    References
+    ----------
+    THEORY 4.
+    """
+    betas, counts = numpy.unique(result.beta, return_counts=True)
+    n_chains = len(result.singular_values)
+    if len(betas) < 2 or len(set(counts)) > 1 or counts[0] < 2:
+        raise ValueError(
+            f"expected as many chains, two or more, at each of some temperatures, got {n_chains} "
+            f"chains at beta = {', '.join(f'{beta:g}' for beta in betas)}: give langevin a Ladder, "
+            "and several initial states."
+        )
+    if "energy" not in result.trace or result.trace["energy"].shape[1] < 1:
+        raise ValueError("the energy was not recorded: run with energy= and save_every=.")
+    order = numpy.argsort(result.beta, kind="stable")
+    energy = result.trace["energy"][order].reshape(len(betas), counts[0], -1)
+    sigma = result.trace["singular_values"][order].reshape(*energy.shape, -1)
+    if not numpy.isfinite(energy).all():
+        raise ValueError("a recorded energy is not finite: the law has no mean energy.")
+    kappa, heat = result.kappa, betas / result.kappa
+    steps = [
+        log_ratio(gap * energy[k], gap * energy[k + 1]) for k, gap in enumerate(numpy.diff(heat))
+    ]
+    start, start_error = _anchor(log_partition)
+    parts = numpy.cumsum([0 * steps[0].parts, *(step.parts for step in steps)], axis=0)
+    values = start + numpy.cumsum([0.0, *(step.value for step in steps)])
+    partition, mean = Estimate(values, parts), mean_of(energy)
+    spread = mean_of((energy - mean.value[:, None, None]) ** 2)
+    # The squares are about a mean of these draws, which takes the variance of the mean from them.
+    spread = spread._replace(value=spread.value + mean.error**2)
+    capacity = Estimate(betas * heat * spread.value, (betas * heat)[:, None] * spread.parts)
+    orbits = mean_of(spectral_entropy(sigma, result.widths))
+    entropy = partition.plus(mean, heat).plus(orbits, numpy.full(len(betas), 1 - 1 / kappa))
+    n_groups = int(counts[0])
+    covariance = n_groups / (n_groups - 1) * parts @ parts.T + start_error**2
+
+    def with_start(error: Array) -> Array:
+        return numpy.hypot(error, start_error)
+
+    partition_error = with_start(partition.error)
+    return FreeEnergies(
+        curves=ThermodynamicCurves(
+            betas, -values / heat, mean.value, entropy.value, capacity.value
+        ),
+        errors=ThermodynamicCurves(
+            0 * betas, partition_error / heat, mean.error, with_start(entropy.error), capacity.error
+        ),
+        log_partition=values,
+        log_partition_error=partition_error,
+        covariance=covariance,
+        is_absolute=log_partition is not None,
+        n_groups=n_groups,
+    )
+
+
+def _anchor(log_partition: Any) -> tuple[float, float]:
+    """Return ``log Z`` at the lowest ``β`` and its error."""
+    if log_partition is None:
+        return 0.0, 0.0
+    value, error = log_partition if isinstance(log_partition, tuple) else (log_partition, 0.0)
+    return finite(value, "log_partition"), finite(error, "the error of log_partition")

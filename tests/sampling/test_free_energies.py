@@ -1,0 +1,123 @@
+"""Free energies from draws of known laws: values, errors, and what is refused."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy
+import pytest
+
+from dlngeo.sampling import Ladder, free_energies, langevin
+from dlngeo.sampling.free_energies import log_ratio
+from dlngeo.thermodynamics import Equilibrium
+
+BETAS, DEGREES, GROUPS, DRAWS = numpy.array([1.0, 2.0, 3.5, 7.0]), 4, 25, 300
+RUN: Any = langevin(
+    initial=numpy.ones((GROUPS, 2)) * [1.0, 0.5], energy=lambda s: (s**2).sum(-1) / 2, depth=1,
+    beta=Ladder(BETAS.tolist()), step_size=0.05, n_steps=4, save_every=2, rng=0,
+)  # fmt: skip
+
+
+def drawn(seed, kappa=1.0):
+    """Return a result with independent draws of ``½‖X‖²`` of 2×2 matrices, of a known law."""
+    rng = numpy.random.default_rng(seed)
+    temperatures = numpy.repeat(kappa / BETAS, GROUPS)[:, None, None, None]
+    matrices = temperatures**0.5 * rng.standard_normal((len(temperatures), DRAWS, 2, 2))
+    sigma = numpy.linalg.svd(matrices, compute_uv=False)
+    trace = {"energy": (sigma**2).sum(axis=-1) / 2, "singular_values": sigma}
+    return replace(RUN, trace=trace, kappa=kappa)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 0.5])
+def test_the_gaussian_law(kappa):
+    """``log Z = (D/2) log(2πκ/β)``, ``⟨E⟩ = Dκ/2β``, ``C = D/2 κ``, within honest errors."""
+    scores = []
+    exact: Any = [
+        Equilibrium(lambda s: (s**2).sum(-1) / 2, (2, 2), beta=b, kappa=kappa) for b in BETAS
+    ]
+    logs = DEGREES / 2 * numpy.log(2 * numpy.pi * kappa / BETAS)
+    numpy.testing.assert_allclose([law.log_partition for law in exact], logs, rtol=1e-9)
+    for seed in range(40):
+        found = free_energies(drawn(seed, kappa), (logs[0], 0.0))
+        assert found.is_absolute
+        assert found.n_groups == GROUPS
+        numpy.testing.assert_array_equal(found.curves.beta, BETAS)
+        pairs = [
+            (
+                getattr(found.curves, name),
+                getattr(found.errors, name),
+                [getattr(law, name) for law in exact],
+            )
+            for name in ("free_energy", "mean_energy", "entropy", "heat_capacity")
+        ]
+        scores.append([(value - law)[1:] / error[1:] for value, error, law in pairs])
+    scores = numpy.array(scores)
+    # Of Student's t with 24 degrees of freedom; twelve means, twelve variances.
+    assert abs(scores.mean(axis=0)).max() < 3.5 * (24 / 22 / 40) ** 0.5
+    assert abs(scores.var(axis=0) - 24 / 22).max() < 3.5 * (2.2 / 40) ** 0.5
+
+
+def test_errors_of_differences():
+    """From the covariance, as from the step alone; the start adds what was given for it."""
+    result = drawn(0)
+    found = free_energies(result)
+    assert not found.is_absolute
+    assert found.log_partition[0] == found.log_partition_error[0] == 0
+    numpy.testing.assert_allclose(numpy.diag(found.covariance) ** 0.5, found.log_partition_error)
+    energy = result.trace["energy"].reshape(4, GROUPS, DRAWS)
+    alone = log_ratio(3.5 * energy[2], 3.5 * energy[3])
+    assert found.log_partition[3] - found.log_partition[2] == pytest.approx(alone.value, rel=1e-12)
+    difference = found.covariance[2, 2] + found.covariance[3, 3] - 2 * found.covariance[2, 3]
+    assert difference**0.5 == pytest.approx(float(alone.error), rel=1e-9)
+    started = free_energies(result, (5.0, 0.3))
+    numpy.testing.assert_allclose(started.log_partition, 5.0 + found.log_partition)
+    expected = numpy.hypot(0.3, found.log_partition_error)
+    numpy.testing.assert_allclose(started.log_partition_error, expected)
+    numpy.testing.assert_allclose(started.errors.free_energy, expected / BETAS)
+
+
+def test_chains_of_one_group_count_as_one():
+    """Of draws that are repeated within groups the errors stay; of repeated groups they shrink."""
+    result = drawn(0)
+    doubled = {name: numpy.repeat(v, 2, axis=1) for name, v in result.trace.items()}
+    error = free_energies(result).log_partition_error[1:]
+    same = free_energies(replace(result, trace=doubled)).log_partition_error[1:]
+    numpy.testing.assert_allclose(same, error, rtol=1e-6)
+
+
+def test_the_order_of_chains_does_not_matter():
+    result = drawn(0)
+    places = numpy.random.default_rng(0).permutation(len(result.beta))
+    mixed = replace(
+        result,
+        beta=result.beta[places],
+        singular_values=result.singular_values[places],
+        trace={name: values[places] for name, values in result.trace.items()},
+    )
+    numpy.testing.assert_allclose(
+        free_energies(mixed).log_partition,
+        free_energies(result).log_partition,
+        rtol=1e-9,
+        atol=1e-9,
+    )
+
+
+def test_refusals():
+    result = drawn(0)
+    cases = [
+        (replace(result, beta=1.0), "at each of some temperatures, got 100 chains at beta = 1"),
+        (replace(result, beta=numpy.r_[1.0, result.beta[:-1]]), "as many chains"),
+        (replace(result, trace={}), "energy was not recorded"),
+        (
+            replace(result, trace=result.trace | {"energy": result.trace["energy"] * numpy.inf}),
+            "not finite",
+        ),
+        (
+            replace(result, trace=result.trace | {"energy": 1e3 * result.trace["energy"]}),
+            "overlap by .* only",
+        ),
+    ]
+    for source, message in cases:
+        with pytest.raises(ValueError, match=message):
+            free_energies(source)
+    with pytest.raises(ValueError, match="log_partition must be a finite number"):
+        free_energies(result, numpy.nan)
