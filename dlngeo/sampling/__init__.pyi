@@ -7,8 +7,6 @@ from .energies import WeightDecay as WeightDecay
 from .ensembles import Ensemble as Ensemble
 from .ensembles import Run as Run
 from .ensembles import ensemble as ensemble
-from .free_energies import FreeEnergies as FreeEnergies
-from .free_energies import free_energies as free_energies
 from .hamiltonian import BalancedSystem as BalancedSystem
 from .hamiltonian import DepthRootSystem as DepthRootSystem
 from .hamiltonian import ObservableSystem as ObservableSystem
@@ -16,3 +14,5 @@ from .ladders import find_ladder as find_ladder
 from .langevin_dynamics import Ladder as Ladder
 from .langevin_dynamics import LangevinResult as LangevinResult
 from .langevin_dynamics import langevin as langevin
+from .thermodynamic_integration import FreeEnergies as FreeEnergies
+from .thermodynamic_integration import free_energies as free_energies

@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 from dlngeo.sampling import Ladder, free_energies, langevin
-from dlngeo.sampling.free_energies import log_ratio
+from dlngeo.sampling.thermodynamic_integration import log_ratio
 from dlngeo.thermodynamics import Equilibrium
 
 BETAS, DEGREES, GROUPS, DRAWS = numpy.array([1.0, 2.0, 3.5, 7.0]), 4, 25, 300
