@@ -195,7 +195,7 @@ def replay(normals: np.ndarray, uniform: float = 0.5) -> Any:
 
 def normals_of_a_step(kernel: Any, state: Any) -> int:
     """Return how many normals a step takes for each chain."""
-    count = len(state.lam if hasattr(state, "lam") else state.layers[0])
+    count = len((state.matrices if hasattr(state, "hidden") else state).lam)
     draws = replay(np.zeros((count, 0)))
     kernel.step(state, draws)
     return draws.used
@@ -218,8 +218,7 @@ def product(layers: Sequence[np.ndarray]) -> np.ndarray:
 
 def matrix_of(state: Any, depth: int) -> np.ndarray:
     """Return the end-to-end matrices of a state of any kernel."""
-    if hasattr(state, "layers"):
-        return product(state.layers)
+    state = state.matrices if hasattr(state, "hidden") else state
     return state.left * state.lam[:, None, :] ** depth @ state.right.swapaxes(-1, -2)
 
 

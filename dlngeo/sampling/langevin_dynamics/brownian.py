@@ -194,6 +194,34 @@ def surplus_turns(
     return common + opposite, common - opposite
 
 
+def turn_deviations(lam: numpy.ndarray, depth: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    r"""Return the deviations of independent turns of the frames, in ``Δ_g = Δ_Y/N + ...``.
+
+    .. math:: \sqrt{\frac{α_{kl} - 1/N}{2 (λ_k - λ_l)^2}}, \quad
+              \sqrt{\frac{1/α_{kl} - 1/N}{2 (λ_k + λ_l)^2}}
+
+    of turns of both frames by the same angle, and by opposite ones; the first one without its
+    quotient of differences, as in `surplus_turns`.
+
+    Parameters
+    ----------
+    lam : array, shape=[..., r]
+    depth : int
+
+    Returns
+    -------
+    common, opposite : array, shape=[..., r, r]
+
+    References
+    ----------
+    THEORY 4 (own derivation).
+    """
+    sums, g, h = kernels(lam, depth)
+    common = _mixed_sums(lam, depth) / (2 * depth * h * sums)
+    opposite = (h / g - 1 / depth) / (2 * sums**2)
+    return numpy.sqrt(common), numpy.sqrt(numpy.maximum(opposite, 0))
+
+
 def log_noise_density(lam: numpy.ndarray, depth: int, noise: Blocks) -> numpy.ndarray:
     """Return the logarithm of the density of `noise`, up to a constant, shape=[...].
 

@@ -39,6 +39,8 @@ class Equation:
         ``E``, to shape=[chains].
     spectral : SpectralEnergy, optional
         A further energy, of the singular values of matrices.
+    determinant : str, optional
+        "positive" or "negative": the component that chains are confined to; all by default.
     """
 
     gradient: Callable[[numpy.ndarray], Any] | None
@@ -49,25 +51,34 @@ class Equation:
     is_spectral: bool = False
     energy: Callable[[numpy.ndarray], Any] | None = None
     spectral: SpectralEnergy | None = None
+    determinant: str | None = None
 
     @property
     def depth(self) -> int:
         """Number of factors."""
         return len(self.widths) - 1
 
+    @property
+    def has_components(self) -> bool:
+        """Whether the matrices of the rank are of two components, by the sign of ``det``."""
+        return self.widths[0] == self.widths[-1] == self.rank
+
+    @property
+    def space(self) -> str:
+        """On which space chains have their law, in words."""
+        rows, columns = self.widths[-1], self.widths[0]
+        matrices = f"{rows} x {columns} matrices of rank {self.rank}"
+        if self.is_spectral:
+            return f"singular values of {matrices}"
+        if not self.has_components:
+            return matrices
+        return f"{matrices} with {self.determinant or 'either sign of the'} determinant"
+
     def temperature(self, n_axes: int = 1) -> Any:
         """Return ``1/β``, to multiply arrays of chains that have so many axes."""
         if isinstance(self.beta, numpy.ndarray):
             return 1 / self.beta.reshape(-1, *[1] * (n_axes - 1))
         return 1 / self.beta
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the matrices of the rank are an open set, square and invertible.
-
-        Only then is the boundary a wall between two components, of either sign of ``det``.
-        """
-        return self.widths[0] == self.widths[-1] == self.rank
 
     @property
     def least(self) -> float:

@@ -1,4 +1,4 @@
-"""The scheme of Euler and Maruyama, of weak order one: of matrices, and of factors."""
+"""The scheme of Euler and Maruyama, of weak order one."""
 
 import math
 from collections.abc import Sequence
@@ -7,21 +7,17 @@ from typing import NamedTuple
 
 import numpy
 
-from dlngeo.core.balanced.submanifold import tangent_projection
-from dlngeo.core.base.arrays import transpose
 from dlngeo.core.base.optional import compiled_loop
-from dlngeo.core.base.vectors import Layers
-from dlngeo.core.depth_metric.submersion import horizontal_projection
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.core.networks.network import adjoint_differential
 from dlngeo.sampling.langevin_dynamics import brownian
-from dlngeo.sampling.langevin_dynamics.factor_steps import FactorKernel, FactorState
 from dlngeo.sampling.langevin_dynamics.matrix_steps import (
     MatrixKernel,
     bounded,
+    fold,
     normal_blocks,
-    normal_null,
     retract,
+    rotation,
+    tilt,
 )
 from dlngeo.sampling.langevin_dynamics.states import choose, is_finite, move
 
@@ -66,8 +62,9 @@ class EulerMaruyama(MatrixKernel):
     unbounded at the boundary. Without energy and entropy ``λ`` has the right law at every step
     size.
 
-    Where a singular value would change its sign the chain is *reflected*: it keeps the component
-    of its ``det``. Small square matrices of full rank take the compiled step, where there is Numba.
+    A singular value may change its sign, by which ``det`` changes its own; a confined chain is
+    reflected there. Small square matrices of full rank take the compiled step, where there is
+    Numba.
     """
 
     def __post_init__(self) -> None:
@@ -87,9 +84,9 @@ class EulerMaruyama(MatrixKernel):
         advance = self._advance if self._compiled_step is None else self._advance_compiled
         root = self.root(state)
         signed, is_kept = advance(root, state.covector, rng)
-        is_kept = is_kept & is_finite(*signed, signed.sigma**self.equation.depth)
+        is_kept = is_kept & is_finite(*signed) & self.is_bounded(signed.sigma)
         signed = SingularFrames(*choose(is_kept, signed, root))
-        after, is_reflected = reflect(signed)
+        after, is_reflected = fold(signed, self.equation.determinant is not None)
         after = after._replace(sigma=numpy.maximum(after.sigma, self.equation.least))
         covector = self._covector(after)
         proposal = state._replace(
@@ -160,64 +157,3 @@ class EulerMaruyama(MatrixKernel):
         angle = spread / numpy.maximum(abs(after.sigma), least)
         left, right = (tilt(frame, angle, rng) for frame in (after.left, after.right))
         return SingularFrames(left, after.sigma, right), is_bounded
-
-
-def reflect(signed: SingularFrames) -> tuple[SingularFrames, numpy.ndarray]:
-    """Return ``Y`` with positive values, and where it was reflected.
-
-    That is where ``det`` has changed its sign: then the least of the values changes its own.
-    """
-    n_negative = numpy.bincount(numpy.nonzero(signed.sigma < 0)[0], minlength=len(signed.sigma))
-    crossed = numpy.flatnonzero(n_negative)
-    is_reflected = n_negative % 2 == 1
-    if len(crossed):
-        signs = numpy.where(signed.sigma[crossed] < 0, -1.0, 1.0)
-        least = numpy.argmin(abs(signed.sigma[crossed]), axis=-1)
-        signs[numpy.arange(len(crossed)), least] *= numpy.where(is_reflected[crossed], -1, 1)
-        left = signed.left.copy()
-        left[crossed] *= signs[:, None, :]
-        signed = signed._replace(left=left, sigma=abs(signed.sigma))
-    return signed, is_reflected
-
-
-def rotation(skew: numpy.ndarray) -> numpy.ndarray:
-    """Return Cayley's rotation ``(I - A/2)^{-1} (I + A/2)``, the exponential to second order."""
-    identity = numpy.eye(skew.shape[-1])
-    return numpy.linalg.solve(identity - skew / 2, identity + skew / 2)
-
-
-def tilt(frame: numpy.ndarray, angle: numpy.ndarray, rng: numpy.random.Generator) -> numpy.ndarray:
-    """Tilt the vectors of a frame towards its null space by noise of the given deviations."""
-    normals = normal_null(frame, rng)
-    if normals is None:
-        return frame
-    normals = normals * angle[..., None, :]
-    # The polar factor of Q + Z, whose Gram matrix is I + ZᵀZ.
-    values, vectors = numpy.linalg.eigh(transpose(normals) @ normals)
-    root = vectors / numpy.sqrt(1 + values)[..., None, :] @ transpose(vectors)
-    return (frame + normals) @ root
-
-
-@dataclass(eq=False)
-class FactorEulerMaruyama(FactorKernel):
-    r"""Euler–Maruyama in the tangent space, then back by `dlngeo.balance`.
-
-    ``W ← bal(W + P_W(-h ∇L) + √(2h/β) (P_v + √κ P_h) ξ)``. The retraction is of second order, so
-    that it moves by just the normal part of the drift.
-
-    Near a boundary that is no wall, of rectangular or rank-deficient matrices, it is right for
-    ``λ`` well above the noise of a step, ``√(2h/β)``, alone: below that chains linger.
-    """
-
-    def step(self, state: FactorState, rng: numpy.random.Generator) -> FactorState:
-        """Return the state after a step."""
-        equation, layers = self.equation, state.layers
-        scale = (2 * self.step_size * equation.temperature(3)) ** 0.5
-        normals = Layers(scale * rng.standard_normal(layer.shape) for layer in layers)
-        noise = Layers(tangent_projection(layers, normals, equation.rank))
-        if equation.kappa != 1:
-            horizontal = Layers(horizontal_projection(layers, noise, equation.rank))
-            noise = noise + (math.sqrt(equation.kappa) - 1) * horizontal
-        descent = Layers(adjoint_differential(layers, state.covector))
-        after = layers - self.step_size * descent + noise
-        return self.settle(state, *self.keep(after, layers))

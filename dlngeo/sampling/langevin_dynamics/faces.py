@@ -11,6 +11,7 @@ from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.factors import check_widths, network_shape, widths_of
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import end_to_end
+from dlngeo.sampling.langevin_dynamics.equation import Equation
 
 FACTORS, OBSERVABLES, SINGULAR_VALUES = "factors", "observables", "singular values"
 
@@ -136,3 +137,21 @@ def _face_of_factors(
     layers = balance(layers, rank)
     exact_frames(end_to_end(layers), rank)
     return Face(FACTORS, own, rank, layers, is_stacked)
+
+
+def check_component(face: Face, equation: Equation) -> None:
+    """Raise a ValueError if initial states are not of the component that chains are confined to."""
+    determinant = equation.determinant
+    if determinant is None:
+        return
+    if determinant not in ("positive", "negative"):
+        raise ValueError(f"determinant must be 'positive' or 'negative', got {determinant!r}.")
+    if face.is_spectral or not equation.has_components:
+        raise ValueError(f"{equation.space} are one space: leave out determinant={determinant!r}.")
+    signs = numpy.linalg.slogdet(end_to_end(face.start))[0]
+    n_others = int(numpy.sum(signs != (1 if determinant == "positive" else -1)))
+    if n_others:
+        raise ValueError(
+            f"{n_others} of {len(signs)} initial matrices do not have a {determinant} determinant: "
+            "start them there, or leave determinant out to sample both components."
+        )

@@ -17,8 +17,12 @@ import numpy
 from dlngeo.core.base.arrays import diagonal_matrix, transpose
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.blocks import Blocks
-from dlngeo.core.networks.frames import BalancedFrames, SingularFrames, singular_frames
-from dlngeo.core.networks.network import end_to_end
+from dlngeo.core.networks.frames import (
+    BalancedFrames,
+    SingularFrames,
+    balanced_frames,
+    singular_frames,
+)
 from dlngeo.sampling.langevin_dynamics import brownian
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.states import is_finite
@@ -39,15 +43,36 @@ class MatrixKernel:
         variance = 2 * self.step_size * self.equation.kappa * self.equation.temperature(n_axes)
         return variance**0.5
 
+    def init(self, factors: Sequence[numpy.ndarray]) -> Any:
+        """Return the state over factors, of which a matrix may be the only one."""
+        raise NotImplementedError
+
+    def step(self, state: Any, rng: numpy.random.Generator) -> Any:
+        """Return the state after a step."""
+        raise NotImplementedError
+
+    def counts(self, state: Any) -> dict[str, numpy.ndarray]:
+        """Return what was counted along each chain."""
+        raise NotImplementedError
+
+    def is_bounded(self, lam: numpy.ndarray) -> numpy.ndarray:
+        """Return where kernels of the depth metric, within the squares of ``σ``, are finite."""
+        return is_finite(lam ** (2 * self.equation.depth))
+
     def initial_root(self, factors: Sequence[numpy.ndarray]) -> SingularFrames:
         """Return ``Y`` over factors.
 
         Values that a decomposition loses to round-off, of which some are zero and some are not
         from one LAPACK to the next, are lifted to the least that steps keep.
         """
-        frames = singular_frames(end_to_end(factors), self.equation.rank)
-        lam = numpy.maximum(frames.sigma ** (1 / self.equation.depth), self.equation.least)
-        return SingularFrames(*map(numpy.ascontiguousarray, (frames.left, lam, frames.right)))
+        equation = self.equation
+        if len(factors) == 1:
+            left, sigma, right = singular_frames(factors[0], equation.rank)
+            lam = sigma ** (1 / equation.depth)
+        else:
+            (right, *_, left), lam = balanced_frames(factors, equation.rank)
+        lam = numpy.maximum(lam, equation.least)
+        return SingularFrames(*map(numpy.ascontiguousarray, (left, lam, right)))
 
     def root(self, state: Any) -> SingularFrames:
         """Return ``Y`` in its frames; the values are in no order."""
@@ -73,15 +98,24 @@ class MatrixKernel:
 
     def drift(self, root: SingularFrames, covector: numpy.ndarray) -> Blocks:
         """Return ``-grad F`` in depth-root coordinates, over a step, in frames."""
+        down = self.descent(root, covector, self.step_size)
+        rise = self.rise(root.sigma, self.step_size)
+        return down._replace(core=down.core + diagonal_matrix(rise))
+
+    def descent(self, root: SingularFrames, covector: numpy.ndarray, time: float) -> Blocks:
+        """Return ``-grad F`` over a time, in frames, without the `rise`."""
         equation, lam, depth = self.equation, root.sigma, self.equation.depth
-        heat = self.step_size * equation.temperature(2)
-        surplus = sum(width - equation.rank for width in equation.widths[1:-1])
-        entropic = heat * brownian.entropic_drift(lam, depth)
-        entropic = entropic + brownian.radial_step(lam, heat * surplus / depth)
-        down = self.step_size * brownian.descent(
-            lam, equation.blocks(covector, self.observable(root)), depth
-        )
+        slope = equation.blocks(covector, self.observable(root))
+        down = time * brownian.descent(lam, slope, depth)
+        entropic = time * equation.temperature(2) * brownian.entropic_drift(lam, depth)
         return down._replace(core=down.core + diagonal_matrix(entropic))
+
+    def rise(self, lam: numpy.ndarray, time: float) -> numpy.ndarray:
+        """Return how far the entropy of hidden layers wider than the rank lifts ``λ``."""
+        equation = self.equation
+        surplus = sum(width - equation.rank for width in equation.widths[1:-1])
+        heat = time * equation.temperature(2)
+        return brownian.radial_step(lam, heat * surplus / equation.depth)
 
 
 def random_factors(
@@ -149,6 +183,52 @@ def retract(root: SingularFrames, tangent: Blocks, *, orthographic: bool = False
         blocks = transpose(down) @ numpy.concatenate([blocks, below], axis=-2)
     within = singular_frames(blocks, rank)
     return SingularFrames(left @ within.left, within.sigma, right @ within.right)
+
+
+def fold(signed: SingularFrames, is_confined: bool) -> tuple[SingularFrames, numpy.ndarray]:
+    """Return ``Y`` with positive values, after a step through the boundary.
+
+    A negative value is a positive one with a vector turned: the chain goes on with the other sign
+    of ``det``. A confined chain is *reflected* there, where ``det`` has changed its sign: the least
+    of the values changes its own, without its vector.
+
+    Returns
+    -------
+    root : SingularFrames
+    is_reflected : array of bool, shape=[chains]
+    """
+    is_negative = signed.sigma < 0
+    is_reflected = numpy.zeros(len(is_negative), dtype=bool)
+    crossed = numpy.flatnonzero(is_negative.any(axis=-1))
+    if len(crossed):
+        signs = numpy.where(is_negative[crossed], -1.0, 1.0)
+        if is_confined:
+            is_odd = signs.prod(axis=-1) < 0
+            is_reflected[crossed] = is_odd
+            least = numpy.argmin(abs(signed.sigma[crossed]), axis=-1)
+            signs[numpy.arange(len(crossed)), least] *= numpy.where(is_odd, -1, 1)
+        left = signed.left.copy()
+        left[crossed] *= signs[:, None, :]
+        signed = signed._replace(left=left, sigma=abs(signed.sigma))
+    return signed, is_reflected
+
+
+def rotation(skew: numpy.ndarray) -> numpy.ndarray:
+    """Return Cayley's rotation ``(I - A/2)^{-1} (I + A/2)``, the exponential to second order."""
+    identity = numpy.eye(skew.shape[-1])
+    return numpy.linalg.solve(identity - skew / 2, identity + skew / 2)
+
+
+def tilt(frame: numpy.ndarray, angle: numpy.ndarray, rng: numpy.random.Generator) -> numpy.ndarray:
+    """Tilt the vectors of a frame towards its null space by noise of the given deviations."""
+    normals = normal_null(frame, rng)
+    if normals is None:
+        return frame
+    normals = normals * angle[..., None, :]
+    # The polar factor of Q + Z, whose Gram matrix is I + ZᵀZ.
+    values, vectors = numpy.linalg.eigh(transpose(normals) @ normals)
+    root = vectors / numpy.sqrt(1 + values)[..., None, :] @ transpose(vectors)
+    return (frame + normals) @ root
 
 
 def _span(frame: numpy.ndarray, null: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:

@@ -13,6 +13,7 @@ from dlngeo.sampling.langevin_dynamics import brownian
 from dlngeo.sampling.langevin_dynamics.matrix_steps import (
     MatrixKernel,
     bounded,
+    fold,
     normal_blocks,
     retract,
 )
@@ -32,8 +33,8 @@ class MetropolisState(NamedTuple):
     energy, entropy : array, shape=[chains]
         ``E`` and ``S`` there.
     n_accepted, n_rejected : array, shape=[chains]
-        Steps that were accepted, and proposals that had crossed the boundary or have no finite
-        energy or gradient.
+        Steps that were accepted, and proposals without a finite energy or gradient, or of the
+        other component.
     """
 
     left: numpy.ndarray
@@ -56,7 +57,8 @@ class Metropolis(MatrixKernel):
     coordinates the Riemannian volume is that of Frobenius' metric, so that the target density is
     ``e^{-(β/κ) F_β}``, and the determinant of the cometric is constant.
 
-    A proposal of the other sign of ``det`` is *rejected*, as one of infinite energy is.
+    A proposal of infinite energy is *rejected*, and of a confined chain one of the other sign of
+    ``det``.
     """
 
     def __post_init__(self) -> None:
@@ -81,10 +83,10 @@ class Metropolis(MatrixKernel):
         threshold = numpy.log(rng.random(len(state.lam)))
         step, is_bounded = bounded(self._mean(root, state.covector) + self.deviation() * kick)
         proposal = retract(root, step, orthographic=True)
-        has_crossed = (proposal.sigma < 0).any(axis=-1)
-        proposal = proposal._replace(sigma=numpy.maximum(abs(proposal.sigma), equation.least))
+        proposal, has_left = fold(proposal, equation.determinant is not None)
+        proposal = proposal._replace(sigma=numpy.maximum(proposal.sigma, equation.least))
         energy = equation.values(self.observable(proposal))
-        is_open = numpy.isfinite(energy) & is_bounded & ~has_crossed
+        is_open = numpy.isfinite(energy) & is_bounded & ~has_left
         # No gradient is asked for where the proposal is lost already.
         proposal = SingularFrames(*choose(is_open, proposal, root))
         covector = self._covector(proposal)

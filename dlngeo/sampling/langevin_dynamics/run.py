@@ -16,8 +16,8 @@ from dlngeo.sampling.energies import terms_of
 from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
 from dlngeo.sampling.langevin_dynamics.equation import Equation
-from dlngeo.sampling.langevin_dynamics.faces import face_of
-from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
+from dlngeo.sampling.langevin_dynamics.faces import check_component, face_of
+from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES, kernel_of
 from dlngeo.sampling.langevin_dynamics.temperatures import (
     Ladder,
     ReplicaExchange,
@@ -130,6 +130,7 @@ def langevin(
     energy: Callable[[Array], Any] | None = None,
     widths: Sequence[int] | None = None,
     rank: int | None = None,
+    determinant: str | None = None,
     rng: numpy.random.Generator | int | None = None,
     save_every: int | None = None,
     burn_in: int = 0,
@@ -196,6 +197,9 @@ def langevin(
         default) and singular values (all are ``r`` by default).
     rank : int, optional
         Rank of the end-to-end matrix, full by default.
+    determinant : str, optional
+        "positive" or "negative": of square matrices of full rank, the component to which chains are
+        confined. By default they move between both, and their law is that of the whole space.
     rng : numpy.random.Generator or int, optional
         Random numbers, or a seed.
     save_every : int, optional
@@ -228,10 +232,13 @@ def langevin(
 
     Notes
     -----
-    At the boundary, where a singular value vanishes, chains are reflected: they keep the rank,
-    and the sign of ``det X`` if there is one. The Metropolis scheme rejects what crosses it.
-    Chains of factors deeper than five, but for the Metropolis scheme, also reject what round-off
-    cannot tell from a lower rank, which cuts some percents of the law off.
+    Matrices of a shape and rank are one space, but for square ones of full rank, which are of two
+    components, of either sign of ``det X``. They meet where a singular value vanishes, and there
+    chains cross: in depth-root coordinates ``Y`` the volume is a multiple of ``dY`` on both sides,
+    and noise and drift are continuous, so that at depth one this is plain Langevin dynamics. A
+    chain that is confined is reflected there (the Metropolis scheme rejects what crosses).
+    Singular values know no sign of ``det``: their law is that of both components.
+    Of factors, the signs of ``det W_p`` are gauge but for that of their product.
 
     References
     ----------
@@ -255,9 +262,10 @@ def langevin(
     like = face.points if isinstance(like, tuple | list) else like
     value, slope, spectral = terms_of(energy, energy_gradient, face.points, like)
     equation = Equation(
-        slope, face.widths, face.rank, betas, kappa, face.is_spectral, value, spectral
+        slope, face.widths, face.rank, betas, kappa, face.is_spectral, value, spectral, determinant
     )
-    kernel = SCHEMES[scheme].kernel(face, equation, step_size)
+    check_component(face, equation)
+    kernel = kernel_of(scheme, face, equation, step_size)
     kernel = tempered(kernel, equation, beta, step_size)
     random = numpy.random.default_rng(rng)
     chains = Chains(kernel, equation, face.start, random, n_steps, save_every, burn_in, record)
@@ -265,7 +273,7 @@ def langevin(
     if checkpoint is not None:
         numbers = (n_steps, save_every, burn_in, kappa, step_size)
         heat = settings_of(beta, n_chains, n_steps * step_size)
-        settings = (face.name, scheme, *numbers, heat, chains.names, *face[1:])
+        settings = (face.name, scheme, determinant, *numbers, heat, chains.names, *face[1:])
         seed = None if rng is None else random.bit_generator.state
         store = Checkpoint(Path(checkpoint), settings, seed, checkpoint_seconds)
         arrays = store.read()
@@ -291,7 +299,7 @@ def langevin(
             "steps, as there is no finite state or gradient where they go: take a smaller "
             "step_size, or correct the energy."
         )
-    status = trouble or f"took {n_steps} steps."
+    status = trouble or f"took {n_steps} steps on {equation.space}."
     if n_reflections.any():
         status += f" The boundary turned chains back {n_reflections.sum()} times."
     if n_rejected.any():

@@ -4,7 +4,7 @@ A new scheme is a file with its kernels, and a line in the table.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy
 
@@ -12,10 +12,12 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics.equation import Equation
-from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama, FactorEulerMaruyama
+from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama
 from dlngeo.sampling.langevin_dynamics.faces import Face
+from dlngeo.sampling.langevin_dynamics.hidden_frames import FactorKernel
+from dlngeo.sampling.langevin_dynamics.matrix_steps import MatrixKernel
 from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
-from dlngeo.sampling.langevin_dynamics.second_order import HorizontalSecondOrder, SecondOrder
+from dlngeo.sampling.langevin_dynamics.second_order import SecondOrder
 
 
 class Kernel(Protocol):
@@ -41,27 +43,15 @@ class Kernel(Protocol):
         """Return what was counted along each chain, shape=[chains]: "n_accepted" and the like."""
 
 
-class Scheme(NamedTuple):
-    """The kernels of a scheme, made of an equation and a step size.
-
-    Attributes
-    ----------
-    matrices : callable
-        The kernel of end-to-end matrices and of singular values.
-    factors : callable
-        The kernel of factors on the balanced manifold.
-    """
-
-    matrices: Callable[[Equation, float], Kernel]
-    factors: Callable[[Equation, float], Kernel]
-
-    def kernel(self, face: Face, equation: Equation, step_size: float) -> Kernel:
-        """Return the kernel that serves a face."""
-        return (self.factors if face.is_of_factors else self.matrices)(equation, step_size)
-
-
-SCHEMES = {
-    "euler-maruyama": Scheme(EulerMaruyama, FactorEulerMaruyama),
-    "second-order": Scheme(HorizontalSecondOrder, SecondOrder),
-    "metropolis": Scheme(Metropolis, Metropolis),
+SCHEMES: dict[str, Callable[[Equation, float], MatrixKernel]] = {
+    "euler-maruyama": EulerMaruyama,
+    "second-order": SecondOrder,
+    "metropolis": Metropolis,
 }
+"""The kernels of end-to-end matrices, made of an equation and a step size."""
+
+
+def kernel_of(scheme: str, face: Face, equation: Equation, step_size: float) -> Kernel:
+    """Return the kernel of a scheme that serves a face: over that of matrices, of factors."""
+    kernel = SCHEMES[scheme](equation, step_size)
+    return FactorKernel(kernel) if face.is_of_factors else kernel

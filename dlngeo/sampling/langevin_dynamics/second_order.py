@@ -1,105 +1,217 @@
-"""The method of Ninomiya and Ninomiya, of weak order two: of factors."""
+"""A scheme of weak order two: flows of the parts of the generator, one after the other."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy
 
-from dlngeo.core.balanced.submanifold import tangent_projection
-from dlngeo.core.base.vectors import Layers
-from dlngeo.core.depth_metric.submersion import horizontal_projection, vertical_projection
-from dlngeo.core.networks.balancing import factorize
-from dlngeo.core.networks.factors import layers_of
-from dlngeo.core.networks.network import adjoint_differential, end_to_end
-from dlngeo.sampling.langevin_dynamics.factor_steps import FactorKernel, FactorState
-from dlngeo.sampling.langevin_dynamics.states import choose, is_finite
-from dlngeo.thermodynamics.boltzmann_entropy import entropy_gradient
+from dlngeo.core.base.arrays import transpose
+from dlngeo.core.networks.frames import SingularFrames, complement, singular_frames
+from dlngeo.sampling.langevin_dynamics import brownian
+from dlngeo.sampling.langevin_dynamics.matrix_steps import (
+    MatrixKernel,
+    fold,
+    retract,
+)
+from dlngeo.sampling.langevin_dynamics.states import choose, is_finite, move
+
+
+class SecondOrderState(NamedTuple):
+    """State of chains of end-to-end matrices.
+
+    Attributes
+    ----------
+    left, lam, right : array, shape=[chains, m, r], shape=[chains, r], shape=[chains, n, r]
+        ``Y = left · diag(lam) · rightᵀ``; the values are in no order.
+    n_reflections, n_rejected, n_stuck : array, shape=[chains]
+        How often a step was reflected at the boundary, how often it was rejected because there
+        is no finite state or gradient, and how often in a row up to now.
+    """
+
+    left: numpy.ndarray
+    lam: numpy.ndarray
+    right: numpy.ndarray
+    n_reflections: numpy.ndarray
+    n_rejected: numpy.ndarray
+    n_stuck: numpy.ndarray
 
 
 @dataclass(eq=False)
-class SecondOrder(FactorKernel):
-    r"""Two flows of random vector fields that follow each other.
+class SecondOrder(MatrixKernel):
+    r"""Flows of turns, of flat noise and of the descent, and back: Strang's splitting.
 
-    With correlated Gaussian noise ``(η_1, η_2)`` of the covariance ``[[1/2, -1/2], [-1/2, 3/2]]``
+    .. math:: \tfrac{κ}{β} Δ_g = \tfrac{κ}{βN} Δ_Y + \text{squares of turns}
 
-    .. math:: W ← \exp\big(h V_0 + V(η_2)\big) \exp\big(V(η_1)\big) W, \quad
-              V(η) = \sqrt{2h/β} \, P_v η + \sqrt{2hκ/β} \, P_h η',
-
-    with ``V_0`` the lift of ``-grad F``. They are integrated by the classical Runge–Kutta method,
-    whose stages `dlngeo.balance` takes back to the manifold. Where chains reach the boundary the
-    order is lost.
+    Turns keep ``λ`` and so their own law; as flat noise of rank-deficient matrices they are made of
+    two flows of random fields that follow each other, with correlated Gaussian noise
+    ``(η_1, η_2)`` of the covariance ``[[1/2, -1/2], [-1/2, 3/2]]``. Flat noise of matrices of full
+    rank is exact, as is the rise of ``λ`` by the entropy of wide layers; the rest of the descent of
+    the free energy is that of the midpoint rule. Near the boundary the order is lost.
 
     References
     ----------
-    M. Ninomiya, S. Ninomiya, *A new higher-order weak approximation scheme for stochastic
+    G. Strang, *On the construction and comparison of difference schemes*, SIAM J. Numer. Anal. 5
+    (1968); M. Ninomiya, S. Ninomiya, *A new higher-order weak approximation scheme for stochastic
     differential equations and the Runge–Kutta method*, Finance Stoch. 13 (2009), Theorem 1.6.
     """
 
-    n_noises = 2
-
-    def step(self, state: FactorState, rng: numpy.random.Generator) -> FactorState:
-        """Return the state after a step."""
-        first, second = (
-            [
-                Layers(rng.standard_normal(layer.shape) for layer in state.layers)
-                for _ in range(self.n_noises)
-            ]
-            for _ in range(2)
-        )
-        half = math.sqrt(0.5)
-        layers, is_kept = self._flow(state.layers, 0.0, [half * a for a in first])
-        noises = [b - half * a for a, b in zip(first, second, strict=True)]
-        layers, is_kept_too = self._flow(layers, self.step_size, noises)
-        return self.settle(state, layers, is_kept & is_kept_too)
-
-    def _flow(
-        self, start: Layers, time: float, noises: Sequence[Layers]
-    ) -> tuple[Layers, numpy.ndarray]:
-        """Follow ``time · V_0 + V(noises)`` for a unit of time, by four stages."""
-        is_kept = numpy.ones(len(start[0]), dtype=bool)
-        total = velocity = 0 * start
-        for before, weight in ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6)):
-            stage, is_near = self.keep(start + before * velocity, start)
-            is_kept = is_kept & is_near
-            velocity, is_known = self._field(self.balance(stage), time, noises)
-            is_kept = is_kept & is_known
-            total = total + weight * velocity
-        after, is_near = self.keep(start + total, start)
-        return self.balance(after), is_kept & is_near
-
-    def _field(
-        self, layers: Layers, time: float, noises: Sequence[Layers]
-    ) -> tuple[Layers, numpy.ndarray]:
-        """Return the velocity of a flow, and where the gradient is finite."""
-        is_known = numpy.ones(len(layers[0]), dtype=bool)
-        equation, rank = self.equation, self.equation.rank
-        heat = 2 * self.step_size * equation.temperature(3)
-        horizontal = Layers(horizontal_projection(layers, noises[0], rank))
-        field = (heat * equation.kappa) ** 0.5 * horizontal
-        for noise in noises[1:]:
-            tangent = tangent_projection(layers, noise, rank)
-            vertical = Layers(vertical_projection(layers, tangent, rank))
-            field = field + heat**0.5 * vertical
-        if time:
-            matrix = end_to_end(layers)
-            entropic = entropy_gradient(matrix, equation.widths, rank)
-            slope = self.covector(layers)
-            is_known = is_finite(slope)
-            slope = choose(is_known, slope, 0 * matrix) - equation.temperature(3) * entropic
-            field = field - time * Layers(adjoint_differential(layers, slope))
-        return field, is_known
-
-
-@dataclass(eq=False)
-class HorizontalSecondOrder(SecondOrder):
-    """The method of matrices: factors over them, as narrow as can be, without vertical noise."""
-
-    n_noises = 1
-
-    def init(self, factors: Sequence[numpy.ndarray]) -> FactorState:
+    def init(self, factors: Sequence[numpy.ndarray]) -> SecondOrderState:
         """Return the state over factors, of which a matrix may be the only one."""
-        matrix, widths = end_to_end(factors), self.equation.widths
-        rank, depth = self.equation.rank, self.equation.depth
-        thin = (widths[0], *[rank] * (depth - 1), widths[-1])
-        return self.initial_state(Layers(layers_of(factorize(matrix, depth, thin, rank))))
+        root = self.initial_root(factors)
+        self.equation.initial_covector(self.observable(root))
+        return SecondOrderState(*root, *numpy.zeros((3, len(root.sigma)), dtype=int))
+
+    def step(self, state: SecondOrderState, rng: numpy.random.Generator) -> SecondOrderState:
+        """Return the state after a step."""
+        path = _Path(self, self.root(state))
+        self._turn(path, rng)
+        self._spread(path, rng)
+        self._descend(path)
+        self._spread(path, rng)
+        self._turn(path, rng)
+        left, sigma, right = path.root
+        proposal = state._replace(
+            left=left,
+            lam=numpy.maximum(sigma, self.equation.least),
+            right=right,
+            n_reflections=state.n_reflections + path.n_reflections,
+        )
+        return move(state, proposal, path.is_kept)
+
+    def counts(self, state: SecondOrderState) -> dict[str, numpy.ndarray]:
+        """Return what was counted along each chain."""
+        return {
+            "n_reflections": state.n_reflections,
+            "n_rejected": state.n_rejected,
+            "n_stuck": state.n_stuck,
+        }
+
+    def _turn(self, path: "_Path", rng: numpy.random.Generator) -> None:
+        """Turn the frames by noise, for half a step."""
+        equation, root = self.equation, path.root
+        if equation.depth == 1 or equation.kappa == 0:
+            return
+        rank, scale = equation.rank, self.deviation() / 2**0.5
+        # Wider turns, near the boundary, are as random.
+        *angles, tilts = (
+            numpy.minimum(scale * angle, math.pi)
+            for angle in (
+                *brownian.turn_deviations(root.sigma, equation.depth),
+                (1 - 1 / equation.depth) ** 0.5 / root.sigma[:, None, :],
+            )
+        )
+        frames = [numpy.concatenate([f, complement(f)], axis=-1) for f in (root.left, root.right)]
+
+        def draw() -> list[numpy.ndarray]:
+            normals = rng.standard_normal((*root.sigma.shape, rank))
+            common, opposite = (
+                _skew(angle * numpy.tril(part, -1))
+                for angle, part in zip(angles, (normals, transpose(normals)), strict=True)
+            )
+            cores = common + opposite, common - opposite
+            return [
+                _skew(tilts * _normals(frame[..., rank:], rank, rng), core)
+                for frame, core in zip(frames, cores, strict=True)
+            ]
+
+        for turns in _correlated(draw(), draw()):
+            frames = [frame @ exponential(t) for frame, t in zip(frames, turns, strict=True)]
+        left, right = (frame[..., :rank] for frame in frames)
+        path.take(SingularFrames(left, root.sigma, right))
+
+    def _spread(self, path: "_Path", rng: numpy.random.Generator) -> None:
+        """Add flat noise, for half a step."""
+        equation, root = self.equation, path.root
+        scale = self.deviation() / (2 * equation.depth) ** 0.5
+        shape = (len(root.sigma), root.left.shape[-2], root.right.shape[-2])
+        if equation.rank == min(shape[1:]):
+            path.go(scale * rng.standard_normal(shape))
+            return
+        for (noise,) in _correlated(*([scale * rng.standard_normal(shape)] for _ in range(2))):
+            start, total = path.root, 0 * noise
+            velocity = total
+            for before, weight in ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6)):
+                at = add(start, before * velocity)
+                velocity = at.join(at.split(noise).tangent())
+                total = total + weight * velocity
+            path.go(total)
+
+    def _descend(self, path: "_Path") -> None:
+        """Descend the free energy, for a step."""
+        start, half = path.root, self.step_size / 2
+        path.root = start._replace(sigma=start.sigma + self.rise(start.sigma, half))
+        start = path.root
+        for time in (half, self.step_size):
+            covector = self.equation.covector(self.observable(path.root))
+            is_known = is_finite(covector)
+            path.is_kept = path.is_kept & is_known
+            covector = choose(is_known, covector, numpy.zeros_like(covector))
+            change = path.root.join(self.descent(path.root, covector, time))
+            path.root = start
+            path.go(change)
+        lam = path.root.sigma
+        path.root = path.root._replace(sigma=lam + self.rise(lam, half))
+
+
+class _Path:
+    """Where chains are within a step, how often they were reflected, and which are to be kept."""
+
+    def __init__(self, kernel: MatrixKernel, root: SingularFrames):
+        self.kernel, self.root = kernel, root
+        self.n_reflections = numpy.zeros(len(root.sigma), dtype=int)
+        self.is_kept = numpy.ones(len(root.sigma), dtype=bool)
+
+    def take(self, root: SingularFrames) -> None:
+        """Go to other matrices, where they are bounded."""
+        is_bounded = is_finite(*root) & self.kernel.is_bounded(root.sigma)
+        self.root = SingularFrames(*choose(is_bounded, root, self.root))
+        self.is_kept = self.is_kept & is_bounded
+
+    def go(self, change: numpy.ndarray) -> None:
+        """Go to the matrices of the rank that are nearest after a change."""
+        is_bounded = is_finite(numpy.sum(change**2, axis=(-2, -1)))
+        self.is_kept = self.is_kept & is_bounded
+        change = choose(is_bounded, change, numpy.zeros_like(change))
+        is_confined = self.kernel.equation.determinant is not None
+        root, is_reflected = fold(add(self.root, change), is_confined)
+        self.n_reflections = self.n_reflections + is_reflected
+        self.take(root)
+
+
+def add(root: SingularFrames, change: numpy.ndarray) -> SingularFrames:
+    """Return the nearest matrices of the rank after a change, shape=[chains, m, n].
+
+    Of square ones of full rank the values have the sign by which ``det`` changes.
+    """
+    rank = root.sigma.shape[-1]
+    if rank == min(change.shape[1:]):
+        return retract(root, root.split(change))
+    return singular_frames(root.with_values(root.sigma) + change, rank)
+
+
+def exponential(skew: numpy.ndarray) -> numpy.ndarray:
+    """Return a rotation, the exponential to fourth order."""
+    even = numpy.eye(skew.shape[-1]) + skew @ skew / 12
+    return numpy.linalg.solve(even - skew / 2, even + skew / 2)
+
+
+def _correlated(
+    first: Sequence[numpy.ndarray], second: Sequence[numpy.ndarray]
+) -> list[list[numpy.ndarray]]:
+    """Return the noise of two flows, of the covariance above, from independent noise."""
+    half = [0.5**0.5 * a for a in first]
+    return [half, [b - a for a, b in zip(half, second, strict=True)]]
+
+
+def _normals(null: numpy.ndarray, rank: int, rng: numpy.random.Generator) -> numpy.ndarray:
+    return rng.standard_normal((len(null), null.shape[-1], rank))
+
+
+def _skew(below: numpy.ndarray, core: numpy.ndarray | None = None) -> numpy.ndarray:
+    """Return skew matrices of their lower triangle, or of a core and what is below it."""
+    if core is None:
+        return below - transpose(below)
+    corner = numpy.zeros((len(below), *[below.shape[1]] * 2))
+    return numpy.block([[core, -transpose(below)], [below, corner]])

@@ -209,7 +209,7 @@ def settings_of(beta: Any, n_chains: int, time: float) -> tuple[Any, ...]:
         return (*beta.betas, beta.swap_every)
     if callable(beta):
         return tuple(check_betas(beta(t), n_chains) for t in numpy.linspace(0, time, 101))
-    return (beta,)
+    return (check_betas(beta, n_chains),)
 
 
 def check_betas(beta: Any, n_chains: int) -> Any:

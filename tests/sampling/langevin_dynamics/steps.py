@@ -9,19 +9,26 @@ from autograd import grad
 from scipy import integrate
 
 from dlngeo.sampling.langevin_dynamics.equation import Equation
-from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama, FactorEulerMaruyama
+from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama
+from dlngeo.sampling.langevin_dynamics.hidden_frames import FactorKernel
 from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
-from dlngeo.sampling.langevin_dynamics.second_order import HorizontalSecondOrder, SecondOrder
+from dlngeo.sampling.langevin_dynamics.second_order import SecondOrder
 from tests.core.brute import assert_close
 from tests.sampling.generators import Problem, slope
 from tests.sampling.reference import after_a_step, layers
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "observables": EulerMaruyama,
-    "factors": FactorEulerMaruyama,
-    "second-order": HorizontalSecondOrder,
-    "second-order factors": SecondOrder,
+    "second-order": SecondOrder,
     "metropolis": Metropolis,
+}
+KERNELS |= {
+    name: lambda equation, step, kernel=kernel: FactorKernel(kernel(equation, step))
+    for name, kernel in (
+        ("factors", EulerMaruyama),
+        ("second-order factors", SecondOrder),
+        ("metropolis factors", Metropolis),
+    )
 }
 
 

@@ -7,6 +7,7 @@ from dlngeo.sampling.langevin_dynamics import euler_maruyama
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama, MatrixState
 from tests.core.brute import assert_close
+from tests.sampling.langevin_dynamics.steps import orientation
 from tests.sampling.reference import replay, rotations
 
 
@@ -25,12 +26,15 @@ def states(rank, depth, rng, n=64):
 @pytest.mark.parametrize("rank", range(1, 9))
 @pytest.mark.parametrize("depth", [1, 2, 3, 10])
 @pytest.mark.parametrize("step", [1e-4, 0.02, 0.5])
-def test_compiled_step_is_the_plain_one(rank, depth, step, monkeypatch):
-    """Also where chains are reflected, which long steps bring about."""
+@pytest.mark.parametrize("determinant", [None, "positive"])
+def test_compiled_step_is_the_plain_one(rank, depth, step, determinant, monkeypatch):
+    """Also where chains cross the boundary or are reflected, which long steps bring about."""
     rng = np.random.default_rng([rank, depth])
     state = states(rank, depth, rng)
     betas = np.linspace(2.0, 4.0, 64)
-    equation = Equation(np.zeros_like, (rank,) * (depth + 1), rank, betas, kappa=0.7)
+    equation = Equation(
+        np.zeros_like, (rank,) * (depth + 1), rank, betas, kappa=0.7, determinant=determinant
+    )
     normals = rng.standard_normal((64, rank * rank))
     kernel = EulerMaruyama(equation, step)
     after = kernel.step(state, replay(normals))
@@ -45,4 +49,7 @@ def test_compiled_step_is_the_plain_one(rank, depth, step, monkeypatch):
         assert_close(frame.swapaxes(-1, -2) @ frame, np.eye(rank) + 0 * frame, 1e-12)
     assert (after.n_reflections == expected.n_reflections).all()
     if step == 0.5:
-        assert after.n_reflections.any()
+        assert after.n_reflections.any() == (determinant is not None)
+        has_crossed = [orientation(s) != orientation(state) for s in (after, expected)]
+        assert (has_crossed[0] == has_crossed[1]).all()
+        assert has_crossed[0].any() == (determinant is None)

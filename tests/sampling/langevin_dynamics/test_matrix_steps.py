@@ -7,7 +7,7 @@ from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.networks.network import end_to_end, moment_map
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama
-from dlngeo.sampling.langevin_dynamics.matrix_steps import random_factors
+from dlngeo.sampling.langevin_dynamics.matrix_steps import fold, random_factors
 from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
 from tests.core.brute import assert_close
 from tests.sampling.reference import rotations
@@ -27,6 +27,31 @@ def test_values_lost_to_round_off_start_above_zero(kind, rows, columns, rank):
     after = kind(equation, 0.1).step(state, np.random.default_rng(0))
     assert np.isfinite(after.lam).all()
     assert (after.lam > 0).all()
+
+
+def test_a_chain_crosses_the_boundary_or_is_reflected():
+    """Confined, its least value alone changes: two that are negative are none."""
+    rng = np.random.default_rng(0)
+    signed = SingularFrames(
+        rotations(4, 3, 3, rng),
+        np.array([[1.0, 0.5, 0.2], [-1.0, 0.5, -0.2], [-1.0, 0.5, 0.2], [1.0, -0.5, -1e-9]]),
+        rotations(4, 3, 3, rng),
+    )
+    matrix = signed.with_values(signed.sigma)
+    crossed, is_reflected = fold(signed, False)
+    assert not is_reflected.any()
+    assert_close(crossed.with_values(crossed.sigma), matrix, 1e-15)
+    after, is_reflected = fold(signed, True)
+    assert is_reflected.tolist() == [False, False, True, False]
+    for root in (crossed, after):
+        assert_close(root.sigma, abs(signed.sigma), 1e-15)
+    changed = matrix - after.with_values(after.sigma)
+    assert_close(changed[[0, 1, 3]], 0 * changed[[0, 1, 3]], 1e-15, scale=1.0)
+    # By twice the least value, in one direction.
+    assert_close(np.linalg.svd(changed[2])[1], [0.4, 0, 0], 1e-14)
+    signs = np.linalg.slogdet(after.with_values(after.sigma))[0]
+    before = np.linalg.slogdet(signed.left)[0] * np.linalg.slogdet(signed.right)[0]
+    assert (signs == before).all()
 
 
 def test_factors_of_an_orbit_are_uniform():

@@ -148,8 +148,9 @@ def test_acceptance_is_that_of_detailed_balance(problem):
         ((2, 2, 2, 2), 2, 3.0, 0.5, 0.4),
     ],
 )
-def test_law_is_exact_at_long_steps(widths, rank, beta, kappa, step):
-    """From samples of the law; Euler's scheme is far off with such steps."""
+@pytest.mark.parametrize("determinant", [None, "positive"])
+def test_law_is_exact_at_long_steps(widths, rank, beta, kappa, step, determinant):
+    """Where Euler's scheme is far off; of values alike on both components, and on one."""
     depth, n = len(widths) - 1, 2500
     energy, gradient = half_square(depth)
     law = SpectralLaw(widths, rank, energy, beta, kappa)
@@ -161,24 +162,30 @@ def test_law_is_exact_at_long_steps(widths, rank, beta, kappa, step):
         beta,
         kappa,
         energy=lambda x: energy(np.linalg.svd(x, compute_uv=False) ** (1 / depth)),
+        determinant=determinant,
     )
     start = np.tile(1.1 - 0.4 * np.arange(rank), (n, 1))
     kernel = Metropolis(equation, step)
     state = kernel.init((matrices(start, depth, widths[-1], widths[0], rng),))
-    before = orientation(state) if set(widths) == {rank} else None
+    before = orientation(state)
     for _ in range(60):
         state = kernel.step(state, rng)
     assert 0.35 < state.n_accepted.mean() / 60 < 0.99
-    assert state.n_rejected.sum() > 0
-    if before is not None:
-        assert (orientation(state) == before).all()
+    stayed = (orientation(state) == before).mean()
+    if determinant is None:
+        assert not state.n_rejected.any()
+        assert abs(stayed - 0.5) < 4.5 * np.sqrt(0.25 / n)
+    else:
+        assert state.n_rejected.any()
+        assert stayed == 1
     lam = np.sort(state.lam, axis=-1)[:, ::-1]
     assert max(map(abs, law.scores(lam).values())) < 4.5
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 10])
 @pytest.mark.parametrize(("rows", "columns", "rank"), [(2, 2, 2), (3, 2, 2), (3, 3, 1)])
-def test_chains_stay_where_they_are_at_the_boundary(depth, rows, columns, rank):
+@pytest.mark.parametrize("determinant", [None, "positive"])
+def test_chains_at_the_boundary(depth, rows, columns, rank, determinant):
     """Near rank loss, with hot noise and a gradient that is infinite at the boundary."""
     n = 50
     rng = np.random.default_rng(2)
@@ -190,6 +197,7 @@ def test_chains_stay_where_they_are_at_the_boundary(depth, rows, columns, rank):
         rank,
         beta=0.5,
         energy=lambda x: energy(np.linalg.svd(x, compute_uv=False)[:, :rank] ** (1 / depth)),
+        determinant=determinant,
     )
     kernel = Metropolis(equation, 0.3)
     lam = np.ones((n, rank))
@@ -198,16 +206,16 @@ def test_chains_stay_where_they_are_at_the_boundary(depth, rows, columns, rank):
     before = orientation(state) if rows == columns == rank else None
     for _ in range(60):
         previous, state = state, kernel.step(state, rng)
-        has_crossed = state.n_rejected > previous.n_rejected
-        assert (state.n_accepted[has_crossed] == previous.n_accepted[has_crossed]).all()
-        assert (state.lam[has_crossed] == previous.lam[has_crossed]).all()
+        is_lost = state.n_rejected > previous.n_rejected
+        assert (state.n_accepted[is_lost] == previous.n_accepted[is_lost]).all()
+        assert (state.lam[is_lost] == previous.lam[is_lost]).all()
         assert np.isfinite(state.lam).all()
         assert (state.lam > 0).all()
         assert np.isfinite(state.energy + state.entropy).all()
     assert state.n_accepted.mean() > 5
     if before is not None:
-        assert state.n_rejected.sum() > 0
-        assert (orientation(state) == before).all()
+        assert state.n_rejected.any() == (determinant is not None)
+        assert (orientation(state) == before).all() == (determinant is not None)
 
 
 def test_walls_of_infinite_energy_hold():

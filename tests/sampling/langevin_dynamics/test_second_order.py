@@ -13,7 +13,7 @@ from tests.sampling.langevin_dynamics.steps import (
     local_order,
     start_of,
 )
-from tests.sampling.reference import product
+from tests.sampling.reference import matrix_of
 
 
 @pytest.mark.parametrize("name", ["second-order", "second-order factors"])
@@ -28,7 +28,7 @@ def test_second_order_is_of_weak_order_two(problem):
     assert abs(local_order(problem, "second-order", 2) - 3) < 0.1
 
 
-@pytest.mark.parametrize("problem", [ORDERS[0], ORDERS[2], ORDERS[4]], ids=str)
+@pytest.mark.parametrize("problem", ORDERS[:2], ids=str)
 def test_second_order_is_of_weak_order_two_with_vertical_noise(problem):
     assert abs(local_order(problem, "second-order factors", 2) - 3) < 0.1
 
@@ -36,16 +36,15 @@ def test_second_order_is_of_weak_order_two_with_vertical_noise(problem):
 @pytest.mark.parametrize("name", ["second-order", "second-order factors"])
 @pytest.mark.parametrize("problem", [ORDERS[1], ORDERS[5]], ids=str)
 def test_without_noise_end_to_end_matrices_descend(problem, name):
-    """``κ = 0``: vertical noise does the entropy's work, in the mean."""
+    """``κ = 0``: with order two, also of factors, whose vertical noise is none of the matrix."""
     expected = free_descent(problem, 0.5)
     errors = []
-    for n in (10, 20):
+    for n in (20, 40):
         kernel = KERNELS[name](equation_of(problem, kappa=0.0), 0.5 / n)
         start = start_of(problem, name)
         state = kernel.init(start)
         for _ in range(n):
             state = kernel.step(state, np.random.default_rng(0))
-        errors.append(np.linalg.norm(product(state.layers)[0] - expected))
-    # Runge and Kutta's method is of order four, but what is left of vertical noise is random.
-    assert errors[1] < 1e-4
-    assert errors[0] / errors[1] > (1.5 if "factors" in name else 3)
+        errors.append(np.linalg.norm(matrix_of(state, problem.depth)[0] - expected))
+    assert errors[1] < 1e-3
+    assert 3.7 < errors[0] / errors[1] < 4.3
