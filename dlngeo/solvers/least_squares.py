@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy
 import pymanopt
+from pymanopt.manifolds import Euclidean
 from pymanopt.manifolds.manifold import Manifold
 from sklearn.utils.extmath import randomized_svd
 
@@ -20,6 +21,8 @@ from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.networks.network import partial_products
 from dlngeo.manifolds.pymanopt.balanced_factors import BalancedFactors
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
+from dlngeo.manifolds.pymanopt.geomstats_spaces import GeomstatsManifold
+from dlngeo.manifolds.pymanopt.points import rank_of
 from dlngeo.solvers.losses import LeastSquares
 
 Point = Sequence[Array]
@@ -219,6 +222,16 @@ class LeastSquaresProblem(pymanopt.Problem):
         vector = self.manifold.euclidean_to_riemannian_gradient(point, covector)
         return float(self.manifold.norm(point, vector))
 
+    def initial_point(self) -> Any:
+        """Return the `spectral_point` if it is one of the manifold, else a random point."""
+        manifold = self.manifold
+        if isinstance(manifold, GeomstatsManifold):
+            point = self.spectral_point()
+            return point if manifold.space.belongs(point) else manifold.random_point()
+        if isinstance(manifold, DeepFixedRank | BalancedFactors | Euclidean):
+            return self.spectral_point()
+        return manifold.random_point()
+
     def spectral_point(self, scale: float = 1.0) -> Any:
         """Return the matrix of leading singular frames of ``𝓐*(b)``, scaled to fit the data best.
 
@@ -234,7 +247,7 @@ class LeastSquaresProblem(pymanopt.Problem):
         ValueError
             If the data are zero, or of lower rank than the manifold.
         """
-        rank = getattr(self.manifold, "rank", min(self.loss.shape))
+        rank = rank_of(self.manifold) or min(self.loss.shape)
         data = self.loss.adjoint(self.loss.data)
         left, sigma, right = randomized_svd(data, rank, random_state=0)
         if sigma[-1] <= 1e-12 * sigma[0] or sigma[0] == 0:

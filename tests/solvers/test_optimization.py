@@ -1,12 +1,20 @@
 """Least squares problems on manifolds, and minimisation by pymanopt's optimisers."""
 
+import itertools
+
 import autograd.numpy as anp
 import numpy
 import pymanopt
 import pytest
-from pymanopt.manifolds import FixedRankEmbedded, Stiefel
+from pymanopt.manifolds import Euclidean, FixedRankEmbedded, Product, Stiefel
 
-from dlngeo.manifolds import BalancedFactors, DeepFixedRank
+from dlngeo.manifolds import (
+    BalancedFactors,
+    DeepFixedRank,
+    DepthMetric,
+    FixedRankMatrices,
+    from_geomstats,
+)
 from dlngeo.solvers import (
     Factorization,
     LeastSquaresProblem,
@@ -270,3 +278,158 @@ def test_refusals():
     u, _, vt = problem.spectral_point()
     with pytest.raises(ValueError, match="NaN"):
         minimize(problem, (u, numpy.full(3, numpy.nan), vt))
+
+
+# --- starts, ends, and manifolds of others ----------------------------------------------------
+
+
+def test_an_inner_step_that_is_exactly_newtons():
+    """After it the residual is zero, and a further inner step would divide by it."""
+    for entries in itertools.product((-1, 0, 2), repeat=4):
+        target = numpy.reshape(entries, (2, 2)).astype(float)
+        problem = LeastSquaresProblem(DeepFixedRank(2, 2, 2, 1), Factorization(target))
+        minimum = minimize(problem, (numpy.eye(2), numpy.ones(2), numpy.eye(2)), max_iterations=30)
+        assert numpy.isfinite(minimum.costs).all()
+
+
+def _approximation(scale=1.0):
+    """Return a target, its best approximation of rank 3, and the cost by autograd."""
+    target = numpy.random.default_rng(0).normal(size=(6, 5))
+    u, s, vt = numpy.linalg.svd(target)
+    manifold = DeepFixedRank(6, 5, 3, 2)
+
+    @pymanopt.function.autograd(manifold)
+    def cost(u, s, vt):
+        return scale * anp.sum((u @ anp.diag(s) @ vt - target) ** 2)
+
+    squares = LeastSquaresProblem(manifold, Factorization(target))
+    return (u[:, :3], s[:3], vt[:3]), (squares, pymanopt.Problem(manifold, cost))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e8])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_what_is_converged_stays_converged(solver, scale):
+    """From the exact minimum and from a result there is no step to take, of every cost."""
+    exact, problems = _approximation(scale)
+    for problem in problems:
+        minimum = minimize(problem, exact, solver=solver)
+        assert (minimum.n_iterations, minimum.success) == (0, True), minimum.status
+        found = minimize(problem, problem.manifold.random_point(), solver=solver)
+        assert found.success, found.status
+        assert found.n_iterations > 0
+        again = minimize(problem, found.point, solver=solver)
+        assert (again.n_iterations, again.success) == (0, True), again.status
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_products_of_manifolds(solver):
+    """A low-rank matrix and a row of means: against the alternating exact solution."""
+    target = numpy.random.default_rng(1).normal(size=(4, 3))
+    manifold = Product([DeepFixedRank(4, 3, 2, 2), Euclidean(3)])
+
+    @pymanopt.function.autograd(manifold)
+    def cost(u, s, vt, means):
+        return anp.sum((u @ anp.diag(s) @ vt + means - target) ** 2) + anp.sum(means**2)
+
+    means = numpy.zeros(3)
+    for _ in range(3000):
+        u, s, vt = numpy.linalg.svd(target - means, full_matrices=False)
+        means = (target - (u[:, :2] * s[:2]) @ vt[:2]).sum(0) / 5
+    u, s, vt = numpy.linalg.svd(target - means, full_matrices=False)
+    minimum = minimize(
+        pymanopt.Problem(manifold, cost),
+        [(u[:, :2], s[:2] + 0.1, vt[:2]), 0 * means],
+        solver=solver,
+    )
+    assert minimum.success, minimum.status
+    assert minimum.cost == pytest.approx(s[2] ** 2 + (means**2).sum(), rel=1e-9)
+    numpy.testing.assert_allclose(minimum.point[1], means, atol=1e-4)
+
+
+def test_first_order_solvers_ask_for_no_hessian():
+    manifold = Euclidean(3)
+    function = pymanopt.function.numpy(manifold)
+    problem = pymanopt.Problem(
+        manifold,
+        function(lambda x: float(((x - 1) ** 4).sum() + (x**2).sum())),
+        euclidean_gradient=function(lambda x: 4 * (x - 1) ** 3 + 2 * x),
+        euclidean_hessian=function(lambda x, v: pytest.fail("asked for a Hessian")),
+    )
+    for solver in SOLVERS[1:]:
+        assert minimize(problem, numpy.full(3, 5.0), solver=solver).success
+
+
+def test_geomstats_spaces_start_on_the_manifold():
+    target = numpy.random.default_rng(2).normal(size=(5, 4))
+    space = FixedRankMatrices(5, 4, rank=2).equip_with_metric(DepthMetric, depth=2)
+    minimum = minimize(LeastSquaresProblem(from_geomstats(space), Factorization(target)))
+    assert minimum.success, minimum.status
+    values = numpy.linalg.svd(target, compute_uv=False)
+    assert minimum.cost == pytest.approx((values[2:] ** 2).sum() / 2, rel=1e-12)
+    assert numpy.linalg.matrix_rank(minimum.point) == 2
+    frames = LeastSquaresProblem(Stiefel(5, 4), Factorization(target)).initial_point()
+    numpy.testing.assert_allclose(frames.T @ frames, numpy.eye(4), atol=1e-14)
+
+
+def test_an_infimum_on_the_boundary_ends_with_a_status():
+    """Towards a matrix of the other component the descent stops where the rank falls."""
+    space = FixedRankMatrices(4, 4).equip_with_metric(DepthMetric, depth=2)
+    manifold = from_geomstats(space)
+
+    @pymanopt.function.autograd(manifold)
+    def cost(x):
+        return anp.sum((x - anp.eye(4)) ** 2)
+
+    start = numpy.random.default_rng(0).normal(size=(4, 4))
+    start[0] *= -numpy.sign(numpy.linalg.det(start))
+    minimum = minimize(pymanopt.Problem(manifold, cost), start)
+    assert minimum.n_iterations > 3
+    assert minimum.cost == pytest.approx(1, abs=0.1)
+    assert "the minimum seems to have rank 3" in minimum.status
+    if not minimum.success:
+        assert "the descent left the manifold" in minimum.status
+
+
+def test_advice_fits():
+    """To a cost without bound, at round-off, and after the iterations that were asked for."""
+    manifold = Euclidean(3)
+
+    @pymanopt.function.autograd(manifold)
+    def unbounded(x):
+        return -anp.sum(x**4)
+
+    @pymanopt.function.autograd(manifold)
+    def valley(x):
+        return anp.sum((1 - x[:-1]) ** 2 + 100 * (x[1:] - x[:-1] ** 2) ** 2)
+
+    function = pymanopt.function.numpy(manifold)
+    single = pymanopt.Problem(
+        manifold,
+        function(lambda x: float(numpy.float32(numpy.cosh(x - 1).sum()))),
+        euclidean_gradient=function(lambda x: numpy.sinh(x - 1)),
+        euclidean_hessian=function(lambda x, v: numpy.cosh(x - 1) * v),
+    )
+    for solver in SOLVERS:
+        ends = minimize(pymanopt.Problem(manifold, unbounded), numpy.ones(3), solver=solver)
+        assert "seems to have no lower bound" in ends.status
+        ends = minimize(single, numpy.zeros(3), solver=solver, tolerance=1e-12)
+        assert ends.success or "the cost is at round-off" in ends.status
+        problem = pymanopt.Problem(manifold, valley)
+        ends = minimize(problem, numpy.array([-1.2, 1, 1]), solver=solver, max_iterations=6)
+        assert "not converged after 6 iterations" in ends.status
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        (numpy.eye(4), "initial_point must be a tuple of 3, .* got ndarray"),
+        ((numpy.eye(4),), "got 1 of them"),
+        ((numpy.ones((4, 2)), numpy.ones(3), numpy.ones((2, 4))), "expected a point"),
+        ((numpy.ones((4, 2)), numpy.full(2, numpy.nan), numpy.ones((2, 4))), "NaN"),
+        (3, "got int"),
+    ],
+)
+def test_points_of_another_form(point, message):
+    problem = LeastSquaresProblem(DeepFixedRank(4, 4, 2, 2), Factorization(numpy.eye(4)))
+    with pytest.raises(ValueError, match=message):
+        minimize(problem, point)

@@ -73,7 +73,7 @@ def from_geomstats(space: Space) -> Manifold:
             f"expected a geomstats space with a metric, got {type(space).__name__}: equip it first "
             "(space.equip_with_metric)."
         )
-    return _GeomstatsManifold(space)
+    return GeomstatsManifold(space)
 
 
 class _Frame(NamedTuple):
@@ -93,7 +93,7 @@ class _Frame(NamedTuple):
     acceleration: Callable[[Array, Array], Array]
 
 
-class _GeomstatsManifold(ManifoldMethods, Manifold):
+class GeomstatsManifold(ManifoldMethods, Manifold):
     """What `from_geomstats` returns."""
 
     def __init__(self, space: Space):
