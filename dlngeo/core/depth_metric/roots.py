@@ -49,12 +49,17 @@ def force(lam: numpy.ndarray, a: numpy.ndarray, b: numpy.ndarray, depth: int) ->
     powers = row ** numpy.arange(depth)
     sums, product = row + column, row * column
     plus, minus = a + b, transpose(a - b)
-    half = numpy.zeros_like(plus)
+    half, diagonal = numpy.zeros_like(plus), numpy.zeros_like(lam)
+    # Exactly zero for m = k, where at the boundary ``a`` is infinite.
+    gaps = (row - column) * sums
     # Horner's scheme in λ_k λ_l.
     for n in range(1 + depth % 2, depth, 2):
         ratio = powers[..., :n] @ transpose(powers[..., n - 1 :: -1]) / sums
         left, right = ratio * plus, powers[..., depth - n, None] * ratio * minus
         half = product * (half + left @ right) - left @ (row * row * right)
+        diagonal = lam**2 * diagonal + numpy.sum(gaps * left * transpose(right), axis=-1)
+    every = numpy.arange(lam.shape[-1])
+    half[..., every, every] = diagonal
     return half + transpose(half)
 
 

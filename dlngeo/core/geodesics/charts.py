@@ -27,9 +27,12 @@ class Chart(ABC):
         Local error of a step, relative to the size of the points.
     nearest : float
         Part of the first gap below which the boundary counts as reached.
+    ways_on : tuple of str
+        Words for how geodesics can go on beyond the boundary.
     """
 
     tolerance: ClassVar[float] = 5e-11
+    ways_on: ClassVar[tuple[str, ...]] = ()
 
     @property
     def nearest(self) -> float:
@@ -76,9 +79,15 @@ class ObservableChart(Chart):
     ----------
     bases : pair of array, shape=[..., m, rows], shape=[..., n, columns], or None
         Orthonormal bases in which rows and columns of the chart count; None for all of them.
+    way_on : str, optional
+        How geodesics go on beyond the boundary where they can, as `geodesic` says; by default
+        they end there.
     """
 
+    ways_on = ("continue", "cross")
+
     bases: Bases = field(default=(None, None), kw_only=True)
+    way_on: str | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:

@@ -305,8 +305,10 @@ def _velocity(y, out, gap, v, shape, work, numerators, powers, lines):
                         total[e] = power * total[e] + terms
                 for e in range(lanes):
                     pair = a[k, m, e] * a[l, m, e] - b[k, m, e] * b[l, m, e]
-                    factor = s[m, m, e] * (s[k, k, e] * s[l, l, e] - s[m, m, e] ** 2)
-                    p_dot[k, l, e] -= 2 * factor * total[e] * pair
+                    gap_kl = s[k, k, e] * s[l, l, e] - s[m, m, e] ** 2
+                    if k == l:  # exactly zero for m = k, where at the boundary ``a`` is infinite
+                        gap_kl = (s[k, k, e] - s[m, m, e]) * (s[k, k, e] + s[m, m, e])
+                    p_dot[k, l, e] -= 2 * s[m, m, e] * gap_kl * total[e] * pair
             for e in range(lanes):
                 p_dot[l, k, e] = p_dot[k, l, e]
     # From here on the room of p and of a serves others.

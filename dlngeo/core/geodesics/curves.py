@@ -60,8 +60,9 @@ class Geodesic(Generic[C]):
     result : callable
         Takes matrices, shape=[..., m_i, n_i], and returns what the caller gets.
     on_boundary : str
-        What happens when a time is asked for at which a geodesic has reached the boundary:
-        "raise" an error that names the time, or "nan".
+        What happens when a time is asked for at which a geodesic has ended at the boundary:
+        "raise" an error that names the time, or "nan"; or how it goes on there, one of the
+        chart's `ways_on`, with an error where it cannot.
 
     Raises
     ------
@@ -77,8 +78,12 @@ class Geodesic(Generic[C]):
     on_boundary: str = "raise"
 
     def __post_init__(self) -> None:
-        if self.on_boundary not in ("raise", "nan"):
-            raise ValueError(f'on_boundary is "raise" or "nan", got {self.on_boundary!r}.')
+        words = ("raise", "nan", *self.chart.ways_on)
+        if self.on_boundary not in words:
+            *most, last = [f'"{word}"' for word in words]
+            raise ValueError(
+                f"on_boundary is {', '.join(most)} or {last}, got {self.on_boundary!r}."
+            )
 
     def __call__(self, t: Any) -> Any:
         """Return the points at times ``t``; see `point`."""
@@ -161,7 +166,7 @@ class Geodesic(Generic[C]):
     def _check(self, status: numpy.ndarray, end: numpy.ndarray) -> None:
         """Raise a ValueError if a geodesic has ended before its time."""
         lost = numpy.flatnonzero(status != Status.ARRIVED)
-        if len(lost) and self.on_boundary == "raise":
+        if len(lost) and self.on_boundary != "nan":
             first = lost[0]
             many = f" ({len(lost)} of {status.size} geodesics end so)" if status.size > 1 else ""
             raise ValueError(

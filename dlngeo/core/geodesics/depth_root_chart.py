@@ -15,10 +15,12 @@ the symmetric part of the velocity alone. With the conjugate momenta ``p`` (symm
           h_{kl} = \sum_{i+j=N-1} λ_k^i λ_l^j.
 
 Since ``1/N ≤ α ≤ 1`` the metric stays near the flat one, also where ``λ → 0``: a geodesic
-runs smoothly through ``det = 0``, where an eigenvalue of ``S`` changes sign.
+runs smoothly through ``det = 0``, where an eigenvalue of ``S`` changes sign. Beyond it the frames
+are chosen anew, so that ``S`` stays positive: where ``λ_k + λ_l`` vanishes they are no coordinates.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Self
 
 import numpy
@@ -29,7 +31,7 @@ from dlngeo.core.depth_metric.roots import force, kernels
 from dlngeo.core.geodesics.charts import ObservableChart
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.core.numerics.integration import NEAREST, Status, Trajectory
+from dlngeo.core.numerics.integration import NEAREST, Status, Trajectory, integrate_on
 
 COMPILED_UP_TO = 10
 """Largest rank for which compiled loops beat the calls of LAPACK and BLAS."""
@@ -153,6 +155,37 @@ class DepthRootChart(ObservableChart):
         change = State(stretch, momentum, spin, left, right, left_null, right_null)
         return change.pack(), lam[..., 0]
 
+    def turn(self, packed: numpy.ndarray) -> numpy.ndarray:
+        r"""Return the states with which geodesics go on from ``λ_d = 0``; NaN where none does.
+
+        Either ``λ_d`` comes back, that is its momentum ``p_dd`` changes its sign; or its left
+        vector turns, and so does row ``d`` of the velocity: there ``g = h = λ_k^{N-1}``,
+        and ``λ_k p_kd`` and ``c_kd`` change places. For odd ``N`` the latter continues a geodesic
+        analytically, for even ``N`` the former, as ``X = Q S^N O^T`` tells.
+
+        References
+        ----------
+        Own derivation; THEORY 3.
+        """
+        state = self._unpack(packed)
+        lam, frame = eigh(state.stretch)
+        back = transpose(frame)
+        p, c = back @ state.momentum @ frame, back @ state.spin @ frame
+        if self.way_on == "cross" or self.depth % 2:
+            others = lam[..., 1:]
+            p[..., 1:, 0], c[..., 1:, 0] = c[..., 1:, 0] / others, p[..., 1:, 0] * others
+            p[..., 0, 1:], c[..., 0, 1:] = p[..., 1:, 0], -c[..., 1:, 0]
+            last = frame[..., :, :1]
+            left = state.left - 2 * (state.left @ last) @ transpose(last)
+            state = state._replace(left=left)
+        p[..., 0, 0] *= -1
+        # Where two of them vanish the metric has no limit.
+        is_alone = numpy.all(lam[..., 1:] > NEAREST, axis=-1, keepdims=True)
+        lam = numpy.where(is_alone, abs(lam), numpy.nan)
+        stretch = frame * lam[..., None, :] @ back
+        momentum, spin = (frame @ part @ back for part in (p, c))
+        return state._replace(stretch=stretch, momentum=momentum, spin=spin).pack()
+
     def flow(
         self,
         start: numpy.ndarray,
@@ -161,7 +194,22 @@ class DepthRootChart(ObservableChart):
         most_steps: int = 2_000,
     ) -> Trajectory:
         """Follow the geodesic flow, by compiled loops or closed forms where there are any."""
-        if self.depth == 2 and self._is_straight(start):
+        if self.way_on is None or max(self.rows, self.columns) > self.rank:
+            return self._inner_flow(start, end, tolerance, most_steps)
+
+        inner = partial(self._inner_flow, most_steps=most_steps)
+        return integrate_on(inner, self.turn, start, end, tolerance)
+
+    def _inner_flow(
+        self,
+        start: numpy.ndarray,
+        end: numpy.ndarray,
+        tolerance: float | numpy.ndarray,
+        most_steps: int,
+    ) -> Trajectory:
+        """Follow the geodesic flow up to the boundary."""
+        # The closed form knows no momentum at the boundary.
+        if self.depth == 2 and self.way_on is None and self._is_straight(start):
             return self._straight_flow(start, end)
         compiled = None
         if self.rank <= COMPILED_UP_TO:

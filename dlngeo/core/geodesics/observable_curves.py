@@ -22,14 +22,20 @@ from dlngeo.core.networks.frames import SingularFrames, exact_frames
 
 
 def chart_of(
-    rows: int, columns: int, rank: int, depth: float, bases: Bases = (None, None)
+    rows: int,
+    columns: int,
+    rank: int,
+    depth: float,
+    bases: Bases = (None, None),
+    on_boundary: str = "raise",
 ) -> ObservableChart:
     """Return the chart in which geodesics of these matrices are integrated."""
+    way_on = on_boundary if on_boundary in ObservableChart.ways_on else None
     if depth == math.inf:
-        return LogarithmicChart(rows, bases=bases)
+        return LogarithmicChart(rows, bases=bases, way_on=way_on)
     if depth == 1 and rank == min(rows, columns):
-        return StraightChart(rows, columns, bases=bases)
-    return DepthRootChart(rows, columns, rank, int(depth), bases=bases)
+        return StraightChart(rows, columns, bases=bases, way_on=way_on)
+    return DepthRootChart(rows, columns, rank, int(depth), bases=bases, way_on=way_on)
 
 
 def checked_problem(
@@ -79,7 +85,12 @@ def geodesic(
         Rank of ``X``, full by default.
     on_boundary : str
         What happens when a time is asked for at which a geodesic has reached the boundary,
-        where a singular value vanishes: "raise" an error that names the time, or "nan".
+        where a singular value vanishes: "raise" an error that names the time; "nan"; "continue"
+        as its horizontal lift does, which for odd depth crosses ``det X = 0`` into the other
+        component, and for even depth comes back as from a mirror; or "cross", at every depth:
+        the geodesic of the completed space. Only square matrices of full rank go on, at depth
+        one rectangular ones too, and not where two singular values vanish at once: these errors
+        remain.
 
     Returns
     -------
@@ -92,12 +103,13 @@ def geodesic(
 
     References
     ----------
-    [Che25]; THEORY 3.
+    [Che25]; THEORY 3, also for what is beyond the boundary (own derivation).
     """
     x, z, rank = checked_problem(matrix, velocity, depth, rank)
     frames, tangent, unit = frames_and_velocity(x, z, rank)
     frames, tangent, bases = compress(frames, tangent)
-    chart = chart_of(frames.left.shape[-2], frames.right.shape[-2], rank, depth, bases)
+    rows, columns = frames.left.shape[-2], frames.right.shape[-2]
+    chart = chart_of(rows, columns, rank, depth, bases, on_boundary)
     speed = chart.speed(frames, tangent)
     # In units of arc length; a vanishing velocity stays what it is.
     start = chart.enter(frames, tangent / numpy.where(speed == 0, 1, speed)[..., None, None])

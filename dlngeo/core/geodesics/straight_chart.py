@@ -1,4 +1,4 @@
-r"""Depth one at full rank: straight lines, up to where a singular value vanishes."""
+r"""Depth one at full rank: straight lines, up to where a singular value vanishes or beyond."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class StraightChart(ObservableChart):
         """Follow the straight lines, in closed form.
 
         The rank falls at ``t`` if ``-1/t`` is an eigenvalue of ``X⁺ Ẋ``, and for rectangular
-        matrices if it does fall there.
+        matrices if it does fall there. All matrices are the completed space, which is flat.
         """
         matrix, direction = self._pair(start)
         if self.rows < self.columns:
@@ -59,7 +59,7 @@ class StraightChart(ObservableChart):
         there = matrix[:, None] + at * direction[:, None]
         sigma = numpy.linalg.svd(there, compute_uv=False)
         falls = sigma[..., -1] <= 1e-7 * sigma[..., 0].max(axis=-1, initial=1.0)[:, None]
-        boundary = numpy.where(falls, times, numpy.inf).min(axis=-1)
+        boundary = numpy.where(falls & (self.way_on is None), times, numpy.inf).min(axis=-1)
         time = numpy.minimum(end, boundary)
         state = start + time[:, None] * self.velocity(start)[0]
         status = numpy.where(boundary <= end, Status.BOUNDARY, Status.ARRIVED)

@@ -165,6 +165,52 @@ def integrate(
     return Trajectory(state, time, status, error, n_steps)
 
 
+def integrate_on(
+    flow: Callable[[numpy.ndarray, numpy.ndarray, numpy.ndarray], Trajectory],
+    turn: Callable[[numpy.ndarray], numpy.ndarray],
+    state: numpy.ndarray,
+    end: numpy.ndarray,
+    tolerance: float | numpy.ndarray,
+    most_turns: int = 100,
+) -> Trajectory:
+    """Integrate a batch beyond the boundary, as often as it is reached.
+
+    Parameters
+    ----------
+    flow : callable
+        Initial states, end times and tolerances to trajectories up to the boundary.
+    turn : callable
+        States at the boundary, shape=[k, n], to those with which to go on; NaN where there is none.
+    state, end, tolerance : array
+        As in `integrate`.
+    most_turns : int
+        How often an element may come to the boundary; after that it counts as stalled.
+
+    Returns
+    -------
+    trajectory : Trajectory
+    """
+    tolerance = numpy.broadcast_to(tolerance, end.shape)
+    whole = flow(state, end, tolerance)
+    met = numpy.flatnonzero(whole.status == Status.BOUNDARY)
+    for _ in range(most_turns):
+        if not len(met):
+            return whole
+        turned = turn(whole.state[met])
+        goes_on = numpy.isfinite(turned).all(axis=1)
+        met = met[goes_on]
+        part = flow(turned[goes_on], end[met] - whole.time[met], tolerance[met])
+        whole.state[met] = part.state
+        whole.error[met] += part.error
+        whole.n_steps[met] += part.n_steps
+        whole.status[met] = part.status
+        has_arrived = part.status == Status.ARRIVED
+        whole.time[met] = numpy.where(has_arrived, end[met], whole.time[met] + part.time)
+        met = met[part.status == Status.BOUNDARY]
+    whole.status[met] = Status.STALLED
+    return whole
+
+
 def _size(states: numpy.ndarray) -> numpy.ndarray:
     """Return root mean squares, at least one."""
     mean = numpy.einsum("bi,bi->b", states, states) / states.shape[1]

@@ -63,7 +63,8 @@ class GeodesicMetric(HomogeneousNorm):
         tangent_vec : array-like, shape=[..., *point_shape]
         base_point : array-like, shape=[..., *point_shape]
         on_boundary : str
-            "raise" or "nan", in spaces that end where a singular value vanishes.
+            In spaces that end where a singular value vanishes: "raise", "nan", or how the geodesic
+            goes on there.
 
         Returns
         -------

@@ -19,8 +19,21 @@ from tests.core.brute import flatten, jacobian, product, unflatten
 Matrices = Sequence[np.ndarray]
 
 
-def _integrated(rates: Callable, start: np.ndarray, time: float) -> np.ndarray:
-    """Return the state at a time, in units in which it is of order one."""
+def _integrated(
+    rates: Callable, start: np.ndarray, time: float, steps: int | None = None
+) -> np.ndarray:
+    """Return the state at a time, in units in which it is of order one.
+
+    A number of equal steps, of order four, serves where the rates lose digits on the way.
+    """
+    for _ in range(steps or 0):
+        h = time / steps
+        a = rates(0, start)
+        b = rates(0, start + h / 2 * a)
+        c = rates(0, start + h / 2 * b)
+        start = start + h / 6 * (a + 2 * b + 2 * c + rates(0, start + h * c))
+    if steps:
+        return start
     flow = solve_ivp(rates, (0.0, time), start, "DOP853", rtol=1e-13, atol=1e-13)
     assert flow.success, flow.message
     return flow.y[:, -1]
@@ -70,7 +83,12 @@ def _differential(factors: Matrices, velocities: Matrices) -> np.ndarray:
 
 
 def lifted_geodesic(
-    matrix: np.ndarray, velocity: np.ndarray, depth: int, rank: int | None = None, time: float = 1.0
+    matrix: np.ndarray,
+    velocity: np.ndarray,
+    depth: int,
+    rank: int | None = None,
+    time: float = 1.0,
+    steps: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Return point and velocity at a time of the geodesic of ``g^N``, ``N ≥ 2``.
 
@@ -100,7 +118,7 @@ def lifted_geodesic(
         force = np.linalg.solve(constraint @ constraint.T, curvature)
         return np.concatenate([v, -constraint.T @ force])
 
-    end = _integrated(rates, np.concatenate([flatten(factors), lift]), time)
+    end = _integrated(rates, np.concatenate([flatten(factors), lift]), time, steps)
     w, v = (unflatten(part, factors) for part in np.split(end, 2))
     return unit * product(w), unit * _differential(w, v)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from dlngeo.core.numerics.integration import Status, integrate
+from dlngeo.core.numerics.integration import Status, integrate, integrate_on
 from tests.core.brute import assert_close
 
 
@@ -63,6 +63,32 @@ def test_boundary_is_located():
     assert result.status.tolist() == [Status.ARRIVED, Status.BOUNDARY]
     assert result.time[1] == pytest.approx(3.0, abs=1e-12)
     assert result.state[1, 0] == pytest.approx(3.0, abs=1e-12)
+
+
+def test_on_beyond_the_boundary():
+    """A ball between two walls; without a way on it has ended, and after many turns stalls."""
+
+    def flow(start, end, tolerance):
+        return integrate(
+            lambda state: (np.stack([state[:, 1], 0 * state[:, 1]], axis=1), 1 - abs(state[:, 0])),
+            start,
+            end,
+            tolerance,
+        )
+
+    def turn(state):
+        return np.where(state[:, 1:] > 2.5, np.nan, state * np.array([1.0, -1.0]))
+
+    start = np.array([[0.0, 1.0], [0.5, 2.0], [0.0, 0.5], [0.0, 3.0]])
+    end = np.array([4.25, 1.0, 1.0, 1.0])
+    found = integrate_on(flow, turn, start, end, 1e-10)
+    arrived, boundary = Status.ARRIVED, Status.BOUNDARY
+    assert found.status.tolist() == [arrived, arrived, arrived, boundary]
+    np.testing.assert_allclose(found.state[:3, 0], [0.25, -0.5, 0.5], atol=1e-10)
+    np.testing.assert_allclose(found.time, [4.25, 1.0, 1.0, 1 / 3], atol=1e-12)
+    assert found.n_steps[0] > found.n_steps[2]
+    few = integrate_on(flow, turn, start, end, 1e-10, most_turns=1)
+    assert few.status.tolist() == [Status.STALLED, arrived, arrived, boundary]
 
 
 def test_blow_up_stalls():

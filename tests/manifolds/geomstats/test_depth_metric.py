@@ -190,7 +190,10 @@ def test_the_boundary_is_named_with_its_time(depth):
     expected = gs.array([[2.0, 0.0], [0.0, 0.5**depth]])
     assert gs.allclose(positions[0], expected, atol=1e-9)
     assert gs.all(gs.isnan(positions[1]))
-    with pytest.raises(ValueError, match='"raise" or "nan"'):
+    for way, sign in (("continue", (-1.0) ** depth), ("cross", -1.0)):
+        beyond = metric.exp(2 * end * vector, point, on_boundary=way)
+        assert gs.allclose(beyond, gs.array([[2.0, 0.0], [0.0, sign]]), atol=1e-9)
+    with pytest.raises(ValueError, match='"raise", "nan", "continue" or "cross"'):
         metric.exp(vector, point, on_boundary="stop")
 
 
