@@ -9,6 +9,7 @@ from .boltzmann_entropy import spectral_entropy_gradient as spectral_entropy_gra
 from .equilibrium import Equilibrium as Equilibrium
 from .equilibrium import ThermodynamicCurves as ThermodynamicCurves
 from .equilibrium import thermodynamic_curves as thermodynamic_curves
+from .least_squares import LeastSquaresEquilibrium as LeastSquaresEquilibrium
 from .marginal import Marginal as Marginal
 from .marginal import leading_marginal as leading_marginal
 from .metastability import diffusion_constant as diffusion_constant
