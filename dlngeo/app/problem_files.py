@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from dlngeo.app.matrix_tables import read_matrix
-from dlngeo.app.problems import ENERGIES, Problem
+from dlngeo.app.problems import ENERGIES, SPECTRAL_ENERGIES, Problem
 from dlngeo.app.table_layouts import Layout
 from dlngeo.app.text_tables import DECIMALS, DELIMITERS
 from dlngeo.app.toml_tables import REQUIRED, Table, read_table
@@ -21,7 +21,8 @@ from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
 NETWORK = ("shape", "depth", "rank", "hidden_width")
 LANGEVIN = (
     *("beta", "kappa"),
-    *("chains", "steps", "step_size", "thinning", "burn_in", "scheme", "seed", "start"),
+    *("chains", "steps", "step_size", "thinning", "burn_in", "scheme", "determinant"),
+    *("seed", "start"),
 )
 
 
@@ -64,6 +65,14 @@ def read_problem(path: Path) -> Problem:
             "draws are left: take more steps, or a smaller thinning",
         )
     scheme = sampling.choice("scheme", tuple(SCHEMES), "euler-maruyama")
+    determinant = sampling.choice("determinant", ("either", "positive", "negative"), "either")
+    has_components = shape[0] == shape[1] == rank and energy not in SPECTRAL_ENERGIES
+    if determinant != "either" and not has_components:
+        raise sampling.error(
+            "determinant",
+            "only square matrices of full rank have two components, and singular values do not "
+            "tell them apart: leave it out",
+        )
     kappa = sampling.number("kappa", 1.0, or_zero=True)
     if scheme == "metropolis" and kappa == 0:
         raise sampling.error("kappa", "the scheme metropolis needs noise: give more than 0")
@@ -90,6 +99,7 @@ def read_problem(path: Path) -> Problem:
         burn_in=burn_in,
         step_size=sampling.number("step_size"),
         scheme=scheme,
+        determinant=None if determinant == "either" else determinant,
         seed=sampling.whole("seed", 0, least=0),
         start=sampling.number("start", 1.0),
     )

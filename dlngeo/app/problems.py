@@ -55,6 +55,8 @@ class Problem:
         Every so many steps a draw is kept, after so many steps.
     step_size : float
     scheme : str
+    determinant : str or None
+        Component to which chains are confined.
     seed : int
     start : float
         Scale of the random singular values at the start.
@@ -75,6 +77,7 @@ class Problem:
     burn_in: int
     step_size: float
     scheme: str
+    determinant: str | None
     seed: int
     start: float
 
@@ -111,6 +114,9 @@ class Problem:
         matrices *= self.start / math.sqrt(max(self.shape))
         left, sigma, right = numpy.linalg.svd(matrices, full_matrices=False)
         left, sigma, right = left[..., : self.rank], sigma[:, : self.rank], right[:, : self.rank]
+        if self.determinant is not None:
+            signs = numpy.linalg.slogdet(matrices)[0]
+            left[..., -1] *= (signs if self.determinant == "positive" else -signs)[:, None]
         return langevin(
             initial=sigma if self.is_spectral else (left * sigma[:, None]) @ right,
             depth=depth,
@@ -121,6 +127,7 @@ class Problem:
             step_size=self.step_size,
             n_steps=self.n_steps,
             scheme=self.scheme,
+            determinant=self.determinant,
             energy=self.energy_at(depth),
             rng=rng,
             save_every=self.thinning,

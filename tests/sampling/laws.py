@@ -116,11 +116,15 @@ def spectral_means(energy, beta, statistics, **grid):
     return statistics(lam).T @ weights / weights.sum()
 
 
-def matrix_means(energy, depth, beta, statistics, component=1, count=40, angles=32):
-    """Return the means of statistics of ``X``, by quadrature over frames and singular values."""
+def matrix_means(energy, depth, beta, statistics, components=(1, -1), count=40, angles=32):
+    """Return the means of statistics of ``X``, by quadrature over frames and singular values.
+
+    On the components of the given signs of the determinant.
+    """
     lam, weights = spectral_grid(depth, top=2.2, count=count)
     sigma = lam**depth
-    sigma[:, 1] *= component
+    sigma = numpy.concatenate([sigma * numpy.array([1, sign]) for sign in components])
+    weights = numpy.tile(weights, len(components))
     turn = 2 * numpy.pi * numpy.arange(angles) / angles
     cos, sin = numpy.cos(turn), numpy.sin(turn)
     rotation = numpy.stack([cos, -sin, sin, cos], axis=-1).reshape(-1, 2, 2)
@@ -140,17 +144,23 @@ def second_moments(matrix):
     return numpy.concatenate([flat, flat**2, numpy.stack(products, axis=-1)], axis=-1)
 
 
+def signed_moments(matrix):
+    """Return `second_moments` and the sign of ``det X``."""
+    moments = second_moments(matrix)
+    return numpy.append(moments, numpy.sign(numpy.linalg.det(matrix))[..., None], axis=-1)
+
+
 def lam_moments(lam):
     """Return ``λ``, ``λ²`` and ``λ_1 λ_d``."""
     return numpy.concatenate([lam, lam**2, lam[..., :1] * lam[..., -1:]], axis=-1)
 
 
-def make(kind, energy, width, depth, beta, component=1):
+def make(kind, energy, width, depth, beta, determinant=None):
     """Return a system of the kind."""
     if kind is BalancedSystem:
         widths = (width,) * (depth + 1)
-        return kind(energy, energy.gradient, widths, beta, component)
-    return kind(energy, energy.gradient, width, depth, beta, component)
+        return kind(energy, energy.gradient, widths, beta, determinant)
+    return kind(energy, energy.gradient, width, depth, beta, determinant)
 
 
 def sample(system, n_draws, seed, n_chains=2, width=2):
@@ -160,8 +170,9 @@ def sample(system, n_draws, seed, n_chains=2, width=2):
     if isinstance(system, BalancedSystem):
         rows, columns = system.widths[-1], system.widths[0]
     start = 0.5 * numpy.eye(rows, columns) + 0.1 * rng.normal(size=(n_chains, rows, columns))
-    if rows == columns:
-        start[:, 0] *= (system.component * numpy.linalg.slogdet(start)[0])[:, None]
+    if system.determinant is not None:
+        sign = 1 if system.determinant == "positive" else -1
+        start[:, 0] *= (sign * numpy.linalg.slogdet(start)[0])[:, None]
     if isinstance(system, BalancedSystem):
         start = factorize(start, len(system.widths) - 1, system.widths)
     result = sampler_of(system, rng).sample_chains(

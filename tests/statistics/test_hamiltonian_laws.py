@@ -17,6 +17,7 @@ from tests.sampling.laws import (
     roots_of,
     sample,
     second_moments,
+    signed_moments,
     spectral_means,
 )
 
@@ -41,13 +42,15 @@ def test_spectral_law_and_its_entropy(kind, depth):
 @EVERY
 @DEPTHS
 @pytest.mark.parametrize("linear", [None, [[0.6, -0.3], [0.2, 0.9]]], ids=["even", "odd"])
-def test_moments_of_matrices(kind, depth, linear):
+@pytest.mark.parametrize("determinant", [None, "negative"])
+def test_moments_of_matrices(kind, depth, linear, determinant):
     """An energy that changes of signs keep, and one that tells the components apart."""
     energy = MatrixEnergy(linear)
-    system = make(kind, energy, 2, depth, BETA, component=-1)
+    system = make(kind, energy, 2, depth, BETA, determinant)
     observables, _ = sample(system, DRAWS[kind], seed=12)
-    expected = matrix_means(energy, depth, BETA, second_moments, component=-1)
-    assert abs(deviations(second_moments(observables), expected)).max() < 4
+    signs, statistics = ((-1,), second_moments) if determinant else ((1, -1), signed_moments)
+    expected = matrix_means(energy, depth, BETA, statistics, signs)
+    assert abs(deviations(statistics(observables), expected)).max() < 4
 
 
 @EVERY
@@ -77,10 +80,10 @@ def test_both_components_of_a_spectral_law_are_alike(depth):
     both = [
         lam_moments(
             roots_of(
-                sample(make(DepthRootSystem, energy, 2, depth, BETA, sign), 2000, 15)[0], depth
+                sample(make(DepthRootSystem, energy, 2, depth, BETA, name), 2000, 15)[0], depth
             )
         )
-        for sign in (1, -1)
+        for name in ("positive", "negative")
     ]
     expected = spectral_means(energy, BETA, lam_moments)
     assert all(np.max(abs(deviations(draws, expected))) < 4 for draws in both)

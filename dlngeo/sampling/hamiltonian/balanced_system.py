@@ -29,8 +29,9 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
         Widths ``(d_0, ..., d_N)``, ``N ≥ 2``. The hidden ones are equal and are the rank ``r``.
     beta : float
         Inverse temperature ``β``.
-    component : int
-        The sign of ``det X``, where matrices of the rank have two components.
+    determinant : str, optional
+        "positive" or "negative": of square networks the component, by the sign of ``det X``; both
+        by default.
 
     Raises
     ------
@@ -78,7 +79,7 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
         energy_gradient: EnergyGradient,
         widths: Sequence[int],
         beta: float,
-        component: int = 1,
+        determinant: str | None = None,
     ):
         self.widths, rank = check_widths(widths)
         if len(self.widths) < 3:
@@ -93,8 +94,8 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
                 f"layers {rank} wide, and for the same law of X subtract Σ_p (d_p - r) Σ_k log λ_k "
                 "/ β from the energy."
             )
-        self._set_energy(energy, energy_gradient, beta, component)
         self._has_components = self.widths[0] == self.widths[-1] == rank
+        self._set_energy(energy, energy_gradient, beta, determinant)
         self._shapes = [(b, a) for a, b in itertools.pairwise(self.widths)]
         self._hessian = _moment_hessian(self._shapes)
         super().__init__(
@@ -116,12 +117,7 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
         factors : array, shape=[..., N, d, d], or tuple of shape=[..., d_p, d_{p-1}]
             One array if all widths are equal.
         """
-        layers = unpack(numpy.asarray(positions), self._shapes)
-        if self._has_components:
-            # Turn the last factor with X: its left singular vectors are those of X.
-            frames, signs, _ = self._frames(end_to_end(layers))
-            turn = frames._replace(right=frames.left).with_values(signs)
-            layers = (*layers[:-1], turn @ layers[-1])
+        layers = self._folded(unpack(numpy.asarray(positions), self._shapes))
         return numpy.stack(layers, axis=-3) if len(set(self.widths)) == 1 else layers
 
     def observables(self, positions: Any) -> numpy.ndarray:
@@ -135,11 +131,24 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
         -------
         observables : array, shape=[..., d_N, d_0]
         """
-        product = end_to_end(unpack(numpy.asarray(positions), self._shapes))
-        return self._frames(product).observable() if self._has_components else product
+        layers = unpack(numpy.asarray(positions), self._shapes)
+        return self._frames(layers).observable() if self._has_components else end_to_end(layers)
 
-    def _frames(self, product: numpy.ndarray) -> RootFrames:
-        return RootFrames.of(product, 1, self.component)
+    def _frames(self, layers: Sequence[numpy.ndarray]) -> RootFrames:
+        product = end_to_end(layers)
+        is_folded = self._is_across(product)
+        if self.determinant is None and len(layers) % 2 == 0:
+            is_folded = numpy.linalg.slogdet(layers[0])[0] < 0
+        return RootFrames.of(product, 1, is_folded)
+
+    def _folded(self, layers: Sequence[numpy.ndarray]) -> Sequence[numpy.ndarray]:
+        """Return the factors over ``X`` as it is read; of these, the factors that are read so."""
+        if not self._has_components:
+            return layers
+        # Turn the last factor with X: its left singular vectors are those of X.
+        frames, signs, _ = self._frames(layers)
+        turn = frames._replace(right=frames.left).with_values(signs)
+        return (*layers[:-1], turn @ layers[-1])
 
     def positions(self, factors: Factors) -> list[numpy.ndarray]:
         """Return initial positions of chains, one for each network.
@@ -168,17 +177,19 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
             raise ValueError(
                 "initial factors must be balanced, μ(W) = 0: balance them first (dlngeo.balance)."
             )
-        return self._checked_positions(end_to_end(layers), pack(layers), min(self.widths))
+        observables = end_to_end(layers)
+        if self.determinant is None:
+            layers = tuple(self._folded(layers))
+        return self._checked_positions(observables, pack(layers), min(self.widths))
 
     def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
         layers = unpack(position, self._shapes)
-        product = end_to_end(layers)
         if self._has_components:
-            frames = self._frames(product)
+            frames = self._frames(layers)
             slope, value = self._scaled_energy(frames.observable())
             slope = frames.pull_back(slope)
         else:
-            slope, value = self._scaled_energy(product)
+            slope, value = self._scaled_energy(end_to_end(layers))
         if not numpy.isfinite(slope).all():
             return numpy.full_like(position, numpy.nan), value
         return pack(adjoint_differential(layers, slope)), value

@@ -16,12 +16,13 @@ of ``g^N`` is
 a multiple of Lebesgue's measure for every depth: the law ``e^{-βF} dvol`` has the density
 ``e^{-βF}`` here.
 
-Matrices of full rank have two components, which meet where ``λ_d = 0``. A process that is
-reflected there is one of all ``Y`` without a boundary, folded: where ``det Y`` has the other sign,
-the last column of ``U`` turns, ``X = U diag(λ_1^N, ..., -λ_d^N) Vᵀ``. The fold keeps Lebesgue's
-measure, and from depth two on functions of ``X`` stay continuously differentiable across
-``λ_d = 0``, as their slopes vanish there like ``λ_d^{N-1}``. The price is a set of codimension
-two, ``λ_{d-1} = λ_d`` on the other side, where it is ambiguous which column turns.
+Matrices of full rank have two components, which meet where ``λ_d = 0``. A process on all of them
+is one of all ``Y``: it crosses. A process that is reflected there is one of all ``Y``, folded:
+where ``det Y`` has the other sign, the last column of ``U`` turns,
+``X = U diag(λ_1^N, ..., -λ_d^N) Vᵀ``. The fold keeps Lebesgue's measure, and from depth two on
+functions of ``X`` stay continuously differentiable across ``λ_d = 0``, as their slopes vanish
+there like ``λ_d^{N-1}``. The price is a set of codimension two, ``λ_{d-1} = λ_d`` on the other
+side, where it is ambiguous which column turns.
 
 References
 ----------
@@ -56,21 +57,21 @@ class RootFrames(NamedTuple):
     depth: int
 
     @classmethod
-    def of(cls, root: numpy.ndarray, depth: int, component: float | None = None) -> "RootFrames":
+    def of(
+        cls, root: numpy.ndarray, depth: int, is_folded: numpy.ndarray | bool = False
+    ) -> "RootFrames":
         """Return the frames of depth roots.
 
         Parameters
         ----------
         root : array, shape=[..., d, d]
         depth : int
-        component : float, optional
-            The sign of ``det X`` to which they are folded; none by default.
+        is_folded : bool, or array of bool, shape=[...]
+            Where ``X`` is read with the other sign of ``det``.
         """
         frames = singular_frames(root, root.shape[-1])
         signs = numpy.ones_like(frames.sigma)
-        if component is not None:
-            is_across = numpy.linalg.slogdet(root)[0] == -component
-            signs[..., -1] = numpy.where(is_across, -1.0, 1.0)
+        signs[..., -1] = numpy.where(is_folded, -1.0, 1.0)
         return cls(frames, signs, depth)
 
     def observable(self) -> numpy.ndarray:

@@ -25,11 +25,11 @@ class _RootSystem(NetworkSystem):
         width: int,
         depth: int,
         beta: float,
-        component: int = 1,
+        determinant: str | None = None,
     ):
         (self.width, _), _ = check_widths((width, width))
         self.depth = integer(depth, "the depth")
-        self._set_energy(energy, energy_gradient, beta, component)
+        self._set_energy(energy, energy_gradient, beta, determinant)
         super().__init__(self._value, grad_neg_log_dens=self._slope_and_value, **self._metric())
 
     def _metric(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class _RootSystem(NetworkSystem):
 
     def _frames(self, positions: numpy.ndarray) -> RootFrames:
         roots = positions.reshape(*positions.shape[:-1], self.width, self.width)
-        return RootFrames.of(roots, self.depth, self.component)
+        return RootFrames.of(roots, self.depth, self._is_across(roots))
 
     def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:
         frames = self._frames(position)
@@ -104,8 +104,8 @@ class DepthRootSystem(_RootSystem, mici.systems.EuclideanMetricSystem):
         Depth ``N``.
     beta : float
         Inverse temperature ``β``.
-    component : int
-        The sign of ``det X``.
+    determinant : str, optional
+        "positive" or "negative": the component, by the sign of ``det X``; both by default.
 
     Raises
     ------

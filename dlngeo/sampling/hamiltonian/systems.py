@@ -6,12 +6,13 @@ samplers, integrators and adaptation take these systems as they are; needs the e
 ``sampling``.
 
 Square matrices of full rank have two components, ``det X > 0`` and ``det X < 0``, which meet where
-``λ_d = 0``. A system samples the law on one of them, as the Langevin equation does, which is
-reflected there. Its chains cross instead, and are folded: on the other side ``X`` is read with its
+``λ_d = 0``. Chains cross there, and have the law of the whole space, as those of the Langevin
+equation. For the law of one component they are folded: on the other side ``X`` is read with its
 last left singular vector turned, which keeps the measure and costs no rejections
-(`dlngeo.sampling.hamiltonian.root_frames`). On the balanced manifold of even depth there is nothing
-to fold: where ``λ_d`` passes through zero, all factors change the signs of their determinants, and
-``X``, whose singular value is ``λ_d^N``, turns back by itself.
+(`dlngeo.sampling.hamiltonian.root_frames`). On the balanced manifold of even depth it is the other
+way round: where ``λ_d`` passes through zero, all factors change the signs of their determinants,
+and ``X``, whose singular value is ``λ_d^N``, turns back by itself. There is nothing to fold for one
+component then; for the whole space ``X`` is folded where ``det W_1`` is negative.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,7 @@ except ImportError as error:
 
 Energy = Callable[[numpy.ndarray], Any]
 EnergyGradient = Callable[[numpy.ndarray], numpy.ndarray]
+SIGNS = {"positive": 1, "negative": -1, None: 0}
 
 
 class NetworkSystem(mici.systems.System):
@@ -40,12 +42,27 @@ class NetworkSystem(mici.systems.System):
     _has_components = True
 
     def _set_energy(
-        self, energy: Energy, energy_gradient: EnergyGradient, beta: float, component: int
+        self,
+        energy: Energy,
+        energy_gradient: EnergyGradient,
+        beta: float,
+        determinant: str | None,
     ) -> None:
-        if component not in (1, -1):
-            raise ValueError(f"the component is the sign of det X, 1 or -1, got {component}.")
-        self.beta, self.component = positive(beta, "the inverse temperature"), int(component)
+        if determinant not in SIGNS:
+            raise ValueError(
+                f"determinant must be 'positive', 'negative' or None, got {determinant!r}."
+            )
+        if determinant is not None and not self._has_components:
+            raise ValueError(
+                f"matrices of this shape and rank are one space: leave out {determinant=}."
+            )
+        self.beta, self.determinant = positive(beta, "the inverse temperature"), determinant
         self._energy, self._energy_gradient = energy, energy_gradient
+
+    def _is_across(self, product: numpy.ndarray) -> numpy.ndarray:
+        """Return where matrices are of the component that chains are not confined to."""
+        signs = numpy.linalg.slogdet(product)[0]
+        return signs * SIGNS[self.determinant] < 0
 
     def observables(self, positions: Any) -> numpy.ndarray:
         """Return the end-to-end matrices ``X`` at positions."""
@@ -80,14 +97,11 @@ class NetworkSystem(mici.systems.System):
         """Return positions, one for each chain, over matrices that a chain can start at."""
         check_positive(numpy.linalg.svd(observables, compute_uv=False), rank)
         rows, columns = observables.shape[-2:]
-        if self._has_components:
-            signs = numpy.linalg.slogdet(observables)[0]
-            if (signs != self.component).any():
-                raise ValueError(
-                    "expected initial matrices whose determinants have the sign "
-                    f"{self.component}: sample each component, component=1 and component=-1, by a "
-                    "system of its own."
-                )
+        if self._has_components and self._is_across(observables).any():
+            raise ValueError(
+                f"expected initial matrices with {self.determinant} determinants: start there, or "
+                "leave out determinant= to sample both components."
+            )
         for observable in observables.reshape(-1, rows, columns):
             value = numpy.asarray(self._energy(observable))
             slope = numpy.asarray(self._energy_gradient(observable))

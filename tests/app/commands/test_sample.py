@@ -138,6 +138,7 @@ KINDS: dict = {
     "completion of triples": {
         "network": {"shape": [2, 2]},
         "energy": {"name": "completion", "observed": "triples.csv", "weight_decay": 1},
+        "langevin": {"determinant": "negative"},
     },
     "double well": {
         "network": {"shape": [3, 2], "depth": 2},
@@ -364,6 +365,7 @@ REFUSED = {
     "burn_in": langevin_case("fewer than 4 draws are left", burn_in=60),
     "step size": langevin_case("langevin.step_size: expected a positive number", step_size=0),
     "scheme": langevin_case("did you mean 'second-order'?", scheme="second order"),
+    "component": langevin_case("do not tell them apart", determinant="positive"),
     "cold": langevin_case("langevin.kappa: the scheme", scheme="metropolis", kappa=0),
     "seed": langevin_case("langevin.seed: expected an integer of at least 0", seed=-1),
     "start": langevin_case("langevin.start: expected a positive number", start=0),

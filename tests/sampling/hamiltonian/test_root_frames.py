@@ -11,7 +11,7 @@ from dlngeo.thermodynamics.volume import log_volume_density
 
 DEPTHS = (1, 2, 3, 5, 10)
 CASES = pytest.mark.parametrize(("width", "depth"), [(d, n) for d in (1, 2, 3, 4) for n in DEPTHS])
-COMPONENTS = pytest.mark.parametrize("component", [None, 1, -1])
+FOLDS = pytest.mark.parametrize("is_folded", [False, True])
 
 
 def gaussian(width, seed=0, count=None):
@@ -26,8 +26,8 @@ def regular(width, seed=0, count=None):
     return roots
 
 
-def observable(root, depth, component=None):
-    return RootFrames.of(root, depth, component).observable()
+def observable(root, depth, is_folded=False):
+    return RootFrames.of(root, depth, is_folded).observable()
 
 
 def slope_of(function, root, step=1e-5):
@@ -71,12 +71,12 @@ def test_cometric_is_that_of_the_depth_metric(width, depth, scale):
 
 
 @CASES
-@COMPONENTS
-def test_pull_back_is_a_gradient(width, depth, component):
+@FOLDS
+def test_pull_back_is_a_gradient(width, depth, is_folded):
     covector = gaussian(width, seed=2)
     for root in (gaussian(width), gaussian(width)[::-1], numpy.diag([1.0] * (width - 1) + [1e-3])):
-        found = RootFrames.of(root, depth, component).pull_back(covector)
-        expected = slope_of(lambda y: numpy.sum(covector * observable(y, depth, component)), root)
+        found = RootFrames.of(root, depth, is_folded).pull_back(covector)
+        expected = slope_of(lambda y: numpy.sum(covector * observable(y, depth, is_folded)), root)
         numpy.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max() + 1e-9)
 
 
@@ -118,12 +118,12 @@ def test_entropy_is_regular_at_the_boundary(depth):
 
 
 @CASES
-@pytest.mark.parametrize("component", [1, -1])
-def test_fold_leads_to_the_component(width, depth, component):
+def test_fold_leads_to_the_other_component(width, depth):
     roots = regular(width, count=20)
-    folded = observable(roots, depth, component)
-    assert (numpy.linalg.slogdet(folded)[0] == component).all()
-    inside = numpy.linalg.slogdet(roots)[0] == component
+    inside = numpy.arange(20) % 3 > 0
+    folded = observable(roots, depth, ~inside)
+    signs = numpy.linalg.slogdet(folded)[0] * numpy.linalg.slogdet(roots)[0]
+    assert (signs == numpy.where(inside, 1, -1)).all()
     numpy.testing.assert_array_equal(folded[inside], observable(roots, depth)[inside])
     sigma = numpy.linalg.svd(roots, compute_uv=False) ** depth
     found = numpy.linalg.svd(folded, compute_uv=False)
@@ -150,12 +150,15 @@ def test_fold_keeps_lebesgues_measure(depth):
 def test_functions_are_smooth_across_the_boundary_from_depth_two(depth):
     covector = gaussian(3, seed=4)
     left, right = (numpy.linalg.qr(gaussian(3, seed=s))[0] for s in (5, 6))
-    sides = [
-        RootFrames.of(left @ numpy.diag([2.0, 1.0, gap]) @ right, depth, 1).pull_back(covector)
-        for gap in (1e-9, -1e-9)
-    ]
-    jump = abs(sides[0] - sides[1]).max() / abs(sides[0]).max()
+    inside, folded, across = (
+        RootFrames.of(left @ numpy.diag([2.0, 1.0, gap]) @ right, depth, is_folded).pull_back(
+            covector
+        )
+        for gap, is_folded in ((1e-9, False), (-1e-9, True), (-1e-9, False))
+    )
+    jump = abs(inside - folded).max() / abs(inside).max()
     assert jump < 1e-7 if depth > 1 else jump > 1e-2
+    numpy.testing.assert_allclose(inside, across, atol=1e-7 * abs(inside).max())
 
 
 def test_flat_and_root_metric_agree():

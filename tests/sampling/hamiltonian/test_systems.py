@@ -31,6 +31,7 @@ from tests.sampling.laws import (
     roots_of,
     sample,
     second_moments,
+    signed_moments,
     spectral_means,
 )
 
@@ -69,11 +70,11 @@ def random_position(system, seed=0):
 
 @EVERY
 @pytest.mark.parametrize("depth", [2, 3, 4])
-@pytest.mark.parametrize("component", [1, -1])
+@pytest.mark.parametrize("determinant", [None, "positive", "negative"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_slope_of_the_potential(kind, depth, component, seed):
+def test_slope_of_the_potential(kind, depth, determinant, seed):
     """On both sides of the boundary: of the seeds some are folded."""
-    system = make(kind, MatrixEnergy(LINEAR), 2, depth, 1.7, component)
+    system = make(kind, MatrixEnergy(LINEAR), 2, depth, 1.7, determinant)
     position = random_position(system, seed)
     if kind is BalancedSystem:
         value = 1.7 * MatrixEnergy(LINEAR)(system.observables(position))
@@ -157,20 +158,23 @@ def test_riemannian_metric_is_the_depth_metric(width, depth):
 # --- chains -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("depth", "component"), [(2, -1), (3, 1), (3, -1)])
-def test_factors_of_chains(depth, component):
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("determinant", [None, "positive", "negative"])
+def test_factors_of_chains(depth, determinant):
     """Balanced, over the observables, and in the component, also where chains have crossed."""
-    system = make(BalancedSystem, SpectralEnergy(depth), 2, depth, 2.0, component)
+    system = make(BalancedSystem, SpectralEnergy(depth), 2, depth, 2.0, determinant)
     observables, result = sample(system, 40, seed=0)
     positions = numpy.stack(result.traces["pos"])
     factors = system.factors(positions)
     assert factors.shape == (2, 40, depth, 2, 2)
     assert abs(moment_map(factors)).max() < 1e-8
     numpy.testing.assert_allclose(end_to_end(factors), observables, atol=1e-12)
-    assert (numpy.linalg.slogdet(observables)[0] == component).all()
+    found = numpy.unique(numpy.linalg.slogdet(observables)[0])
+    expected = {None: [-1, 1], "positive": [1], "negative": [-1]}[determinant]
+    assert found.tolist() == expected
     signs = numpy.linalg.slogdet(positions.reshape(2, 40, depth, 2, 2))[0]
     assert (signs[:, 1:] != signs[:, :-1]).any(), "no chain has crossed the boundary"
-    if depth == 2:
+    if depth == 2 and determinant is not None:
         # In even depth X turns back by itself.
         product = end_to_end(positions.reshape(2, 40, depth, 2, 2))
         numpy.testing.assert_allclose(product, observables, atol=1e-12)
@@ -233,7 +237,8 @@ HALF: Any = 2.5
         (lambda e: BalancedSystem(e, e.gradient, (2, 2, 2), math.inf), "inverse temperature"),
         (lambda e: DepthRootSystem(e, e.gradient, 2, HALF, 1.0), "depth must be"),
         (lambda e: ObservableSystem(e, e.gradient, 0, 2, 1.0), "positive integers"),
-        (lambda e: ObservableSystem(e, e.gradient, 2, 2, 1.0, 0), "sign of det X"),
+        (lambda e: ObservableSystem(e, e.gradient, 2, 2, 1.0, 1), "'positive', 'negative' or None"),
+        (lambda e: BalancedSystem(e, e.gradient, (2, 2, 3), 1.0, "positive"), "are one space"),
     ],
 )
 def test_refused_systems(build, text):
@@ -243,20 +248,20 @@ def test_refused_systems(build, text):
 
 def test_refused_starts():
     energy = MatrixEnergy()
-    system = make(BalancedSystem, energy, 2, 2, 1.0)
+    system = make(BalancedSystem, energy, 2, 2, 1.0, "positive")
     eye = numpy.eye(2)
     for start, text in (
         (numpy.stack([eye, 2 * eye])[None], "balance them first"),
-        (numpy.stack([eye, eye[::-1]])[None], "of its own"),
+        (numpy.stack([eye, eye[::-1]])[None], "with positive determinants"),
         (numpy.stack([eye * [1, 0]] * 2)[None], "zero to round-off"),
         (numpy.stack([eye] * 3)[None], "expected widths"),
     ):
         with pytest.raises(ValueError, match=text):
             system.positions(start)
     for kind in (DepthRootSystem, ObservableSystem):
-        system = make(kind, energy, 2, 2, 1.0)
+        system = make(kind, energy, 2, 2, 1.0, "positive")
         for start, text in (
-            (eye[None, ::-1], "of its own"),
+            (eye[None, ::-1], "with positive determinants"),
             (numpy.eye(3)[None], "shape"),
             (eye[None] * numpy.nan, "NaN"),
         ):
@@ -291,21 +296,22 @@ def test_spectral_law(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS[:2], ids=lambda kind: kind.__name__)
-def test_law_of_one_component(kind):
-    """``N = 3``, an energy that tells ``det X < 0`` from ``det X > 0``."""
-    depth, beta = 3, 2.0
-    energy = MatrixEnergy(LINEAR)
-    system = make(kind, energy, 2, depth, beta, component=-1)
+@pytest.mark.parametrize(("depth", "determinant"), [(3, "negative"), (2, None)])
+def test_law_of_components(kind, depth, determinant):
+    """Of one or of both, for an energy that tells ``det X < 0`` from ``det X > 0``."""
+    beta, energy = 2.0, MatrixEnergy(LINEAR)
+    system = make(kind, energy, 2, depth, beta, determinant)
     observables, _ = sample(system, DRAWS[kind], seed=2)
-    expected = matrix_means(energy, depth, beta, second_moments, component=-1)
-    assert abs(deviations(second_moments(observables), expected)).max() < 4
+    signs, statistics = ((-1,), second_moments) if determinant else ((1, -1), signed_moments)
+    expected = matrix_means(energy, depth, beta, statistics, signs)
+    assert abs(deviations(statistics(observables), expected)).max() < 4
 
 
 @pytest.mark.parametrize("kind", KINDS[:2], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("depth", [2, 3])
 def test_numbers_are_half_normal(kind, depth):
     """``d = 1``: all of the law is at the boundary, which chains cross."""
-    system = make(kind, SpectralEnergy(depth, (1.0,)), 1, depth, beta=2.0, component=-1)
+    system = make(kind, SpectralEnergy(depth, (1.0,)), 1, depth, beta=2.0, determinant="negative")
     observables, _ = sample(system, 200, seed=3, width=1)
     assert (observables < 0).all()
     lam = roots_of(observables, depth)
