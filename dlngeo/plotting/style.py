@@ -3,6 +3,7 @@
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 DEPTH_COLOURS = ("#8a8a8a", "#E69F00", "#0072B2", "#009E73", "#CC79A7")
 """Of depths 1, 2, ...: the palette of Okabe and Ito, safe for the colour-blind."""
@@ -28,7 +29,12 @@ def depth_colour(depth: int) -> str:
 
 def current_axes() -> Axes:
     """Return the axes that pyplot draws into."""
+    return current_figure().gca()
+
+
+def current_figure() -> Figure:
+    """Return the figure that pyplot draws into."""
     # Of the interactive interface, which the command line has no use for.
     import matplotlib.pyplot
 
-    return matplotlib.pyplot.gca()
+    return matplotlib.pyplot.gcf()

@@ -16,3 +16,4 @@ from .langevin_dynamics import LangevinResult as LangevinResult
 from .langevin_dynamics import langevin as langevin
 from .thermodynamic_integration import FreeEnergies as FreeEnergies
 from .thermodynamic_integration import free_energies as free_energies
+from .thermodynamic_integration import thermodynamics_by_depth as thermodynamics_by_depth

@@ -236,6 +236,15 @@ class Terms(NamedTuple):
     gradient: Callable[[Array], Any] | None
     spectral: SpectralEnergy | None
 
+    def values(self, points: Array) -> Array:
+        """Return the energies of matrices or singular values, shape=[chains]."""
+        total = numpy.zeros(len(points))
+        if self.value is not None:
+            total += self.value(points)
+        if self.spectral is not None:
+            total += self.spectral(_known_frames(points)[0].sigma)
+        return total
+
 
 def terms_of(energy: Any, gradient: Any, points: numpy.ndarray, like: Array) -> Terms:
     """Return the terms of an energy, whose gradient may have to be found.

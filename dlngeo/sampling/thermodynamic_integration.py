@@ -16,6 +16,7 @@ C. H. Bennett, *Efficient estimation of free energy differences from Monte Carlo
 Phys. 22 (1976); THEORY 4.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,9 +26,12 @@ from scipy.special import expit
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import finite
-from dlngeo.sampling.langevin_dynamics.run import LangevinResult
+from dlngeo.sampling.energies import SpectralEnergy, terms_of
+from dlngeo.sampling.langevin_dynamics.faces import face_of
+from dlngeo.sampling.langevin_dynamics.run import LangevinResult, langevin
+from dlngeo.sampling.langevin_dynamics.temperatures import Ladder
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
-from dlngeo.thermodynamics.equilibrium import ThermodynamicCurves
+from dlngeo.thermodynamics.equilibrium import Equilibrium, ThermodynamicCurves
 
 LEAST_OVERLAP = 0.01
 
@@ -91,8 +95,8 @@ def log_ratio(forward: Array, backward: Array) -> Estimate:
     # Of equal laws the slope is a half.
     if not 2 * slope > LEAST_OVERLAP:
         raise ValueError(
-            f"the laws of two neighbouring temperatures overlap by {2 * slope:.1e} only: put "
-            "temperatures between them (find_ladder does)."
+            f"two neighbouring laws overlap by {2 * slope:.1e} only: put temperatures between them "
+            "(find_ladder does); next to a reference, take a lower beta."
         )
     parts = excess(delta) / (len(forward) * slope)
     return Estimate(numpy.asarray(delta), parts)
@@ -211,3 +215,91 @@ def _anchor(log_partition: Any) -> tuple[float, float]:
         return 0.0, 0.0
     value, error = log_partition if isinstance(log_partition, tuple) else (log_partition, 0.0)
     return finite(value, "log_partition"), finite(error, "the error of log_partition")
+
+
+def thermodynamics_by_depth(
+    energy_at: Callable[[int], Any],
+    initial: Any,
+    *,
+    depths: Sequence[int],
+    betas: Sequence[float],
+    reference_at: Callable[[int], SpectralEnergy] | None = None,
+    swap_every: int = 5,
+    save_every: int = 10,
+    rng: numpy.random.Generator | int | None = None,
+    **options: Any,
+) -> dict[int, FreeEnergies]:
+    r"""Return free energies, mean energies, entropies and heat capacities of networks, by depth.
+
+    At each depth replicas at all temperatures exchange their states. Absolute values need a
+    reference: an energy of singular values that at the lowest ``β`` has nearly the same law, as
+    ``½‖X‖²`` is for the loss ``½‖X - Y‖²``. Its ``log Z`` is integrated by
+    `dlngeo.thermodynamics.Equilibrium`, for up to four values, and the step from it is Bennett's.
+
+    Parameters
+    ----------
+    energy_at : callable
+        The energy at a depth, as `langevin` takes it: ``lambda depth: loss`` if it is the same.
+    initial : array-like
+        Matrices, shape=[chains, d_N, d_0], or singular values, shape=[chains, r].
+    depths : sequence of int
+    betas : sequence of float
+        Inverse temperatures in rising order.
+    reference_at : callable, optional
+        The reference at a depth; without, values are relative to the lowest ``β``.
+    swap_every, save_every : int
+        Steps between exchanges, and between draws.
+    rng : numpy.random.Generator or int, optional
+        Random numbers, or a seed.
+    **options
+        Further arguments of `langevin`: ``step_size``, ``n_steps``, ``burn_in``, ``scheme``, ...
+
+    Returns
+    -------
+    by_depth : dict of int to FreeEnergies
+        `dlngeo.plotting.plot_thermodynamics` draws it.
+
+    Raises
+    ------
+    ValueError
+        As of `langevin`, `free_energies` and `Equilibrium`.
+
+    References
+    ----------
+    THEORY 4.
+    """
+    random, ladder = numpy.random.default_rng(rng), Ladder(betas, swap_every)
+    found = {}
+    for depth in depths:
+        run = {
+            "initial": initial,
+            "depth": depth,
+            "save_every": save_every,
+            "rng": random,
+        } | options
+        energy, start = energy_at(depth), None
+        result = langevin(energy=energy, beta=ladder, **run)
+        if reference_at is not None:
+            start = _from_reference(reference_at(depth), energy, result.at(ladder.betas[0]), run)
+        found[depth] = free_energies(result, start)
+    return found
+
+
+def _from_reference(
+    reference: SpectralEnergy, energy: Any, hot: LangevinResult, run: Mapping[str, Any]
+) -> tuple[float, float]:
+    """Return ``log Z`` of the hot chains, and its error, from that of another energy."""
+    rank = hot.singular_values.shape[-1]
+    face = face_of(run["initial"], run["depth"], hot.widths, rank)
+    terms = terms_of(energy, None, face.points, face.points)
+
+    def record(points: Array) -> dict[str, Array]:
+        return {"other": terms.values(points)}
+
+    result = langevin(energy=reference, beta=hot.beta, record=record, **run)
+    law = Equilibrium(reference, hot.widths, rank, beta=hot.beta, kappa=hot.kappa)
+    heat = hot.beta / hot.kappa
+    forward = heat * (result.trace["other"] - result.trace["energy"])
+    backward = heat * (hot.trace["energy"] - reference(hot.trace["singular_values"]))
+    step = log_ratio(forward, backward)
+    return law.log_partition + float(step.value), float(step.error)

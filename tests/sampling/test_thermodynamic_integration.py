@@ -3,12 +3,20 @@
 from dataclasses import replace
 from typing import Any
 
+import autograd.numpy as anp
 import numpy
 import pytest
 
-from dlngeo.sampling import Ladder, free_energies, langevin
+from dlngeo.sampling import (
+    Ladder,
+    SpectralExpression,
+    free_energies,
+    langevin,
+    thermodynamics_by_depth,
+)
 from dlngeo.sampling.thermodynamic_integration import log_ratio
-from dlngeo.thermodynamics import Equilibrium
+from dlngeo.solvers import Factorization
+from dlngeo.thermodynamics import Equilibrium, LeastSquaresEquilibrium
 
 BETAS, DEGREES, GROUPS, DRAWS = numpy.array([1.0, 2.0, 3.5, 7.0]), 4, 25, 300
 RUN: Any = langevin(
@@ -121,3 +129,62 @@ def test_refusals():
             free_energies(source)
     with pytest.raises(ValueError, match="log_partition must be a finite number"):
         free_energies(result, numpy.nan)
+
+
+TARGET = numpy.diag([1.5, 0.5])
+BY_DEPTH: Any = {
+    "initial": numpy.random.default_rng(0).normal(size=(20, 2, 2)), "betas": (0.2, 0.6, 2.0),
+    "step_size": 0.05, "n_steps": 250, "burn_in": 60, "scheme": "metropolis",
+}  # fmt: skip
+
+
+def half_square(depth):
+    return SpectralExpression("s**2 / 2", depth)
+
+
+def test_one_call_for_all_depths():
+    """Is a ladder for each, with random numbers that go on."""
+    found = thermodynamics_by_depth(
+        lambda depth: Factorization(TARGET), depths=(2, 1), rng=3, **BY_DEPTH
+    )
+    assert list(found) == [2, 1]
+    assert not found[1].is_absolute
+    rng = numpy.random.default_rng(3)
+    options = {name: value for name, value in BY_DEPTH.items() if name != "betas"}
+    for depth, curves in found.items():
+        result = langevin(
+            energy=Factorization(TARGET), depth=depth, beta=Ladder(BY_DEPTH["betas"]),
+            save_every=10, rng=rng, **options,
+        )  # fmt: skip
+        expected = free_energies(result)
+        for name in ("free_energy", "heat_capacity"):
+            first, second = (getattr(f.curves, name) for f in (curves, expected))
+            numpy.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "energy", [Factorization(TARGET), lambda x: anp.sum((x - TARGET) ** 2, axis=(1, 2)) / 2]
+)
+def test_absolute_values_from_a_reference(energy):
+    depth, betas = 2, BY_DEPTH["betas"]
+    found = thermodynamics_by_depth(
+        lambda depth: energy, depths=(depth,), reference_at=half_square, rng=1, **BY_DEPTH
+    )[depth]
+    assert found.is_absolute
+    for k, beta in enumerate(betas):
+        exact = LeastSquaresEquilibrium(TARGET, (2, 2, 2), beta=beta).log_partition
+        error = found.log_partition_error[k]
+        assert error < 0.15
+        assert abs(found.log_partition[k] - exact) < 4 * error
+
+
+def test_a_reference_of_singular_values():
+    """Whose own law it is: the step is zero, to the last digits, and has no error."""
+    start = numpy.array([[1.0], [2.0], [0.5], [1.5]])
+    found = thermodynamics_by_depth(
+        half_square, start, depths=(3,), betas=(0.5, 1.0), reference_at=half_square,
+        step_size=0.05, n_steps=40, rng=0,
+    )[3]  # fmt: skip
+    exact = Equilibrium(half_square(3), (1, 1, 1, 1), beta=0.5).log_partition
+    assert found.log_partition[0] == pytest.approx(exact, abs=1e-9)
+    assert found.log_partition_error[0] < 1e-9

@@ -11,8 +11,16 @@ import numpy
 import pytest
 from scipy import stats
 
-from dlngeo.sampling import DoubleWell, Ladder, free_energies, langevin
-from dlngeo.thermodynamics import Equilibrium
+from dlngeo.sampling import (
+    DoubleWell,
+    Ladder,
+    SpectralExpression,
+    free_energies,
+    langevin,
+    thermodynamics_by_depth,
+)
+from dlngeo.solvers import Factorization
+from dlngeo.thermodynamics import Equilibrium, LeastSquaresEquilibrium
 
 BETAS = (1.0, 2.0, 4.0, 8.0)
 WIDTHS = {1: (1, 1, 1), 2: (2, 2, 2)}
@@ -91,3 +99,22 @@ def test_errors_of_free_energies_are_honest(rank, kappa):
     for name in names:
         error = getattr(whole.errors, name)[1:]
         assert abs((getattr(whole.curves, name) - exact[name])[1:] / error).max() < 4
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_least_squares(depth):
+    """Absolute, from the law of ``½‖X‖²`` and from starts that all have the wrong ``det``."""
+    target, betas = numpy.diag([2.0, 0.5]), (0.2, 0.6, 1.5, 4.0)
+    start = numpy.random.default_rng(depth).normal(size=(120, 2, 2))
+    start[numpy.linalg.det(start) > 0] *= [[1.0], [-1.0]]
+    found = thermodynamics_by_depth(
+        lambda depth: Factorization(target), start, depths=(depth,), betas=betas,
+        reference_at=lambda depth: SpectralExpression("s**2 / 2", depth), rng=depth,
+        step_size=0.05, n_steps=1200, burn_in=500, scheme="metropolis",
+    )[depth]  # fmt: skip
+    laws = [LeastSquaresEquilibrium(target, (2,) * (depth + 1), beta=beta) for beta in betas]
+    for name in ("free_energy", "mean_energy", "entropy", "heat_capacity"):
+        exact = numpy.array([getattr(law, name) for law in laws])
+        error = getattr(found.errors, name)
+        assert abs((getattr(found.curves, name) - exact) / error).max() < 4, name
+    assert found.errors.mean_energy[-1] < 0.02
