@@ -7,6 +7,10 @@ For a map ``φ`` and laws ``h``, ``z = φ(θ)`` moves by ``ż = -M(θ)∇f(z)``,
   hence
 - **intrinsic metric**, whose necessary criterion is ``ker ∂φ ∩ ker ∂h ⊆ ker ∂M``: ``M`` is a
   function of ``φ`` on the set of equal ``h``.
+
+References
+----------
+[MPG25]; THEORY 6.
 """
 
 from collections.abc import Callable
@@ -130,10 +134,6 @@ def intrinsic_metric(phi: Map, point: Array) -> LinearOperator:
     -------
     metric : LinearOperator, shape=[n, n]
         Symmetric, positive semidefinite.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     phi, point = _smooth(phi), _check_point(point)
     return _symmetric(lambda w: phi.push(point, phi.pull(point, w)), phi.size(point))
@@ -155,10 +155,6 @@ def intrinsic_metric_derivative(phi: Map, point: Array, direction: Array) -> Lin
     -------
     derivative : LinearOperator, shape=[n, n]
         Symmetric.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     phi, point = _smooth(phi), _check_point(point)
     direction = _check_point(direction, len(point))
@@ -248,10 +244,6 @@ def intrinsic_properties(
     -----
     If the laws are not all that there are, a criterion that fails says nothing about the
     remaining ones: together with these it may hold.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     phi, laws = _smooth(phi), _smooth(laws)
     point = _check_point(point)

@@ -1,4 +1,9 @@
-"""Gramians of linear systems, their factors, and Hankel singular values."""
+"""Gramians of linear systems, their factors, and Hankel singular values.
+
+References
+----------
+[HM94]; THEORY 5.
+"""
 
 from typing import Any, NamedTuple
 
@@ -29,10 +34,6 @@ def controllability_gramian(
     -------
     gramian : array, shape=[n, n]
         The product of a factor with its transpose: positive semidefinite.
-
-    References
-    ----------
-    [HM94]; THEORY 5.
     """
     no_outputs = None if is_state_space(A) else numpy.zeros((0, *numpy.shape(A)[-1:]))
     factor = _gramian_factors(system_of(A, B, no_outputs, None, dt)).inputs
@@ -55,10 +56,6 @@ def observability_gramian(
     -------
     gramian : array, shape=[n, n]
         The product of a factor with its transpose: positive semidefinite.
-
-    References
-    ----------
-    [HM94]; THEORY 5.
     """
     no_inputs = None if is_state_space(A) else numpy.zeros((*numpy.shape(A)[:1], 0))
     factor = _gramian_factors(system_of(A, no_inputs, C, None, dt)).outputs
@@ -84,10 +81,6 @@ def hankel_singular_values(
     hankel_singular_values : array, shape=[n]
         In descending order. States that are not controllable or not observable count as
         zeros, to round-off.
-
-    References
-    ----------
-    [HM94]; THEORY 5.
     """
     return hankel_of(system_of(A, B, C, None, dt)).frames.sigma
 

@@ -3,6 +3,10 @@ r"""Volumes of orbits, Boltzmann entropy, free energy.
 The fibre over ``X`` in the balanced manifold is an orbit of ``O(d_1) × ... × O(d_{N-1})``.
 The logarithm of its volume is the Boltzmann entropy of the group of networks that share
 the end-to-end matrix ([MY25]). Natural logarithms throughout.
+
+References
+----------
+[MY25]; THEORY 4.
 """
 
 import math
@@ -50,10 +54,6 @@ def log_stiefel_volume(width: int, rank: int) -> float:
     Returns
     -------
     log_volume : float
-
-    References
-    ----------
-    [MY25]; THEORY 4.
     """
     if not 0 <= rank <= width:
         raise ValueError(f"the rank must be between 0 and the width {width}, got {rank}.")
@@ -67,10 +67,6 @@ def log_orthogonal_volume(width: int) -> float:
     r"""Return the logarithm of the volume ``c_d`` of ``O(d)`` in the Frobenius metric.
 
     .. math:: c_d = 2^{d(d-1)/4} \prod_{k=1}^{d} \frac{2 π^{k/2}}{Γ(k/2)}
-
-    References
-    ----------
-    [MY25]; THEORY 4.
     """
     return log_stiefel_volume(width, width) + width * (width - 1) / 4 * math.log(2)
 
@@ -124,10 +120,6 @@ def spectral_entropy_gradient(singular_values: Array, widths: Sequence[int]) -> 
     a sum of positive terms, regular where singular values meet.
 
     Parameters as in `spectral_entropy`.
-
-    References
-    ----------
-    [MY25]; THEORY 4.
     """
     depth, rank = len(widths) - 1, singular_values.shape[-1]
     xp = namespace(singular_values)
@@ -223,10 +215,6 @@ def entropy_gradient(matrix: Array, widths: Sequence[int], rank: int | None = No
     -------
     gradient : array-like, shape=[..., d_N, d_0]
         A tangent vector of ``𝔐_r``: the gradient along matrices of the same rank.
-
-    References
-    ----------
-    [MY25]; THEORY 4.
     """
     matrix, widths, rank = _checked(matrix, widths, rank)
     frames = exact_frames(matrix, rank)

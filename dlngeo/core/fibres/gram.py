@@ -211,7 +211,7 @@ def gram_solve(factors: Factors, matrix: Array) -> Array:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    factors : factors
     matrix : array-like, shape=[..., d_N, d_0]
         ``C`` in the range of ``dφ``: all matrices if ``X`` has full rank ``min(d_0, d_N)``.
 

@@ -23,13 +23,10 @@ from tests.core.brute import (
     velocity,
 )
 from tests.core.libraries import (
-    ARRAYS,
     along,
     autograd_derivative,
     first_derivatives,
     inner,
-    mapped_gradients,
-    second_derivatives,
 )
 
 NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
@@ -234,66 +231,6 @@ def test_noncontiguous_arrays():
 
 # --- derivatives ----------------------------------------------------------------------
 
-POINTS = {
-    "identity": np.eye(3),
-    "gap": np.diag([1.0, 1 + 1e-12, 2.0]),
-    "random": random_matrix((3, 3), 28),
-}
-
-
-def contracted(kernel, depth):
-    """Return the inner product of a kernel's value with a third matrix."""
-    return lambda x, p, c: inner(kernel(x, p, depth), c)
-
-
-FUNCTIONS = {
-    **{f"raise {depth}": contracted(ob.raise_index, depth) for depth in (2, 3, 10, INF)},
-    **{f"lower {depth}": contracted(ob.lower_index, depth) for depth in DEPTHS},
-}
-
-
-def arguments(matrix, seed=29):
-    """Return a point, a vector and a weight, and two directions."""
-    rng = np.random.default_rng(seed)
-    directions = rng.standard_normal((2, 3, 3, 3)) / 3
-    return (matrix, *rng.standard_normal((2, 3, 3))), tuple(directions[0]), tuple(directions[1])
-
-
-@pytest.mark.parametrize("matrix", POINTS.values(), ids=POINTS)
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_first_derivatives(name, matrix):
-    """Derivatives by all arguments in every library agree with finite differences."""
-    point, direction, _ = arguments(matrix)
-    expected = derivative(along(FUNCTIONS[name], point, direction), 2e-3)
-    for route, value in first_derivatives(FUNCTIONS[name], point, direction).items():
-        assert value == pytest.approx(expected, rel=2e-9), route
-
-
-@pytest.mark.parametrize("name", ["raise 3", "lower 3", "lower 10"])
-def test_second_derivatives(name):
-    """Second derivatives at ``X = I`` agree with finite differences."""
-    point, one, other = arguments(np.eye(3))
-    expected = derivative(
-        lambda t: autograd_derivative(
-            FUNCTIONS[name], [a + t * d for a, d in zip(point, other, strict=True)], one
-        )
-    )
-    for route, value in second_derivatives(FUNCTIONS[name], point, one, other).items():
-        assert value == pytest.approx(expected, rel=1e-9), route
-
-
-@pytest.mark.parametrize("name", ["lower 3"])
-def test_mapped_gradients(name):
-    """Gradients mapped over a batch, and compiled, are those of the elements."""
-    points = [arguments(matrix, seed)[0] for seed, matrix in enumerate(POINTS.values())]
-    batch = tuple(np.stack(arrays) for arrays in zip(*points, strict=True))
-    direction, still = random_matrix((3, 3), 30), [np.zeros((3, 3))] * 2
-    function = FUNCTIONS[name]
-    expected = [autograd_derivative(function, point, (direction, *still)) for point in points]
-    for route, value in mapped_gradients(function, batch).items():
-        assert_close(np.sum(value * direction, axis=(1, 2)), expected, 1e-11), route
-
-
 LOW_RANK = {
     "raise 1": lambda x, p: ob.raise_index(x, p, 1, 2),
     "raise 3": lambda x, p: ob.raise_index(x, p, 3, 2),
@@ -355,19 +292,6 @@ def case_arrays(name):
     """Return a matrix of the rank that the case asks for, and another."""
     rank = 2 if "rank 2" in name or name == "projection" else 3
     return network((3, 3), rank).matrix, random_matrix((3, 3), 33)
-
-
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("library", ["torch", "jax"])
-def test_every_library_gives_the_same_values(name, library):
-    """NumPy, PyTorch and JAX give the same values, and float32 stays float32."""
-    arrays = case_arrays(name)
-    expected = CASES[name](*arrays)
-    assert_close(CASES[name](*map(ARRAYS[library], arrays)), expected, 1e-12)
-    for make in (np.array, ARRAYS[library]):
-        single = CASES[name](*[make(a.astype(np.float32)) for a in arrays])
-        assert "float32" in str(single.dtype)
-        assert_close(single, expected, 2e-4)
 
 
 @pytest.mark.parametrize("name", CASES)
