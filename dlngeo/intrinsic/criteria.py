@@ -258,18 +258,18 @@ def intrinsic_properties(
         )
     span, _ = _row_space(by_phi, tolerance)
     law_span, _ = _row_space(by_laws, tolerance)
-    both, kernel = _row_space(numpy.vstack([by_phi, by_laws]), tolerance)
+    joint_span, kernel = _row_space(numpy.vstack([by_phi, by_laws]), tolerance)
     direction, change = _largest_change(phi, point, kernel)
     bracket, residual = _worst_bracket(phi, point, span)
     n_parameters = len(point)
-    recoverable = len(both) == n_parameters
+    recoverable = len(joint_span) == n_parameters
     keeps_metric = recoverable or change <= tolerance
     involutive = residual <= tolerance
     return IntrinsicReport(
         n_parameters=n_parameters,
         rank_phi=len(span),
         rank_laws=len(law_span),
-        rank_joint=len(both),
+        rank_joint=len(joint_span),
         recoverable=recoverable,
         keeps_metric=keeps_metric,
         involutive=involutive,

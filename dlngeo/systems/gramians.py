@@ -141,11 +141,11 @@ def _gramian_factors(system: System) -> GramianFactors:
     inputs = vectors.conj().T @ (system.B / units[:, None])
     outputs = (system.C * units) @ vectors
     if system.dt:
-        one = numpy.eye(len(triangle))
-        shifted = triangle + one
+        identity = numpy.eye(len(triangle))
+        shifted = triangle + identity
         inputs = 2**0.5 * scipy.linalg.solve_triangular(shifted, inputs)
         outputs = 2**0.5 * scipy.linalg.solve_triangular(shifted, outputs.T, trans="T").T
-        triangle = scipy.linalg.solve_triangular(shifted, triangle - one)
+        triangle = scipy.linalg.solve_triangular(shifted, triangle - identity)
     # The adjoint equation is upper triangular with the states in reverse order.
     adjoint = _lyapunov_factor(triangle.conj().T[::-1, ::-1], outputs.conj().T[::-1])[::-1]
     return GramianFactors(

@@ -156,7 +156,7 @@ def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:
     return xp.where(is_near, mean, quotient)
 
 
-def _checked(
+def _check_network(
     matrix: Array, widths: Sequence[int], rank: int | None
 ) -> tuple[Array, tuple[int, ...], int]:
     """Return a matrix, the widths of a network over it, and its rank, after their checks."""
@@ -174,7 +174,7 @@ def _gradient_change(
     matrix: Array, tangent: Array, widths: Sequence[int], rank: int | None
 ) -> Array:
     """Return the derivative of `entropy_gradient` along a tangent vector."""
-    matrix, widths, rank = _checked(matrix, widths, rank)
+    matrix, widths, rank = _check_network(matrix, widths, rank)
     # Daleckii–Krein for U diag(g(σ)) Vᵀ: the symmetric part of the core is multiplied by
     # divided differences of g, the skew part and the null blocks by those at -σ and 0.
     xp = namespace(matrix, tangent)
@@ -216,7 +216,7 @@ def entropy_gradient(matrix: Array, widths: Sequence[int], rank: int | None = No
     gradient : array-like, shape=[..., d_N, d_0]
         A tangent vector of ``𝔐_r``: the gradient along matrices of the same rank.
     """
-    matrix, widths, rank = _checked(matrix, widths, rank)
+    matrix, widths, rank = _check_network(matrix, widths, rank)
     frames = exact_frames(matrix, rank)
     return frames.with_values(spectral_entropy_gradient(frames.sigma, widths))
 
@@ -260,7 +260,7 @@ def entropy(matrix: Array, widths: Sequence[int], rank: int | None = None) -> Ar
     ----------
     [MY25] Thm 1; THEORY 4.
     """
-    matrix, widths, rank = _checked(matrix, widths, rank)
+    matrix, widths, rank = _check_network(matrix, widths, rank)
     return spectral_entropy(exact_frames(matrix, rank).sigma, widths)
 
 

@@ -154,22 +154,22 @@ def _least_element(layers: Sequence[Array], vector: Sequence[Array]) -> Sequence
         left, left_squares = full_frames(layer)
         right, right_squares = full_frames(transpose(layer))
         # a_p acts from the left, and not on the last layer, a_{p-1} from the right.
-        kernel = 0 * left_squares[..., :, None] * right_squares[..., None, :]
+        diagonal = 0 * left_squares[..., :, None] * right_squares[..., None, :]
         if p < len(layers):
-            kernel = kernel + right_squares[..., None, :]
+            diagonal = diagonal + right_squares[..., None, :]
         if p > 1:
-            kernel = kernel + left_squares[..., :, None]
+            diagonal = diagonal + left_squares[..., :, None]
         noise = (round_off(layer) * sum(layer.shape[-2:])) ** 2
-        noise = noise * xp.amax(kernel, axis=(-2, -1), keepdims=True)
-        frames.append((left, xp.where(kernel > noise, kernel, 0 * kernel), right))
+        noise = noise * xp.amax(diagonal, axis=(-2, -1), keepdims=True)
+        frames.append((left, xp.where(diagonal > noise, diagonal, 0 * diagonal), right))
 
     def operator(vectors: Sequence[Array]) -> list[Array]:
         return action_on_layers(_action_adjoint(layers, vectors), layers)
 
     def precondition(vectors: Sequence[Array]) -> list[Array]:
         return [
-            left @ quotient(transpose(left) @ v @ right, kernel) @ transpose(right)
-            for v, (left, kernel, right) in zip(vectors, frames, strict=True)
+            left @ quotient(transpose(left) @ v @ right, diagonal) @ transpose(right)
+            for v, (left, diagonal, right) in zip(vectors, frames, strict=True)
         ]
 
     def solve(velocity: Sequence[Array]) -> list[Array]:

@@ -210,11 +210,10 @@ def _monomial_gradients(factors: numpy.ndarray, point: Integers, prime: int) -> 
     gradients = numpy.zeros((len(factors), len(point) + 1), dtype=numpy.int64)
     rows = numpy.arange(len(factors))
     for place in range(factors.shape[1]):
-        others = numpy.ones(len(factors), dtype=numpy.int64)
-        for other in range(factors.shape[1]):
-            if other != place:
-                others = others * values[:, other] % prime
-        gradients[rows, factors[:, place]] += others
+        product = numpy.ones(len(factors), dtype=numpy.int64)
+        for column in numpy.delete(values, place, axis=1).T:
+            product = product * column % prime
+        gradients[rows, factors[:, place]] += product
     return gradients[:, :-1] % prime
 
 

@@ -244,20 +244,22 @@ def tangent_kernel(
     """
     parameters = network.check_parameters(parameters)
     sides = [_derivatives(network, parameters, x) for x in (inputs, others) if x is not None]
-    (values, adjoints), (values_, adjoints_) = sides[0], sides[-1]
+    (values, adjoints), (other_values, other_adjoints) = sides[0], sides[-1]
     xp = namespace(parameters)
-    kernel = 0 * xp.einsum("...io,...jp->...iojp", values[-1], values_[-1])
+    kernel = 0 * xp.einsum("...io,...jp->...iojp", values[-1], other_values[-1])
     for block in network.blocks:
-        a, a_ = values[block.source], values_[block.source]
-        c, c_ = adjoints[block.target], adjoints_[block.target]
+        tails, other_tails = values[block.source], other_values[block.source]
+        heads, other_heads = adjoints[block.target], other_adjoints[block.target]
         is_trained = (block.edges >= 0) & (block.edges < network.n_parameters)
         if is_trained.all():
-            at_tails = (a @ transpose(a_))[..., :, None, :, None]
-            kernel = kernel + at_tails * xp.einsum("...ioh,...jph->...iojp", c, c_)
+            at_tails = (tails @ transpose(other_tails))[..., :, None, :, None]
+            kernel = kernel + at_tails * xp.einsum("...ioh,...jph->...iojp", heads, other_heads)
         elif is_trained.any():
             mask = from_numpy(1.0 * is_trained, parameters)
-            at_heads = xp.einsum("ht,...it,...jt->...ijh", mask, a, a_)
-            kernel = kernel + xp.einsum("...ioh,...jph,...ijh->...iojp", c, c_, at_heads)
+            at_heads = xp.einsum("ht,...it,...jt->...ijh", mask, tails, other_tails)
+            kernel = kernel + xp.einsum(
+                "...ioh,...jph,...ijh->...iojp", heads, other_heads, at_heads
+            )
     return kernel
 
 
