@@ -60,6 +60,20 @@ def weights_of(sigma: Array, depth: float) -> "Weights":
     return FiniteWeights(sigma ** (1 / depth), int(depth))
 
 
+def flat_values(sigma: Array, depth: float) -> Array:
+    """Return ``√N σ^{1/N}``, or ``log σ``: in these the metric of diagonal matrices is flat."""
+    if depth == math.inf:
+        return namespace(sigma).log(sigma)
+    return depth**0.5 * sigma ** (1 / depth)
+
+
+def values_of_flat(flat: Array, depth: float) -> Array:
+    """Return the singular values of which `flat_values` are given."""
+    if depth == math.inf:
+        return namespace(flat).exp(flat)
+    return (flat / depth**0.5) ** depth
+
+
 class Weights:
     """Weights of the depth metric at a point; each is found when it is first asked for.
 

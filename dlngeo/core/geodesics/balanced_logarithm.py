@@ -14,13 +14,15 @@ from dlngeo.core.balanced.submanifold import checked_layers
 from dlngeo.core.base.arrays import Array, diagonal_matrix, from_numpy, namespace, to_numpy
 from dlngeo.core.base.packing import flatten_batch, pack, unpack
 from dlngeo.core.geodesics.balanced_curves import BalancedChart, BalancedState
-from dlngeo.core.geodesics.logarithm import MOST_STEPS, Connection, check_found
+from dlngeo.core.geodesics.logarithm import Connection, check_found
+from dlngeo.core.geodesics.turn_search import MOST_STEPS
 from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
 from dlngeo.core.numerics.shooting import (
     CONVERGED,
     FINEST,
     Attempt,
+    Found,
     Miss,
     aim_at,
     norms,
@@ -117,9 +119,9 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
         trajectory = chart.flow(start.pack(), length, tolerance, MOST_STEPS)
         return pack(chart.leave(trajectory.arrival)[0]) - there.point
 
-    def along_chords(index: numpy.ndarray) -> Iterator[Attempt]:
+    def along_chords(found: Found) -> Iterator[Attempt]:
         chord = source.pack(target.point - source.point)
-        yield Attempt(index, chord, [aim_at(target, source, gap)])
+        yield Attempt(found.missing, chord, [aim_at(target, source, gap)])
 
     def solve(miss: Miss, start: numpy.ndarray, inverse: numpy.ndarray) -> tuple:
         u, _ = shoot(miss, start, inverse)
@@ -139,6 +141,7 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
         from_numpy((norms(found.velocity) * unit[:, 0, 0]).reshape(batch), arrays[0]),
         found.residual.reshape(batch),
         found.is_found.reshape(batch),
+        found.number.reshape(batch),
     )
 
 

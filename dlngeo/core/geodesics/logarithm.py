@@ -1,53 +1,28 @@
-r"""Logarithm and distance of the depth metric, by shooting.
+r"""Logarithm and distance of the depth metric: the shortest of the geodesics that are found.
 
-First guesses come from the balanced factors of the two points: aligned within their orbit,
-their difference is the velocity of a chord, which projects to the observable space. The
-strategies of `connect` shoot from them, all pairs in one batch
-(`dlngeo.core.numerics.shooting.search`); of the geodesics that are found the shortest one is the
-answer.
+The search of `dlngeo.core.geodesics.turn_search` goes from one of the two matrices to the other.
+Which one it starts from is told by the singular values alone, and the geodesic is turned round
+where that is the second one, so that distances are symmetric. Where they tell nothing, where
+null spaces on both sides bend the space, and where nothing is found, it goes both ways.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
 
 import numpy
-from scipy import linalg
 
-from dlngeo.core.balanced.alignment import procrustes_sweeps
-from dlngeo.core.base.arrays import Array, from_numpy, transpose
-from dlngeo.core.base.packing import flatten_batch, pack, take, unpack
+from dlngeo.core.base.arrays import Array, from_numpy
+from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
-from dlngeo.core.base.vectors import Layers
 from dlngeo.core.depth_metric.metric import lower_index
-from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.geodesics.charts import extend, restrict
-from dlngeo.core.geodesics.observable_curves import chart_of, checked_problem
-from dlngeo.core.networks.blocks import Blocks, join, split
-from dlngeo.core.networks.equations import polar_factor
-from dlngeo.core.networks.frames import (
-    BalancedFrames,
-    SingularFrames,
-    complement,
-    exact_frames,
-    singular_frames,
-    tangent_at,
-)
-from dlngeo.core.networks.network import differential, end_to_end
-from dlngeo.core.numerics.shooting import Aim, Attempt, Strategy, aim_at, norms, search
+from dlngeo.core.geodesics.observable_curves import checked_problem
+from dlngeo.core.geodesics.turn_search import turn_search
+from dlngeo.core.networks.blocks import join
+from dlngeo.core.networks.frames import SingularFrames, exact_frames
+from dlngeo.core.numerics.shooting import CONVERGED
 
-MOST_STEPS = 100
-"""Steps of an integration after which a shot counts as lost."""
-
-SWEEPS = 30
-"""Sweeps of the alignment from which first guesses come."""
-
-_STAGES = 12
-# The first guess for deeper networks, and at infinite depth, is that of this depth.
-_DEEPEST = 8
-# Where all guesses fail by symmetry, the second point is turned by about this angle.
-_NUDGE = 0.3
+# Relative difference from which on singular values tell the first matrix from the second.
+_EQUAL = 1e-7
 
 
 @dataclass(frozen=True)
@@ -63,12 +38,15 @@ class Connection:
     residual : array, shape=[...]
         Distance of the end of the geodesic from the second point, in the chart.
     is_found : array of bool, shape=[...]
+    number : array of int, shape=[...]
+        How many distinct geodesics were found.
     """
 
     velocity: Array
     length: Array
     residual: numpy.ndarray
     is_found: numpy.ndarray
+    number: numpy.ndarray
 
 
 def check_components(x: numpy.ndarray, y: numpy.ndarray) -> None:
@@ -92,181 +70,28 @@ def check_found(connection: Connection) -> Connection:
     return connection
 
 
-class MatrixSpace(NamedTuple):
-    """Matrices of a rank, and coordinates of their tangent vectors in frames.
+def _exchanged(
+    source: SingularFrames, target: SingularFrames, where: numpy.ndarray
+) -> tuple[SingularFrames, SingularFrames]:
+    """Return the matrices, exchanged for some pairs."""
+    index = numpy.where(where, 1, 0), numpy.arange(len(where))
+    both = [numpy.stack(pair) for pair in zip(source, target, strict=True)]
+    first = SingularFrames(*[array[index] for array in both])
+    second = SingularFrames(*[array[1 - index[0], index[1]] for array in both])
+    return first, second
 
-    First come the entries of the core, then those of the blocks towards the left and the right
-    null space in orthonormal bases, all of them divided by weights.
 
-    Attributes
-    ----------
-    frames : SingularFrames
-    left_null, right_null : array, shape=[..., m, m - r], shape=[..., n, n - r]
-        Bases of the null spaces.
-    weights : Blocks
-        What broadcasts against the blocks of a tangent vector.
+def _order(source: SingularFrames, target: SingularFrames) -> numpy.ndarray:
+    """Return 1 where the first matrices have larger singular values, -1 the second ones, or 0.
+
+    It is the first value that tells which differs.
     """
-
-    frames: SingularFrames
-    left_null: numpy.ndarray
-    right_null: numpy.ndarray
-    weights: Blocks
-
-    @property
-    def matrix(self) -> numpy.ndarray:
-        """The matrices, shape=[..., m, n]."""
-        return self.frames.with_values(self.frames.sigma)
-
-    @property
-    def _shapes(self) -> list[tuple[int, int]]:
-        rank = self.frames.sigma.shape[-1]
-        return [(rank, rank), (self.left_null.shape[-1], rank), (rank, self.right_null.shape[-1])]
-
-    @property
-    def dimension(self) -> int:
-        """Number of coordinates."""
-        return sum(rows * columns for rows, columns in self._shapes)
-
-    def pack(self, vector: Blocks) -> numpy.ndarray:
-        """Return the coordinates of the tangent part of a vector, shape=[..., n]."""
-        core, left, right, _ = vector.tangent().map(numpy.divide, self.weights)
-        nulls = [] if left is None else [transpose(self.left_null) @ left]
-        nulls += [] if right is None else [right @ self.right_null]
-        return pack([core, *nulls])
-
-    def unpack(self, coordinates: numpy.ndarray) -> Blocks:
-        """Return the tangent vector of which `pack` gives the coordinates."""
-        core, left, right = unpack(coordinates, self._shapes)
-        left, right = self.left_null @ left, right @ transpose(self.right_null)
-        return tangent_at(self.frames, core, left, right).map(numpy.multiply, self.weights)
-
-
-def matrix_space(frames: SingularFrames, weights: Blocks) -> MatrixSpace:
-    """Return the space of matrices with given frames, shape=[b, ...]."""
-    return MatrixSpace(frames, complement(frames.left), complement(frames.right), weights)
-
-
-class ChordSearch(NamedTuple):
-    """Strategies that start from chords between factors of the first and the second points.
-
-    Attributes
-    ----------
-    source, target : MatrixSpace
-    gap : callable
-        See `dlngeo.core.numerics.shooting.aim_at`.
-    pull_back : callable
-        The same for frames, `dlngeo.core.geodesics.charts.ObservableChart.pull_back`.
-    factors : Layers, shape=[b, d_p, d_{p-1}]
-        Factors of the first points.
-    chords : Layers, shape=[s, b, d_p, d_{p-1}]
-        Ways from there to factors of the second points: one for each way of aligning them.
-    gives_up : bool
-        Whether stages end at the first one that no pair reaches.
-    """
-
-    source: MatrixSpace
-    target: MatrixSpace
-    gap: Callable
-    pull_back: Callable
-    factors: Layers
-    chords: Layers
-    gives_up: bool = False
-
-    @property
-    def strategies(self) -> list[Strategy]:
-        """Straight from the chords, and in stages along each of them."""
-        ways = range(len(self.chords[0]))
-        return [self.along_chords, *[partial(self.in_stages, way) for way in ways]]
-
-    def guesses(self) -> numpy.ndarray:
-        """Return the velocities of the chords, shape=[s, b, n]."""
-        velocity = differential(self.factors, self.chords)
-        left, _, right = self.source.frames
-        return self.source.pack(split(velocity, left, right))
-
-    def aim(self, source: MatrixSpace, target: MatrixSpace, part: float = 1.0) -> Aim:
-        """Return the aim at points."""
-
-        def pull_back(gap: Blocks, here: MatrixSpace, there: MatrixSpace) -> Blocks:
-            return self.pull_back(gap, here.frames, there.frames)
-
-        return aim_at(target, source, self.gap, pull_back, part)
-
-    def take(self, pairs: numpy.ndarray) -> tuple[MatrixSpace, MatrixSpace]:
-        """Return first and second points of some pairs."""
-        return take(self.source, pairs), take(self.target, pairs)
-
-    def along_chords(self, lost: numpy.ndarray) -> Iterator[Attempt]:
-        """Shoot from the velocities of all chords."""
-        guesses = self.guesses()
-        for count, guess in enumerate(guesses):
-            # A guess that was tried before leads where it led.
-            is_new = numpy.ones(len(guess), dtype=bool)
-            for earlier in guesses[:count]:
-                is_new &= norms(guess - earlier) > 0.05 * norms(earlier)
-            index = lost[is_new[lost]]
-            if len(index):
-                yield Attempt(index, guess[index], [self.aim(*self.take(index))])
-
-    def beside_symmetry(self, lost: numpy.ndarray) -> Iterator[Attempt]:
-        """Shoot from the velocities of chords to second points that are turned a little."""
-        source, target = self.take(lost)
-        chords = _chords(source.frames, _nudge(target.frames), len(self.factors))
-        aim = self.aim(source, target)
-        nudged = self._replace(source=source, factors=chords[0], chords=chords[1])
-        for guess in nudged.guesses():
-            yield Attempt(lost, guess, [aim])
-
-    def in_stages(self, way: int, lost: numpy.ndarray) -> Iterator[Attempt]:
-        """Follow the geodesics to points that go along chords of factors to the second ones."""
-        source, target = self.take(lost)
-        factors, chord = take(self.factors, lost), take(self.chords, (way, lost))
-
-        def aim(part: float) -> Aim:
-            matrix = end_to_end(factors + part * chord)
-            frames = singular_frames(matrix, source.frames.sigma.shape[-1])
-            return self.aim(source, matrix_space(frames, target.weights), part)
-
-        parts = [stage / _STAGES for stage in range(1, _STAGES + 1)]
-        yield Attempt(lost, self.guesses()[way, lost], map(aim, parts), self.gives_up)
-
-
-def _chords(source: SingularFrames, target: SingularFrames, depth: int) -> tuple[Layers, Layers]:
-    r"""Return balanced factors of the first points, and chords to those of the second ones.
-
-    The factors of the first point have hidden frames ``I``. Those of the second one are
-    free, and settle by sweeps of Procrustes steps, ``R_p = polar(Λ (R_{p-1} + R_{p+1}) Λ_1)``
-    with the ends ``Q_0ᵀ R_0, Q_Nᵀ R_N``. They start on the way from one end to the other, at one
-    end, and at the other.
-    """
-    lam, target_lam = source.sigma ** (1 / depth), target.sigma ** (1 / depth)
-    weight = lam[..., :, None] * target_lam[..., None, :]
-    first, last = transpose(source.right) @ target.right, transpose(source.left) @ target.left
-    near, far = polar_factor(first), polar_factor(last)
-    frames = [first[None]]
-    for p in range(1, depth):
-        shares = numpy.array([1 - p / depth, 1.0, 0.0])[: 1 if depth == 2 else 3]
-        shares = shares[:, None, None, None]
-        frames.append(polar_factor(shares * near + (1 - shares) * far))
-    frames.append(last[None])
-    frames, _ = procrustes_sweeps(
-        frames,
-        lambda p, before, after: weight * (before + after),
-        tolerance=1e-2,
-        max_sweeps=SWEEPS if depth > 2 else 1,
+    scale = numpy.maximum(source.sigma, target.sigma)
+    sign = numpy.sign(source.sigma - target.sigma) * (
+        abs(source.sigma - target.sigma) > _EQUAL * scale
     )
-    eye = numpy.broadcast_to(numpy.eye(lam.shape[-1]), weight.shape)
-    factors = BalancedFrames((source.right, *[eye] * (depth - 1), source.left), lam).layers
-    ends = (target.right[None], *frames[1:-1], target.left[None])
-    return Layers(factors), Layers(BalancedFrames(ends, target_lam).layers) - factors
-
-
-def _nudge(frames: SingularFrames) -> SingularFrames:
-    """Return frames turned a little, always in the same direction."""
-    rows = frames.left.shape[-2]
-    turn = numpy.random.default_rng(0).standard_normal((rows, rows))
-    turn = _NUDGE * (turn - turn.T) / (2 * rows) ** 0.5
-    return frames._replace(left=linalg.expm(turn) @ frames.left)
+    first = (sign != 0).argmax(axis=-1)
+    return numpy.take_along_axis(sign, first[:, None], axis=-1)[:, 0]
 
 
 def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Connection:
@@ -300,44 +125,49 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     source, target = exact_frames(x, rank), exact_frames(y, rank)
     if x.shape[-2] == x.shape[-1] == rank:
         check_components(x, y)
-    unit = source.sigma[:, :1]
+    unit = numpy.maximum(source.sigma[:, :1], target.sigma[:, :1])
     # A shortest geodesic stays in the common spans: reflections at them keep its ends.
     left, target_left, left_basis = restrict(source.left, target.left)
     right, target_right, right_basis = restrict(source.right, target.right)
     source = SingularFrames(left, source.sigma / unit, right)
     target = SingularFrames(target_left, target.sigma / unit, target_right)
-    chart = chart_of(left.shape[-2], right.shape[-2], rank, depth)
-    weights = weights_of(source.sigma, depth)
-    core, null = weights.root, weights.null_root
-    here = matrix_space(source, Blocks(core, null[:, None, :], null[:, :, None]))
-    # Displacements in the chart have no weights.
-    there = matrix_space(target, Blocks(*[numpy.ones((len(x), 1, 1))] * 3))
+    velocity = numpy.full((len(x), left.shape[-2], right.shape[-2]), numpy.nan)
+    length, residual = numpy.full((2, len(x)), numpy.inf)
+    number = numpy.zeros(len(x), dtype=int)
 
-    def gap(
-        start: MatrixSpace,
-        goal: MatrixSpace,
-        velocity: Blocks,
-        length: numpy.ndarray,
-        tolerance: numpy.ndarray,
-    ) -> Blocks:
-        state = chart.enter(start.frames, velocity)
-        trajectory = chart.flow(state, length, tolerance, MOST_STEPS)
-        return chart.displacement(trajectory.arrival, goal.frames)
+    def go(pairs: numpy.ndarray, from_point: numpy.ndarray) -> None:
+        """Search from first or from second matrices, and keep what is shorter."""
+        ends = _exchanged(take(source, pairs), take(target, pairs), from_point)
+        ways = turn_search(*ends, depth)
+        found = ways.search()
+        residual[pairs] = numpy.fmin(residual[pairs], found.residual)
+        number[pairs] = numpy.maximum(number[pairs], found.number)
+        is_shorter = found.length < (1 - CONVERGED) * length[pairs]
+        for back in (False, True):
+            chosen = numpy.flatnonzero(is_shorter & (from_point == back))
+            here, there = take(ways[:2], chosen)
+            u = found.velocity[chosen]
+            if back:
+                here, u = there, ways.turn_round(u, chosen)
+            velocity[pairs[chosen]] = join(here.unpack(u), here.frames.left, here.frames.right)
+        length[pairs[is_shorter]] = found.length[is_shorter]
 
-    chords = _chords(source, target, int(min(depth, _DEEPEST)))
-    ways = ChordSearch(here, there, gap, chart.pull_back, *chords)
-    strategies = ways.strategies
-    if depth > 1:
-        strategies.insert(1, ways.beside_symmetry)
-    found = search(len(x), here.dimension, strategies)
-    tangent = join(here.unpack(found.velocity), left, right)
-    velocity = unit[:, :, None] * extend(tangent, left_basis, right_basis)
+    order = _order(source, target)
+    go(numpy.arange(len(x)), order < 0)
+    is_curved = rank < min(x.shape[-2:])
+    again = numpy.flatnonzero(is_curved | (order == 0) | numpy.isinf(length))
+    if len(again):
+        go(again, order[again] >= 0)
+    velocity = unit[:, :, None] * extend(velocity, left_basis, right_basis)
     scale = 1.0 if depth == numpy.inf else unit[:, 0] ** (1 / depth)
+    is_found = numpy.isfinite(length)
+    length = numpy.where(is_found, length * scale, numpy.nan)
     return Connection(
         from_numpy(velocity.reshape(*batch, *velocity.shape[1:]), matrix),
-        from_numpy((norms(found.velocity) * scale).reshape(batch), matrix),
-        found.residual.reshape(batch),
-        found.is_found.reshape(batch),
+        from_numpy(length.reshape(batch), matrix),
+        residual.reshape(batch),
+        is_found.reshape(batch),
+        number.reshape(batch),
     )
 
 

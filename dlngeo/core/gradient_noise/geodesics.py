@@ -17,7 +17,7 @@ from scipy.optimize import NoConvergence, anderson
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.core.numerics.integration import FIRST_STEP
-from dlngeo.core.numerics.shooting import CONVERGED, Aim, Attempt, Miss, norms, search, shoot
+from dlngeo.core.numerics.shooting import CONVERGED, Aim, Attempt, Found, Miss, norms, search, shoot
 
 TOLERANCE = 1e-11
 """Local error of a step, relative to the length of the velocity."""
@@ -272,11 +272,11 @@ def _connect(
 
         return Aim(miss, numpy.eye(len(first) if len(first) <= NEWTON else 1)[None])
 
-    def along_chord(lost: numpy.ndarray) -> Iterator[Attempt]:
-        yield Attempt(lost, first[None], [aim(1.0)])
+    def along_chord(found: Found) -> Iterator[Attempt]:
+        yield Attempt(found.missing, first[None], [aim(1.0)])
 
-    def by_growing_scale(lost: numpy.ndarray) -> Iterator[Attempt]:
-        yield Attempt(lost, first[None], map(aim, _CONTINUATION))
+    def by_growing_scale(found: Found) -> Iterator[Attempt]:
+        yield Attempt(found.missing, first[None], map(aim, _CONTINUATION))
 
     precision = max(CONVERGED, 1e4 * float(namespace(like).finfo(like.dtype).eps))
 

@@ -4,8 +4,8 @@ Find initial velocities ``u`` whose geodesics end where they should. The end of 
 a smooth function of ``u`` that costs an integration; Jacobians by differences cost one for
 every dimension, all of them in one batch.
 
-A metric feeds `search` with *strategies*: ways to make attempts at pairs of points which no
-strategy before has joined. An *attempt* is a first guess and the *aims* through which it is
+A metric feeds `search` with *strategies*: ways to make attempts at pairs of points, in view of
+what was found before. An *attempt* is a first guess and the *aims* through which it is
 followed, one after the other; one aim is plain shooting, several are a continuation. Velocities
 have coordinates in an orthonormal basis.
 """
@@ -27,6 +27,10 @@ FINEST = 1e-12
 _COARSEST = 1e-8
 _GOAL = 3e-11
 _MOST_ITERATIONS = 40
+# Length below which displacements are lost to round-off, and such a displacement.
+_SHORTEST, _ROUND_OFF = 1e-5, 1e-14
+# Part of their norms by which velocities of distinct geodesics differ.
+_DISTINCT = 1e-6
 
 Miss = Callable[[numpy.ndarray, numpy.ndarray, numpy.ndarray], numpy.ndarray]
 """``miss(index, u, tolerance)``: displacements ``[k, n]`` of the ends of the problems
@@ -45,7 +49,7 @@ def unit_vectors(vectors: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
 
 
 def shoot(
-    miss: Miss, start: numpy.ndarray, inverse: numpy.ndarray
+    miss: Miss, start: numpy.ndarray, inverse: numpy.ndarray, goal: float = _GOAL
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return velocities for which the displacement vanishes, and the displacement left.
 
@@ -61,6 +65,8 @@ def shoot(
         First guesses.
     inverse : array, shape=[b, n, n]
         Inverses of approximate Jacobians.
+    goal : float
+        Displacement at which the iterations end, relative to lengths below one.
 
     Returns
     -------
@@ -81,7 +87,9 @@ def shoot(
     is_fresh = numpy.zeros(len(u), dtype=bool)
     share = numpy.ones(len(u))
     for _ in range(_MOST_ITERATIONS):
-        active = every[(defect > _GOAL) & numpy.isfinite(defect) & (share > 1e-4)]
+        # Displacements count in units of lengths below one.
+        unit = numpy.clip(norms(u), _SHORTEST, 1)
+        active = every[(defect > goal * unit) & numpy.isfinite(defect) & (share > 1e-4)]
         if not len(active):
             break
         step = -share[active, None] * (inverse[active] @ ends[active, :, None])[..., 0]
@@ -102,7 +110,7 @@ def shoot(
         worse = active[~is_better]
         share[better] = 1.0
         share[worse] /= numpy.where(is_fresh[worse], 3.0, 1.0)
-        share[worse[defect[worse] < CONVERGED / 10]] = 0.0
+        share[worse[defect[worse] < numpy.maximum(CONVERGED / 10 * unit[worse], _ROUND_OFF)]] = 0.0
         is_fresh[better] = False
         stale = active[~contracts & ~is_fresh[active] & (share[active] > 0)]
         if len(stale):
@@ -179,28 +187,70 @@ class Attempt(NamedTuple):
     gives_up: bool = False
 
 
-Strategy = Callable[[numpy.ndarray], Iterable[Attempt]]
-"""From the pairs that no strategy before has joined to attempts at some of them."""
-
-
 class Found(NamedTuple):
-    """What a search has found.
+    """What a search has found; it grows while the search goes on.
 
     Attributes
     ----------
     velocity : array, shape=[b, n]
         Velocities of the shortest geodesics that were found; NaN where there is none.
+    length : array, shape=[b]
+        Their norms; infinite where there is none.
     residual : array, shape=[b]
         Least displacement of an end.
+    every : list of array, shape=[b, n]
+        All velocities that were found, from attempt to attempt.
     """
 
     velocity: numpy.ndarray
+    length: numpy.ndarray
     residual: numpy.ndarray
+    every: list[numpy.ndarray]
 
     @property
     def is_found(self) -> numpy.ndarray:
         """Which pairs are joined, shape=[b]."""
-        return numpy.isfinite(self.velocity).all(axis=1)
+        return numpy.isfinite(self.length)
+
+    @property
+    def missing(self) -> numpy.ndarray:
+        """The pairs that are not joined, an index."""
+        return numpy.flatnonzero(~self.is_found)
+
+    @property
+    def number(self) -> numpy.ndarray:
+        """How many distinct geodesics were found, shape=[b]."""
+        number = numpy.zeros(len(self.length), dtype=int)
+        for place, u in enumerate(self.every):
+            is_new = numpy.isfinite(u).all(axis=1)
+            for earlier in self.every[:place]:
+                is_new &= ~(norms(u - earlier) <= _DISTINCT * norms(u))
+            number += is_new
+        return number
+
+    def is_new(self, pairs: numpy.ndarray, guess: numpy.ndarray, nearest: float) -> numpy.ndarray:
+        """Tell which guesses are farther from all that was found than a part of its norm."""
+        is_new = numpy.ones(len(pairs), dtype=bool)
+        for earlier in self.every:
+            u = earlier[pairs]
+            is_new &= ~(norms(guess - u) <= nearest * norms(u))
+        return is_new
+
+    def add(self, pairs: numpy.ndarray, u: numpy.ndarray, defect: numpy.ndarray, precision: float):
+        """Add what an attempt at some pairs has found."""
+        self.residual[pairs] = numpy.fmin(self.residual[pairs], defect)
+        has_arrived = defect <= precision
+        length = numpy.where(has_arrived, norms(u), numpy.inf)
+        is_shorter = length < self.length[pairs]
+        better = pairs[is_shorter]
+        self.length[better], self.velocity[better] = length[is_shorter], u[is_shorter]
+        every = numpy.full_like(self.velocity, numpy.nan)
+        every[pairs[has_arrived]] = u[has_arrived]
+        self.every.append(every)
+
+
+Strategy = Callable[[Found], Iterable[Attempt]]
+"""From what the strategies before have found, and what is found meanwhile, to attempts."""
 
 
 def search(
@@ -227,23 +277,19 @@ def search(
     """
     velocity = numpy.full((count, dimension), numpy.nan)
     length, residual = numpy.full((2, count), numpy.inf)
+    found = Found(velocity, length, residual, [])
     for strategy in strategies:
-        lost = numpy.flatnonzero(numpy.isinf(length))
-        if not len(lost):
-            break
-        for pairs, u, aims, gives_up in strategy(lost):
+        for pairs, u, aims, gives_up in strategy(found):
+            if not len(pairs):
+                continue
             part = 1.0
             for aim in aims:
                 u, defect = solver(aim.miss, u * (aim.part / part), aim.inverse)
                 part = aim.part
                 if gives_up and not (defect <= precision).any():
                     break
-            residual[pairs] = numpy.fmin(residual[pairs], defect)
-            reach = numpy.where(defect <= precision, norms(u), numpy.inf)
-            is_shorter = reach < length[pairs]
-            better = pairs[is_shorter]
-            length[better], velocity[better] = reach[is_shorter], u[is_shorter]
-    return Found(velocity, residual)
+            found.add(pairs, u, defect, precision)
+    return found
 
 
 class Space(Protocol):

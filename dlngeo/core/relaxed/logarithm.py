@@ -7,30 +7,29 @@ shortest one.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy
 
 from dlngeo.core.balanced.alignment import procrustes_sweeps
 from dlngeo.core.base.arrays import Array, from_numpy, transpose
-from dlngeo.core.base.packing import flatten_batch
+from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.geodesics.logarithm import (
-    MOST_STEPS,
-    SWEEPS,
-    ChordSearch,
-    MatrixSpace,
-    check_components,
-    matrix_space,
-)
+from dlngeo.core.geodesics.logarithm import check_components
+from dlngeo.core.geodesics.spaces import MatrixSpace, matrix_space
 from dlngeo.core.geodesics.straight_chart import StraightChart
+from dlngeo.core.geodesics.turn_search import MOST_STEPS
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.frames import exact_frames, singular_frames
-from dlngeo.core.numerics.shooting import search
+from dlngeo.core.networks.network import differential, end_to_end
+from dlngeo.core.numerics.shooting import Aim, Attempt, Found, aim_at, search
 from dlngeo.core.relaxed.geodesics import checked_host, geodesic
 from dlngeo.core.relaxed.metric import relaxed_layers
 from dlngeo.core.relaxed.strings import RelaxedNetwork
+
+# Sweeps of the alignment, and stages of the way along a chord.
+_SWEEPS, _STAGES = 30, 12
 
 
 def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
@@ -83,10 +82,33 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
 
     layers = Layers(relaxed_layers(x, network))
     chord = _nearest_layers(relaxed_layers(y, network), layers) - layers
+    guess = source.pack(source.frames.split(differential(layers, chord)))
     pull_back = StraightChart(*x.shape[-2:]).pull_back
-    chords = chord.map(lambda v: v[None])
-    ways = ChordSearch(source, target, gap, pull_back, layers, chords, gives_up=True)
-    found = search(len(x), source.dimension, ways.strategies)
+
+    def aim(pairs: numpy.ndarray, goal: MatrixSpace, part: float = 1.0) -> Aim:
+        return aim_at(goal, take(source, pairs), gap, pull, part)
+
+    def pull(displacement: Blocks, here: MatrixSpace, there: MatrixSpace) -> Blocks:
+        return pull_back(displacement, here.frames, there.frames)
+
+    def along_chords(found: Found) -> Iterator[Attempt]:
+        pairs = found.missing
+        yield Attempt(pairs, guess, [aim(pairs, target)])
+
+    def in_stages(found: Found) -> Iterator[Attempt]:
+        """Follow the geodesics to points on the chords."""
+        pairs = found.missing
+        start, way, goal = take((layers, chord, target), pairs)
+        parts = [stage / _STAGES for stage in range(1, _STAGES + 1)]
+
+        def aims() -> Iterator[Aim]:
+            for part in parts:
+                frames = singular_frames(end_to_end(start + part * way), network.rank)
+                yield aim(pairs, matrix_space(frames, goal.weights), part)
+
+        yield Attempt(pairs, guess[pairs], aims(), gives_up=True)
+
+    found = search(len(x), source.dimension, [along_chords, in_stages])
     missing = int((~found.is_found).sum())
     if missing:
         raise RuntimeError(
@@ -108,7 +130,7 @@ def _nearest_layers(layers: Sequence[Array], base: Sequence[Array]) -> Layers:
         back = base[p - 1] @ before @ transpose(layers[p - 1])
         return back + transpose(base[p]) @ after @ layers[p]
 
-    rotations, _ = procrustes_sweeps(rotations, pull, 0.0, SWEEPS)
+    rotations, _ = procrustes_sweeps(rotations, pull, 0.0, _SWEEPS)
     return Layers(
         after @ layer @ transpose(before)
         for layer, (before, after) in zip(layers, itertools.pairwise(rotations), strict=True)

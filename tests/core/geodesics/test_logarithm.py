@@ -20,6 +20,7 @@ from tests.core.geodesics.test_observable_curves import (
     lifted_root,
     motion,
 )
+from tests.core.geodesics.test_turns import pairs as gaussian_pairs
 
 # --- closed forms and libraries -------------------------------------------------------
 
@@ -46,7 +47,7 @@ def test_bures_wasserstein():
 @pytest.mark.parametrize("depth", [2, 3, 10, INF])
 def test_scaled_rotations_are_a_flat_cone(depth, angle):
     """Of angle ``2π/N``, a cylinder at ``N = ∞``; at ``π`` both ways round are as short."""
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = rotation(angle)
     expected = 2**0.5 * angle
     if depth != INF:
         expected = (2 * depth) ** 0.5 * 2 * np.sin(angle / (2 * depth))
@@ -55,6 +56,78 @@ def test_scaled_rotations_are_a_flat_cone(depth, angle):
     space[1:, 1:] = turn
     if depth != 10:
         assert dist(np.eye(3), space, depth) == pytest.approx(expected, rel=1e-10)
+
+
+def rotation(angle):
+    """Return a rotation of the plane."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def angle_between(u, v):
+    """Return the angles of unit vectors."""
+    return 2 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
+
+
+def cone(x, y, depth):
+    r"""Return the distance of matrices of rank one.
+
+    They are a cone over two spheres, ``g = N dλ² + λ² (g_S + g_S)``: with the angles ``α, β`` of
+    the singular vectors and ``θ² = α² + β²``, least over their common sign,
+    ``d² = N (λ² + μ² - 2 λ μ cos(θ/√N))``. A path through the tip is no shorter.
+    """
+    (u, sigma, v), (w, tau, z) = (np.linalg.svd(a) for a in (x, y))
+    lam, mu = sigma[..., 0] ** (1 / depth), tau[..., 0] ** (1 / depth)
+    ways = []
+    for sign in (1, -1):
+        alpha = angle_between(sign * u[..., :, 0], w[..., :, 0])
+        beta = angle_between(sign * v[..., 0, :], z[..., 0, :])
+        # On a line there is no way from one side to the other one.
+        is_apart = (u.shape[-1] == 1) & (alpha > 1) | (v.shape[-1] == 1) & (beta > 1)
+        ways.append(np.where(is_apart, np.inf, np.hypot(alpha, beta)))
+    theta = np.minimum(np.minimum(*ways) / depth**0.5, np.pi)
+    return (depth * (lam**2 + mu**2 - 2 * lam * mu * np.cos(theta))) ** 0.5
+
+
+@pytest.mark.parametrize("depth", [2, 3, 10, 30])
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (3, 3), (2, 4)], ids=str)
+def test_rank_one_is_a_cone(shape, depth):
+    """Gaussian pairs, orthogonal ones, and nearly antipodal ones."""
+    rng = np.random.default_rng(depth)
+    left, right = (rng.standard_normal((2, 30, size)) for size in shape)
+    far, near = (right, left) if shape[0] == 1 else (left, right)
+    far[1, 1], near[1, 1] = 1e-3 * far[1, 1] - far[0, 1], near[0, 1]
+    x, y = left[..., :, None] * right[..., None, :]
+    if 1 in shape:
+        y[0] = -x[0]
+    else:
+        x[0], y[0] = 0, 0
+        x[0, 0, 0], y[0, 1, 1] = 1, 2
+    assert_close(dist(x, y, depth, 1), cone(x, y, depth), 1e-9)
+
+
+# Explicit curves: both frames turn by a right angle, the large value follows a chord of a cone,
+# the small one rests.
+CURVES = [
+    ((100, 0.01), 10, 3.150),
+    ((100, 0.01), 3, 9.605),
+    ((10, 0.1), 4, 3.4100),
+    ((10, 0.1), 30, 1.1393),
+]
+
+
+@pytest.mark.parametrize(("values", "depth", "length"), CURVES)
+def test_no_longer_than_explicit_curves(values, depth, length):
+    """Also if reversed, transposed, turned, scaled, and for a target that is turned a little."""
+    x, y = np.diag(values), np.diag(values[::-1])
+    left, right = rotation(0.4), rotation(2.0)
+    found = float(dist(x, y, depth))
+    assert found <= length
+    scale = 1.0 if depth == INF else 3.0 ** (1 / depth)
+    ones = np.stack([y, x.T, left @ x @ right, 3 * x])
+    others = np.stack([x, y.T, left @ y @ right, 3 * y])
+    expected = found * np.array([1, 1, 1, scale])
+    assert_close(dist(ones, others, depth), expected, 1e-8)
+    assert dist(x, rotation(1e-4) @ y, depth) == pytest.approx(found, rel=1e-3)
 
 
 # --- laws -----------------------------------------------------------------------------
@@ -93,17 +166,30 @@ def test_random_pairs(size, depth, sign):
         assert norm >= depth**0.5 * np.linalg.norm(roots[0] - roots[1]) - 1e-9
 
 
-@pytest.mark.parametrize("depth", [2, 3, INF])
-def test_distance(depth):
+LAWS = [((2, 2), 2, 30), ((3, 3), 3, 2), ((3, 3), 2, 3), ((2, 5), 2, 10)]
+
+
+@pytest.mark.parametrize(("shape", "rank", "depth"), LAWS)
+def test_distance(shape, rank, depth):
     """The distance is symmetric, invariant, zero on the diagonal, with the triangle."""
-    x, y, z = (np.stack([gaussian(3, 50 + 3 * k + j) for k in range(10)]) for j in range(3))
-    xy = dist(x, y, depth)
-    assert xy.shape == (10,)
-    assert_close(dist(y, x, depth), xy, 1e-8)
-    assert_close(dist(x.swapaxes(1, 2), y.swapaxes(1, 2), depth), xy, 1e-8)
-    assert np.all(dist(x, z, depth) <= xy + dist(y, z, depth) + 1e-9)
-    assert_close(dist(x, x, depth), np.zeros(10), 1e-10, 1.0)
-    assert_close(log(x, x, depth), 0 * x, 1e-10, 1.0)
+    count = 6
+    x, y = gaussian_pairs(shape, rank, count)
+    z, _ = gaussian_pairs(shape, rank, count, 1)
+    if shape[0] == rank == shape[1]:
+        z[:, 0] *= (np.linalg.slogdet(z)[0] * np.linalg.slogdet(x)[0])[:, None]
+    rng = np.random.default_rng(2)
+    left, right = (np.linalg.qr(rng.standard_normal((size, size)))[0] for size in shape)
+    xy = dist(x, y, depth, rank)
+    assert xy.shape == (count,)
+    for one, other in [
+        (y, x),
+        (x.swapaxes(1, 2), y.swapaxes(1, 2)),
+        (left @ x @ right, left @ y @ right),
+    ]:
+        assert_close(dist(one, other, depth, rank), xy, 1e-8)
+    assert np.all(dist(x, z, depth, rank) <= xy + dist(y, z, depth, rank) + 1e-9)
+    assert_close(dist(x, x, depth, rank), np.zeros(count), 1e-10, 1.0)
+    assert_close(log(x, x, depth, rank), 0 * x, 1e-10, 1.0)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-9])

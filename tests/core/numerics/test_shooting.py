@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dlngeo.core.numerics.shooting import CONVERGED, Aim, Attempt, search, shoot
+from dlngeo.core.numerics.shooting import CONVERGED, Aim, Attempt, Found, search, shoot
 
 
 def bent(u: np.ndarray) -> np.ndarray:
@@ -55,11 +55,12 @@ def test_search_keeps_the_shortest_and_tells_what_is_lost():
     """Each strategy sees what none before has joined; ``u² = -1`` has no solution."""
     goals, seen = np.array([[1.0], [4.0], [-1.0]]), []
 
-    def first_pair(lost: np.ndarray) -> Iterator[Attempt]:
-        seen.append(lost.tolist())
-        yield Attempt(lost[:1], np.array([[1.2]]), [aim_at_squares(goals[:1])])
+    def first_pair(found: Found) -> Iterator[Attempt]:
+        seen.append(found.missing.tolist())
+        yield Attempt(found.missing[:1], np.array([[1.2]]), [aim_at_squares(goals[:1])])
 
-    def everything(lost: np.ndarray) -> Iterator[Attempt]:
+    def everything(found: Found) -> Iterator[Attempt]:
+        lost = found.missing
         seen.append(lost.tolist())
         for start in (-1.9, 1.9):
             yield Attempt(lost, np.full((len(lost), 1), start), [aim_at_squares(goals[lost])])
@@ -81,9 +82,9 @@ def test_continuation_takes_the_guess_along():
         starts.append(float(start[0, 0]))
         return shoot(miss, start, inverse)
 
-    def in_stages(lost: np.ndarray) -> Iterator[Attempt]:
+    def in_stages(found: Found) -> Iterator[Attempt]:
         aims = (aim_at_squares(part**2 * goal, part) for part in (0.25, 0.5, 1.0))
-        yield Attempt(lost, np.array([[3.2]]), aims)
+        yield Attempt(found.missing, np.array([[3.2]]), aims)
 
     found = search(1, 1, [in_stages], solve)
     np.testing.assert_allclose(starts, [0.8, 1.5, 3.0], rtol=1e-9)

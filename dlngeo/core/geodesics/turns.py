@@ -1,0 +1,234 @@
+r"""Turns: explicit curves between two matrices, near the geodesics that are locally shortest.
+
+Along the *turn* of a matching (`dlngeo.core.geodesics.matchings`) both frames turn at a common
+pace,
+
+.. math:: U(s) = U e^{s A}, \quad V(s) = V e^{s B},
+
+while the singular values follow chords of cones. Diagonal matrices are flat in the coordinates
+``f = √N σ^{1/N}`` (``log σ`` at infinite depth). A matrix of rank one whose vectors turn by the
+angles ``α, β`` moves on a cone of angle ``θ = ((α² + β²)/N)^{1/2}``: in the plane its geodesic is
+the chord from ``f`` to ``f' e^{iθ}``. So moves every value here, by the angle that its share of
+the cost of the turn makes,
+
+.. math:: f_k^2 θ_k^2 = \sum_l \frac{f_k^2}{f_k^2 + f_l^2} (c_{kl} + c_{lk}) + \dots, \quad
+          c_{kl} = \frac{(A_{kl} σ_l - σ_k B_{kl})^2}{r_{kl}},
+
+and the pace of the frames is the mean of those of the values. At rank one turns are geodesics.
+Elsewhere they are longer by a few per cent than the geodesic to which they shrink, and their mean
+velocity leads shooting to it.
+"""
+
+from typing import NamedTuple
+
+import numpy
+from scipy import linalg
+
+from dlngeo.core.base.arrays import transpose
+from dlngeo.core.base.packing import pack, take
+from dlngeo.core.depth_metric.weights import flat_values, values_of_flat, weights_of
+from dlngeo.core.geodesics.matchings import matchings
+from dlngeo.core.geodesics.spaces import MatrixSpace
+from dlngeo.core.networks.equations import polar_factor
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.numerics.rotations import rotation_log
+from dlngeo.core.numerics.shooting import norms
+
+_NODES = 8
+_LARGEST_ANGLE = 3.0
+# Relative gap below which singular values count as equal.
+_EQUAL = 1e-5
+
+
+class Turns(NamedTuple):
+    """Turns of matchings.
+
+    Attributes
+    ----------
+    source, target : SingularFrames
+        Matched singular value decompositions, shape=[c, ...].
+    nulls : tuple of array, shape=[c, m, m - r], shape=[c, n, n - r]
+        Bases of the null spaces of the first matrices.
+    left, right : array, shape=[c, m, m], shape=[c, n, n]
+        Generators ``A, B`` in the frames and these bases.
+    angles : array, shape=[c, r]
+        Angles ``θ_k``.
+    depth : int or inf
+    """
+
+    source: SingularFrames
+    target: SingularFrames
+    nulls: tuple[numpy.ndarray, numpy.ndarray]
+    left: numpy.ndarray
+    right: numpy.ndarray
+    angles: numpy.ndarray
+    depth: float
+
+    def take(self, index: numpy.ndarray) -> "Turns":
+        """Return some of the turns."""
+        source, target, nulls, left, right, angles, depth = self
+        arrays = take((source, target, nulls, left, right, angles), index)
+        return Turns._make([*arrays, depth])
+
+    def _turning(self, sigma: numpy.ndarray) -> list[numpy.ndarray]:
+        """Return the velocity of turning frames in orthonormal coordinates: three blocks."""
+        rank, weights = sigma.shape[-1], weights_of(sigma, self.depth)
+        left, right = self.left[..., :rank], transpose(self.right[..., :rank])
+        row, column = sigma[..., :, None], sigma[..., None, :]
+        null = (sigma / weights.null_root)[..., None, :]
+        core = left[..., :rank, :] * column + row * right[..., :rank]
+        nulls = [left[..., rank:, :] * null, transpose(null) * right[..., rank:]]
+        return [core / weights.root, *nulls]
+
+    def _values(self, part: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
+        """Return ``f``, its velocity, and the part and the velocity of the turn."""
+        start, end = (flat_values(frames.sigma, self.depth) for frames in self[:2])
+        if self.depth == numpy.inf:
+            every = 0 * start[..., 0]
+            return start + part * (end - start), end - start, every + part[..., 0], every + 1
+        way = end * numpy.exp(1j * self.angles) - start
+        point = start + part * way
+        is_straight = self.angles < 1e-9
+        angle = numpy.where(is_straight, 1.0, self.angles)
+        turned = numpy.where(is_straight, part, numpy.angle(point) / angle)
+        pace = numpy.where(is_straight, 1.0, (way / point).imag / angle)
+        share = self.angles * start * end + 1e-300
+        share = share / share.sum(axis=-1, keepdims=True)
+        speed = (point.conj() * way).real / abs(point)
+        return abs(point), speed, (share * turned).sum(axis=-1), (share * pace).sum(axis=-1)
+
+    def velocities(self, parts: numpy.ndarray) -> numpy.ndarray:
+        """Return velocities at parts of the way, in frames that turn, shape=[k, c, n].
+
+        The coordinates are those of `dlngeo.core.geodesics.spaces.MatrixSpace`.
+        """
+        flat, speed, _, pace = self._values(parts[:, None, None])
+        pace = pace[..., None, None]
+        core, *nulls = self._turning(values_of_flat(flat, self.depth))
+        core = pace * core + (speed + 0 * flat)[..., None] * numpy.eye(flat.shape[-1])
+        return pack([core, *[pace * null for null in nulls]])
+
+    def at(self, part: float) -> SingularFrames:
+        """Return the matrices at a part of the way."""
+        flat, _, turn, _ = self._values(numpy.array([[part]]))
+        turn = turn[..., None, None]
+        left, right = (
+            numpy.concatenate([frame, null], axis=-1)
+            @ linalg.expm(turn * generator)[..., : frame.shape[-1]]
+            for frame, null, generator in zip(
+                self.source[::2], self.nulls, (self.left, self.right), strict=True
+            )
+        )
+        return SingularFrames(left, values_of_flat(flat, self.depth), right)
+
+
+class Candidates(NamedTuple):
+    """The turns of pairs of matrices, the shortest one of each pair first.
+
+    Attributes
+    ----------
+    pair : array of int, shape=[c]
+        Of which pair.
+    length : array, shape=[c]
+    velocity : array, shape=[c, n]
+        Their mean velocities, as tangent vectors at the first matrix.
+    turns : Turns
+    """
+
+    pair: numpy.ndarray
+    length: numpy.ndarray
+    velocity: numpy.ndarray
+    turns: Turns
+
+    @property
+    def rank(self) -> numpy.ndarray:
+        """How many turns of the pair are shorter, shape=[c]."""
+        return numpy.arange(len(self.pair)) - numpy.searchsorted(self.pair, self.pair)
+
+
+def shortest_turns(source: MatrixSpace, target: MatrixSpace, depth: float) -> Candidates:
+    """Return the turns of the matchings that may be short, and their mean velocities.
+
+    Parameters
+    ----------
+    source, target : MatrixSpace
+        First and second matrices, shape=[b, ...].
+    depth : int or inf
+    """
+    here, rotation = _settled(source.frames, target.frames)
+    there, _ = _settled(target.frames, here)
+    found = matchings(here, there, depth)
+    pair = found.pair
+    first, second = take(source._replace(frames=here), pair), take(target, pair)
+    every = _turns(first, second, found.match(there), depth)
+    velocities = every.velocities((numpy.arange(_NODES) + 0.5) / _NODES)
+    core, left, right = first.blocks(velocities.mean(axis=0))
+    rotation = rotation[pair]
+    back = transpose(rotation)
+    velocity = pack([rotation @ core @ back, left @ back, rotation @ right])
+    length = norms(velocities).mean(axis=0)
+    ranking = numpy.lexsort((length, pair))
+    return Candidates(pair[ranking], length[ranking], velocity[ranking], every.take(ranking))
+
+
+def _settled(
+    frames: SingularFrames, others: SingularFrames
+) -> tuple[SingularFrames, numpy.ndarray]:
+    """Turn frames of equal singular values, which are free, to be near those of other matrices.
+
+    Returns
+    -------
+    frames : SingularFrames
+    rotation : array, shape=[b, r, r]
+        By which they were multiplied.
+    """
+    row, column = frames.sigma[:, :, None], frames.sigma[:, None, :]
+    is_equal = abs(row - column) <= _EQUAL * numpy.maximum(row, column)
+    overlap = transpose(frames.left) @ others.left + transpose(frames.right) @ others.right
+    rotation = polar_factor(is_equal * overlap)
+    return SingularFrames(frames.left @ rotation, frames.sigma, frames.right @ rotation), rotation
+
+
+def _turns(
+    source: MatrixSpace, target: MatrixSpace, matched: SingularFrames, depth: float
+) -> Turns:
+    """Return the turns of matchings.
+
+    Parameters
+    ----------
+    source, target : MatrixSpace
+        First and second matrices, shape=[c, ...].
+    matched : SingularFrames
+        The second ones as `dlngeo.core.geodesics.matchings.Matchings.match` returns them.
+    depth : int or inf
+    """
+    frames = source.frames
+    left = _turn(frames.left, source.left_null, matched.left, target.left_null)
+    right = _turn(frames.right, source.right_null, matched.right, target.right_null)
+    nulls = (source.left_null, source.right_null)
+    result = Turns(frames, matched, nulls, left, right, numpy.zeros_like(matched.sigma), depth)
+    if depth == numpy.inf:
+        return result
+    squares = 0.0
+    for sigma in (frames.sigma, matched.sigma):
+        core, left_null, right_null = result._turning(sigma)
+        square = flat_values(sigma, depth) ** 2
+        share = square[..., :, None] / (square[..., :, None] + square[..., None, :])
+        cost = (share * (core**2 + transpose(core) ** 2)).sum(axis=-1)
+        cost = cost + (left_null**2).sum(axis=-2) + (right_null**2).sum(axis=-1)
+        squares = squares + cost / square / 2
+    return result._replace(angles=numpy.minimum(numpy.sqrt(squares), _LARGEST_ANGLE))
+
+
+def _turn(
+    frame: numpy.ndarray, null: numpy.ndarray, goal: numpy.ndarray, goal_null: numpy.ndarray
+) -> numpy.ndarray:
+    """Return the generator of the rotation of a frame and its complement to another one."""
+    start = numpy.concatenate([frame, null], axis=-1)
+    left, _, right = numpy.linalg.svd(transpose(goal_null) @ null)
+    end = numpy.concatenate([goal, goal_null @ left @ right], axis=-1)
+    if null.shape[-1]:
+        # The null space follows as it is nearest, but for a reflection of the farthest part.
+        left[..., -1] *= numpy.sign(numpy.linalg.det(transpose(start) @ end))[..., None]
+        end = numpy.concatenate([goal, goal_null @ left @ right], axis=-1)
+    return rotation_log(transpose(start) @ end)
