@@ -28,7 +28,7 @@ _MOST_ROWS = 2**27
 """Number of rows or columns beyond which the places of sparse entries do not fit into memory."""
 
 
-def _checked(array: Array, name: str, ndim: int = 2) -> Array:
+def _check_data(array: Array, name: str, ndim: int = 2) -> Array:
     array = real_array(array, name)
     if array.ndim != ndim or 0 in array.shape:
         raise ValueError(
@@ -118,7 +118,7 @@ class Factorization(LeastSquares):
     target: Array
 
     def __post_init__(self) -> None:
-        target = _checked(self.target, "the target")
+        target = _check_data(self.target, "the target")
         self._set(target=target, shape=tuple(target.shape), data=target)
 
     def _measure(self, matrix: Array) -> Array:
@@ -204,7 +204,7 @@ class LinearRegression(LeastSquares):
 
     def __post_init__(self) -> None:
         inputs, outputs = alike(
-            (_checked(self.inputs, "the inputs"), _checked(self.outputs, "the outputs"))
+            (_check_data(self.inputs, "the inputs"), _check_data(self.outputs, "the outputs"))
         )
         samples = inputs.shape[0], outputs.shape[0]
         if samples[0] != samples[1]:
@@ -253,8 +253,8 @@ class MatrixSensing(LeastSquares):
     def __post_init__(self) -> None:
         sensors, measurements = alike(
             (
-                _checked(self.sensors, "the sensors", ndim=3),
-                _checked(self.measurements, "the measurements", ndim=1),
+                _check_data(self.sensors, "the sensors", ndim=3),
+                _check_data(self.measurements, "the measurements", ndim=1),
             )
         )
         if sensors.shape[0] != measurements.shape[0]:
@@ -274,7 +274,7 @@ class MatrixSensing(LeastSquares):
         return namespace(measurements, sensors).einsum("...k,kmn->...mn", measurements, sensors)
 
 
-def _checked_shape(shape: Any) -> tuple[int, int]:
+def _check_shape(shape: Any) -> tuple[int, int]:
     try:
         m, n = (integer(size, "a side", most=_MOST_ROWS) for size in shape)
     except (TypeError, ValueError) as error:
@@ -320,7 +320,7 @@ class SparseMatrixCompletion(LeastSquares):
         values: Array,
         shape: tuple[int, int] | None = None,
     ):
-        bounds = (_MOST_ROWS, _MOST_ROWS) if shape is None else _checked_shape(shape)
+        bounds = (_MOST_ROWS, _MOST_ROWS) if shape is None else _check_shape(shape)
         rows = index_array(rows, "rows", bounds[0])
         columns = index_array(columns, "columns", bounds[1])
         values = host_array(values, "the array of values")

@@ -132,11 +132,11 @@ def _is_product(frames: SingularFrames, slope: Slope, *, on_diagonal: bool = Fal
     """
     by_left, by_right = frames.left.T @ slope.left, frames.right.T @ slope.right
     values = slope.values if on_diagonal else None
-    return _do_agree(frames.sigma, by_left, by_right.T, values, _size(frames.sigma, slope))
+    return _do_agree(frames.sigma, by_left, by_right.T, values, _slope_norm(frames.sigma, slope))
 
 
-def _size(sigma: numpy.ndarray, slope: Slope) -> float:
-    """Return the size of derivatives, as of ``∂f/∂u``."""
+def _slope_norm(sigma: numpy.ndarray, slope: Slope) -> float:
+    """Return the norm of derivatives, in the unit of ``∂f/∂u``."""
     left, values, right = (numpy.linalg.norm(array) for array in slope)
     return float(left + right + sigma[0] * values)
 
@@ -236,7 +236,7 @@ def _hessian_of_product(
     left_dot, _, right_dot = velocity(frames, tangent)
     turned = numpy.sum(slope.left * left_dot, axis=0) + numpy.sum(slope.right * right_dot.T, axis=0)
     values = moved.values - turned / sigma
-    if not _do_agree(sigma, by_left, by_right, values, _size(sigma, moved)):
+    if not _do_agree(sigma, by_left, by_right, values, _slope_norm(sigma, moved)):
         return None
     return tangent_at(
         frames,

@@ -187,7 +187,7 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
     if depth == 1 and rank == min(layers[0].shape[-2:]):
         return in_kind(layers, factors)
     # In units of their size, so that products stay in range.
-    unit = _size(layers)
+    unit = _unit(layers)
     layers = tuple(layer / unit for layer in layers)
     observable = end_to_end(layers)
     root = thin_layers(observable, depth, rank, truncate=True)
@@ -217,7 +217,7 @@ def balance(factors: Factors, rank: int | None = None) -> Factors:
     return in_kind(balanced, factors)
 
 
-def _size(layers: Sequence[Array]) -> Array:
+def _unit(layers: Sequence[Array]) -> Array:
     """Return a power of two near the geometric mean of the largest entries, shape=[..., 1, 1].
 
     One where nothing has definite values, or all of a factor vanishes.

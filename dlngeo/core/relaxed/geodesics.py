@@ -122,7 +122,6 @@ def geodesic(
     ----------
     matrix, velocity : array-like, shape=[..., m, n]
     network : RelaxedNetwork
-        One that `dlngeo.core.relaxed.strings.check_intrinsic` lets pass.
     on_boundary : str
         "raise" or "nan".
 
@@ -186,7 +185,6 @@ def parallel_transport(
     vector : array-like, shape=[..., m, n]
         Axes that it has more than the others count vectors along the same geodesics.
     network : RelaxedNetwork
-        One that `dlngeo.core.relaxed.strings.check_intrinsic` lets pass.
 
     Returns
     -------

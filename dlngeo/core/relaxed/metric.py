@@ -7,6 +7,10 @@ In the singular frames of ``X`` the Gram operator ``dφ dφ*`` of relaxed balanc
 
 the divided difference of ``q(m) = Π_p (m - τ_p)``, where a null vector has the ``m`` of its
 string. Without offsets this is the kernel ``r_kl`` of balanced networks ([MPG25]; THEORY 6).
+
+References
+----------
+[MPG25]; own derivation of the kernel and the layers; THEORY 6.
 """
 
 import itertools
@@ -66,10 +70,6 @@ def relaxed_layers(matrix: Array, network: RelaxedNetwork) -> tuple[Array, ...]:
     Returns
     -------
     layers : tuple of array-like, shape=[..., d_p, d_{p-1}]
-
-    References
-    ----------
-    Own derivation; THEORY 6.
     """
     widths, rank, depth = network.widths, network.rank, len(network.shifts)
     frames = frames_of_rank(matrix, rank)
@@ -122,7 +122,6 @@ def _kernel_weights(
     Parameters
     ----------
     network : RelaxedNetwork
-        One that `check_intrinsic` lets pass.
     sigma : array-like, shape=[..., r]
 
     Returns
@@ -176,15 +175,10 @@ def raise_index(matrix: Array, covector: Array, network: RelaxedNetwork) -> Arra
     covector : array-like, shape=[..., m, n]
         Matrix ``P``.
     network : RelaxedNetwork
-        One that `check_intrinsic` lets pass.
 
     Returns
     -------
     tangent_vec : array-like, shape=[..., m, n]
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     matrix = real_array(matrix, "the matrix")
     covector = checked_matrix(covector, matrix.shape[-2:], matrix)
@@ -208,7 +202,6 @@ def lower_index(matrix: Array, tangent_vec: Array, network: RelaxedNetwork) -> A
     tangent_vec : array-like, shape=[..., m, n]
         Tangent vector ``Z``; a part between the null spaces is dropped.
     network : RelaxedNetwork
-        One that `check_intrinsic` lets pass.
 
     Returns
     -------
@@ -222,10 +215,6 @@ def lower_index(matrix: Array, tangent_vec: Array, network: RelaxedNetwork) -> A
     Notes
     -----
     Derivatives at full rank ``min(m, n)`` only.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     matrix = real_array(matrix, "the matrix")
     tangent_vec = checked_matrix(tangent_vec, matrix.shape[-2:], matrix)

@@ -138,7 +138,7 @@ class GeomstatsManifold(ManifoldMethods, Manifold):
         basis = self._frame_at(point).basis
         return self._combination(basis, components / numpy.linalg.norm(components))
 
-    def _checked(self, array: Any, name: str) -> Array:
+    def _check_array(self, array: Any, name: str) -> Array:
         array = host_array(array, name)
         if array.shape != self.space.shape:
             raise ValueError(f"expected {name} of shape {self.space.shape}, got {array.shape}.")
@@ -148,7 +148,7 @@ class GeomstatsManifold(ManifoldMethods, Manifold):
         """Return the frame at a point, of which the last one is kept."""
         frame = self._frame
         if frame is None or not numpy.array_equal(frame.point, point):
-            point = self._checked(point, "the point").copy()
+            point = self._check_array(point, "the point").copy()
             frame = _Frame(point, self._basis(point), acceleration_at(self.metric, point))
             self._frame = frame
         return frame
@@ -189,7 +189,7 @@ class GeomstatsManifold(ManifoldMethods, Manifold):
 
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return the Riemannian gradient, ``g(grad f, ξ) = ⟨G, ξ⟩``."""
-        gradient = self._checked(euclidean_gradient, "the gradient of the cost")
+        gradient = self._check_array(euclidean_gradient, "the gradient of the cost")
         if hasattr(self.metric, "riemannian_gradient"):
             return self.metric.riemannian_gradient(gradient, point)
         basis = self._frame_at(point).basis
@@ -203,9 +203,9 @@ class GeomstatsManifold(ManifoldMethods, Manifold):
         tangent_vector: Array,
     ) -> Array:
         """Return the Riemannian Hessian, ``g(Hess f[η], ξ) = ⟨H[η], ξ⟩ + ⟨G, a(η, ξ)⟩``."""
-        gradient = self._checked(euclidean_gradient, "the gradient of the cost")
-        second = self._checked(euclidean_hessian, "the Hessian of the cost")
-        tangent_vector = self._checked(tangent_vector, "the tangent vector")
+        gradient = self._check_array(euclidean_gradient, "the gradient of the cost")
+        second = self._check_array(euclidean_hessian, "the Hessian of the cost")
+        tangent_vector = self._check_array(tangent_vector, "the tangent vector")
         _, basis, acceleration = self._frame_at(point)
         bent = acceleration(tangent_vector, basis)
         components = self._components(basis, second) + self._components(bent, gradient)
