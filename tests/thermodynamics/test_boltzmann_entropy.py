@@ -267,8 +267,8 @@ def directions(seed=6):
 
 
 def test_first_derivatives_near_a_gap():
-    matrix = POINTS["near gap"]
     """Derivatives in every library are the gradient, and agree with finite differences."""
+    matrix = POINTS["near gap"]
     one, other = directions()
     expected = derivative(along(entropy, (matrix,), (one,)), 2e-3)
     for route, value in first_derivatives(entropy, (matrix,), (one,)).items():

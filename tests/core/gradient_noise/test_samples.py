@@ -15,7 +15,6 @@ SIZE = 4
 RNG = np.random.default_rng(3)
 X, U, V = RNG.normal(size=(3, 2, SIZE))
 LIBRARIES = {"numpy": anp, "torch": torch, "jax": jnp}
-SHAPES = pytest.mark.parametrize("n", [1, 3, 7, 40])
 
 
 def by_differences(function, x, v, step=1e-5):
@@ -26,8 +25,11 @@ def samples_of(library, n):
     return SampleLosses((SIZE,), waves(n, SIZE, 0, LIBRARIES[library], ARRAYS[library]))
 
 
-@SHAPES
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("library", "n"),
+    # JAX compiles every shape anew.
+    [*(("numpy", n) for n in (1, 3, 7, 40)), ("torch", 1), ("torch", 40), ("jax", 3), ("jax", 7)],
+)
 def test_derivatives_by_every_library_are_those_by_hand(library, n):
     samples, array = samples_of(library, n), ARRAYS[library]
     by_hand = SampleLosses((SIZE,), None, *waves_by_hand(n, SIZE))
