@@ -14,6 +14,7 @@ by the cores ``\dot S + A_p S - S A_{p-1}`` (own derivation).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -41,7 +42,10 @@ from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
-from dlngeo.core.numerics.integration import NEAREST
+from dlngeo.core.numerics.integration import NEAREST, Trajectory, integrate_on
+
+# Velocity of a value towards the boundary, in units of the value, from which on geodesics pass it.
+_STEEPEST = 1e4
 
 
 class BalancedState(NamedTuple):
@@ -82,11 +86,16 @@ class BalancedChart(Chart):
     ----------
     widths : tuple of int
     rank, n_vectors : int
+    goes_on : bool
+        Whether geodesics go on beyond the boundary, where all widths are the rank.
     """
 
     widths: tuple[int, ...]
     rank: int
     n_vectors: int = 1
+    goes_on: bool = False
+
+    ways_on = ("continue",)
 
     nearest = NEAREST
 
@@ -111,6 +120,52 @@ class BalancedChart(Chart):
     def leave(self, state: numpy.ndarray) -> tuple[Matrices, Matrices]:
         parts = self.unpack(state)
         return parts.balanced()[0].layers, [v[..., 0, :, :] for v in parts.vectors]
+
+    def turn(
+        self, state: numpy.ndarray, left: numpy.ndarray
+    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return how geodesics go on from the boundary: see `integrate_on`.
+
+        They pass it in one step of Heun's method, which does not come nearer to where the second
+        fundamental form loses digits. Beyond it every second frame vector of the value that
+        vanished is turned, so that ``S`` stays positive.
+        """
+        change, least = self.velocity(state)
+        lam, last = self._least(self.unpack(state))
+        pace = -(transpose(last) @ self.unpack(change).stretch @ last)[:, 0, 0]
+        # Along the boundary, or where a second value vanishes, none goes on.
+        goes_on = (pace > _STEEPEST * least) & numpy.all(lam[:, 1:] > NEAREST, axis=1)
+        goes_on &= set(self.widths) == {self.rank}
+        passed = numpy.minimum(2 * least / numpy.where(goes_on, pace, numpy.inf), left)
+        step = passed[:, None]
+        state = state + step / 2 * (change + self.velocity(state + step * change)[0])
+        parts = self.unpack(numpy.where(goes_on[:, None], state, numpy.nan))
+        lam, last = self._least(parts)
+        is_across = lam[:, None, :1] < 0
+        stretch = parts.stretch - 2 * is_across * lam[:, None, :1] * last @ transpose(last)
+        frames = [
+            q - 2 * (p % 2) * is_across * (q @ last) @ transpose(last)
+            for p, q in enumerate(parts.frames)
+        ]
+        return parts._replace(stretch=stretch, frames=frames).pack(), passed
+
+    @staticmethod
+    def _least(parts: BalancedState) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return the eigenvalues of ``S``, and the vector of the least one, shape=[b, r, 1]."""
+        lam, frame = eigh(parts.stretch)
+        return lam, frame[:, :, :1]
+
+    def flow(
+        self,
+        start: numpy.ndarray,
+        end: numpy.ndarray,
+        tolerance: float | numpy.ndarray,
+        most_steps: int = 2_000,
+    ) -> Trajectory:
+        if not self.goes_on:
+            return super().flow(start, end, tolerance, most_steps)
+        inner = partial(super().flow, most_steps=most_steps)
+        return integrate_on(inner, self.turn, start, end, tolerance)
 
     def velocity(self, state: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return the velocity of a state, and the least eigenvalue of ``S``."""
@@ -197,7 +252,7 @@ def _problem(
         units, size = Layers(map(axes.gather, field)).unit()
         vectors = vectors.map(lambda *v: numpy.concatenate(v, axis=-3), units)
     widths = tuple(frame.shape[-2] for frame in balanced.frames)
-    chart = BalancedChart(widths, rank, vectors[0].shape[-3])
+    chart = BalancedChart(widths, rank, vectors[0].shape[-3], on_boundary == "continue")
     stretch = diagonal_matrix(balanced.lam / unit[..., None])
     state = BalancedState(stretch, balanced.frames, vectors)
 
@@ -229,7 +284,9 @@ def balanced_geodesic(
         Rank of the factors, ``min(widths)`` by default.
     on_boundary : str
         What happens when a time is asked for at which a geodesic has reached the boundary,
-        where a singular value vanishes: "raise" an error that names the time, or "nan".
+        where a singular value vanishes: "raise" an error that names the time; "nan"; or
+        "continue" analytically, by factors of which all determinants change their signs. Only
+        where all widths are the rank, and no second value vanishes at once: these errors remain.
 
     Returns
     -------

@@ -111,6 +111,17 @@ class ObservableChart(Chart):
     ) -> Blocks:
         """Return the velocity at ``X`` of the straight line of the chart by a displacement."""
 
+    @property
+    def is_mirror(self) -> bool:
+        """Whether geodesics come back from the boundary."""
+        return False
+
+    def turn(
+        self, state: numpy.ndarray, left: numpy.ndarray
+    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return how geodesics go on from the boundary: see `integrate_on`."""
+        return numpy.full_like(state, numpy.nan), 0 * left
+
     def reverse(self, state: numpy.ndarray) -> numpy.ndarray:
         frames, tangent = self.decompose(state)
         return self.enter(frames, -tangent)

@@ -155,12 +155,19 @@ class DepthRootChart(ObservableChart):
         change = State(stretch, momentum, spin, left, right, left_null, right_null)
         return change.pack(), lam[..., 0]
 
-    def turn(self, packed: numpy.ndarray) -> numpy.ndarray:
-        r"""Return the states with which geodesics go on from ``λ_d = 0``; NaN where none does.
+    @property
+    def is_mirror(self) -> bool:
+        return self.way_on == "continue" and self.depth % 2 == 0
 
-        Either ``λ_d`` comes back, that is its momentum ``p_dd`` changes its sign; or its left
-        vector turns, and so does row ``d`` of the velocity: there ``g = h = λ_k^{N-1}``,
-        and ``λ_k p_kd`` and ``c_kd`` change places. For odd ``N`` the latter continues a geodesic
+    def turn(
+        self, packed: numpy.ndarray, left: numpy.ndarray
+    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+        r"""Return how geodesics go on from the boundary: see `integrate_on`.
+
+        Of square matrices of full rank, where ``λ_d = 0`` and no other value vanishes. Either
+        ``λ_d`` comes back, that is its momentum ``p_dd`` changes its sign; or its left vector
+        turns, and so does row ``d`` of the velocity: there ``g = h = λ_k^{N-1}``, and
+        ``λ_k p_kd`` and ``c_kd`` change places. For odd ``N`` the latter continues a geodesic
         analytically, for even ``N`` the former, as ``X = Q S^N O^T`` tells.
 
         References
@@ -171,20 +178,21 @@ class DepthRootChart(ObservableChart):
         lam, frame = eigh(state.stretch)
         back = transpose(frame)
         p, c = back @ state.momentum @ frame, back @ state.spin @ frame
-        if self.way_on == "cross" or self.depth % 2:
+        if not self.is_mirror:
             others = lam[..., 1:]
             p[..., 1:, 0], c[..., 1:, 0] = c[..., 1:, 0] / others, p[..., 1:, 0] * others
             p[..., 0, 1:], c[..., 0, 1:] = p[..., 1:, 0], -c[..., 1:, 0]
             last = frame[..., :, :1]
-            left = state.left - 2 * (state.left @ last) @ transpose(last)
-            state = state._replace(left=left)
+            state = state._replace(left=state.left - 2 * (state.left @ last) @ transpose(last))
         p[..., 0, 0] *= -1
-        # Where two of them vanish the metric has no limit.
-        is_alone = numpy.all(lam[..., 1:] > NEAREST, axis=-1, keepdims=True)
-        lam = numpy.where(is_alone, abs(lam), numpy.nan)
+        # Where two values vanish the metric has no limit.
+        goes_on = numpy.all(lam[..., 1:] > NEAREST, axis=-1, keepdims=True)
+        goes_on &= self.rows == self.columns == self.rank
+        lam = numpy.where(goes_on, abs(lam), numpy.nan)
         stretch = frame * lam[..., None, :] @ back
         momentum, spin = (frame @ part @ back for part in (p, c))
-        return state._replace(stretch=stretch, momentum=momentum, spin=spin).pack()
+        turned = state._replace(stretch=stretch, momentum=momentum, spin=spin)
+        return turned.pack(), 0 * left
 
     def flow(
         self,
@@ -194,7 +202,7 @@ class DepthRootChart(ObservableChart):
         most_steps: int = 2_000,
     ) -> Trajectory:
         """Follow the geodesic flow, by compiled loops or closed forms where there are any."""
-        if self.way_on is None or max(self.rows, self.columns) > self.rank:
+        if self.way_on is None:
             return self._inner_flow(start, end, tolerance, most_steps)
 
         inner = partial(self._inner_flow, most_steps=most_steps)

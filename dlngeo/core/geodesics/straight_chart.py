@@ -30,10 +30,15 @@ class StraightChart(ObservableChart):
         return packing.unpack(state, [(self.rows, self.columns)] * 2)
 
     def velocity(self, state: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return the constant velocity, and the relative least singular value as the gap."""
+        """Return the constant velocity, and the relative least singular value as the gap.
+
+        Where straight lines go on there is none: the gap is one.
+        """
         matrix, direction = self._pair(state)
         sigma = singular_frames(matrix, min(matrix.shape[-2:])).sigma
         gap = sigma[..., -1] - 1e-12 * sigma[..., 0]
+        if self.way_on is not None:
+            gap = numpy.ones_like(gap)
         return packing.pack([direction, 0 * direction]), gap
 
     def flow(

@@ -21,6 +21,7 @@ values is divided by; null spaces are singular values zero.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy
 
@@ -34,7 +35,7 @@ from dlngeo.core.geodesics.observable_curves import chart_of, checked_problem, f
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.core.numerics.integration import Status, Trajectory, integrate
+from dlngeo.core.numerics.integration import Status, Trajectory, integrate, integrate_on
 
 
 def _turn(weights: Weights, tangent: Blocks, e: Blocks) -> Blocks:
@@ -116,6 +117,8 @@ class _Fields(Chart):
     chart_size: int
     is_jacobi: bool
 
+    ways_on = ObservableChart.ways_on
+
     def enter(self, frames: SingularFrames, fields: numpy.ndarray) -> numpy.ndarray:
         """Return ``e = A^{-1/2}(E)``, shape=[..., f, m, n]."""
         left, sigma, right = _with_fields(frames)
@@ -158,6 +161,24 @@ class _Fields(Chart):
             rates[:, count:] -= join(tide, wide.left, wide.right)
         return numpy.concatenate([motion, rates.reshape(len(state), -1)], axis=-1), gap
 
+    def turn(
+        self, state: numpy.ndarray, left: numpy.ndarray
+    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return how they go on from the boundary: see `integrate_on`.
+
+        In these coordinates fields are continuous. Where a geodesic comes back, their part
+        across the boundary turns with its velocity.
+        """
+        position = state[:, : self.chart_size]
+        fields = self._matrices(state)
+        if self.chart.is_mirror:
+            frames, _ = self.chart.decompose(position)
+            u, v = frames.left[:, None, :, :1], frames.right[:, None, :, :1]
+            fields = fields - 2 * u @ (transpose(u) @ fields @ v) @ transpose(v)
+        entries = fields.reshape(len(state), state.shape[-1] - self.chart_size)
+        turned, passed = self.chart.turn(position, left)
+        return numpy.concatenate([turned, entries], axis=-1), passed
+
     def flow(
         self,
         start: numpy.ndarray,
@@ -169,7 +190,8 @@ class _Fields(Chart):
         alone = self.chart.flow(start[:, : self.chart_size], end, tolerance, most_steps)
         arrives = alone.status == Status.ARRIVED
         end = numpy.where(arrives, end, 0.0)
-        both = integrate(self.velocity, start, end, tolerance, most_steps)
+        inner = partial(integrate, self.velocity, most_steps=most_steps)
+        both = integrate_on(inner, self.turn, start, end, tolerance)
         return Trajectory(
             both.state,
             numpy.where(arrives, both.time, alone.time),
@@ -193,7 +215,7 @@ def _carry(
     starts = [to_numpy(checked_matrix(field, shape, matrix)) for field in fields]
     axes = FieldAxes.of((x, z), starts)
     frames, tangent, unit = frames_and_velocity(axes.spread(x), axes.spread(z), rank)
-    chart = chart_of(shape[0], shape[1], rank, depth)
+    chart = chart_of(shape[0], shape[1], rank, depth, on_boundary=on_boundary)
     # Faster than one in units of arc length.
     pace = numpy.maximum(chart.speed(frames, tangent), 1.0)
     position = chart.enter(frames, tangent / pace[..., None, None])
@@ -243,8 +265,7 @@ def parallel_transport(
     rank : int, optional
         Rank of ``X``, full by default.
     on_boundary : str
-        What happens if a geodesic reaches the boundary, where a singular value vanishes:
-        "raise" an error that names the time, or "nan".
+        What happens if a geodesic reaches the boundary, as in `geodesic`.
 
     Returns
     -------

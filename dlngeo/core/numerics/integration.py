@@ -167,7 +167,7 @@ def integrate(
 
 def integrate_on(
     flow: Callable[[numpy.ndarray, numpy.ndarray, numpy.ndarray], Trajectory],
-    turn: Callable[[numpy.ndarray], numpy.ndarray],
+    turn: Callable[[numpy.ndarray, numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]],
     state: numpy.ndarray,
     end: numpy.ndarray,
     tolerance: float | numpy.ndarray,
@@ -180,7 +180,8 @@ def integrate_on(
     flow : callable
         Initial states, end times and tolerances to trajectories up to the boundary.
     turn : callable
-        States at the boundary, shape=[k, n], to those with which to go on; NaN where there is none.
+        States at the boundary, shape=[k, n], and times left, shape=[k], to states with which to go
+        on, NaN where there is none, and the times that passed meanwhile.
     state, end, tolerance : array
         As in `integrate`.
     most_turns : int
@@ -196,9 +197,10 @@ def integrate_on(
     for _ in range(most_turns):
         if not len(met):
             return whole
-        turned = turn(whole.state[met])
+        turned, passed = turn(whole.state[met], end[met] - whole.time[met])
         goes_on = numpy.isfinite(turned).all(axis=1)
         met = met[goes_on]
+        whole.time[met] += passed[goes_on]
         part = flow(turned[goes_on], end[met] - whole.time[met], tolerance[met])
         whole.state[met] = part.state
         whole.error[met] += part.error

@@ -13,7 +13,8 @@ Where a method has no docstring here, that of geomstats holds (``help`` shows it
   have more than the points count vectors along the same geodesics.
 - ``on_boundary`` says what happens if a geodesic reaches the boundary, where a singular value
   vanishes: "raise" a ValueError that names the time, or "nan"; with the `DepthMetric` also
-  "continue" or "cross", see `dlngeo.core.geodesics.geodesic`. Complete metrics have none.
+  "continue" or "cross", see `dlngeo.core.geodesics.geodesic`, and with the `BalancedMetric`
+  "continue". Complete metrics have none.
 - `log` raises a RuntimeError if it finds no geodesic, and so does what follows from it.
 - ``R(a, b)c = ∇_a ∇_b c - ∇_b ∇_a c - ∇_[a,b] c``. `ricci` is the operator ``⟨Ric(a), c⟩ =
   Ric(a, c)``, `ricci_tensor` its matrix with lowered index, `scalar_curvature` its trace.

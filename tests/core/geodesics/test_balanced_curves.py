@@ -5,15 +5,17 @@ import pytest
 import torch
 
 from dlngeo.core.balanced.submanifold import tangent_projection
-from dlngeo.core.depth_metric.submersion import horizontal_projection
+from dlngeo.core.depth_metric.submersion import horizontal_lift, horizontal_projection
 from dlngeo.core.geodesics.balanced_curves import (
     balanced_exp,
     balanced_geodesic,
     balanced_transport,
 )
 from dlngeo.core.geodesics.exponential import exp
+from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import differential, end_to_end, moment_map
 from tests.core.brute import NETWORKS, assert_close, network
+from tests.core.geodesics.test_depth_root_chart import crossings
 from tests.core.geodesics.test_observable_curves import assert_names_time
 
 NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
@@ -132,6 +134,43 @@ def test_balanced_boundary(widths, rank, count):
     for w, v, found in zip(net.factors, velocity, curve.point(np.array([0.5, 1.0])), strict=True):
         assert_close(found[0], w + 0.5 * v, 1e-10)
         assert np.isnan(found[1]).all()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_factors_go_on(depth):
+    """Balanced, at the same speed, and back again; horizontal ones over those downstairs."""
+    matrix, velocity = crossings(depth, 2)
+    factors = tuple(np.moveaxis(factorize(matrix, depth), -3, 0))
+    lift = horizontal_lift(factors, velocity)
+    skew = tuple(np.random.default_rng(7).standard_normal((depth, 2, 3, 3)) * 0.2)
+    slanted = tuple(v + s for v, s in zip(lift, tangent_projection(factors, skew, 3), strict=True))
+    for start in (lift, slanted):
+        curve = balanced_geodesic(factors, start, on_boundary="continue")
+        times = np.array([0.6, 1.0])
+        points, velocities = curve.point(times), curve.velocity(times)
+        for w in points:
+            assert (np.linalg.det(w[:, 1]) < 0).all()
+        for moment in moment_map(points):
+            assert_close(moment, 0 * moment, 1e-10, 1.0)
+        assert_close(square_norms(velocities)[:, 1], square_norms(start), 1e-8)
+        ends, back = (tuple(w[:, 1] for w in v) for v in (points, velocities))
+        back = tuple(-v for v in back)
+        again = balanced_exp(ends, back, on_boundary="continue")
+        for w, expected in zip(again, factors, strict=True):
+            assert_close(w, expected, 1e-8, 1.0)
+        moved = balanced_transport(factors, start, start, on_boundary="continue")
+        for v, expected in zip(moved, velocities, strict=True):
+            assert_close(v, expected[:, 1], 1e-8, 1.0)
+    below = exp(matrix, velocity, depth, on_boundary="continue")
+    above = balanced_exp(factors, lift, on_boundary="continue")
+    assert_close(end_to_end(above), below, 1e-8, 1.0)
+
+
+def test_beside_wider_layers_factors_end():
+    net = network((3, 4, 3), 3)
+    velocity = tuple(-3 * w for w in net.factors)
+    with pytest.raises(ValueError, match="it reached the boundary"):
+        balanced_exp(net.factors, velocity, on_boundary="continue")
 
 
 def test_tensors_give_tensors():

@@ -8,12 +8,14 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
+from dlngeo.core.depth_metric.connection import christoffel
 from dlngeo.core.depth_metric.metric import lower_index
 from dlngeo.core.geodesics.exponential import exp
 from dlngeo.core.geodesics.observable_curves import geodesic
 from dlngeo.core.geodesics.transport import jacobi_field, parallel_transport
 from tests.core.brute import assert_close, jacobian, product, unflatten
 from tests.core.geodesics.reference_geodesics import metric_operator, momentum_of
+from tests.core.geodesics.test_depth_root_chart import crossings
 from tests.core.geodesics.test_observable_curves import (
     INF,
     POINTS,
@@ -270,6 +272,30 @@ def test_boundary_is_told(depth):
     found = parallel_transport(matrix, both, matrix, depth, on_boundary="nan")
     assert np.isnan(found[0]).all()
     assert_close(found[1], parallel_transport(matrix, both[1], matrix, depth), 1e-10)
+
+
+@pytest.mark.parametrize("way", ["continue", "cross"])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_beyond_the_boundary(depth, way):
+    """Velocities are parallel, products are kept, and Jacobi fields are derivatives."""
+    matrix, velocity = crossings(depth, 3)
+    fields = np.random.default_rng(6).standard_normal((2, *matrix.shape))
+    end = geodesic(matrix, velocity, depth, on_boundary=way).at(1.0)
+    vectors = np.stack([velocity, *fields])
+    moved = parallel_transport(matrix, velocity, vectors, depth, on_boundary=way)
+    assert_close(moved[0], end.velocity, 1e-8, 1.0)
+    for k in range(len(matrix)):
+        before = inner(matrix[k], vectors[:, k], vectors[:, k], depth, None)
+        after = inner(end.point[k], moved[:, k], moved[:, k], depth, None)
+        assert_close(after, before, 1e-8)
+    point, direction = fields
+    turned = christoffel(matrix, point, velocity, depth)
+    found, _ = jacobi_field(matrix, velocity, point, direction + turned, depth, on_boundary=way)
+
+    def moved_end(step: float) -> np.ndarray:
+        return exp(matrix + step * point, velocity + step * direction, depth, on_boundary=way)
+
+    assert_close(found, slopes(moved_end, 2e-4), 1e-6, 1.0)
 
 
 EYE = np.eye(3)
