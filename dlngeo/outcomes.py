@@ -1,12 +1,66 @@
-"""How a run ended: what every result says of it, and Ctrl-C."""
+"""How a run ended: what every result says of it, how results are printed, and Ctrl-C."""
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+WIDTH = 100
+
+
+class Printed:
+    """Results that are printed in a few lines, of arrays their shapes: a base of dataclasses."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A dataclass leaves alone what the class has.
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Printed.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        """Return what it is, its arrays, its tables of them, and the rest, line by line."""
+        shown: dict[str, list[str]] = {"arrays": [], "tables": [], "numbers": []}
+        own = fields(self)  # type: ignore[arg-type] # of dataclasses
+        for field in sorted(own, key=lambda field: field.name in ("success", "interrupted")):
+            value = getattr(self, field.name)
+            if field.name == "status" or value is None:
+                continue
+            if isinstance(value, Mapping):
+                table = ", ".join(f"{name} {_brief(entry)}" for name, entry in value.items())
+                shown["tables"].append(f"{field.name}: {table or 'empty'}")
+            elif hasattr(value, "shape"):
+                shown["arrays"].append(f"{field.name} {_brief(value)}")
+            else:
+                shown["numbers"].append(f"{field.name}={_brief(value)}")
+        head = type(self).__name__
+        status = textwrap.shorten(getattr(self, "status", ""), 3 * WIDTH, placeholder=" ...")
+        lines = [f"{head}: {status}" if status else head]
+        for name, entries in shown.items():
+            if entries:
+                text = ("; " if name == "tables" else ", ").join(entries)
+                lines.append("  " + textwrap.shorten(text, WIDTH - 2, placeholder=" ..."))
+        return "\n".join(lines)
+
+
+def _brief(value: Any) -> str:
+    """Return a text of an array by its shape, of a sequence of objects by their number."""
+    if hasattr(value, "shape"):
+        return str(list(value.shape)) if value.shape else f"{float(value):.6g}"
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        if value and all(hasattr(entry, "shape") for entry in value):
+            return " ".join(map(_brief, value))
+        if value and not all(isinstance(entry, int | float | str) for entry in value):
+            return f"{len(value)} {type(value[0]).__name__}"
+        return str(tuple(value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    is_plain = isinstance(value, bool | int | str | Printed)
+    return repr(value).partition("\n")[0] if is_plain else type(value).__name__
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome:
+class Outcome(Printed):
     """What the result of a run says of how it ended.
 
     Attributes

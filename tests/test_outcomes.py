@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy
 import pytest
 
 from dlngeo.outcomes import Outcome, interruptible
@@ -19,6 +20,35 @@ def test_results_say_how_they_ended():
     assert isinstance(run, Outcome)
     with pytest.raises(TypeError):
         Run(3, True, False, "done")  # type: ignore[misc,call-arg] # what is refused
+
+
+@dataclass(frozen=True, eq=False)
+class Chains(Outcome):
+    factors: tuple
+    trace: dict
+    grid: dict
+    runs: tuple
+    beta: numpy.ndarray
+    step_size: float
+    scheme: str
+    widths: tuple
+    rates: numpy.ndarray | None
+
+
+def test_results_are_printed_in_a_few_lines():
+    arrays = [numpy.zeros((4, 2, 3)), numpy.zeros((4, 2))]
+    chains = Chains(
+        tuple(arrays), {"energy": arrays[1], "a": arrays[0]}, {"beta": (1.0, 2.0)}, (Run, Run),
+        numpy.ones(1000), 0.1, "em", (2, 3), None, success=True, interrupted=False,
+        status="took 7 steps.",
+    )  # fmt: skip
+    assert repr(chains) == str(chains)
+    assert repr(chains).splitlines() == [
+        "Chains: took 7 steps.",
+        "  beta [1000]",
+        "  trace: energy [4, 2], a [4, 2, 3]; grid: beta (1.0, 2.0)",
+        "  factors=[4, 2, 3] [4, 2], runs=2 type, step_size=0.1, scheme='em', widths=(2, 3), ...",
+    ]
 
 
 def test_the_keyboard_ends_the_block_alone():

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from dlngeo.plotting.style import STYLE, depth_colour
+from dlngeo.sampling.convergence import CONVERGED
 from dlngeo.sampling.diagnostics import load_arviz
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 INVERSE_TEMPERATURE = r"inverse temperature $\beta$  [1 / unit of $E$]"
 MARKERS, LINES = ("o", "s", "^"), ("-", "--", ":")
 """Of the singular values that are shown, in descending order."""
-
-CONVERGED = 1.01
-"""R-hat below which chains are said to agree."""
 
 
 def summarise(data: "InferenceData") -> "Dataset":

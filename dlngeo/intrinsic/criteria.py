@@ -7,6 +7,10 @@ For a map ``φ`` and laws ``h``, ``z = φ(θ)`` moves by ``ż = -M(θ)∇f(z)``,
   hence
 - **intrinsic metric**, whose necessary criterion is ``ker ∂φ ∩ ker ∂h ⊆ ker ∂M``: ``M`` is a
   function of ``φ`` on the set of equal ``h``.
+
+References
+----------
+[MPG25]; THEORY 6.
 """
 
 from collections.abc import Callable
@@ -130,10 +134,6 @@ def intrinsic_metric(phi: Map, point: Array) -> LinearOperator:
     -------
     metric : LinearOperator, shape=[n, n]
         Symmetric, positive semidefinite.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     phi, point = _smooth(phi), _check_point(point)
     return _symmetric(lambda w: phi.push(point, phi.pull(point, w)), phi.size(point))
@@ -155,10 +155,6 @@ def intrinsic_metric_derivative(phi: Map, point: Array, direction: Array) -> Lin
     -------
     derivative : LinearOperator, shape=[n, n]
         Symmetric.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     phi, point = _smooth(phi), _check_point(point)
     direction = _check_point(direction, len(point))
@@ -248,10 +244,6 @@ def intrinsic_properties(
     -----
     If the laws are not all that there are, a criterion that fails says nothing about the
     remaining ones: together with these it may hold.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     phi, laws = _smooth(phi), _smooth(laws)
     point = _check_point(point)
@@ -266,18 +258,18 @@ def intrinsic_properties(
         )
     span, _ = _row_space(by_phi, tolerance)
     law_span, _ = _row_space(by_laws, tolerance)
-    both, kernel = _row_space(numpy.vstack([by_phi, by_laws]), tolerance)
+    joint_span, kernel = _row_space(numpy.vstack([by_phi, by_laws]), tolerance)
     direction, change = _largest_change(phi, point, kernel)
     bracket, residual = _worst_bracket(phi, point, span)
     n_parameters = len(point)
-    recoverable = len(both) == n_parameters
+    recoverable = len(joint_span) == n_parameters
     keeps_metric = recoverable or change <= tolerance
     involutive = residual <= tolerance
     return IntrinsicReport(
         n_parameters=n_parameters,
         rank_phi=len(span),
         rank_laws=len(law_span),
-        rank_joint=len(both),
+        rank_joint=len(joint_span),
         recoverable=recoverable,
         keeps_metric=keeps_metric,
         involutive=involutive,

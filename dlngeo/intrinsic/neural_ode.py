@@ -15,6 +15,10 @@ is that of its factors, ``learning_flow(loss, residual_factors(A), t_final=t / L
 ``(1/L) Σ ‖A_k‖²`` of the coefficients, time runs ``L`` times as fast as with ``Σ ‖W_k‖²``.
 
 The error of a finite ``L`` falls like ``1/L`` ([MPG25]; THEORY 6).
+
+References
+----------
+[MPG25]; THEORY 6.
 """
 
 import math
@@ -195,10 +199,6 @@ def residual_factors(coefficients: Factors) -> Array:
     ------
     ValueError
         If the coefficients are not square matrices, one a layer.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     coefficients = _check_coefficients(coefficients)
     n_layers, d = coefficients.shape[-3], coefficients.shape[-1]
@@ -227,10 +227,6 @@ def residual_law(coefficients: Factors) -> Array:
     ------
     ValueError
         If the coefficients are not square matrices, one a layer.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     coefficients = _check_coefficients(coefficients)
     before, after = coefficients[..., :-1, :, :], coefficients[..., 1:, :, :]

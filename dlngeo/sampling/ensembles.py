@@ -1,6 +1,7 @@
 """Ensembles of independent runs over a grid, on any executor."""
 
 import contextlib
+import functools
 import itertools
 import operator
 import os
@@ -18,13 +19,13 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.outcomes import Outcome, interruptible
+from dlngeo.outcomes import Outcome, Printed, interruptible
 
 RESERVED = ("rng", "checkpoint")
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Printed):
     """One run of an ensemble.
 
     Attributes
@@ -79,8 +80,9 @@ class Ensemble(Outcome):
         Parameters
         ----------
         quantity : str or callable
-            Name of a field of the results, or a function of them, to numbers or arrays of one
-            shape.
+            Name of a field of the results, of what was recorded (``"energy"``, or
+            ``"trace.singular_values"`` where a field has the name too), or a function of results,
+            to numbers or arrays of one shape.
 
         Returns
         -------
@@ -89,7 +91,7 @@ class Ensemble(Outcome):
         Raises
         ------
         ValueError
-            If a run is not finished, or the shapes differ.
+            If a run is not finished, there is no such name, or the shapes differ.
         """
         n_missing = sum(run.result is None for run in self.runs)
         if n_missing:
@@ -97,7 +99,7 @@ class Ensemble(Outcome):
                 f"{n_missing} of {len(self.runs)} runs are not finished: finish the ensemble, or "
                 "take those that are there from its runs."
             )
-        read = operator.attrgetter(quantity) if isinstance(quantity, str) else quantity
+        read = functools.partial(_named, name=quantity) if isinstance(quantity, str) else quantity
         values = [numpy.asarray(read(run.result)) for run in self.runs]
         shapes = {array.shape for array in values}
         if len(shapes) > 1:
@@ -328,6 +330,20 @@ def _summary(runs: Sequence[Run], interrupted: bool, is_kept: bool) -> tuple[boo
     else:
         status += " Give a folder, for checkpoints, and call again"
     return False, status + ("." if interrupted else ", with a new executor.")
+
+
+def _named(result: Any, name: str) -> Any:
+    """Return a field of a result, or what was recorded under a name."""
+    trace = getattr(result, "trace", {})
+    place, _, recorded = name.partition(".")
+    if place == "trace" and recorded in trace:
+        return trace[recorded]
+    if hasattr(result, name):
+        return getattr(result, name)
+    if name in trace:
+        return trace[name]
+    known = [*getattr(result, "__dataclass_fields__", {}), *(f"trace.{name}" for name in trace)]
+    raise ValueError(f"the results have no {name!r}: known are {', '.join(known)}.")
 
 
 def _is_interrupted(run: Run) -> bool:

@@ -26,6 +26,7 @@ from scipy.special import expit
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import finite
+from dlngeo.outcomes import Printed
 from dlngeo.sampling.energies import SpectralEnergy, terms_of
 from dlngeo.sampling.langevin_dynamics.faces import face_of
 from dlngeo.sampling.langevin_dynamics.run import LangevinResult, langevin
@@ -103,7 +104,7 @@ def log_ratio(forward: Array, backward: Array) -> Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class FreeEnergies:
+class FreeEnergies(Printed):
     """Thermodynamics from chains, of temperatures in rising order of ``β``.
 
     Attributes

@@ -10,6 +10,10 @@ A step of descent by minibatches and one of the equation,
 are both a sum ``Σ_s ω_s ∇f_s`` with random weights of the samples: the weights are counts in the
 first and Gaussian in the second, of the same mean and covariance. So the noise takes ``n`` normal
 numbers and one product with per-sample gradients, never a root of ``D``.
+
+References
+----------
+[FCS20]; THEORY 7.
 """
 
 import math
@@ -98,10 +102,6 @@ def sgd(
     ------
     ValueError
         If an argument does not fit.
-
-    References
-    ----------
-    [FCS20]; THEORY 7.
     """
     rng = numpy.random.default_rng(rng)
     batches = _Batches(samples, initial, learning_rate, batch_size, replacement, n_paths)
@@ -159,10 +159,6 @@ def sgd_diffusion(
     ------
     ValueError
         If an argument does not fit.
-
-    References
-    ----------
-    [FCS20]; THEORY 7.
     """
     rng = numpy.random.default_rng(rng)
     batches = _Batches(samples, initial, learning_rate, batch_size, replacement, n_paths)

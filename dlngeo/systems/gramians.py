@@ -1,4 +1,9 @@
-"""Gramians of linear systems, their factors, and Hankel singular values."""
+"""Gramians of linear systems, their factors, and Hankel singular values.
+
+References
+----------
+[HM94]; THEORY 5.
+"""
 
 from typing import Any, NamedTuple
 
@@ -29,10 +34,6 @@ def controllability_gramian(
     -------
     gramian : array, shape=[n, n]
         The product of a factor with its transpose: positive semidefinite.
-
-    References
-    ----------
-    [HM94]; THEORY 5.
     """
     no_outputs = None if is_state_space(A) else numpy.zeros((0, *numpy.shape(A)[-1:]))
     factor = _gramian_factors(system_of(A, B, no_outputs, None, dt)).inputs
@@ -55,10 +56,6 @@ def observability_gramian(
     -------
     gramian : array, shape=[n, n]
         The product of a factor with its transpose: positive semidefinite.
-
-    References
-    ----------
-    [HM94]; THEORY 5.
     """
     no_inputs = None if is_state_space(A) else numpy.zeros((*numpy.shape(A)[:1], 0))
     factor = _gramian_factors(system_of(A, no_inputs, C, None, dt)).outputs
@@ -84,10 +81,6 @@ def hankel_singular_values(
     hankel_singular_values : array, shape=[n]
         In descending order. States that are not controllable or not observable count as
         zeros, to round-off.
-
-    References
-    ----------
-    [HM94]; THEORY 5.
     """
     return hankel_of(system_of(A, B, C, None, dt)).frames.sigma
 
@@ -148,11 +141,11 @@ def _gramian_factors(system: System) -> GramianFactors:
     inputs = vectors.conj().T @ (system.B / units[:, None])
     outputs = (system.C * units) @ vectors
     if system.dt:
-        one = numpy.eye(len(triangle))
-        shifted = triangle + one
+        identity = numpy.eye(len(triangle))
+        shifted = triangle + identity
         inputs = 2**0.5 * scipy.linalg.solve_triangular(shifted, inputs)
         outputs = 2**0.5 * scipy.linalg.solve_triangular(shifted, outputs.T, trans="T").T
-        triangle = scipy.linalg.solve_triangular(shifted, triangle - one)
+        triangle = scipy.linalg.solve_triangular(shifted, triangle - identity)
     # The adjoint equation is upper triangular with the states in reverse order.
     adjoint = _lyapunov_factor(triangle.conj().T[::-1, ::-1], outputs.conj().T[::-1])[::-1]
     return GramianFactors(

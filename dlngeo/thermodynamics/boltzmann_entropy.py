@@ -3,6 +3,10 @@ r"""Volumes of orbits, Boltzmann entropy, free energy.
 The fibre over ``X`` in the balanced manifold is an orbit of ``O(d_1) × ... × O(d_{N-1})``.
 The logarithm of its volume is the Boltzmann entropy of the group of networks that share
 the end-to-end matrix ([MY25]). Natural logarithms throughout.
+
+References
+----------
+[MY25]; THEORY 4.
 """
 
 import math
@@ -50,10 +54,6 @@ def log_stiefel_volume(width: int, rank: int) -> float:
     Returns
     -------
     log_volume : float
-
-    References
-    ----------
-    [MY25]; THEORY 4.
     """
     if not 0 <= rank <= width:
         raise ValueError(f"the rank must be between 0 and the width {width}, got {rank}.")
@@ -67,10 +67,6 @@ def log_orthogonal_volume(width: int) -> float:
     r"""Return the logarithm of the volume ``c_d`` of ``O(d)`` in the Frobenius metric.
 
     .. math:: c_d = 2^{d(d-1)/4} \prod_{k=1}^{d} \frac{2 π^{k/2}}{Γ(k/2)}
-
-    References
-    ----------
-    [MY25]; THEORY 4.
     """
     return log_stiefel_volume(width, width) + width * (width - 1) / 4 * math.log(2)
 
@@ -124,10 +120,6 @@ def spectral_entropy_gradient(singular_values: Array, widths: Sequence[int]) -> 
     a sum of positive terms, regular where singular values meet.
 
     Parameters as in `spectral_entropy`.
-
-    References
-    ----------
-    [MY25]; THEORY 4.
     """
     depth, rank = len(widths) - 1, singular_values.shape[-1]
     xp = namespace(singular_values)
@@ -164,7 +156,7 @@ def _divided_difference(sigma: Array, slopes: Array, hessian: Array) -> Array:
     return xp.where(is_near, mean, quotient)
 
 
-def _checked(
+def _check_network(
     matrix: Array, widths: Sequence[int], rank: int | None
 ) -> tuple[Array, tuple[int, ...], int]:
     """Return a matrix, the widths of a network over it, and its rank, after their checks."""
@@ -182,7 +174,7 @@ def _gradient_change(
     matrix: Array, tangent: Array, widths: Sequence[int], rank: int | None
 ) -> Array:
     """Return the derivative of `entropy_gradient` along a tangent vector."""
-    matrix, widths, rank = _checked(matrix, widths, rank)
+    matrix, widths, rank = _check_network(matrix, widths, rank)
     # Daleckii–Krein for U diag(g(σ)) Vᵀ: the symmetric part of the core is multiplied by
     # divided differences of g, the skew part and the null blocks by those at -σ and 0.
     xp = namespace(matrix, tangent)
@@ -223,12 +215,8 @@ def entropy_gradient(matrix: Array, widths: Sequence[int], rank: int | None = No
     -------
     gradient : array-like, shape=[..., d_N, d_0]
         A tangent vector of ``𝔐_r``: the gradient along matrices of the same rank.
-
-    References
-    ----------
-    [MY25]; THEORY 4.
     """
-    matrix, widths, rank = _checked(matrix, widths, rank)
+    matrix, widths, rank = _check_network(matrix, widths, rank)
     frames = exact_frames(matrix, rank)
     return frames.with_values(spectral_entropy_gradient(frames.sigma, widths))
 
@@ -272,7 +260,7 @@ def entropy(matrix: Array, widths: Sequence[int], rank: int | None = None) -> Ar
     ----------
     [MY25] Thm 1; THEORY 4.
     """
-    matrix, widths, rank = _checked(matrix, widths, rank)
+    matrix, widths, rank = _check_network(matrix, widths, rank)
     return spectral_entropy(exact_frames(matrix, rank).sigma, widths)
 
 

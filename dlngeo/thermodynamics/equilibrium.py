@@ -87,10 +87,6 @@ class Equilibrium:
     The integral runs over ``log λ_1`` and the gaps of ``log λ``, where wells of all sizes are found
     by branch and bound (`dlngeo.thermodynamics.cubature`). With kinks and walls the error is
     larger, and `error` says so.
-
-    References
-    ----------
-    [MY25]; [Men24]; THEORY 4.
     """
 
     def __init__(

@@ -55,10 +55,6 @@ def mean_passage_time(
     ------
     ValueError
         If a value is not positive, or the density on the way is too small to be known.
-
-    References
-    ----------
-    [Men24]; THEORY 4.
     """
     marginal, first, last = _way(equilibrium, start, stop, index)
     low, high = min(first, last), max(first, last)
@@ -113,10 +109,6 @@ def kramers_time(equilibrium: Equilibrium, start: float, stop: float, index: int
     ------
     ValueError
         If there is no barrier between, or the well is at zero.
-
-    References
-    ----------
-    H. Kramers, Physica 7 (1940); THEORY 4.
     """
     marginal, first, last = _way(equilibrium, start, stop, index)
 

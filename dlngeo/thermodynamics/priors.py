@@ -46,10 +46,6 @@ def log_profile_prior(matrix: Array, depth: int, precision: float = 1.0) -> Arra
     Returns
     -------
     log_prior : array-like, shape=[...]
-
-    References
-    ----------
-    [LM25]; THEORY 5.
     """
     matrix = real_array(matrix, "the matrix")
     depth, precision = check_depth(depth), positive(precision, "the precision of a Gaussian")
@@ -105,10 +101,6 @@ def log_marginal_prior(value: Array, depth: int, precision: float = 1.0) -> Arra
     Returns
     -------
     log_prior : array, shape=[...]
-
-    References
-    ----------
-    THEORY 5.
     """
     precision = positive(precision, "the precision of a Gaussian")
     size = abs(host_array(value, "the array of values"))
@@ -186,10 +178,6 @@ def shrinkage(singular_values: Array, depth: int, strength: float) -> Array:
     ------
     ValueError
         If a value or the strength is negative or NaN, or the depth is no positive integer.
-
-    References
-    ----------
-    [LM25]; THEORY 5.
     """
     y, strength = host_array(singular_values, "singular values"), nonnegative(strength, "strength")
     if not (y >= 0).all():

@@ -45,10 +45,6 @@ def log_spectral_volume(
     Returns
     -------
     log_volume : array, shape=[...]
-
-    References
-    ----------
-    [MY25]; [Men24]; THEORY 4.
     """
     widths, rank = check_widths(widths, roots.shape[-1])
     logs = numpy.log(roots)

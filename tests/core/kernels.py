@@ -192,8 +192,8 @@ KERNELS = {
         None,
     ),
     # The depth metric.
-    **{f"raise {n}": _metric(dm.raise_index, n, 2 - 2 / n, _orders(n)) for n in (2, 3, INF)},
-    **{f"lower {n}": _metric(dm.lower_index, n, 2 / n - 2, _orders(n)) for n in (1, 3, 10, INF)},
+    **{f"raise {n}": _metric(dm.raise_index, n, 2 - 2 / n, _orders(n)) for n in (2, 3, 10, INF)},
+    **{f"lower {n}": _metric(dm.lower_index, n, 2 / n - 2, _orders(n)) for n in (1, 2, 3, 10, INF)},
     **{
         f"curvature {n}": Kernel(
             lambda x, a, b, c, n=n: cv.riemann_curvature(x, a, b, c, n), 1, 3, -2, 0

@@ -81,7 +81,9 @@ def test_every_library_gives_the_same_values(name, library):
     for part in parts_of(found):
         assert isinstance(part, type(ARRAYS[library](0.0)))
     assert_parts_close(found, expected, 1e-11)
-    for make in (np.array, ARRAYS[library]):
+    # Of JAX every third kernel, since each is compiled anew.
+    makes = [ARRAYS[library]] if library == "torch" or list(KERNELS).index(name) % 3 == 0 else []
+    for make in (np.array, *makes):
         single = kernel.call(*[make(array.astype(np.float32)) for array in arrays])
         assert {str(part.dtype).rpartition(".")[2] for part in parts_of(single)} == {"float32"}
         assert_parts_close(single, expected, 1e-4)

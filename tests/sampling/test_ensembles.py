@@ -50,12 +50,20 @@ def test_grid_and_rows(serial):
     run = serial.runs[5]
     assert run.point == {"beta": 4.0, "depth": 2}
     assert (run.result.beta, len(run.result.widths) - 1) == (4.0, 2)
-    assert run.status == "took 60 steps."
+    assert run.status == run.result.status
     assert run.seconds > 0
     stacked = serial.stack("singular_values")
     assert stacked.shape == (2, 2, 2, 4, 2)
     numpy.testing.assert_array_equal(stacked[1, 0, 1], run.result.singular_values)
     assert serial.stack(lambda result: result.trace["energy"].mean()).shape == (2, 2, 2)
+    recorded = serial.stack("energy")
+    numpy.testing.assert_array_equal(recorded[1, 0, 1], run.result.trace["energy"])
+    recorded = serial.stack("trace.singular_values")
+    numpy.testing.assert_array_equal(recorded[1, 0, 1], run.result.trace["singular_values"])
+    with pytest.raises(ValueError, match=r"no 'heat': known are .*step_size.*trace\.energy"):
+        serial.stack("heat")
+    assert len(str(serial).splitlines()) == len(str(run).splitlines()) == 3
+    assert len(str(run.result).splitlines()) == 4
     assert len(set(bits(serial))) == 8
 
 

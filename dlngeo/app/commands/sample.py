@@ -17,6 +17,7 @@ from dlngeo.app.problems import Problem
 from dlngeo.app.results import check_folder, results_folder
 from dlngeo.app.sampling_report import draw_sampling_report, summarise
 from dlngeo.app.workers import process_pool
+from dlngeo.sampling.convergence import CONVERGED
 from dlngeo.sampling.diagnostics import load_arviz, to_inference_data
 from dlngeo.sampling.ensembles import Ensemble, ensemble
 from dlngeo.thermodynamics.equilibrium import Equilibrium
@@ -67,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
         for beta in problem.betas
     ]
     print(heading(COLUMNS), *(line(COLUMNS, row) for row in rows), sep="\n")
+    print(*_remarks(found, rows), sep="\n")
     with results_folder(output) as results:
         data.to_netcdf(str(results / SAMPLES), engine="h5netcdf")
         title = f"Langevin dynamics of {options.problem.name}: {problem.energy}"
@@ -144,6 +146,19 @@ def _equilibria(problem: Problem) -> dict[tuple[float, int], Any]:
         for beta in problem.betas
         for depth in problem.depths
     }
+
+
+def _remarks(found: Ensemble, rows: list[dict[str, Any]]) -> list[str]:
+    """Return of what law the chains are, and where they do not agree on it."""
+    remarks = [f"\nlaw of {found.runs[0].result.space}"]
+    apart = [row for row in rows if row["r_hat"] > CONVERGED]
+    if apart:
+        points = ", ".join(f"{row['beta']:g} at depth {row['depth']}" for row in apart)
+        remarks.append(
+            f"The chains disagree (R-hat above {CONVERGED}) for beta {points}: take more steps and "
+            "a longer burn_in, or chains that start apart less."
+        )
+    return remarks
 
 
 def _row(

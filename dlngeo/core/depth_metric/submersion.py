@@ -3,6 +3,10 @@ r"""The Riemannian submersion ``φ: M_r → 𝔐_r``: horizontal lift, vertical 
 The fibres are the orbits of ``O(d_1) × ... × O(d_{N-1})``; vertical vectors are
 ``ξ_a = (a_p W_p - W_p a_{p-1})_p`` with skew ``a``, and horizontal ones are
 ``dφ*(P)``.
+
+References
+----------
+[MY25]; THEORY 3.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,10 +65,6 @@ def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) 
     ------
     ValueError
         If the factors are not balanced of this rank.
-
-    References
-    ----------
-    [MY25]; THEORY 3.
     """
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
@@ -106,10 +106,6 @@ def horizontal_projection(factors: Factors, vector: Factors, rank: int | None = 
     r"""Return the horizontal part ``dφ* A^{-1} dφ(V)`` of a velocity of the factors.
 
     Parameters and errors as in `horizontal_lift`, with ``vector`` like factors.
-
-    References
-    ----------
-    [MY25]; THEORY 3.
     """
     return horizontal_lift(factors, differential(factors, vector), rank)
 
@@ -119,10 +115,6 @@ def vertical_projection(factors: Factors, vector: Factors, rank: int | None = No
 
     Parameters and errors as in `horizontal_lift`, with ``vector`` a tangent vector like
     factors.
-
-    References
-    ----------
-    [MY25]; THEORY 3.
     """
     horizontal = layers_of(horizontal_projection(factors, vector, rank))
     return in_kind([v - h for v, h in zip(layers_of(vector), horizontal, strict=True)], factors)

@@ -2,6 +2,7 @@
 
 Factors need not be balanced; they and their velocities are of shape=[..., N, d, d] or sequences of
 shape=[..., d_p, d_{p-1}], and results are of the kind of the factors.
+Shapes that do not fit are refused by a ValueError.
 """
 
 import lazy_loader

@@ -112,20 +112,11 @@ def polar_flow(factors: Factors, time: Array) -> PolarFlow:
 
     in the eigenframe of ``P^{1/2}``, with eigenvalues ``τ`` and ``μ̃ = μ(P^{1/2} · W)``.
 
-    Parameters
-    ----------
-    factors : array-like, shape=[..., 2, d, d], or two matrices ``W_1``, ``W_2``
-    time : array-like, shape=[...]
-        ``t ≥ 0``.
+    Parameters and errors as in `metric_flow`.
 
     Returns
     -------
     flow : PolarFlow
-
-    Raises
-    ------
-    ValueError
-        If the depth is not two.
 
     References
     ----------

@@ -9,6 +9,10 @@ orbits of lower dimension, those of the balanced points among them.
 
 Over a matrix of lower rank the fibre is singular: the projections are still those on
 ``ker dφ`` and ``range dφ*``, at the given factors.
+
+References
+----------
+[LM25]; THEORY 5.
 """
 
 import itertools
@@ -59,22 +63,11 @@ def normal_projection(factors: Factors, vector: Factors) -> Factors:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-        Factors, balanced or not.
-    vector : the same shapes
+    factors, vector : factors
 
     Returns
     -------
     normal_vec : like factors
-
-    Raises
-    ------
-    ValueError
-        If the vector does not have the shapes of the factors.
-
-    References
-    ----------
-    [LM25]; THEORY 5.
     """
     layers, velocity = layers_of(factors), layers_of(vector)
     check_same_shapes(layers, velocity)
@@ -89,22 +82,11 @@ def tangent_projection(factors: Factors, vector: Factors) -> Factors:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-        Factors, balanced or not.
-    vector : the same shapes
+    factors, vector : factors
 
     Returns
     -------
     tangent_vec : like factors
-
-    Raises
-    ------
-    ValueError
-        If the vector does not have the shapes of the factors.
-
-    References
-    ----------
-    [LM25]; THEORY 5.
     """
     layers, velocity = layers_of(factors), layers_of(vector)
     check_same_shapes(layers, velocity)
@@ -120,7 +102,7 @@ def project_to_fibre(factors: Factors, matrix: Array) -> Factors:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    factors : factors
     matrix : array-like, shape=[..., d_N, d_0]
         ``X``.
 
@@ -172,22 +154,22 @@ def _least_element(layers: Sequence[Array], vector: Sequence[Array]) -> Sequence
         left, left_squares = full_frames(layer)
         right, right_squares = full_frames(transpose(layer))
         # a_p acts from the left, and not on the last layer, a_{p-1} from the right.
-        kernel = 0 * left_squares[..., :, None] * right_squares[..., None, :]
+        diagonal = 0 * left_squares[..., :, None] * right_squares[..., None, :]
         if p < len(layers):
-            kernel = kernel + right_squares[..., None, :]
+            diagonal = diagonal + right_squares[..., None, :]
         if p > 1:
-            kernel = kernel + left_squares[..., :, None]
+            diagonal = diagonal + left_squares[..., :, None]
         noise = (round_off(layer) * sum(layer.shape[-2:])) ** 2
-        noise = noise * xp.amax(kernel, axis=(-2, -1), keepdims=True)
-        frames.append((left, xp.where(kernel > noise, kernel, 0 * kernel), right))
+        noise = noise * xp.amax(diagonal, axis=(-2, -1), keepdims=True)
+        frames.append((left, xp.where(diagonal > noise, diagonal, 0 * diagonal), right))
 
     def operator(vectors: Sequence[Array]) -> list[Array]:
         return action_on_layers(_action_adjoint(layers, vectors), layers)
 
     def precondition(vectors: Sequence[Array]) -> list[Array]:
         return [
-            left @ quotient(transpose(left) @ v @ right, kernel) @ transpose(right)
-            for v, (left, kernel, right) in zip(vectors, frames, strict=True)
+            left @ quotient(transpose(left) @ v @ right, diagonal) @ transpose(right)
+            for v, (left, diagonal, right) in zip(vectors, frames, strict=True)
         ]
 
     def solve(velocity: Sequence[Array]) -> list[Array]:
@@ -214,8 +196,8 @@ def algebra_element(factors: Factors, vector: Factors) -> Factors:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-    vector : the same shapes
+    factors : factors
+    vector : factors
         Tangent to the orbit.
 
     Returns
@@ -260,8 +242,8 @@ def group_inner_product(factors: Factors, vector: Factors, other: Factors) -> Ar
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-    vector, other : the same shapes
+    factors : factors
+    vector, other : factors
         Tangent to the orbit.
 
     Returns
@@ -272,10 +254,6 @@ def group_inner_product(factors: Factors, vector: Factors, other: Factors) -> Ar
     ------
     ValueError
         If a vector is not tangent to the orbit of the group.
-
-    References
-    ----------
-    [LM25]; THEORY 5.
     """
     element = Layers(algebra_element(layers_of(factors), layers_of(vector)))
     second = element
@@ -297,22 +275,13 @@ def group_gradient(factors: Factors, gradient: Factors) -> Factors:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-    gradient : the same shapes
+    factors : factors
+    gradient : factors
         ``G``, the gradient in parameter space.
 
     Returns
     -------
     tangent_vec : like factors
-
-    Raises
-    ------
-    ValueError
-        If the gradient does not have the shapes of the factors.
-
-    References
-    ----------
-    [LM25]; THEORY 5.
     """
     layers, ambient = layers_of(factors), layers_of(gradient)
     check_same_shapes(layers, ambient)

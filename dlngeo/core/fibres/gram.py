@@ -92,19 +92,19 @@ def _gram(layers: Sequence[Array]) -> _Gram:
     outer, inner = after[0][empty], before[-1][empty]
     left, left_squares = full_frames(outer)
     right, right_squares = full_frames(transpose(inner))
-    lefts = [transpose(left) @ expansion[empty] for expansion in after[1:-1]]
-    rights = [expansion[empty] @ right for expansion in before[1:-1]]
+    after_products = [transpose(left) @ expansion[empty] for expansion in after[1:-1]]
+    before_products = [expansion[empty] @ right for expansion in before[1:-1]]
     rows, columns = left.shape[-1], right.shape[-1]
-    squares = [left_squares]
-    squares += [xp.sum(matrix**2, axis=-1) for matrix in lefts]
-    squares.append(xp.ones_like(left_squares))
-    others = [xp.ones_like(right_squares)]
-    others += [xp.sum(matrix**2, axis=-2) for matrix in rights]
-    others.append(right_squares)
+    row_squares = [left_squares]
+    row_squares += [xp.sum(matrix**2, axis=-1) for matrix in after_products]
+    row_squares.append(xp.ones_like(left_squares))
+    column_squares = [xp.ones_like(right_squares)]
+    column_squares += [xp.sum(matrix**2, axis=-2) for matrix in before_products]
+    column_squares.append(right_squares)
     diagonal = noise = 0
     unit = (round_off(left) * (rows + columns)) ** 2
-    for rows_squares, columns_squares in zip(squares, others, strict=True):
-        term = rows_squares[..., :, None] * columns_squares[..., None, :]
+    for of_rows, of_columns in zip(row_squares, column_squares, strict=True):
+        term = of_rows[..., :, None] * of_columns[..., None, :]
         diagonal = diagonal + term
         noise = noise + unit * xp.amax(term, axis=(-2, -1), keepdims=True)
     return _Gram(
@@ -112,12 +112,12 @@ def _gram(layers: Sequence[Array]) -> _Gram:
         right,
         [
             diagonal_matrix(left_squares),
-            *[matrix @ transpose(matrix) for matrix in lefts],
+            *[matrix @ transpose(matrix) for matrix in after_products],
             eye(rows, rows, left),
         ],
         [
             eye(columns, columns, right),
-            *[transpose(matrix) @ matrix for matrix in rights],
+            *[transpose(matrix) @ matrix for matrix in before_products],
             diagonal_matrix(right_squares),
         ],
         xp.where(diagonal > noise, diagonal, xp.zeros_like(diagonal)),
@@ -211,7 +211,7 @@ def gram_solve(factors: Factors, matrix: Array) -> Array:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    factors : factors
     matrix : array-like, shape=[..., d_N, d_0]
         ``C`` in the range of ``dφ``: all matrices if ``X`` has full rank ``min(d_0, d_N)``.
 

@@ -3,6 +3,10 @@ r"""Balancing as convex minimisation: the theorem of Kempf and Ness on fibres.
 On the orbit of the hidden groups ``GL(d_p)`` the function ``½‖g·W‖²`` depends on ``g_pᵀ g_p``
 alone. On that symmetric space it is convex along geodesics; its gradient is the moment map, and its
 minima are the balanced points.
+
+References
+----------
+[LM25]; THEORY 2, 5.
 """
 
 import itertools
@@ -58,22 +62,13 @@ def kempf_ness(factors: Factors, metrics: Factors) -> Array:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    factors : factors
     metrics : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
         Positive definite ``h_p``, ``p = 1, ..., N-1``.
 
     Returns
     -------
     energy : array-like, shape=[...]
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit.
-
-    References
-    ----------
-    [LM25]; THEORY 5.
     """
     layers = layers_of(factors)
     return _energy(_with_ends(metrics, layers), layers)
@@ -87,11 +82,7 @@ def kempf_ness_gradient(factors: Factors, metrics: Factors) -> Factors:
 
     The flow of the squared moment map moves ``P_p = g_pᵀ g_p`` by ``Ṗ = -4 grad Ψ(P)``.
 
-    Parameters
-    ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-    metrics : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
-        Positive definite ``h_p``.
+    Parameters as in `kempf_ness`.
 
     Returns
     -------
@@ -126,9 +117,8 @@ def kempf_ness_hessian(factors: Factors, metrics: Factors, vector: Factors) -> A
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
-    metrics : array-like, shape=[..., N-1, d, d], or sequence of shape=[..., d_p, d_p]
-        Positive definite ``h_p``.
+    factors, metrics
+        As in `kempf_ness`.
     vector : like metrics
         Symmetric ``ḣ_p``.
 
@@ -161,7 +151,7 @@ def limit_metrics(factors: Factors) -> Factors:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    factors : factors
         With an end-to-end matrix of rank ``r``, and all hidden widths equal to ``r``:
         otherwise the balanced point is outside the orbit of the group.
 
@@ -173,10 +163,6 @@ def limit_metrics(factors: Factors) -> Factors:
     ------
     ValueError
         If the rank or a hidden width is another.
-
-    References
-    ----------
-    [LM25]; THEORY 2, 5.
     """
     layers = layers_of(factors)
     widths, rank = check_widths(widths_of(layers))
@@ -226,17 +212,13 @@ def certificate(factors: Factors, rank: int | None = None) -> Certificate:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    factors : factors
     rank : int, optional
         Rank of the end-to-end matrix, ``min(widths)`` by default; see `schatten_minimum`.
 
     Returns
     -------
     certificate : Certificate
-
-    References
-    ----------
-    [LM25] (Kempf–Ness); THEORY 2.
     """
     layers = layers_of(factors)
     squared_norm = Layers(layers).squared_norm()
@@ -256,7 +238,7 @@ def schatten_norm(factors: Factors, exponent: float) -> Array:
 
     Parameters
     ----------
-    factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
+    factors : factors
     exponent : float
         ``q``, positive.
 
@@ -268,10 +250,6 @@ def schatten_norm(factors: Factors, exponent: float) -> Array:
     ------
     ValueError
         If the exponent is not positive and finite.
-
-    References
-    ----------
-    THEORY 5.
     """
     layers = layers_of(factors)
     return sum(_schatten(layer, exponent, exponent, min(layer.shape[-2:])) for layer in layers)
@@ -301,10 +279,6 @@ def schatten_minimum(matrix: Array, depth: int, exponent: float, rank: int | Non
     ------
     ValueError
         If depth or rank do not fit, or the exponent is not positive and finite.
-
-    References
-    ----------
-    THEORY 5.
     """
     matrix = real_array(matrix, "the matrix")
     _, rank = network_shape(matrix, depth, rank=rank)

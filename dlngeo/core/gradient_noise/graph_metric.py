@@ -67,8 +67,8 @@ def lower_index(differential: Differential, v: Array) -> Array:
 def inner_product(differential: Differential, u: Array, v: Array) -> Array:
     """Return ``⟨u, v⟩ = uᵀ v + (J u)ᵀ J v``, shape=[...]."""
     image = push(differential, u)
-    other = image if v is u else push(differential, v)
-    return _dot(u, v) + _dot(image, other)
+    second_image = image if v is u else push(differential, v)
+    return _dot(u, v) + _dot(image, second_image)
 
 
 def raise_index(differential: Differential, p: Array) -> Array:

@@ -179,7 +179,7 @@ class SampleLosses:
                 "sample_losses must return one loss for each sample, an array of shape [n], got "
                 f"{tuple(numpy.shape(values))}."
             )
-        return _checked(values, "losses", point)
+        return _check_finite(values, "losses", point)
 
     def _rows(self, point: Array) -> Array:
         return self._rows_of(self.gradients, "sample_gradients", point)
@@ -194,7 +194,9 @@ class SampleLosses:
                 f"{name} must return an array of shape [n, {', '.join(map(str, self.shape))}], "
                 f"got {tuple(rows.shape)}."
             )
-        return _checked(_reshape(rows, (rows.shape[0], math.prod(self.shape))), name, arrays[0])
+        return _check_finite(
+            _reshape(rows, (rows.shape[0], math.prod(self.shape))), name, arrays[0]
+        )
 
     def _derivative_at(self, derivative: Callable) -> Callable:
         """Return a derivative of the losses as a function of vectors at one point."""
@@ -208,7 +210,7 @@ class SampleLosses:
 
         def at_point(x: Array, *arrays: Array) -> Array:
             if type(x) is not numpy.ndarray:
-                return _checked(derivative(losses, x, *arrays), "derivatives of the losses", x)
+                return _check_finite(derivative(losses, x, *arrays), "derivatives of the losses", x)
             if self._foreign is None:
                 # A function of JAX takes NumPy arrays, and returns its own.
                 values = self._values(x)
@@ -218,7 +220,7 @@ class SampleLosses:
             else:
                 moved = [self._foreign.asarray(array) for array in (x, *arrays)]
                 result = numpy.asarray(derivative(losses, *moved), dtype=float)
-            return _checked(result, "derivatives of the losses", x)
+            return _check_finite(result, "derivatives of the losses", x)
 
         return at_point
 
@@ -227,7 +229,7 @@ def _reshape(array: Array, shape: tuple[int, ...]) -> Array:
     return array if len(shape) == array.ndim == 1 else namespace(array).reshape(array, shape)
 
 
-def _checked(result: Array, name: str, point: Array) -> Array:
+def _check_finite(result: Array, name: str, point: Array) -> Array:
     if not is_traced(result) and not bool(
         namespace(result).all(namespace(result).isfinite(result))
     ):

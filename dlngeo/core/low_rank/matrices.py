@@ -200,10 +200,10 @@ def exp(frames: SingularFrames, tangent: Blocks, depth: float) -> SingularFrames
 
 def _joint(frames: SingularFrames, other: SingularFrames) -> tuple[Any, ...]:
     """Return two matrices restrict to their common rows and columns, and the bases."""
-    left, other_left, left_basis = restrict(frames.left, other.left)
-    right, other_right, right_basis = restrict(frames.right, other.right)
+    left, left_of_other, left_basis = restrict(frames.left, other.left)
+    right, right_of_other, right_basis = restrict(frames.right, other.right)
     small = SingularFrames(left, frames.sigma, right)
-    point = SingularFrames(other_left, other.sigma, other_right).with_values(other.sigma)
+    point = SingularFrames(left_of_other, other.sigma, right_of_other).with_values(other.sigma)
     return small, point, left_basis, right_basis
 
 

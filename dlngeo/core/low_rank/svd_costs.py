@@ -76,14 +76,14 @@ def _turns(frames: SingularFrames, core: numpy.ndarray) -> tuple[numpy.ndarray, 
 
     Those of the decomposition, but at close singular values the least ones that serve.
     """
-    sigma, other = frames.sigma, frames.sigma[:, None]
+    sigma, column = frames.sigma, frames.sigma[:, None]
     is_close = _is_close(sigma)
-    gaps = numpy.where(is_close, 1, (sigma - other) * (sigma + other))
-    squares = sigma**2 + other**2
+    gaps = numpy.where(is_close, 1, (sigma - column) * (sigma + column))
+    squares = sigma**2 + column**2
     for divisor in (gaps, squares):
         numpy.fill_diagonal(divisor, numpy.inf)
-    left = numpy.where(is_close, core * sigma / squares, (core * sigma + core.T * other) / gaps)
-    right = numpy.where(is_close, core.T * sigma / squares, (core * other + core.T * sigma) / gaps)
+    left = numpy.where(is_close, core * sigma / squares, (core * sigma + core.T * column) / gaps)
+    right = numpy.where(is_close, core.T * sigma / squares, (core * column + core.T * sigma) / gaps)
     return left, right
 
 
@@ -149,8 +149,8 @@ def _do_agree(
     scale: float,
 ) -> bool:
     """Tell whether one ``C`` has ``C_kl s_l``, ``s_k C_kl`` and, where they are given, ``C_kk``."""
-    other = sigma[:, None]
-    difference = abs(other * by_left - by_right * sigma) / (other + sigma)
+    column = sigma[:, None]
+    difference = abs(column * by_left - by_right * sigma) / (column + sigma)
     own = numpy.zeros_like(sigma)
     if values is not None:
         ends = numpy.diagonal(by_left), numpy.diagonal(by_right)
@@ -163,8 +163,8 @@ def _core_of_product(
     sigma: numpy.ndarray, by_left: numpy.ndarray, by_right: numpy.ndarray
 ) -> numpy.ndarray:
     """Return ``C`` from ``C_kl s_l`` and ``s_k C_kl``, by least squares."""
-    other = sigma[:, None]
-    return (sigma * by_left + other * by_right) / (sigma**2 + other**2)
+    column = sigma[:, None]
+    return (sigma * by_left + column * by_right) / (sigma**2 + column**2)
 
 
 def _core_of_decomposition(
@@ -250,7 +250,7 @@ def _hessian_of_decomposition(
     frames: SingularFrames, tangent: Blocks, slope: Slope, moved: Slope
 ) -> Blocks:
     left, sigma, right = frames
-    other, gaps = sigma[:, None], _gaps(sigma)
+    column, gaps = sigma[:, None], _gaps(sigma)
     left_turn, right_turn = _turns(frames, tangent.core)
     left_null, right_null = (null / sigma for null in _null_parts(frames, tangent))
     left_dot, rate, right_dot = velocity(frames, tangent)
@@ -261,7 +261,7 @@ def _hessian_of_decomposition(
     core_dot = _core_of_decomposition(sigma, by_left_dot, by_right_dot)
     # The quotient's other factors move with the singular values.
     core_dot += (by_left - by_left.T) * rate / gaps + rate[:, None] * (by_right - by_right.T) / gaps
-    core_dot -= 2 * core * (sigma * rate - other * rate[:, None]) / gaps
+    core_dot -= 2 * core * (sigma * rate - column * rate[:, None]) / gaps
     numpy.fill_diagonal(core, slope.values)
     numpy.fill_diagonal(core_dot, moved.values)
     ends = []

@@ -35,7 +35,7 @@ from dlngeo.core.networks.network import adjoint_differential, differential
 from dlngeo.core.relaxed.strings import RelaxedNetwork
 
 
-def completed(frame: Array) -> Array:
+def _complete_frame(frame: Array) -> Array:
     """Return a square orthogonal matrix of which the first columns are the frame."""
     return namespace(frame).concat([frame, complement(frame)], axis=-1)
 
@@ -74,27 +74,27 @@ def relaxed_layers(matrix: Array, network: RelaxedNetwork) -> tuple[Array, ...]:
     widths, rank, depth = network.widths, network.rank, len(network.shifts)
     frames = frames_of_rank(matrix, rank)
     ends = {0: frames.right, depth: frames.left}
-    fixed = [numpy.zeros((rows, columns)) for columns, rows in itertools.pairwise(widths)]
-    used = [rank] * (depth + 1)
+    constants = [numpy.zeros((rows, columns)) for columns, rows in itertools.pairwise(widths)]
+    first_free = [rank] * (depth + 1)
     for first, last, level, number in network.strings:
         for p in range(first + 1, last + 1):
             value = math.sqrt(level - network.shifts[p - 1])
             for i in range(number):
-                fixed[p - 1][used[p] + i, used[p - 1] + i] = value
+                constants[p - 1][first_free[p] + i, first_free[p - 1] + i] = value
         for p in range(first, last + 1):
-            used[p] += number
+            first_free[p] += number
     layers = []
     for p, square in enumerate(network.squares(frames.sigma), start=1):
         root = square**0.5
         # In the bases of the strings, whole ones first.
         sides = [eye(widths[side], rank, matrix) for side in (p, p - 1)]
         layer = sides[0] * root[..., None, :] @ transpose(sides[1])
-        if fixed[p - 1].any():
-            layer = layer + from_numpy(fixed[p - 1], matrix)
+        if constants[p - 1].any():
+            layer = layer + from_numpy(constants[p - 1], matrix)
         if p == 1:
-            layer = layer @ transpose(completed(ends[0]))
+            layer = layer @ transpose(_complete_frame(ends[0]))
         if p == depth:
-            layer = completed(ends[depth]) @ layer
+            layer = _complete_frame(ends[depth]) @ layer
         layers.append(layer)
     return tuple(layers)
 

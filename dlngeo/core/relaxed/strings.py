@@ -185,20 +185,20 @@ def relaxed_network(
                 continue
             ends = [breaks[0] - 1, *breaks]
             if not barriers:
-                others = rank
+                base_width = rank
             else:
                 # No string of this level reaches the barrier.
                 kept = ends[0] if low > 0 else ends[-1]
-                others = widths[kept]
-                wide = [(kept, p) for p in ends if widths[p] < others]
-                if low > 0 and high <= depth and widths[ends[-1]] > others:
-                    wide.append((ends[-1], kept))
-                _check_room(wide, offsets, widths)
+                base_width = widths[kept]
+                pairs = [(kept, p) for p in ends if widths[p] < base_width]
+                if low > 0 and high <= depth and widths[ends[-1]] > base_width:
+                    pairs.append((ends[-1], kept))
+                _check_room(pairs, offsets, widths)
             for first, last, p in zip(
                 [low, *breaks], [*[p - 1 for p in breaks], high - 1], ends, strict=True
             ):
-                if widths[p] > others:
-                    strings.append(_String(first, last, level, widths[p] - others))
+                if widths[p] > base_width:
+                    strings.append(_String(first, last, level, widths[p] - base_width))
     return RelaxedNetwork(widths, rank, shifts, tuple(strings))
 
 
@@ -227,15 +227,16 @@ def _shifts(offsets: Sequence[float]) -> tuple[float, ...]:
 
 
 def _check_room(
-    wide: Sequence[tuple[int, int]], offsets: Sequence[float], widths: Sequence[int]
+    pairs: Sequence[tuple[int, int]], offsets: Sequence[float], widths: Sequence[int]
 ) -> None:
-    for one, other in wide:
+    """Raise a ValueError if there is a pair of a layer and a narrower one that it has to fit in."""
+    for wide, narrow in pairs:
         raise ValueError(
             f"no factors of widths {widths} are relaxed balanced with offsets {offsets}: the "
-            f"product of the factors between layers {min(one, other)} and {max(one, other)} would "
-            f"keep all {widths[one]} dimensions of layer {one} (a positive W_{{p+1}}ᵀW_{{p+1}} = "
-            f"W_pW_pᵀ + c_p I, or a positive W_pW_pᵀ, has no kernel), but layer {other} has only "
-            f"{widths[other]}. Widen layer {other}, or change the offsets."
+            f"product of the factors between layers {min(wide, narrow)} and {max(wide, narrow)} "
+            f"would keep all {widths[wide]} dimensions of layer {wide} (a positive "
+            "W_{p+1}ᵀW_{p+1} = W_pW_pᵀ + c_p I, or a positive W_pW_pᵀ, has no kernel), but layer "
+            f"{narrow} has only {widths[narrow]}. Widen layer {narrow}, or change the offsets."
         )
 
 

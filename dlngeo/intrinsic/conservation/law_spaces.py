@@ -4,6 +4,10 @@ The conditions ``⟨∇h, ∇φ_i⟩ = 0`` are linear in the coefficients of ``h
 modulo primes from random points, lifted to the rationals, and then checked exactly. A null space
 modulo a prime is at least as large as the rational one; so where all of its lifts are laws, they
 are all the laws there are.
+
+References
+----------
+[MGP23]; THEORY 6.
 """
 
 import itertools
@@ -61,10 +65,6 @@ def conservation_laws_of(
     ------
     ValueError
         If ``φ`` is not polynomial, or a law that is given as known is none.
-
-    References
-    ----------
-    [MGP23]; THEORY 6.
     """
     symbols, polynomials = symbols_and_polynomials(phi, variables)
     laws = check_laws(known, symbols, polynomials)
@@ -122,10 +122,6 @@ def polynomial_laws(
     ------
     ValueError
         If ``φ`` is not polynomial, a known law is none, or there are too many monomials.
-
-    References
-    ----------
-    [MGP23]; THEORY 6.
     """
     symbols, polynomials = symbols_and_polynomials(phi, variables)
     given = check_laws(known, symbols, polynomials)
@@ -214,11 +210,10 @@ def _monomial_gradients(factors: numpy.ndarray, point: Integers, prime: int) -> 
     gradients = numpy.zeros((len(factors), len(point) + 1), dtype=numpy.int64)
     rows = numpy.arange(len(factors))
     for place in range(factors.shape[1]):
-        others = numpy.ones(len(factors), dtype=numpy.int64)
-        for other in range(factors.shape[1]):
-            if other != place:
-                others = others * values[:, other] % prime
-        gradients[rows, factors[:, place]] += others
+        product = numpy.ones(len(factors), dtype=numpy.int64)
+        for column in numpy.delete(values, place, axis=1).T:
+            product = product * column % prime
+        gradients[rows, factors[:, place]] += product
     return gradients[:, :-1] % prime
 
 

@@ -211,7 +211,7 @@ def network_polynomials(
     widths = check_network(widths, kind)
     variables: list[sympy.Symbol] = []
 
-    def named(name: str, shape: tuple[int, ...]) -> numpy.ndarray:
+    def symbols_of(name: str, shape: tuple[int, ...]) -> numpy.ndarray:
         symbols = [
             sympy.Symbol(f"{name}_{'_'.join(str(i + 1) for i in index)}")
             for index in numpy.ndindex(*shape)
@@ -223,8 +223,8 @@ def network_polynomials(
     inputs = [[[sympy.Integer(int(i == j))] for i in range(widths[0])] for j in range(widths[0])]
     terms = [[*row, []] for row in inputs]
     for p, (before, after) in enumerate(itertools.pairwise(widths), start=1):
-        weight = named(f"w{p}", (after, before))
-        shift = named(f"b{p}", (after,) if bias else (0,))
+        weight = symbols_of(f"w{p}", (after, before))
+        shift = symbols_of(f"b{p}", (after,) if bias else (0,))
         terms = [
             [
                 [weight[i, j] * t for j in range(before) for t in terms[j][source] if t != 0]

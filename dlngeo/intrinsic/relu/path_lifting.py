@@ -13,7 +13,11 @@ and ``F`` is one pass through the network with the weights ``m``: a product of m
 products of path-liftings and of their derivatives are values and derivatives of ``F``. The rows
 of ``A(x, θ)`` are path-liftings too, of ``w_e = x_i`` at an input times the activity at the head.
 
-Sources: [MPG25]; [MGP23]; THEORY 6.
+Functions take a `ReluNetwork` and its parameters ``θ``, shape=[..., D], of any library. ``paths``,
+shape=[P, length], are some of ``network.paths``, all by default. Shapes that do not fit and entries
+that are NaN or infinite are refused by a ValueError.
+
+Sources: [MPG25]; [MGP23]; THEORY 6. Passes instead of paths are an own derivation.
 """
 
 import numpy
@@ -30,13 +34,6 @@ MOST_ENTRIES = 100_000_000
 def lift(network: ReluNetwork, parameters: Array, paths: numpy.ndarray | None = None) -> Array:
     r"""Return the path-lifting ``φ(θ)``, entry by entry.
 
-    Parameters
-    ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
-    paths : array of int, shape=[P, length], optional
-        Some of ``network.paths``, all by default.
-
     Returns
     -------
     lifted : array-like, shape=[..., P]
@@ -46,11 +43,7 @@ def lift(network: ReluNetwork, parameters: Array, paths: numpy.ndarray | None = 
     Raises
     ------
     ValueError
-        If the parameters do not fit, or there are too many paths to enumerate.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
+        If there are too many paths to enumerate.
     """
     edges = network.edge_vector(network.check_parameters(parameters))
     weights = edges[..., network.paths if paths is None else paths]
@@ -65,13 +58,6 @@ def jacobian(
 ) -> numpy.ndarray:
     r"""Return the Jacobian ``∂φ(θ)``, or its rows for some paths.
 
-    Parameters
-    ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
-    paths : array of int, shape=[P, length], optional
-        Some of ``network.paths``, all by default.
-
     Returns
     -------
     jacobian : array, shape=[..., P, D]
@@ -80,11 +66,7 @@ def jacobian(
     Raises
     ------
     ValueError
-        If the parameters do not fit, or the matrix is too large to form.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
+        If the matrix is too large to form.
     """
     parameters = network.check_parameters(parameters)
     paths = network.paths if paths is None else paths
@@ -108,23 +90,9 @@ def jacobian(
 def inner_product(network: ReluNetwork, parameters: Array, other: Array) -> Array:
     r"""Return ``⟨φ(θ), φ(θ')⟩`` by one pass, without enumerating paths.
 
-    Parameters
-    ----------
-    network : ReluNetwork
-    parameters, other : array-like, shape=[..., D]
-
     Returns
     -------
     product : array-like, shape=[...]
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit or an entry is NaN or infinite.
-
-    References
-    ----------
-    Own derivation; [MPG25] for the path-lifting.
     """
     product = _edges(network, parameters) * _edges(network, other)
     return _path_sum(network, product)
@@ -135,8 +103,6 @@ def path_norm(network: ReluNetwork, parameters: Array, order: float = 1.0) -> Ar
 
     Parameters
     ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
     order : float
         ``q``, positive.
 
@@ -147,11 +113,7 @@ def path_norm(network: ReluNetwork, parameters: Array, order: float = 1.0) -> Ar
     Raises
     ------
     ValueError
-        If the parameters do not fit, or the order is not positive and finite.
-
-    References
-    ----------
-    THEORY 6.
+        If the order is not positive and finite.
     """
     if not 0 < order < numpy.inf:
         raise ValueError(f"the order must be positive and finite, got {order}.")
@@ -168,24 +130,12 @@ def pullback(network: ReluNetwork, parameters: Array, other: Array) -> Array:
 
     Parameters
     ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
-        ``θ``.
     other : array-like, shape=[..., D]
         ``w``.
 
     Returns
     -------
     covector : array-like, shape=[..., D]
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit or an entry is NaN or infinite.
-
-    References
-    ----------
-    Own derivation; [MPG25] for the path-lifting.
     """
     weights = _edges(network, other)
     matrices = network.matrices(_edges(network, parameters) * weights)
@@ -205,9 +155,6 @@ def jacobian_product(
 
     Parameters
     ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
-        ``θ``.
     vector : array-like, shape=[..., D]
         ``v``.
     at : array-like, shape=[..., D], optional
@@ -216,15 +163,6 @@ def jacobian_product(
     Returns
     -------
     covector : array-like, shape=[..., D]
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit or an entry is NaN or infinite.
-
-    References
-    ----------
-    Own derivation; [MPG25] for the path-lifting.
     """
     edges = _edges(network, parameters)
     others = edges if at is None else _edges(network, at)
@@ -251,12 +189,9 @@ def path_features(
 
     Parameters
     ----------
-    network : ReluNetwork
     parameters : array-like, shape=[D]
         Only the activity of the neurons matters.
     inputs : array-like, shape=[n, n_inputs]
-    paths : array of int, shape=[P, length], optional
-        Some of ``network.paths``, all by default.
 
     Returns
     -------
@@ -265,11 +200,7 @@ def path_features(
     Raises
     ------
     ValueError
-        If a shape does not fit, or there are too many paths to enumerate.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
+        If there are too many paths to enumerate.
     """
     parameters, inputs = network.check_parameters(parameters), network.check_inputs(inputs)
     if parameters.ndim != 1 or inputs.ndim != 2:
@@ -303,8 +234,6 @@ def tangent_kernel(
 
     Parameters
     ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
     inputs : array-like, shape=[..., n, n_inputs]
     others : array-like, shape=[..., n', n_inputs], optional
         ``x'``, by default ``x``.
@@ -312,32 +241,25 @@ def tangent_kernel(
     Returns
     -------
     kernel : array-like, shape=[..., n, n_outputs, n', n_outputs]
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit or an entry is NaN or infinite.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     parameters = network.check_parameters(parameters)
     sides = [_derivatives(network, parameters, x) for x in (inputs, others) if x is not None]
-    (values, adjoints), (values_, adjoints_) = sides[0], sides[-1]
+    (values, adjoints), (other_values, other_adjoints) = sides[0], sides[-1]
     xp = namespace(parameters)
-    kernel = 0 * xp.einsum("...io,...jp->...iojp", values[-1], values_[-1])
+    kernel = 0 * xp.einsum("...io,...jp->...iojp", values[-1], other_values[-1])
     for block in network.blocks:
-        a, a_ = values[block.source], values_[block.source]
-        c, c_ = adjoints[block.target], adjoints_[block.target]
+        tails, other_tails = values[block.source], other_values[block.source]
+        heads, other_heads = adjoints[block.target], other_adjoints[block.target]
         is_trained = (block.edges >= 0) & (block.edges < network.n_parameters)
         if is_trained.all():
-            at_tails = (a @ transpose(a_))[..., :, None, :, None]
-            kernel = kernel + at_tails * xp.einsum("...ioh,...jph->...iojp", c, c_)
+            at_tails = (tails @ transpose(other_tails))[..., :, None, :, None]
+            kernel = kernel + at_tails * xp.einsum("...ioh,...jph->...iojp", heads, other_heads)
         elif is_trained.any():
             mask = from_numpy(1.0 * is_trained, parameters)
-            at_heads = xp.einsum("ht,...it,...jt->...ijh", mask, a, a_)
-            kernel = kernel + xp.einsum("...ioh,...jph,...ijh->...iojp", c, c_, at_heads)
+            at_heads = xp.einsum("ht,...it,...jt->...ijh", mask, tails, other_tails)
+            kernel = kernel + xp.einsum(
+                "...ioh,...jph,...ijh->...iojp", heads, other_heads, at_heads
+            )
     return kernel
 
 
@@ -359,8 +281,6 @@ def output_gradient(
 
     Parameters
     ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
     inputs : array-like, shape=[..., n, n_inputs]
     cotangents : array-like, shape=[..., n, n_outputs]
         ``r_i``.
@@ -368,15 +288,6 @@ def output_gradient(
     Returns
     -------
     gradient : array-like, shape=[..., D]
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit or an entry is NaN or infinite.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     matrices = network.matrices(network.edge_vector(network.check_parameters(parameters)))
     values = network.forward(matrices, network.check_inputs(inputs), relu=True)

@@ -37,10 +37,6 @@ def intrinsic_kernel(
     ------
     ValueError
         As `recover`.
-
-    References
-    ----------
-    [MPG25]; THEORY 6.
     """
     differential = jacobian(network, recover(network, lifted, values))
     return differential @ differential.T

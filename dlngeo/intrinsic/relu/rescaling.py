@@ -14,6 +14,10 @@ laws determine ``θ``, up to the sign of each neuron.
 Neurons that edges of fixed weight join have one scale together, and none if they are joined to an
 input, an output or the source of the biases.
 
+Functions take a `ReluNetwork` and its parameters ``θ``, shape=[..., D], of any library; scales and
+values of the laws, shape=[..., n_laws], are in the order of ``network.scaling_groups``. What does
+not fit is refused by a ValueError.
+
 Sources: [MGP23] for the laws, [MPG25] for the intrinsic dynamics; THEORY 6.
 """
 
@@ -40,24 +44,9 @@ def conserved_values(network: ReluNetwork, parameters: Array) -> Array:
     the squared norm of the weights and bias that enter a hidden neuron, minus that of the
     weights that leave it; summed over neurons that fixed edges join.
 
-    Parameters
-    ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
-
     Returns
     -------
     values : array-like, shape=[..., n_laws]
-        In the order of ``network.scaling_groups``.
-
-    Raises
-    ------
-    ValueError
-        If the parameters do not fit.
-
-    References
-    ----------
-    [MGP23]; THEORY 6.
     """
     squares = network.check_parameters(parameters) ** 2
     matrices = network.matrices(network.edge_vector(squares, numpy.zeros(len(network.fixed))))
@@ -77,12 +66,10 @@ def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
 
     Parameters
     ----------
-    network : ReluNetwork
     parameters : array-like, shape=[..., D]
         Or a vector of parameter space, on which rescaling acts linearly.
     scales : array-like, shape=[..., n_laws]
-        Numbers ``d``, in the order of ``network.scaling_groups``: positive ones keep the
-        outputs, negative ones the path-lifting only.
+        Numbers ``d``: positive ones keep the outputs, negative ones the path-lifting only.
 
     Returns
     -------
@@ -91,11 +78,7 @@ def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
     Raises
     ------
     ValueError
-        If a shape does not fit, or a scale is zero, NaN or infinite.
-
-    References
-    ----------
-    [MGP23]; THEORY 6.
+        If a scale is zero, NaN or infinite.
     """
     parameters = network.check_parameters(parameters)
     scales = _check_values(network, scales, "the scales")
@@ -117,8 +100,6 @@ def with_conserved_values(
 
     Parameters
     ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
     values : array-like, shape=[..., n_laws], or number
         ``h``.
 
@@ -151,8 +132,6 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
 
     Parameters
     ----------
-    network : ReluNetwork
-    parameters : array-like, shape=[..., D]
     values : array-like, shape=[..., n_laws], or number
         ``h``.
 
@@ -163,8 +142,8 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
     Raises
     ------
     ValueError
-        If a shape does not fit, a neuron is on no path of non-zero weights, or the laws cannot be
-        solved to round-off because a neuron nearly is.
+        If a neuron is on no path of non-zero weights, or the laws cannot be solved to round-off
+        because a neuron nearly is.
 
     References
     ----------
@@ -270,11 +249,6 @@ def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array
 
     .. math:: v - θ ∘ C^T L(θ)^{-1} C (θ ∘ v)
 
-    Parameters
-    ----------
-    network : ReluNetwork
-    parameters, vector : array-like, shape=[..., D]
-
     Returns
     -------
     horizontal : array-like, shape=[..., D]
@@ -282,7 +256,7 @@ def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array
     Raises
     ------
     ValueError
-        If a shape does not fit, or a neuron is on no path of non-zero weights.
+        If a neuron is on no path of non-zero weights.
 
     References
     ----------

@@ -12,6 +12,7 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import integer, nonnegative, positive
 from dlngeo.core.networks.factors import Factors
 from dlngeo.outcomes import Outcome, interruptible
+from dlngeo.sampling.convergence import convergence_of
 from dlngeo.sampling.energies import terms_of
 from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
@@ -51,6 +52,8 @@ class LangevinResult(Outcome):
         Of the last end-to-end matrices, in descending order.
     trace : dict of str to array, shape=[chains, draws, ...]
         What was recorded along the chains.
+    space : str
+        On which matrices the chains have their law.
     n_steps : int
         Steps taken.
     widths : tuple of int
@@ -67,6 +70,9 @@ class LangevinResult(Outcome):
     n_reflections, n_rejected : array, shape=[chains]
         How often a step was reflected at the boundary, and how often one was rejected because it
         led where there is no finite state, energy or gradient.
+    r_hat, effective_sample_size : float, or None
+        The largest R-hat and the least effective sample size of energy and singular values, of
+        what was recorded at constant temperatures (`dlngeo.sampling.convergence`).
     swap_rates : array, shape=[levels - 1], or None
         Share of exchanges accepted between neighbours, for a `Ladder`.
     n_passages : int, or None
@@ -78,6 +84,7 @@ class LangevinResult(Outcome):
     factors: Factors | None
     singular_values: Array
     trace: dict[str, Array]
+    space: str
     n_steps: int
     widths: tuple[int, ...]
     beta: Any
@@ -89,6 +96,8 @@ class LangevinResult(Outcome):
     acceptance_rate: Array | None
     n_reflections: Array
     n_rejected: Array
+    r_hat: float | None
+    effective_sample_size: float | None
     swap_rates: Array | None
     n_passages: int | None
 
@@ -203,7 +212,8 @@ def langevin(
     rng : numpy.random.Generator or int, optional
         Random numbers, or a seed.
     save_every : int, optional
-        Record every so many steps; nothing by default, so that memory stays constant.
+        Record every so many steps; nothing by default, so that memory stays constant. The status
+        says of four draws or more whether the chains agree.
     burn_in : int
         Steps at the beginning of which nothing is recorded.
     record : callable, optional
@@ -304,6 +314,10 @@ def langevin(
         status += f" The boundary turned chains back {n_reflections.sum()} times."
     if n_rejected.any():
         status += f" Steps that led nowhere were rejected {n_rejected.sum()} times."
+    is_stationary = kappa > 0 and (isinstance(beta, Ladder) or not callable(beta))
+    found = convergence_of(chains.trace, betas) if is_stationary else None
+    if found is not None:
+        status += f" {found.status}"
     exchanges: dict[str, Any] = {"swap_rates": None, "n_passages": None}
     if isinstance(kernel, ReplicaExchange):
         exchanges["swap_rates"] = kernel.swap_rates(chains.state)
@@ -313,6 +327,7 @@ def langevin(
         factors=factors,
         singular_values=frames.sigma,
         trace=chains.trace,
+        space=equation.space,
         n_steps=chains.n_steps,
         widths=face.widths,
         beta=betas,
@@ -324,6 +339,8 @@ def langevin(
         acceptance_rate=None if n_accepted is None else n_accepted / max(chains.n_steps, 1),
         n_reflections=n_reflections,
         n_rejected=n_rejected,
+        r_hat=None if found is None else found.r_hat,
+        effective_sample_size=None if found is None else found.effective_sample_size,
         **exchanges,
         success=not trouble,
         interrupted=interrupted,

@@ -23,13 +23,10 @@ from tests.core.brute import (
     velocity,
 )
 from tests.core.libraries import (
-    ARRAYS,
     along,
     autograd_derivative,
     first_derivatives,
     inner,
-    mapped_gradients,
-    second_derivatives,
 )
 
 NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
@@ -161,33 +158,6 @@ def test_metric_is_flat_on_singular_values(depth):
     assert metric == pytest.approx(depth * np.sum(change**2), rel=1e-13)
 
 
-# --- infinite depth -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "matrix",
-    [random_matrix((3, 3), 15), np.eye(3), np.diag([1.0, 1 + 1e-12, 2.0]), np.diag([10.0, 1, 0.1])],
-    ids=["random", "identity", "gap", "wide"],
-)
-def test_infinite_depth_is_an_integral_of_exponentials(matrix):
-    """``∫ (XXᵀ)^{1-s} P (XᵀX)^s ds`` is a block of the exponential of a block matrix."""
-    covector = random_matrix((3, 3), 16)
-    left, right = linalg.logm(matrix @ matrix.T).real, linalg.logm(matrix.T @ matrix).real
-    block = linalg.expm(np.block([[left, covector], [np.zeros((3, 3)), right]]))
-    found = ob.raise_index(matrix, covector, INF)
-    assert_close(found, block[:3, 3:], 1e-11)
-    assert_close(ob.lower_index(matrix, found, INF), covector, 1e-11)
-
-
-def test_infinite_depth_is_the_limit():
-    """``A_N / N`` tends to ``A_∞`` with an error of order ``1/N``, halved by doubling."""
-    matrix, covector = random_matrix((3, 3), 17), random_matrix((3, 3), 18)
-    limit = ob.raise_index(matrix, covector, INF)
-    coarse, fine = (ob.raise_index(matrix, covector, n) / n for n in (50_000, 100_000))
-    assert_close(fine, limit, 1e-4)
-    assert_close(2 * fine - coarse, limit, 1e-8)
-
-
 # --- hard points ----------------------------------------------------------------------
 
 
@@ -233,66 +203,6 @@ def test_noncontiguous_arrays():
 
 
 # --- derivatives ----------------------------------------------------------------------
-
-POINTS = {
-    "identity": np.eye(3),
-    "gap": np.diag([1.0, 1 + 1e-12, 2.0]),
-    "random": random_matrix((3, 3), 28),
-}
-
-
-def contracted(kernel, depth):
-    """Return the inner product of a kernel's value with a third matrix."""
-    return lambda x, p, c: inner(kernel(x, p, depth), c)
-
-
-FUNCTIONS = {
-    **{f"raise {depth}": contracted(ob.raise_index, depth) for depth in (2, 3, 10, INF)},
-    **{f"lower {depth}": contracted(ob.lower_index, depth) for depth in DEPTHS},
-}
-
-
-def arguments(matrix, seed=29):
-    """Return a point, a vector and a weight, and two directions."""
-    rng = np.random.default_rng(seed)
-    directions = rng.standard_normal((2, 3, 3, 3)) / 3
-    return (matrix, *rng.standard_normal((2, 3, 3))), tuple(directions[0]), tuple(directions[1])
-
-
-@pytest.mark.parametrize("matrix", POINTS.values(), ids=POINTS)
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_first_derivatives(name, matrix):
-    """Derivatives by all arguments in every library agree with finite differences."""
-    point, direction, _ = arguments(matrix)
-    expected = derivative(along(FUNCTIONS[name], point, direction), 2e-3)
-    for route, value in first_derivatives(FUNCTIONS[name], point, direction).items():
-        assert value == pytest.approx(expected, rel=2e-9), route
-
-
-@pytest.mark.parametrize("name", ["raise 3", "lower 3", "lower 10"])
-def test_second_derivatives(name):
-    """Second derivatives at ``X = I`` agree with finite differences."""
-    point, one, other = arguments(np.eye(3))
-    expected = derivative(
-        lambda t: autograd_derivative(
-            FUNCTIONS[name], [a + t * d for a, d in zip(point, other, strict=True)], one
-        )
-    )
-    for route, value in second_derivatives(FUNCTIONS[name], point, one, other).items():
-        assert value == pytest.approx(expected, rel=1e-9), route
-
-
-@pytest.mark.parametrize("name", ["lower 3"])
-def test_mapped_gradients(name):
-    """Gradients mapped over a batch, and compiled, are those of the elements."""
-    points = [arguments(matrix, seed)[0] for seed, matrix in enumerate(POINTS.values())]
-    batch = tuple(np.stack(arrays) for arrays in zip(*points, strict=True))
-    direction, still = random_matrix((3, 3), 30), [np.zeros((3, 3))] * 2
-    function = FUNCTIONS[name]
-    expected = [autograd_derivative(function, point, (direction, *still)) for point in points]
-    for route, value in mapped_gradients(function, batch).items():
-        assert_close(np.sum(value * direction, axis=(1, 2)), expected, 1e-11), route
-
 
 LOW_RANK = {
     "raise 1": lambda x, p: ob.raise_index(x, p, 1, 2),
@@ -355,19 +265,6 @@ def case_arrays(name):
     """Return a matrix of the rank that the case asks for, and another."""
     rank = 2 if "rank 2" in name or name == "projection" else 3
     return network((3, 3), rank).matrix, random_matrix((3, 3), 33)
-
-
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("library", ["torch", "jax"])
-def test_every_library_gives_the_same_values(name, library):
-    """NumPy, PyTorch and JAX give the same values, and float32 stays float32."""
-    arrays = case_arrays(name)
-    expected = CASES[name](*arrays)
-    assert_close(CASES[name](*map(ARRAYS[library], arrays)), expected, 1e-12)
-    for make in (np.array, ARRAYS[library]):
-        single = CASES[name](*[make(a.astype(np.float32)) for a in arrays])
-        assert "float32" in str(single.dtype)
-        assert_close(single, expected, 2e-4)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -47,6 +47,19 @@ def depths_at(frames: SingularFrames) -> list[float]:
     return [1, 2, 3, 10, INF] if is_square else [1, 2, 3, 10]
 
 
+def by_turns(spectra: Sequence[str]) -> list[tuple[str, SingularFrames, float]]:
+    """Return name, frames and depth: every shape and depth with one spectrum, these by turns.
+
+    So every two of shape, depth and spectrum meet, though not all three.
+    """
+    cases = []
+    for i, (m, n, r) in enumerate(SHAPES):
+        for j, depth in enumerate(depths_at(POINTS[f"{m}x{n}, rank {r}, generic"])):
+            name = f"{m}x{n}, rank {r}, {spectra[(i + j) % len(spectra)]}"
+            cases.append((f"{name}, N={depth}", POINTS[name], depth))
+    return cases
+
+
 def dense(frames: SingularFrames) -> np.ndarray:
     """Return the matrix."""
     return frames.left @ np.diag(frames.sigma) @ frames.right.T

@@ -22,6 +22,7 @@ from tests.core.low_rank.low_rank_matrices import (
     INF,
     POINTS,
     ambient,
+    by_turns,
     combined,
     dense,
     depths_at,
@@ -43,6 +44,12 @@ TAME = pytest.mark.parametrize(
     ("frames", "depth"), [case for case in CASES if "graded" not in str(case.id)]
 )
 POINT = pytest.mark.parametrize("frames", POINTS.values(), ids=POINTS)
+
+
+def paired(*spectra: str) -> pytest.MarkDecorator:
+    """Parametrise by frames and depth, of which every two properties meet."""
+    cases = [pytest.param(frames, depth, id=name) for name, frames, depth in by_turns(spectra)]
+    return pytest.mark.parametrize(("frames", "depth"), cases)
 
 
 def step(frames: SingularFrames, depth: float, size: float, seed: int) -> Blocks:
@@ -318,7 +325,7 @@ def test_hessian_of_finite_depth(frames, depth):
 SEEN = [c for c in CASES if any(name in str(c.id) for name in ("generic", "repeated", "equal"))]
 
 
-@pytest.mark.parametrize(("frames", "depth"), SEEN)
+@paired("generic", "repeated", "equal")
 def test_hessian_along_geodesics(frames, depth):
     """``g(Hess[Z], Z')`` is the polarised second derivative of the cost along geodesics."""
     cost, rank = Cost(frames), len(frames.sigma)
@@ -396,7 +403,7 @@ def test_exp_of_reference(frames, depth):
     assert_close(dense(factored.exp(frames, vector, depth)), expected, 1e-9)
 
 
-@TAME
+@paired("generic", "repeated", "equal", "small", "large")
 def test_log_and_dist(frames, depth):
     """They are those of dense matrices, invert the exponential and measure its velocity."""
     vector, rank = step(frames, depth, 0.5, 23), len(frames.sigma)

@@ -69,8 +69,8 @@ BAD_CALLS = {
     "infinity": (lambda: factors.layers_of([ONES, ONES * np.inf]), "factor 2 holds NaN or inf"),
     "another name": (lambda: factors.matrices_of([ONES[0]], "metric"), "metric 1 must be a mat"),
     "vector of another shape": (
-        lambda: factors.checked_matrix(ONES, 3, 2),
-        r"expected a vector of shape \[..., 3, 2\], got \(3, 3\)",
+        lambda: factors.checked_matrix(ONES, (3, 2), ONES),
+        r"expected .* of shape \[..., 3, 2\], got \(3, 3\)",
     ),
     "vectors of other shapes": (
         lambda: factors.check_same_shapes([ONES, ONES], [ONES, ONES[:2]]),

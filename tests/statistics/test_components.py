@@ -1,0 +1,167 @@
+"""The law of the whole space: both components, from wrong starts, against exact values.
+
+Minutes long: ``make statistics``.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.special import ive
+
+from dlngeo.sampling import langevin
+from tests.sampling.reference import layers, matrices, rotations
+
+BETA, N_CHAINS = 4.0, 1000
+TARGET = np.diag([2.0, 0.5])
+
+
+def distance(x):
+    return np.sum((x - TARGET) ** 2, axis=(-2, -1)) / 2
+
+
+def grid(depth, rank, reach, count):
+    """Return signed ``λ``, the last one of either sign, and weights ``ρ(λ) dλ``."""
+    x, w = np.polynomial.legendre.leggauss(count)
+    nodes = [reach * (1 + x) / 2, *[(1 + x) / 2] * (rank - 2), x][:rank]
+    weights = [reach * w / 2, *[w / 2] * (rank - 2), w][:rank]
+    lam = np.cumprod(np.stack(np.meshgrid(*nodes, indexing="ij"), -1), axis=-1)
+    weight = np.prod(np.stack(np.meshgrid(*weights, indexing="ij"), -1), axis=-1)
+    weight = weight * np.prod(abs(lam[..., :-1]), axis=-1)
+    for k, l in itertools.combinations(range(rank), 2):
+        a, b = lam[..., k] ** 2, lam[..., l] ** 2
+        weight = weight * (a - b) * np.sqrt(sum(a**p * b ** (depth - 1 - p) for p in range(depth)))
+    return lam.reshape(-1, rank), weight.ravel()
+
+
+def moments(energy, sign, sigma):
+    """Return what chains and the exact law are compared by."""
+    return np.stack([energy, sign < 0, *sigma.T, *(sigma**2).T], axis=-1)
+
+
+def exact_near_the_target(depth, rank):
+    """Return exact means for ``½ ‖X - Y‖²``: the frames give two Bessel functions."""
+    lam, weight = grid(depth, rank, 6.0 if depth == 1 else 2.6, 300)
+    sigma = np.sign(lam) * abs(lam) ** depth
+    last = sigma[:, 1] if rank == 2 else 0 * sigma[:, 0]
+    if rank == 1:
+        # All layers are wider than the rank by one.
+        weight = weight * lam[:, 0] ** (depth + 1)
+    a, b = BETA * 1.25 * (sigma[:, 0] + last), BETA * 0.75 * (sigma[:, 0] - last)
+    square = np.sum(sigma**2, axis=-1) + np.sum(TARGET**2)
+    log = -BETA * square / 2 + abs(a) + abs(b)
+    weight = weight * np.exp(log - log.max()) * ive(0, a) * ive(0, b)
+    overlap = (a * ive(1, a) / ive(0, a) + b * ive(1, b) / ive(0, b)) / BETA
+    energy = square / 2 - overlap
+    means = moments(energy, last, abs(sigma))
+    return weight @ means / weight.sum()
+
+
+def deviations(draws, expected):
+    """Return by how many standard errors independent draws, shape=[n, s], are off."""
+    return (draws.mean(0) - expected) / np.sqrt(draws.var(0) / len(draws))
+
+
+def start_of(face, depth, rank, rng, sign=-1):
+    """Return a start wholly in one component, which most of the law is not in."""
+    widths = (2,) * (depth + 1)
+    lam = np.tile([1.2, 0.9][:rank], (N_CHAINS, 1)) ** (1 / depth)
+    if face == "observables":
+        start = matrices(lam, depth, 2, 2, rng)
+        if rank == 2:
+            start[:, 0] *= (sign * np.linalg.slogdet(start)[0])[:, None]
+        return start
+    start = layers(lam, widths, rng)
+    last = start[-1].copy()
+    if rank == 2:
+        signs = np.prod([np.linalg.slogdet(w)[0] for w in start], axis=0)
+        last[:, 0] *= (sign * signs)[:, None]
+    return (*start[:-1], last)
+
+
+def draws_near_the_target(face, scheme, depth, rank, determinant=None):
+    rng = np.random.default_rng([depth, rank, len(face), len(scheme)])
+    step = 0.005 if scheme == "euler-maruyama" else 0.04
+    time = {1: 6, 2: 9, 3: 20, 4: 20}[depth] if rank == 2 else 5
+    start = start_of(face, depth, rank, rng)
+    result = langevin(
+        lambda x: x - TARGET, start, **({} if face == "factors" else {"depth": depth}),
+        rank=rank, beta=BETA, step_size=step, n_steps=round(time / step), scheme=scheme,
+        energy=distance, determinant=determinant, rng=rng,
+    )  # fmt: skip
+    assert result.success, result.status
+    x = result.observables
+    return moments(distance(x), np.linalg.slogdet(x)[0] * (rank == 2), result.singular_values)
+
+
+CASES = [
+    *[("observables", "euler-maruyama", depth, 2) for depth in (1, 2, 3, 4)],
+    ("factors", "euler-maruyama", 2, 2),
+    *[("observables", "metropolis", depth, 2) for depth in (1, 2)],
+    *[("observables", "second-order", depth, 2) for depth in (1, 2)],
+    *[("observables", "euler-maruyama", depth, 1) for depth in (1, 2, 3, 4)],
+]
+
+
+@pytest.mark.parametrize(("face", "scheme", "depth", "rank"), CASES)
+def test_law_from_the_wrong_component(face, scheme, depth, rank):
+    """Of ``½ ‖X - diag(2, ½)‖²`` at ``β = 4``: energy, share of ``det < 0``, singular values."""
+    expected = exact_near_the_target(depth, rank)
+    if rank == 2:
+        shares = {1: 0.167, 2: 0.283, 3: 0.346, 4: 0.383}
+        assert abs(expected[1] - shares[depth]) < 5e-4
+    if (depth, rank) == (1, 2):
+        assert abs(expected[0] - 0.5) < 1e-9
+    draws = draws_near_the_target(face, scheme, depth, rank)
+    kept = [0, 1, 2, 3, 4, 5] if rank == 2 else [0, 2, 3]
+    assert abs(deviations(draws[:, kept], expected[kept])).max() < 4
+
+
+@pytest.mark.parametrize("face", ["observables", "factors"])
+def test_confined_chains_are_told_apart(face):
+    """The planted error: what stays in its component has another law, by far."""
+    draws = draws_near_the_target(face, "euler-maruyama", 2, 2, "negative")
+    assert (draws[:, 1] == 1).all()
+    assert deviations(draws[:, :1], exact_near_the_target(2, 2)[:1])[0] > 8
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("face", ["observables", "factors"])
+def test_law_of_three_by_three(face, depth):
+    """An energy of the signed values, ``½ ‖X‖² + ¼ ‖X‖⁴ - det X``."""
+
+    def energy(x):
+        square = np.sum(x**2, axis=(-2, -1))
+        return square / 2 + square**2 / 4 - np.linalg.det(x)
+
+    def gradient(x):
+        square = np.sum(x**2, axis=(-2, -1), keepdims=True)
+        cofactors = np.stack(
+            [np.cross(x[:, (i + 1) % 3], x[:, (i + 2) % 3]) for i in range(3)], axis=1
+        )
+        return (1 + square) * x - cofactors
+
+    lam, weight = grid(depth, 3, 1.5 if depth > 1 else 3.0, 60)
+    sigma = np.sign(lam) * abs(lam) ** depth
+    square = np.sum(sigma**2, axis=-1)
+    value = square / 2 + square**2 / 4 - np.prod(sigma, axis=-1)
+    weight = weight * np.exp(-BETA * (value - value.min()))
+    expected = weight @ moments(value, sigma[:, 2], abs(sigma)) / weight.sum()
+    rng = np.random.default_rng(depth)
+    roots = np.tile([0.7, 0.6, 0.5], (N_CHAINS, 1)) ** (1 / depth)
+    frames = [rotations(N_CHAINS, 3, 3, rng) for _ in range(depth + 1)]
+    for frame in frames:
+        frame[..., 0] *= np.linalg.slogdet(frame)[0][:, None]
+    frames[-1][..., 0] *= -1
+    start = tuple(q * roots[:, None, :] @ p.swapaxes(-1, -2) for p, q in itertools.pairwise(frames))
+    matrix = frames[-1] * roots[:, None, :] ** depth @ frames[0].swapaxes(-1, -2)
+    assert (np.linalg.det(matrix) < 0).all()
+    result = langevin(
+        gradient, start if face == "factors" else matrix,
+        **({} if face == "factors" else {"depth": depth}),
+        beta=BETA, step_size=0.01, n_steps=600, rng=rng,
+    )  # fmt: skip
+    assert result.success, result.status
+    x = result.observables
+    draws = moments(energy(x), np.linalg.slogdet(x)[0], result.singular_values)
+    assert abs(deviations(draws, expected)).max() < 4
