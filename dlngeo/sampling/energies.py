@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy, round_off, to_numpy
+from dlngeo.core.base.arrays import Array, round_off
 from dlngeo.core.base.checks import finite
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
-from dlngeo.core.numerics import derivatives
+from dlngeo.core.numerics.derivatives import Differentiated
 from dlngeo.sampling.formulas import parse
 
 
@@ -246,6 +246,12 @@ class Terms(NamedTuple):
         return total
 
 
+_UNTRACED = (
+    "autograd could not differentiate the energy: write it with autograd.numpy in place of numpy, "
+    "with PyTorch or JAX, or give its gradient."
+)
+
+
 def terms_of(energy: Any, gradient: Any, points: numpy.ndarray, like: Array) -> Terms:
     """Return the terms of an energy, whose gradient may have to be found.
 
@@ -282,44 +288,5 @@ def terms_of(energy: Any, gradient: Any, points: numpy.ndarray, like: Array) -> 
     if isinstance(energy, SpectralEnergy) and not is_of_values:
         return Terms(None, None, energy)
     if not hasattr(energy, "gradient"):
-        energy = DifferentiatedEnergy(energy, points, like)
+        energy = Differentiated(energy, _UNTRACED, like)
     return Terms(energy, energy.gradient, None)
-
-
-_UNTRACED = (
-    "autograd could not differentiate the energy: write it with autograd.numpy in place of numpy, "
-    "with PyTorch or JAX, or give its gradient."
-)
-
-
-class DifferentiatedEnergy:
-    """A function of the points of all chains at once, shape=[n, ...] to [n], and its gradient.
-
-    By autograd, PyTorch or JAX, whose arrays it gets: which it takes, a first call tells. NumPy's
-    arrays come first, or those of the library of the initial states.
-
-    Parameters
-    ----------
-    function : callable
-    points : array, shape=[n, ...]
-        Some that the function is defined at.
-    like : array
-        One of the library that is tried first.
-    """
-
-    def __init__(self, function: Callable[[Array], Array], points: numpy.ndarray, like: Array):
-        self._like = derivatives.own_array(function, points, like)
-        is_plain = type(self._like) is numpy.ndarray
-        guard = derivatives.guard_tracing
-        self._function = guard(function, _UNTRACED) if is_plain else function
-
-    def __call__(self, points: numpy.ndarray) -> numpy.ndarray:
-        """Return the values."""
-        return to_numpy(self._function(self._own(points)))
-
-    def gradient(self, points: numpy.ndarray) -> numpy.ndarray:
-        """Return the gradients."""
-        return to_numpy(derivatives.gradients(self._function, self._own(points)))
-
-    def _own(self, points: numpy.ndarray) -> Array:
-        return points if type(self._like) is numpy.ndarray else from_numpy(points, self._like)

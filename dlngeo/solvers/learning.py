@@ -19,7 +19,7 @@ from dlngeo.core.networks.factors import Factors, widths_of
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.solvers.descents import DepthDescent, Descent, FactorDescent, RelaxedDescent
 from dlngeo.solvers.flow_paths import FlowOutcome, Integration, as_float, flow_path
-from dlngeo.solvers.losses import check_start, gradient_of
+from dlngeo.solvers.losses import check_start, with_gradient
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 
 
@@ -102,7 +102,7 @@ def learning_flow(
     loss : callable or None
         ``E``, of matrices of shape=[m, n]. If it has a method ``gradient``, as the classes
         of `dlngeo.solvers.losses` do, that is taken; any other function is differentiated
-        by autograd.
+        by autograd, PyTorch or JAX, whose arrays it gets.
     initial : array-like, shape=[N, d, d], or tuple of shape=[d_p, d_{p-1}], or shape=[m, n]
         Factors, balanced or not, to flow upstairs; or a matrix to flow downstairs.
     t_final : float
@@ -158,7 +158,7 @@ def learning_flow(
     integration = Integration(t_final, n_saved, rtol, atol, method, progress)
     weight_decay = nonnegative(weight_decay, "weight_decay")
     balancing = nonnegative(balancing, "balancing")
-    slope = gradient_of(loss, gradient)
+    loss, slope = with_gradient(loss, gradient)
     descent = _descent(as_float(initial), depth, rank, offsets, widths, weight_decay, balancing)
     check_start(loss, slope, end_to_end(descent.start), "the end-to-end matrix")
     shapes = [matrix.shape for matrix in descent.start]

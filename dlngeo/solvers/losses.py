@@ -23,6 +23,7 @@ import scipy.sparse
 from dlngeo.core.base.arrays import Array, namespace, transpose
 from dlngeo.core.base.checks import alike, float_array, host_array, index_array, integer, real_array
 from dlngeo.core.low_rank.sampled_products import sampled_product
+from dlngeo.core.numerics.derivatives import Differentiated
 
 _MOST_ROWS = 2**27
 """Number of rows or columns beyond which the places of sparse entries do not fit into memory."""
@@ -354,39 +355,34 @@ class SparseMatrixCompletion(LeastSquares):
         return super().gradient(matrix).toarray()
 
 
-def gradient_of(loss: Any, gradient: Callable | None) -> Callable:
-    """Return the gradient that was given, the loss's own, or autograd's."""
+_UNTRACED = (
+    "autograd could not differentiate the loss: write it with autograd.numpy in place of numpy, "
+    "with PyTorch or JAX, or give its gradient (gradient=)."
+)
+
+
+def with_gradient(loss: Any, gradient: Callable | None) -> tuple[Any, Callable]:
+    """Return a loss, and the gradient that was given, its own, or that by its library."""
     if gradient is not None:
-        return gradient
-    if hasattr(loss, "gradient"):
-        return loss.gradient
+        return loss, gradient
     if not callable(loss):
         raise ValueError(f"give a loss or a gradient that can be called, got {loss!r}.")
-    import autograd
-
-    differentiated = autograd.grad(loss)
-
-    def slope(matrix: Array) -> Array:
-        try:
-            return differentiated(matrix)
-        except TypeError as error:
-            raise ValueError(
-                "autograd could not differentiate the loss: it must return one number, and be "
-                f"written with autograd.numpy; or give its gradient (gradient=). ({error})"
-            ) from error
-
-    return slope
+    if not hasattr(loss, "gradient"):
+        loss = Differentiated(loss, _UNTRACED)
+    return loss, loss.gradient
 
 
 def check_start(loss: Callable | None, slope: Callable, matrix: Array, name: str) -> None:
     """Raise a ValueError if a loss or its gradient do not serve at the start of a flow."""
+    if loss is not None and numpy.size(value := loss(matrix)) != 1:
+        raise ValueError(f"the loss must be one number, got shape {numpy.shape(value)}.")
     covector = numpy.asarray(slope(matrix))
     if covector.shape != matrix.shape:
         raise ValueError(
             f"the gradient must have the shape {matrix.shape} of {name}, got {covector.shape}."
         )
     is_finite = bool(numpy.isfinite(covector).all())
-    if not is_finite or (loss is not None and not math.isfinite(loss(matrix))):
+    if not is_finite or (loss is not None and not math.isfinite(value)):
         raise ValueError(
             "loss or gradient are not finite at the start: they must be finite there; correct "
             "them, or start elsewhere."

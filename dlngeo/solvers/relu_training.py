@@ -24,7 +24,7 @@ from dlngeo.intrinsic.relu.rescaling import (
     with_conserved_values,
 )
 from dlngeo.solvers.flow_paths import FlowOutcome, Integration, flow_path
-from dlngeo.solvers.losses import check_start, gradient_of
+from dlngeo.solvers.losses import check_start, with_gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +88,9 @@ def relu_flow(
     loss : callable
         ``E``, of the matrix of all outputs, shape=[n, n_outputs]. If it has a method
         ``gradient``, as `dlngeo.solvers.Factorization` of the targets has, that is taken; any
-        other function is differentiated by autograd. Targets must have the shape of the outputs,
-        ``[n, 1]`` for one output: of ``[n]`` NumPy would make differences of shape ``[n, n]``.
+        other function is differentiated, by autograd, PyTorch or JAX. Targets have the shape of the
+        outputs, ``[n, 1]`` for one output: of ``[n]`` NumPy would make differences of shape
+        ``[n, n]``.
     network : ReluNetwork
     initial : array, shape=[D]
         Parameters to start from.
@@ -142,7 +143,7 @@ def relu_flow(
     start = network.check_parameters(host_array(initial, "initial"))
     if start.ndim != 1 or inputs.ndim != 2:
         raise ValueError("expected the parameters of one network and one list of inputs.")
-    slope = gradient_of(loss, gradient)
+    loss, slope = with_gradient(loss, gradient)
     check_start(loss, slope, network.outputs(start, inputs), "the outputs")
     training = _Training(network, inputs, slope)
     state, descent, parameters_of = SPACES[space](training, start)

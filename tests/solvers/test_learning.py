@@ -4,8 +4,10 @@ import itertools
 import math
 
 import autograd.numpy
+import jax.numpy as jnp
 import numpy
 import pytest
+import torch
 
 from dlngeo.core.depth_metric.metric import raise_index
 from dlngeo.core.networks.balancing import factorize
@@ -147,6 +149,9 @@ def test_three_ways_to_give_a_loss():
     loss = Factorization(target)
     own = learning_flow(loss, start, t_final=1.0)
     traced = learning_flow(lambda x: autograd.numpy.sum((x - target) ** 2) / 2, start, t_final=1.0)
+    for array, total in ((torch.tensor(target), torch.sum), (jnp.array(target), jnp.sum)):
+        own = learning_flow(lambda x, y=array, f=total: f((x - y) ** 2) / 2, start, t_final=1.0)
+        numpy.testing.assert_allclose(own.loss, traced.loss, rtol=1e-9)
     bare = learning_flow(None, start, t_final=1.0, gradient=loss.gradient)
     numpy.testing.assert_allclose(traced.observables, own.observables, atol=1e-10)
     numpy.testing.assert_allclose(traced.loss, own.loss, atol=1e-10)
@@ -301,10 +306,16 @@ def test_a_start_of_higher_rank_is_refused():
         learning_flow(Factorization(numpy.eye(2)), numpy.eye(2), depth=2, rank=1, t_final=1.0)
 
 
-@pytest.mark.parametrize("loss", [lambda x: x**2, lambda x: float(x.sum())])
-def test_a_loss_that_autograd_cannot_differentiate_is_refused(loss):
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda x: x**2, r"the loss must be one number, got shape \(2, 2\)"),
+        (lambda x: float(x.sum()), "write it with autograd.numpy.* or give its gradient"),
+    ],
+)
+def test_a_loss_that_cannot_be_differentiated_is_refused(loss, message):
     """The error names the ways out."""
-    with pytest.raises(ValueError, match=r"autograd.numpy; or give its gradient"):
+    with pytest.raises(ValueError, match=message):
         learning_flow(loss, numpy.eye(2), depth=2, t_final=1.0)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import array_api_compat
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy, namespace
+from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
 
 Function = Callable[[Array], Array]
 """From a vector, shape=[D], to a vector, shape=[n]."""
@@ -63,45 +63,6 @@ def _reverse(function: Function, x: Array) -> tuple[Array, Function]:
 
     pull_back, values = make_vjp(function)(x)
     return values, pull_back
-
-
-def gradients(function: Function, x: Array) -> Array:
-    """Return gradients of a function of every point of a batch, shape=[n, ...] to [n].
-
-    Every value depends on its own point alone.
-    """
-    values, pull_back = _reverse(function, x)
-    return pull_back(namespace(values).ones_like(values))
-
-
-def own_array(function: Callable[[Array], Any], x: numpy.ndarray, like: Array) -> Array:
-    """Return a point as an array that a function takes, and of which it returns the like.
-
-    Of the library of another array, of NumPy, PyTorch (in double or in its own precision) or JAX,
-    in this order. Functions of JAX take NumPy's arrays too, but return their own.
-
-    Raises
-    ------
-    Exception
-        What the function raises of the first kind of array, if it takes none.
-    """
-    kinds = [like, x]
-    if torch := sys.modules.get("torch"):
-        kinds += [torch.zeros(0, dtype=torch.float64), torch.zeros(0)]
-    if jax := sys.modules.get("jax.numpy"):
-        kinds.append(jax.zeros(0))
-    refusals = []
-    for kind in kinds:
-        own = x if type(kind) is numpy.ndarray else from_numpy(x.copy(), kind)
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                values = function(own)
-        except Exception as error:
-            refusals.append(error)
-            continue
-        if _library_of_result(values) == _library(own):
-            return own
-    raise refusals[0]
 
 
 def jacobian(function: Function, x: Array, n: int) -> Array:
@@ -160,3 +121,63 @@ def guard_tracing(function: Callable[..., Any], remedy: str) -> Callable[..., An
         return values
 
     return guarded
+
+
+class Differentiated:
+    """A function of points, by one or by batches, and its gradient, from and to NumPy's arrays.
+
+    It gets arrays of its library, which the first call tells: of NumPy, PyTorch (in double or in
+    its own precision) and JAX the first whose arrays it takes, and returns the like of. Those of
+    JAX take NumPy's arrays too, but return their own.
+
+    Parameters
+    ----------
+    function : callable
+        To one number, or to one for every point of a batch that depends on no other.
+    remedy : str
+        What an error says where autograd would lose track of the function.
+    like : array, optional
+        One of the library that is tried first.
+    """
+
+    def __init__(self, function: Function, remedy: str, like: Array | None = None):
+        self._function, self._remedy, self._like = function, remedy, like
+        self._kind: Array | None = None
+
+    def __call__(self, x: numpy.ndarray) -> numpy.ndarray:
+        """Return the values."""
+        function, own = self._own(x)
+        return to_numpy(function(own))
+
+    def gradient(self, x: numpy.ndarray) -> numpy.ndarray:
+        """Return the gradients, of the shape of the points."""
+        function, own = self._own(x)
+        values, pull_back = _reverse(function, own)
+        return to_numpy(pull_back(namespace(values).ones_like(values)))
+
+    def _own(self, x: numpy.ndarray) -> tuple[Function, Array]:
+        """Return the function, and points as it takes them."""
+        if self._kind is None:
+            self._kind = self._find_kind(x)
+        if type(self._kind) is numpy.ndarray:
+            return guard_tracing(self._function, self._remedy), x
+        return self._function, from_numpy(x.copy(), self._kind)
+
+    def _find_kind(self, x: numpy.ndarray) -> Array:
+        kinds = [x] if self._like is None else [self._like, x]
+        if torch := sys.modules.get("torch"):
+            kinds += [torch.zeros(0, dtype=torch.float64), torch.zeros(0)]
+        if jax := sys.modules.get("jax.numpy"):
+            kinds.append(jax.zeros(0))
+        refusals = []
+        for kind in kinds:
+            try:
+                own = x if type(kind) is numpy.ndarray else from_numpy(x.copy(), kind)
+                with warnings.catch_warnings(action="ignore"):
+                    values = self._function(own)
+            except Exception as error:
+                refusals.append(error)
+                continue
+            if _library_of_result(values) == _library(own):
+                return kind
+        raise refusals[0]

@@ -87,3 +87,47 @@ def test_errors_of_plain_arguments_pass():
     guarded = dv.guard_tracing(lambda x: x + None, "write it with autograd")
     with pytest.raises(TypeError):
         guarded(X)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@LIBRARY
+def test_functions_get_arrays_of_their_library(library, dtype):
+    """And are differentiated by it, of one point or of a batch."""
+    xp, seen = LIBRARIES[library], []
+    matrix = ARRAYS[library](np.diag([1.0, 2.0, 3.0, 4.0]))
+    if library == "torch":
+        matrix = matrix.to(getattr(torch, dtype))
+
+    def function(x):
+        seen.append(type(x))
+        return xp.sum(xp.sin(x @ matrix), **{"dim" if library == "torch" else "axis": -1})
+
+    tolerance = 1e-14 if library != "torch" or dtype == "float64" else 1e-6
+    for x in (X, np.stack([X, U, V])):
+        own = dv.Differentiated(function, "")
+        scaled = x * [1.0, 2.0, 3.0, 4.0]
+        np.testing.assert_allclose(own(x), np.sin(scaled).sum(axis=-1), rtol=0, atol=10 * tolerance)
+        slope = np.cos(scaled) * [1.0, 2.0, 3.0, 4.0]
+        np.testing.assert_allclose(own.gradient(x), slope, rtol=0, atol=10 * tolerance)
+        assert type(own.gradient(x)) is np.ndarray
+    if library == "torch":
+        assert seen[-1] is torch.Tensor
+
+
+def test_the_library_of_another_array_comes_first():
+    seen = []
+
+    def function(x):
+        seen.append(x)
+        return (x**2).sum()
+
+    like = torch.zeros(3, dtype=torch.float32)
+    np.testing.assert_allclose(dv.Differentiated(function, "", like).gradient(X), 2 * X, rtol=1e-6)
+    assert all(x.dtype == torch.float32 for x in seen)
+
+
+def test_what_a_function_raises_of_every_array_passes():
+    with pytest.raises(ZeroDivisionError):
+        dv.Differentiated(lambda x: 1 / 0, "")(X)
+    with pytest.raises(ValueError, match="write it with autograd"):
+        dv.Differentiated(lambda x: np.array(float(x.sum())), "write it with autograd").gradient(X)
