@@ -63,14 +63,8 @@ def test_runs_say_whether_their_chains_agree():
     assert short.success
     assert short.r_hat > 1.01
     assert "The chains disagree" in short.status
-    long = langevin(
-        lambda x: x - target,
-        start,
-        n_steps=12_000,
-        burn_in=1000,
-        determinant="positive",
-        **settings,
-    )
+    settings |= {"n_steps": 12_000, "burn_in": 1000, "determinant": "positive"}
+    long = langevin(lambda x: x - target, start, **settings)
     assert long.r_hat <= 1.01
     assert long.effective_sample_size > 400
     assert "The chains agree" in long.status
