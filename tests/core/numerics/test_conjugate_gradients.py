@@ -69,9 +69,12 @@ def test_semidefinite_equations():
 def test_off_the_range_the_best_step_counts():
     """What is off the range stays, and it is said that the equation is not solved."""
     rng = np.random.default_rng(2)
-    dense = operators(np.array([5.0, 4, 3, 2, 1, 1, 0.5, 0.2, 0]), rng)
-    null = np.linalg.eigh(dense)[1][:, 0]
-    b = dense @ rng.normal(size=SIZE) + 1e-6 * null
+    frame = orthonormal_frame(SIZE - 1, SIZE - 1, rng)
+    # Singular to the last bit: a null value of round-off would make the equation solvable.
+    dense = np.zeros((SIZE, SIZE))
+    dense[1:, 1:] = frame * np.array([5.0, 4, 3, 2, 1, 1, 0.5, 0.2]) @ frame.T
+    b = dense @ rng.normal(size=SIZE)
+    b[0] = 1e-6
     solution, is_solved = conjugate_gradient(applied(dense), layers_of(b), lambda v: v)
     assert not is_solved
     assert_close(dense @ column(solution), b, 2e-6)
