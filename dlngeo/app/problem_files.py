@@ -20,7 +20,7 @@ from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
 
 NETWORK = ("shape", "depth", "rank", "hidden_width")
 LANGEVIN = (
-    *("beta", "kappa"),
+    *("beta", "kappa", "swap_every"),
     *("chains", "steps", "step_size", "thinning", "burn_in", "scheme", "determinant"),
     *("seed", "start"),
 )
@@ -76,6 +76,13 @@ def read_problem(path: Path) -> Problem:
     kappa = sampling.number("kappa", 1.0, or_zero=True)
     if scheme == "metropolis" and kappa == 0:
         raise sampling.error("kappa", "the scheme metropolis needs noise: give more than 0")
+    betas = sampling.numbers("beta")
+    swap_every = sampling.whole("swap_every") if "swap_every" in sampling.values else None
+    if swap_every is not None and (len(betas) < 2 or kappa == 0):
+        raise sampling.error(
+            "swap_every",
+            "exchanges are between two or more temperatures (beta), with noise (kappa)",
+        )
     weight_decay = chosen.number("weight_decay", 0.0, or_zero=True)
     if energy == "completion" and weight_decay == 0 and not parameters["mask"].all():
         raise chosen.error(
@@ -91,8 +98,9 @@ def read_problem(path: Path) -> Problem:
         energy=energy,
         parameters=parameters,
         weight_decay=weight_decay,
-        betas=sampling.numbers("beta"),
+        betas=betas,
         kappa=kappa,
+        swap_every=swap_every,
         n_chains=sampling.whole("chains", 100, least=2),
         n_steps=n_steps,
         thinning=thinning,

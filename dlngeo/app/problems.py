@@ -14,6 +14,7 @@ import numpy
 
 from dlngeo.sampling.energies import DoubleWell, SpectralExpression, WeightDecay
 from dlngeo.sampling.langevin_dynamics.run import LangevinResult, langevin
+from dlngeo.sampling.langevin_dynamics.temperatures import Ladder
 from dlngeo.solvers.losses import Factorization, MatrixCompletion
 
 CHECKPOINT_SECONDS = 10.0
@@ -51,6 +52,8 @@ class Problem:
     weight_decay : float
     betas : tuple of float
     kappa : float
+    swap_every : int or None
+        Steps between exchanges of replicas at the temperatures; None without.
     n_chains, n_steps, thinning, burn_in : int
         Every so many steps a draw is kept, after so many steps.
     step_size : float
@@ -71,6 +74,7 @@ class Problem:
     weight_decay: float
     betas: tuple[float, ...]
     kappa: float
+    swap_every: int | None
     n_chains: int
     n_steps: int
     thinning: int
@@ -89,7 +93,9 @@ class Problem:
     @property
     def grid(self) -> dict[str, tuple[Any, ...]]:
         """Arguments of `run` that there are several values of."""
-        return {"beta": self.betas, "depth": self.depths}
+        if self.swap_every is None:
+            return {"beta": self.betas, "depth": self.depths}
+        return {"beta": (Ladder(sorted(self.betas), self.swap_every),), "depth": self.depths}
 
     def widths(self, depth: int) -> tuple[int, ...]:
         """Return ``(d_0, ..., d_N)``."""
@@ -103,13 +109,13 @@ class Problem:
     def run(
         self,
         *,
-        beta: float,
+        beta: float | Ladder,
         depth: int,
         rng: numpy.random.Generator,
         checkpoint: Path,
         progress: bool = False,
     ) -> LangevinResult:
-        """Run the chains at a temperature and a depth."""
+        """Run the chains at a temperature, or a ladder of them, and a depth."""
         matrices = rng.standard_normal((self.n_chains, *self.shape))
         matrices *= self.start / math.sqrt(max(self.shape))
         left, sigma, right = numpy.linalg.svd(matrices, full_matrices=False)

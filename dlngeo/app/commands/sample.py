@@ -3,9 +3,11 @@
 import argparse
 import csv
 import functools
+import math
 import multiprocessing
 import shutil
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from dlngeo.app.sampling_report import draw_sampling_report, summarise
 from dlngeo.app.workers import process_pool
 from dlngeo.sampling.convergence import CONVERGED
 from dlngeo.sampling.diagnostics import load_arviz, to_inference_data
-from dlngeo.sampling.ensembles import Ensemble, ensemble
+from dlngeo.sampling.ensembles import Ensemble, Run, ensemble
 from dlngeo.thermodynamics.equilibrium import Equilibrium
 
 EXAMPLE = files("dlngeo.app") / "sampling.toml"
@@ -57,8 +59,9 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--workers must be at least 1, got {options.workers}.")
     equilibria = _equilibria(problem)
     checkpoints = output.with_name(f"{output.name}.checkpoints")
-    n_runs = len(problem.betas) * len(problem.depths)
+    n_runs = math.prod(map(len, problem.grid.values()))
     found = _sample(problem, checkpoints, min(options.workers, n_runs))
+    found = _by_temperature(found, problem)
     data: Any = to_inference_data(found)
     data.attrs["problem"] = options.problem.read_text(encoding="utf-8-sig")
     summary = summarise(data)
@@ -114,6 +117,25 @@ def _sample(problem: Problem, checkpoints: Path, n_workers: int) -> Ensemble:
     if not is_complete:
         raise RuntimeError(f"workers died; {how}, with fewer workers if memory is short.")
     return found
+
+
+def _by_temperature(found: Ensemble, problem: Problem) -> Ensemble:
+    """Return the runs at each temperature, of replicas too."""
+    if problem.swap_every is None:
+        return found
+    ladders = {run.point["depth"]: run for run in found.runs}
+    runs = tuple(
+        Run(
+            {"beta": beta, "depth": depth},
+            (i, j, 0),
+            ladders[depth].result.at(beta),
+            ladders[depth].seconds / len(problem.betas),
+            ladders[depth].status,
+        )
+        for i, beta in enumerate(problem.betas)
+        for j, depth in enumerate(problem.depths)
+    )
+    return replace(found, grid={"beta": problem.betas, "depth": problem.depths}, runs=runs)
 
 
 def _claim(checkpoints: Path, problem: Problem) -> None:

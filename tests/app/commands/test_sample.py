@@ -17,6 +17,7 @@ from PIL import Image
 from dlngeo.app.cli import main
 from dlngeo.app.commands import sample
 from dlngeo.app.problem_files import read_problem
+from dlngeo.sampling import Ladder
 from dlngeo.sampling.energies import DoubleWell, WeightDecay
 
 FILES = {"samples.nc", "report.png", "table.csv"}
@@ -208,6 +209,26 @@ def test_existing_folder_keeps_other_files(problem, output, blank_report):
     assert (output / "table.csv").read_text() != "old"
 
 
+def test_replicas_exchange(tmp_path, output):
+    """As chains of one ladder at each depth, reported at every temperature in the file's order."""
+    settings = {"swap_every": 2, "beta": [4.0, 1.0]}
+    assert call(written(tmp_path, langevin=settings), output) == 0
+    data = samples(output)
+    assert data.posterior["singular_values"].shape == (6, 20, 2, 2, 2)
+    assert data.posterior["beta"].values.tolist() == [4.0, 1.0]
+    problem = read_problem(tmp_path / "problem.toml")
+    assert problem.swap_every == 2
+    seeds = numpy.random.SeedSequence(0, spawn_key=(0, 1, 0))
+    result = problem.run(
+        beta=Ladder((1.0, 4.0), 2), depth=3, rng=numpy.random.default_rng(seeds),
+        checkpoint=tmp_path / "again.npz",
+    )  # fmt: skip
+    for beta in (1.0, 4.0):
+        expected = result.at(beta).trace["energy"]
+        here = data.sample_stats["energy"].sel(beta=beta, depth=3)
+        numpy.testing.assert_array_equal(here, expected)
+
+
 def test_results_depend_on_the_seed_alone(tmp_path, blank_report):
     found = {}
     for name, seed in {"a": 0, "b": 0, "c": 1}.items():
@@ -367,6 +388,9 @@ REFUSED = {
     "scheme": langevin_case("did you mean 'second-order'?", scheme="second order"),
     "component": langevin_case("do not tell them apart", determinant="positive"),
     "cold": langevin_case("langevin.kappa: the scheme", scheme="metropolis", kappa=0),
+    "one replica": langevin_case("two or more temperatures", swap_every=5, beta=1.0),
+    "replicas without noise": langevin_case("with noise", swap_every=5, kappa=0),
+    "no exchange": langevin_case("swap_every: expected an integer of at least 1", swap_every=0),
     "seed": langevin_case("langevin.seed: expected an integer of at least 0", seed=-1),
     "start": langevin_case("langevin.start: expected a positive number", start=0),
     "wells": energy_case("two values in rising order", **WELL | {"wells": [2.0, 1.0]}),
