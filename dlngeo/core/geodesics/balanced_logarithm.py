@@ -141,6 +141,8 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
         from_numpy((norms(found.velocity) * unit[:, 0, 0]).reshape(batch), arrays[0]),
         found.residual.reshape(batch),
         found.is_found.reshape(batch),
+        # Straight lines of parameter space are no longer.
+        (norms(target.point - source.point) * unit[:, 0, 0]).reshape(batch),
         found.number.reshape(batch),
     )
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy
+from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
 from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.depth_metric.metric import lower_index
+from dlngeo.core.geodesics.bounds import lower_bound
 from dlngeo.core.geodesics.charts import extend, restrict
 from dlngeo.core.geodesics.observable_curves import checked_problem
 from dlngeo.core.geodesics.turn_search import turn_search
@@ -23,6 +24,8 @@ from dlngeo.core.numerics.shooting import CONVERGED
 
 # Relative difference from which on singular values tell the first matrix from the second.
 _EQUAL = 1e-7
+# Relative error up to which a length counts as equal to its bound.
+_CERTAIN = 1e-9
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Connection:
     residual : array, shape=[...]
         Distance of the end of the geodesic from the second point, in the chart.
     is_found : array of bool, shape=[...]
+    bound : array, shape=[...]
+        A length that no path between the points is shorter than.
     number : array of int, shape=[...]
         How many distinct geodesics were found.
     """
@@ -46,7 +51,13 @@ class Connection:
     length: Array
     residual: numpy.ndarray
     is_found: numpy.ndarray
+    bound: numpy.ndarray
     number: numpy.ndarray
+
+    @property
+    def is_certified(self) -> numpy.ndarray:
+        """Where the length is the bound: there the geodesic is proved to be the shortest."""
+        return to_numpy(self.length) <= (1 + _CERTAIN) * self.bound
 
 
 def check_components(x: numpy.ndarray, y: numpy.ndarray) -> None:
@@ -96,6 +107,16 @@ def _order(source: SingularFrames, target: SingularFrames) -> numpy.ndarray:
 
 def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Connection:
     r"""Return the shortest geodesics that were found between pairs of matrices.
+
+    Every geodesic ends at the second matrix, as accurately as the residual tells. Which matrix
+    comes first, transposition, rotations and scaling make no difference to the lengths.
+
+    No path is shorter than the `bound`. Where the length is equal to it (`is_certified`) the
+    geodesic is the shortest path: at rank one, at depth one and full rank, between matrices with
+    the same singular vectors in order, between multiples of rotations of the plane, and between
+    positive matrices at depth two. Elsewhere it is the shortest one that was found. At finite
+    depth the metric is incomplete: where every short path runs into the boundary there may be no
+    shortest geodesic, and often none is found.
 
     Parameters
     ----------
@@ -162,17 +183,22 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     scale = 1.0 if depth == numpy.inf else unit[:, 0] ** (1 / depth)
     is_found = numpy.isfinite(length)
     length = numpy.where(is_found, length * scale, numpy.nan)
+    bound = scale * lower_bound(source, target, depth)
     return Connection(
         from_numpy(velocity.reshape(*batch, *velocity.shape[1:]), matrix),
         from_numpy(length.reshape(batch), matrix),
         residual.reshape(batch),
         is_found.reshape(batch),
+        bound.reshape(batch),
         number.reshape(batch),
     )
 
 
 def log(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Array:
     """Return the logarithm: the velocity at ``X`` of the shortest geodesic found to ``X_1``.
+
+    It is the velocity of a geodesic that ends at ``X_1``, or an error. That no geodesic is shorter
+    is proved where `Connection.is_certified` says so, see `connect`.
 
     Parameters and errors as in `connect`.
 

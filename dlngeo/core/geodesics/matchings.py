@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy
 from scipy.optimize import linear_sum_assignment
 
-from dlngeo.core.base.arrays import transpose
 from dlngeo.core.depth_metric.weights import flat_values
 from dlngeo.core.networks.frames import SingularFrames
 
@@ -70,7 +69,7 @@ def matchings(source: SingularFrames, target: SingularFrames, depth: float) -> M
     depth : int or inf
     """
     count, rank = source.sigma.shape
-    costs = _cones(source, target, depth)
+    costs = cones(source, target, depth)
     # The sign of a triple that costs less, and what the other one costs more.
     regret = abs(costs[1] - costs[0])
     sign = numpy.where(costs[0] <= costs[1], 1.0, -1.0)
@@ -102,19 +101,26 @@ def matchings(source: SingularFrames, target: SingularFrames, depth: float) -> M
     return Matchings(pair, orders[pair, which], signs[pair, which, flip])
 
 
-def _cones(source: SingularFrames, target: SingularFrames, depth: float) -> numpy.ndarray:
-    """Return squared distances of triples, for both common signs, shape=[2, b, r, r]."""
+def cones(source: SingularFrames, target: SingularFrames, depth: float) -> numpy.ndarray:
+    """Return squared distances of triples, for both common signs, shape=[2, b, r, r].
+
+    They are those of matrices of rank one, `matchings`.
+    """
     before = flat_values(source.sigma, depth)[..., :, None]
     after = flat_values(target.sigma, depth)[..., None, :]
-    left, right = (
-        numpy.arccos(numpy.clip(transpose(here) @ there, -1, 1))
-        for here, there in ((source.left, target.left), (source.right, target.right))
-    )
+    left, right = _angles(source.left, target.left), _angles(source.right, target.right)
     squares = numpy.stack([left**2 + right**2, (numpy.pi - left) ** 2 + (numpy.pi - right) ** 2])
     if depth == numpy.inf:
         return (before - after) ** 2 + squares
     angle = numpy.minimum(numpy.sqrt(squares / depth), numpy.pi)
     return (before - after) ** 2 + 4 * before * after * numpy.sin(angle / 2) ** 2
+
+
+def _angles(frame: numpy.ndarray, other: numpy.ndarray) -> numpy.ndarray:
+    """Return the angles between the columns of two frames, shape=[b, r, r]."""
+    row, column = frame[..., :, :, None], other[..., :, None, :]
+    apart, along = (numpy.sqrt(((row + sign * column) ** 2).sum(axis=-3)) for sign in (-1, 1))
+    return 2 * numpy.arctan2(apart, along)
 
 
 def _orders(costs: numpy.ndarray) -> numpy.ndarray:
