@@ -34,8 +34,10 @@ LANES = 32
 
 
 @compiled
-def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise):
-    r"""Return the frames and the signed values of ``Y`` after an Euler–Maruyama step.
+def langevin_step(
+    left, lam, right, covector, normals, depth, step, heat, noise, least, is_confined
+):
+    r"""Return ``Y`` and ``X`` after an Euler–Maruyama step.
 
     Parameters
     ----------
@@ -48,14 +50,23 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
         ``h``.
     heat, noise : array, shape=[chains]
         ``h/β``, ``√(2hκ/β)``.
+    least : float
+        What no ``λ`` is let fall below.
+    is_confined : bool
+        Whether chains are reflected where ``det`` would change its sign.
 
     Returns
     -------
     left, lam, right : array
-        As given; the product of the values has the sign by which ``det`` changes.
+        As given; unchanged where the step has no bounds.
+    matrix : array, shape=[chains, r, r]
+        ``X``.
+    is_reflected, is_kept : array of bool, shape=[chains]
     """
     chains, rank = lam.shape
     new_left, new_lam, new_right = left.copy(), lam.copy(), right.copy()
+    matrix = numpy.empty_like(left)
+    is_reflected, is_kept = numpy.zeros(chains, numpy.bool_), numpy.ones(chains, numpy.bool_)
     power = numpy.empty((rank, depth + 1, LANES))
     # Of one allocation the compiler could not tell these apart, and would not vectorise.
     core = numpy.empty((rank, rank, LANES))
@@ -67,30 +78,88 @@ def langevin_step(left, lam, right, covector, normals, depth, step, heat, noise)
     turn_v = numpy.empty((rank, rank, LANES))
     rows = numpy.empty((8, LANES))
     for start in range(0, chains, LANES):
+        enter(left, lam, right, start, u, v, power)
         for e in range(LANES):
-            n = min(start + e, chains - 1)  # idle lanes of the last block
+            n = min(start + e, chains - 1)
             rows[6, e], rows[7, e] = heat[n], noise[n]
             for i in range(rank):
-                power[i, 0, e] = 1.0
-                for j in range(depth):
-                    power[i, j + 1, e] = power[i, j, e] * lam[n, i]
                 for j in range(rank):
                     core[i, j, e], normal[i, j, e] = covector[n, i, j], normals[n, i, j]
-                    # Frames by columns, so that turns are of rows.
-                    u[j, i, e], v[j, i, e] = left[n, i, j], right[n, i, j]
         times(u, core, turn_u, LANES)
         times_transposed(turn_u, v, slope, LANES)
         _fill(core, turn_u, turn_v, power, slope, normal, rows, depth, step)
         _turn(u, turn_u)
         _turn(v, turn_v)
-        _decompose(core, u, v, rows)
-        for e in range(min(LANES, chains - start)):
-            n = start + e
+        decompose(core, u, v, rows)
+        leave(
+            core, u, v, start, depth, least, is_confined,
+            new_left, new_lam, new_right, is_reflected, is_kept,
+        )  # fmt: skip
+    set_products(new_left, new_lam, new_right, depth, matrix)
+    return new_left, new_lam, new_right, matrix, is_reflected, is_kept
+
+
+@compiled
+def enter(left, lam, right, start, u, v, power):
+    """Set frames by columns, so that turns are of rows, and the powers of ``λ``."""
+    chains, rank = lam.shape
+    for e in range(LANES):
+        n = min(start + e, chains - 1)  # idle lanes of the last block
+        for i in range(rank):
+            power[i, 0, e] = 1.0
+            for j in range(power.shape[1] - 1):
+                power[i, j + 1, e] = power[i, j, e] * lam[n, i]
+            for j in range(rank):
+                u[j, i, e], v[j, i, e] = left[n, i, j], right[n, i, j]
+
+
+@compiled
+def leave(
+    core, u, v, start, depth, least, is_confined,
+    left, lam, right, is_reflected, is_kept,
+):  # fmt: skip
+    """Set ``Y`` with positive values, where it is bounded; as `matrix_steps.fold` does."""
+    chains, rank = lam.shape
+    for e in range(min(LANES, chains - start)):
+        n = start + e
+        total, is_odd, smallest = 0.0, False, 0
+        for i in range(rank):
+            # Kernels of the depth metric lie within the squares of the singular values.
+            total += core[i, i, e] ** (2 * depth)
+            is_odd ^= core[i, i, e] < 0
+            if abs(core[i, i, e]) < abs(core[smallest, smallest, e]):
+                smallest = i
+            for j in range(rank):
+                total += u[i, j, e] + v[i, j, e]
+        if not numpy.isfinite(total):
+            is_kept[n] = False
+            continue
+        is_reflected[n] = is_odd and is_confined
+        for i in range(rank):
+            sign = -1.0 if core[i, i, e] < 0 else 1.0
+            if is_reflected[n] and i == smallest:
+                sign = -sign
+            lam[n, i] = max(abs(core[i, i, e]), least)
+            for j in range(rank):
+                left[n, j, i], right[n, j, i] = sign * u[i, j, e], v[i, j, e]
+
+
+@compiled
+def set_products(left, lam, right, depth, matrix):
+    """Set ``X = left · diag(lam)^N · rightᵀ``."""
+    chains, rank = lam.shape
+    scaled = numpy.empty((rank, rank))
+    for n in range(chains):
+        for k in range(rank):
+            sigma = lam[n, k] ** depth
             for i in range(rank):
-                new_lam[n, i] = core[i, i, e]
-                for j in range(rank):
-                    new_left[n, i, j], new_right[n, i, j] = u[j, i, e], v[j, i, e]
-    return new_left, new_lam, new_right
+                scaled[i, k] = left[n, i, k] * sigma
+        for i in range(rank):
+            for j in range(rank):
+                total = 0.0
+                for k in range(rank):
+                    total += scaled[i, k] * right[n, j, k]
+                matrix[n, i, j] = total
 
 
 @compiled
@@ -199,7 +268,7 @@ def _rotate_rows(matrix, p, q, cosine, sine):
 
 
 @compiled
-def _decompose(core, left, right, rows):
+def decompose(core, left, right, rows):
     """Turn the core to diagonal form by rotations, which the frames gather."""
     rank = core.shape[0]
     off, whole = rows[0], rows[1]
@@ -245,19 +314,3 @@ def _decompose(core, left, right, rows):
         # A sweep squares what was left.
         if worst < 1e-11:
             break
-
-
-@compiled
-def frame_product(left, values, right):
-    """Return ``left · diag(values) · rightᵀ``, shape=[chains, m, n]."""
-    chains, rows, rank = left.shape
-    columns = right.shape[1]
-    product = numpy.empty((chains, rows, columns))
-    for n in range(chains):
-        for i in range(rows):
-            for j in range(columns):
-                total = 0.0
-                for k in range(rank):
-                    total += left[n, i, k] * values[n, k] * right[n, j, k]
-                product[n, i, j] = total
-    return product

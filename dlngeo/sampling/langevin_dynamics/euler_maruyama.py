@@ -71,7 +71,6 @@ class EulerMaruyama(MatrixKernel):
         rank = self.equation.rank
         is_small = set(self.equation.widths) == {rank} and rank <= COMPILED_UP_TO
         self._compiled_step = compiled_loop(LOOPS, "langevin_step") if is_small else None
-        self._compiled_product = compiled_loop(LOOPS, "frame_product") if is_small else None
 
     def init(self, factors: Sequence[numpy.ndarray]) -> MatrixState:
         """Return the state over factors, of which a matrix may be the only one."""
@@ -82,21 +81,10 @@ class EulerMaruyama(MatrixKernel):
     def step(self, state: MatrixState, rng: numpy.random.Generator) -> MatrixState:
         """Return the state after a step."""
         advance = self._advance if self._compiled_step is None else self._advance_compiled
-        root = self.root(state)
-        signed, is_kept = advance(root, state.covector, rng)
-        is_kept = is_kept & is_finite(*signed) & self.is_bounded(signed.sigma)
-        signed = SingularFrames(*choose(is_kept, signed, root))
-        after, is_reflected = fold(signed, self.equation.determinant is not None)
-        after = after._replace(sigma=numpy.maximum(after.sigma, self.equation.least))
-        covector = self._covector(after)
-        proposal = state._replace(
-            left=after.left,
-            lam=after.sigma,
-            right=after.right,
-            covector=covector,
-            n_reflections=state.n_reflections + is_reflected,
-        )
-        return move(state, proposal, is_kept & is_finite(covector))
+        root, covector, is_reflected, is_kept = advance(state, rng)
+        n_reflections = state.n_reflections + is_reflected
+        counts = (n_reflections, state.n_rejected, state.n_stuck)
+        return move(state, MatrixState(*root, covector, *counts), is_kept & is_finite(covector))
 
     def counts(self, state: MatrixState) -> dict[str, numpy.ndarray]:
         """Return what was counted along each chain."""
@@ -106,19 +94,13 @@ class EulerMaruyama(MatrixKernel):
             "n_stuck": state.n_stuck,
         }
 
-    def _covector(self, root: SingularFrames) -> numpy.ndarray:
-        equation, frames = self.equation, self.observable(root)
-        if self._compiled_product is None or equation.is_spectral:
-            return equation.covector(frames)
-        return equation.slope(self._compiled_product(*frames))
-
     def _advance_compiled(
-        self, root: SingularFrames, covector: numpy.ndarray, rng: numpy.random.Generator
-    ) -> tuple[SingularFrames, numpy.ndarray]:
+        self, state: MatrixState, rng: numpy.random.Generator
+    ) -> tuple[SingularFrames, numpy.ndarray, numpy.ndarray, numpy.ndarray]:
         assert self._compiled_step is not None
-        equation = self.equation
+        equation, covector = self.equation, state.covector
+        root = start = self.root(state)
         is_ambient = not equation.is_spectral and equation.spectral is None
-        start = root
         if not is_ambient:
             # In its own frames a gradient of singular values keeps its precision.
             identity = numpy.tile(numpy.eye(equation.rank), (len(root.sigma), 1, 1))
@@ -128,32 +110,37 @@ class EulerMaruyama(MatrixKernel):
         heat, noise = numpy.empty((2, len(normals)))
         heat[:] = self.step_size * equation.temperature()
         noise[:] = self.deviation(1)
-        times = (self.step_size, heat, noise)
-        after = SingularFrames(
-            *self._compiled_step(*start, covector, normals, equation.depth, *times)
-        )
-        if not is_ambient:
-            after = after._replace(left=root.left @ after.left, right=root.right @ after.right)
-        return after, numpy.ones(len(normals), dtype=bool)
+        *after, matrix, is_reflected, is_kept = self._compiled_step(
+            *start, covector, normals, equation.depth, self.step_size, heat, noise,
+            equation.least, equation.determinant is not None,
+        )  # fmt: skip
+        root_after = SingularFrames(*after)
+        if is_ambient:
+            return root_after, equation.slope(matrix), is_reflected, is_kept
+        left, right = root.left @ root_after.left, root.right @ root_after.right
+        root_after = root_after._replace(left=left, right=right)
+        covector = equation.covector(self.observable(root_after))
+        return root_after, covector, is_reflected, is_kept
 
     def _advance(
-        self, root: SingularFrames, covector: numpy.ndarray, rng: numpy.random.Generator
-    ) -> tuple[SingularFrames, numpy.ndarray]:
-        """Return ``Y`` after a step, and where that is bounded.
-
-        The values have the sign by which ``det`` changes.
-        """
-        depth, scale = self.equation.depth, self.deviation()
+        self, state: MatrixState, rng: numpy.random.Generator
+    ) -> tuple[SingularFrames, numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+        """Return ``Y`` after a step, its gradient, where it was reflected and where it is kept."""
+        equation, root = self.equation, self.root(state)
+        depth, scale = equation.depth, self.deviation()
         normals = normal_blocks(root, rng)
-        tangent = self.drift(root, covector) + scale / math.sqrt(depth) * normals
+        tangent = self.drift(root, state.covector) + scale / math.sqrt(depth) * normals
         turns = brownian.surplus_turns(root.sigma, depth, scale * normals.core)
         left, right = root.left @ rotation(turns[0]), root.right @ rotation(turns[1])
         tangent, is_bounded = bounded(tangent)
         after = retract(SingularFrames(left, root.sigma, right), tangent)
-        if self.equation.kappa == 0 or depth == 1:
-            return after, is_bounded
-        least = self.equation.least
-        spread = self.deviation(2) * math.sqrt(1 - 1 / depth)
-        angle = spread / numpy.maximum(abs(after.sigma), least)
-        left, right = (tilt(frame, angle, rng) for frame in (after.left, after.right))
-        return SingularFrames(left, after.sigma, right), is_bounded
+        if equation.kappa > 0 and depth > 1:
+            spread = self.deviation(2) * math.sqrt(1 - 1 / depth)
+            angle = spread / numpy.maximum(abs(after.sigma), equation.least)
+            left, right = (tilt(frame, angle, rng) for frame in (after.left, after.right))
+            after = SingularFrames(left, after.sigma, right)
+        is_kept = is_bounded & is_finite(*after) & self.is_bounded(after.sigma)
+        after = SingularFrames(*choose(is_kept, after, root))
+        after, is_reflected = fold(after, equation.determinant is not None)
+        after = after._replace(sigma=numpy.maximum(after.sigma, equation.least))
+        return after, equation.covector(self.observable(after)), is_reflected, is_kept

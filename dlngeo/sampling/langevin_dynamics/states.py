@@ -13,16 +13,25 @@ from dlngeo.core.base.arrays import Array
 
 def choose(condition: Array, state: Any, otherwise: Any) -> Any:
     """Return a state whose chains are of the first where a condition holds, else of the second."""
+    return state if condition.all() else _choose(condition, state, otherwise)
+
+
+def _choose(condition: Array, state: Any, otherwise: Any) -> Any:
     if _is_tuple(state):
         pairs = zip(state, otherwise, strict=True)
-        return state._make(choose(condition, a, b) for a, b in pairs)
+        return state._make(_choose(condition, a, b) for a, b in pairs)
     return numpy.where(condition.reshape(-1, *[1] * (state.ndim - 1)), state, otherwise)
 
 
 def is_finite(*arrays: Array | None) -> Array:
     """Return of which chains all arrays, shape=[chains, ...], are finite, shape=[chains]."""
-    each = [numpy.isfinite(a).reshape(len(a), -1).all(axis=-1) for a in arrays if a is not None]
-    return numpy.logical_and.reduce(each)
+    found = [a for a in arrays if a is not None]
+    total = numpy.ones(len(found[0]), dtype=bool)
+    for array in found:
+        # Nearly always all are, which is told faster.
+        if not numpy.isfinite(array).all():
+            total &= numpy.isfinite(array).reshape(len(array), -1).all(axis=-1)
+    return total
 
 
 def move(state: Any, proposal: Any, is_kept: Array) -> Any:
@@ -32,8 +41,7 @@ def move(state: Any, proposal: Any, is_kept: Array) -> Any:
     row up to now.
     """
     return choose(is_kept, proposal, state)._replace(
-        n_rejected=state.n_rejected + ~is_kept,
-        n_stuck=numpy.where(is_kept, 0, state.n_stuck + 1),
+        n_rejected=state.n_rejected + ~is_kept, n_stuck=(state.n_stuck + 1) * ~is_kept
     )
 
 
