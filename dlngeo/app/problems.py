@@ -91,6 +91,11 @@ class Problem:
         return self.energy in SPECTRAL_ENERGIES
 
     @property
+    def has_small_frames(self) -> bool:
+        """Whether frames can be integrated over: one row, one column or two by two."""
+        return min(self.shape) == 1 or self.shape == (2, 2)
+
+    @property
     def grid(self) -> dict[str, tuple[Any, ...]]:
         """Arguments of `run` that there are several values of."""
         if self.swap_every is None:

@@ -19,7 +19,7 @@ from scipy.special import gammaln, ive
 from dlngeo.core.base.arrays import Array, to_numpy
 from dlngeo.core.base.checks import positive, real_array
 from dlngeo.core.networks.factors import check_widths
-from dlngeo.thermodynamics.equilibrium import Equilibrium
+from dlngeo.thermodynamics.equilibrium import Energy, Equilibrium
 
 
 class Cumulants(NamedTuple):
@@ -31,7 +31,7 @@ class Cumulants(NamedTuple):
 
 
 class LeastSquaresEquilibrium(Equilibrium):
-    r"""The law of singular values in equilibrium for ``E(X) = ½ ‖X - Y‖²``.
+    r"""The law of singular values in equilibrium for ``E(X) = ½ ‖X - Y‖²``, or with weight decay.
 
     As `Equilibrium`, with the energy averaged over frames: ``log_partition``, ``mean_energy``,
     ``heat_capacity`` and the rest are those of ``E``, `mean` and `marginal` of singular values. At
@@ -41,6 +41,8 @@ class LeastSquaresEquilibrium(Equilibrium):
     ----------
     target : array-like, shape=[m, n]
         ``Y``, with one row, one column or of shape ``2 × 2``.
+    spectral : callable, optional
+        A further energy, of singular values as in `Equilibrium`, such as weight decay.
     widths, rank, beta, kappa, entropic
         As in `Equilibrium`.
 
@@ -61,6 +63,7 @@ class LeastSquaresEquilibrium(Equilibrium):
         widths: Sequence[int],
         rank: int | None = None,
         *,
+        spectral: Energy | None = None,
         beta: float,
         kappa: float = 1.0,
         entropic: bool = True,
@@ -76,6 +79,7 @@ class LeastSquaresEquilibrium(Equilibrium):
                 "the spherical integral is known for one row, one column and 2 × 2 matrices, got "
                 f"shape {matrix.shape}: sample, by langevin and free_energies of dlngeo.sampling."
             )
+        self._spectral = spectral
         self._larger = max(matrix.shape)
         self._values = numpy.linalg.svd(matrix, compute_uv=False)
         self._heat = positive(beta, "beta") / positive(kappa, "kappa")
@@ -84,16 +88,17 @@ class LeastSquaresEquilibrium(Equilibrium):
     def _frames(self, sigma: Array) -> Cumulants:
         return spherical_cumulants(sigma, self._values, self._larger, self._heat)
 
-    def _squares(self, sigma: Array) -> Array:
-        return ((sigma**2).sum(axis=-1) + (self._values**2).sum()) / 2
+    def _of_values(self, sigma: Array) -> Array:
+        squares = ((sigma**2).sum(axis=-1) + (self._values**2).sum()) / 2
+        return squares if self._spectral is None else squares + self._spectral(sigma)
 
     def _averaged(self, sigma: Array) -> Array:
         """Return ``-log ∫ e^{-(β/κ) E} dU dV`` over ``β/κ``."""
-        return self._squares(sigma) - self._frames(sigma).log / self._heat
+        return self._of_values(sigma) - self._frames(sigma).log / self._heat
 
     def _mean(self, sigma: Array) -> Array:
         """Return the mean of ``E`` over frames."""
-        return self._squares(sigma) - self._frames(sigma).mean
+        return self._of_values(sigma) - self._frames(sigma).mean
 
     @cached_property
     def mean_energy(self) -> float:

@@ -123,6 +123,19 @@ def test_deep_networks(widths, rank, kappa):
     assert law.heat_capacity == pytest.approx(-(beta**2) * bend, rel=1e-5)
 
 
+def test_a_further_energy_of_singular_values():
+    """``½‖X - Y‖² + a/2 ‖X‖²`` is a Gaussian around ``Y/(1 + a)``."""
+    beta, weight = 3.0, 0.7
+    law = LeastSquaresEquilibrium(
+        TARGET, (2, 2), beta=beta, spectral=lambda sigma: weight / 2 * (sigma**2).sum(axis=-1)
+    )
+    least = weight / (1 + weight) * (TARGET**2).sum() / 2
+    expected = 2 * numpy.log(2 * numpy.pi / (beta * (1 + weight))) - beta * least
+    assert law.log_partition == pytest.approx(expected, abs=1e-9)
+    assert law.mean_energy == pytest.approx(least + 2 / beta, rel=1e-8)
+    assert law.heat_capacity == pytest.approx(2, rel=1e-7)
+
+
 def test_refusals():
     with pytest.raises(ValueError, match=r"target of shape \(2, 2\), got \(3, 3\)"):
         LeastSquaresEquilibrium(numpy.eye(3), (2, 2), beta=1.0)

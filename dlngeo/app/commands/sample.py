@@ -21,8 +21,10 @@ from dlngeo.app.sampling_report import draw_sampling_report, summarise
 from dlngeo.app.workers import process_pool
 from dlngeo.sampling.convergence import CONVERGED
 from dlngeo.sampling.diagnostics import load_arviz, to_inference_data
+from dlngeo.sampling.energies import WeightDecay
 from dlngeo.sampling.ensembles import Ensemble, Run, ensemble
 from dlngeo.thermodynamics.equilibrium import Equilibrium
+from dlngeo.thermodynamics.least_squares import LeastSquaresEquilibrium
 
 EXAMPLE = files("dlngeo.app") / "sampling.toml"
 
@@ -153,21 +155,26 @@ def _claim(checkpoints: Path, problem: Problem) -> None:
         print(f"going on from {checkpoints}", file=sys.stderr)
 
 
-def _equilibria(problem: Problem) -> dict[tuple[float, int], Any]:
+def _equilibria(problem: Problem) -> dict[tuple[float, int], Equilibrium]:
     """Return the exact laws by β and depth, where there are integrals to compute them by."""
-    if not problem.is_spectral or problem.rank > MOST_VALUES or problem.kappa == 0:
+    has_frames = problem.energy == "least squares" and problem.has_small_frames
+    is_known = problem.is_spectral or (has_frames and problem.determinant is None)
+    if not is_known or problem.rank > MOST_VALUES or problem.kappa == 0:
         return {}
     return {
-        (beta, depth): Equilibrium(
-            problem.energy_at(depth),
-            problem.widths(depth),
-            problem.rank,
-            beta=beta,
-            kappa=problem.kappa,
-        )
+        (beta, depth): _equilibrium(problem, beta, depth)
         for beta in problem.betas
         for depth in problem.depths
     }
+
+
+def _equilibrium(problem: Problem, beta: float, depth: int) -> Equilibrium:
+    widths, rank, kappa = problem.widths(depth), problem.rank, problem.kappa
+    if problem.is_spectral:
+        return Equilibrium(problem.energy_at(depth), widths, rank, beta=beta, kappa=kappa)
+    decay = problem.weight_decay * WeightDecay(depth)
+    target = problem.parameters["target"]
+    return LeastSquaresEquilibrium(target, widths, rank, spectral=decay, beta=beta, kappa=kappa)
 
 
 def _remarks(found: Ensemble, rows: list[dict[str, Any]]) -> list[str]:

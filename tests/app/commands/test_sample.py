@@ -195,6 +195,13 @@ def test_exact_laws_are_compared(tmp_path, output, capsys):
     # At depth 1 there is no entropy: four degrees of freedom at the temperature κ/β.
     assert [float(row[4]) for row in rows[:2]] == pytest.approx([1.0, 0.25], rel=1e-4)
     assert [float(row[4]) for row in rows[2:]] == sorted([float(row[4]) for row in rows[2:]])[::-1]
+    # Of least squares with weight decay, at depth 1, D/2β more than the least energy.
+    numpy.save(tmp_path / "target.npy", numpy.array([[1.0, 0.5], [0.0, 1.0]]))
+    energy = {"name": "least squares", "target": "target.npy", "weight_decay": 0.5}
+    assert call(written(tmp_path, energy=energy, network={"depth": 1}), output) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
+    least = 0.5 / 1.5 * 2.25 / 2
+    assert [float(row[4]) for row in rows] == pytest.approx([least + 2, least + 0.5], rel=1e-4)
     # Of four singular values there is no integral.
     assert call(written(tmp_path, network={"shape": [4, 4], "depth": 1}), output) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[4] == "-"
