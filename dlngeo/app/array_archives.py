@@ -1,4 +1,4 @@
-"""NPZ files: arrays by names of every kind, read and written without pickle."""
+"""Arrays in files: their types, and archives of them under names of every kind."""
 
 import zipfile
 from collections.abc import Mapping
@@ -40,3 +40,12 @@ def load_arrays(path: Path) -> dict[str, Array]:
         if not isinstance(array, numpy.ndarray):
             raise ValueError(f"{path} holds {name}, which is no array: take it out.")
     return arrays
+
+
+def in_type(array: Array, dtype: numpy.dtype) -> Array:
+    """Return an array in a type of floats; in double precision if it would overflow."""
+    if dtype.kind != "f":
+        return array
+    with numpy.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    return converted if numpy.isfinite(converted).all() else array

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 from dlngeo.app.options import parser
@@ -20,8 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is None:
             parser().print_help()
             return 0
-        # Only the module of this command, with the libraries that it needs.
-        importlib.import_module(f"dlngeo.app.commands.{options.command}").run(options)
+        with warnings.catch_warnings():
+            # Results that are not finite are errors; NumPy's warnings name lines of code.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            # Only the module of this command, with the libraries that it needs.
+            importlib.import_module(f"dlngeo.app.commands.{options.command}").run(options)
     except (ValueError, OSError) as error:
         return _fail(str(error), 2)
     except (RuntimeError, ImportError) as error:

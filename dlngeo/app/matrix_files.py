@@ -14,6 +14,7 @@ import matplotlib
 import numpy
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dlngeo.app.array_archives import in_type
 from dlngeo.core.base.arrays import Array
 from dlngeo.solvers.completion import Completion, Entries
 
@@ -170,7 +171,9 @@ class ArrayFile(WholeMatrix):
     def read(cls, path: Path) -> "ArrayFile":
         try:
             matrix = numpy.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            if not isinstance(matrix, numpy.ndarray):
+                raise ValueError("several arrays")
+        except (ValueError, EOFError, MemoryError) as error:
             raise ValueError(
                 f"{path} is no NumPy file of numbers: save it by numpy.save."
             ) from error
@@ -186,8 +189,8 @@ class ArrayFile(WholeMatrix):
         return cls(matrix=matrix.astype(float), dtype=dtype)
 
     def _write(self, completed: Array, kept: Array, path: Path) -> None:
-        """Write an array of the same type."""
-        numpy.save(path, completed.astype(self.dtype))
+        """Write an array of the same type, if that can hold it."""
+        numpy.save(path, in_type(completed, self.dtype))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -218,11 +221,14 @@ class Picture(WholeMatrix):
             with Image.open(path) as image:
                 name = str(image.format)
                 picture = ImageOps.exif_transpose(image)
+                picture.load()
         except (UnidentifiedImageError, SyntaxError) as error:
             raise ValueError(
                 f"{path} is not a table (.csv, .tsv, .txt), an array (.npy) or a picture that can "
                 "be read: convert it to one of them."
             ) from error
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{path} is a picture that cannot be read: {error}.") from error
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
             raise ValueError(f"{path} has pixels of mode {picture.mode}: convert it to 8 bits.")
         return cls.of(picture, name)

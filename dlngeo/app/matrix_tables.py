@@ -37,8 +37,9 @@ def read_matrix(path: Path, layout: Layout) -> MatrixFile:
     """
     if not path.exists():
         raise ValueError(f"there is no file {path}: check the path.")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give a CSV or NPY file, or a picture.")
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise ValueError(f"{path} is {what}: give a CSV or NPY file, or a picture.")
     suffix = path.suffix.lower()
     if suffix in TEXT_SUFFIXES:
         table = TextTable.read(path, layout.delimiter, layout.decimal)

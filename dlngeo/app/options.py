@@ -62,12 +62,19 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected the path of a file, got {text[:40]!r}")
+    return Path(text)
+
+
 def _add_file(command: Any, name: str, **options: Any) -> None:
-    command.add_argument(name, type=Path, **options).complete = shtab.FILE
+    command.add_argument(name, type=_path, **options).complete = shtab.FILE
 
 
 def _add_folder(command: Any, **options: Any) -> None:
-    command.add_argument("--output", type=Path, metavar="DIR", **options).complete = shtab.DIRECTORY
+    folder = command.add_argument("--output", type=_path, metavar="DIR", **options)
+    folder.complete = shtab.DIRECTORY
 
 
 def _add_complete(commands: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 
 from dlngeo.app.matrix_tables import read_matrix
+from dlngeo.app.options import LARGEST_DEPTH
 from dlngeo.app.problems import ENERGIES, SPECTRAL_ENERGIES, Problem
 from dlngeo.app.table_layouts import Layout
 from dlngeo.app.text_tables import DECIMALS, DELIMITERS
@@ -19,6 +20,8 @@ from dlngeo.sampling.energies import SpectralExpression
 from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
 
 NETWORK = ("shape", "depth", "rank", "hidden_width")
+MOST_NUMBERS = 10**9
+
 LANGEVIN = (
     *("beta", "kappa", "swap_every"),
     *("chains", "steps", "step_size", "thinning", "burn_in", "scheme", "determinant"),
@@ -49,6 +52,8 @@ def read_problem(path: Path) -> Problem:
     rank = network.whole("rank", min(shape))
     hidden_width = network.whole("hidden_width", min(shape))
     for depth in depths:
+        if depth > LARGEST_DEPTH:
+            raise network.error("depth", f"expected at most {LARGEST_DEPTH}, got {depth}")
         with _in_table(network):
             check_widths((shape[1], *[hidden_width] * (depth - 1), shape[0]), rank)
         if energy == "formula":
@@ -64,6 +69,17 @@ def read_problem(path: Path) -> Problem:
             f"of {n_steps} steps after {burn_in} of burn_in, one draw in {thinning}, fewer than 4 "
             "draws are left: take more steps, or a smaller thinning",
         )
+    n_chains = sampling.whole("chains", 100, least=2)
+    betas = sampling.numbers("beta")
+    n_draws = (n_steps - burn_in) // thinning * len(betas) * len(depths)
+    n_entries = max(shape) * max(*shape, hidden_width * max(depths))
+    for what, number in (("values are kept", n_draws * rank), ("entries are moved", n_entries)):
+        if n_chains * number > MOST_NUMBERS:
+            raise sampling.error(
+                "chains",
+                f"{n_chains * number} {what}, more than the {MOST_NUMBERS} that fit: take fewer "
+                "chains or steps, or a larger thinning",
+            )
     scheme = sampling.choice("scheme", tuple(SCHEMES), "euler-maruyama")
     determinant = sampling.choice("determinant", ("either", "positive", "negative"), "either")
     has_components = shape[0] == shape[1] == rank and energy not in SPECTRAL_ENERGIES
@@ -101,7 +117,7 @@ def read_problem(path: Path) -> Problem:
         betas=betas,
         kappa=kappa,
         swap_every=swap_every,
-        n_chains=sampling.whole("chains", 100, least=2),
+        n_chains=n_chains,
         n_steps=n_steps,
         thinning=thinning,
         burn_in=burn_in,

@@ -220,7 +220,8 @@ class _Recogniser:
         texts = self.table.rows(first).cells[column].str.strip().tolist()
         may_be = is_text | numpy.isfinite(numbers)
         if whole:
-            may_be = is_text | [INTEGER.fullmatch(text) is not None for text in texts]
+            is_whole = [INTEGER.fullmatch(text) is not None for text in texts]
+            may_be = is_text | numpy.array(is_whole, dtype=bool)
         return texts if texts and may_be.all() else None
 
     def _matrix(self) -> tuple[bool, bool]:

@@ -30,6 +30,8 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf(inity)?", re.A
 WITH_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.ASCII | re.I)
 WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+", re.ASCII)
 
+csv.field_size_limit(2**31 - 1)  # for long lines
+
 SAMPLE = 1000
 """Lines from which delimiter and decimal mark are guessed; all others are checked to follow."""
 

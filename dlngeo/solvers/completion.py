@@ -39,6 +39,9 @@ from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 START = 0.01
 """Singular values of the start, in units of those of the data."""
 
+LEAST = 1e-12
+"""Singular values of the start below this part of the largest one are zero to round-off."""
+
 SAVED_PER_STAGE, MAX_STAGES = 20, 10
 
 MAX_ITERATIONS = 300
@@ -145,8 +148,6 @@ class _Descent:
 
     Attributes
     ----------
-    mean, scale : float
-        Shift and unit of the data.
     history : list of _State
         Without their factors, which are large.
     errors : list of float
@@ -167,13 +168,14 @@ class _Descent:
         center: bool,
     ):
         self._shape, self._depth, self._rank = shape, depth, rank
-        self.mean = float(training.values.mean()) if center else 0.0
         averages, n_copies = training.averaged()
-        unit = abs(averages.values - self.mean).max()
-        values = (averages.values - self.mean) / unit
+        # The mean in units of the largest entry, so that sums do not overflow.
+        self._unit = abs(averages.values).max()
+        self._shift = (training.values / self._unit).mean() if center else 0.0
+        values = averages.values / self._unit - self._shift
         matrix = scipy.sparse.coo_array((values, averages[:2]), shape).tocsr()
         left, sigma, right = randomized_svd(matrix, rank, random_state=0)
-        self.scale = unit * sigma[0]
+        self._norm = sigma[0]
         self._start = SingularFrames(left, START * sigma / sigma[0], right.T)
         self._loss = SparseMatrixCompletion(*self._in_units(training), shape)
         # So that the flow of entries that are all given twice is the same.
@@ -188,7 +190,17 @@ class _Descent:
 
     def _in_units(self, entries: Entries) -> Entries:
         """Return entries in units in which the data have spectral norm one."""
-        return entries._replace(values=(entries.values - self.mean) / self.scale)
+        return entries._replace(values=(entries.values / self._unit - self._shift) / self._norm)
+
+    @property
+    def mean(self) -> float:
+        """Mean that is taken off the data."""
+        return float(self._unit * self._shift)
+
+    @property
+    def scale(self) -> float:
+        """Spectral norm of what is left, the unit of the descent."""
+        return float(self._unit * self._norm)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -254,10 +266,12 @@ class _Descent:
             u, s, vt = point
             return self.ends_at(_State(next(iterations), cost, s, (u * s, vt.T)))
 
-        start = self._start
+        # Of few entries the start may have a lower rank, which no descent leaves.
+        rank = int((self._start.sigma > LEAST * self._start.sigma[0]).sum())
+        left, sigma, right = self._start.left, self._start.sigma, self._start.right
         minimum = minimize(
-            LeastSquaresProblem(DeepFixedRank(*self._shape, self._rank, self._depth), self._loss),
-            FactoredPoint(start.left, start.sigma, start.right.T),
+            LeastSquaresProblem(DeepFixedRank(*self._shape, rank, self._depth), self._loss),
+            FactoredPoint(left[:, :rank], sigma[:rank], right[:, :rank].T),
             solver=solver,
             max_iterations=MAX_ITERATIONS,
             tolerance=TOLERANCE,
@@ -351,7 +365,13 @@ def complete(
             "some held-out entries are training entries too: hold out all copies of an entry or "
             "none."
         )
-    if (numpy.ptp(training.values) if center else abs(training.values).max()) == 0:
+    largest = abs(training.values).max()
+    if 0 < largest < numpy.finfo(float).tiny:
+        raise ValueError(
+            f"the observed entries are at most {largest:.0e}, below the range of double precision: "
+            "rescale them."
+        )
+    if largest == 0 or (center and (training.values == training.values[0]).all()):
         raise ValueError(
             f"the observed entries are all {'equal' if center else 'zero'}: there is nothing to "
             "learn."

@@ -1,13 +1,16 @@
 """``dlngeo balance``: balance the factors of a saved network."""
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
 
-from dlngeo.app.array_archives import load_arrays, save_arrays
+from dlngeo.app.array_archives import in_type, load_arrays, save_arrays
 from dlngeo.app.results import check_file, result_file
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.network import end_to_end, moment_map
 
@@ -17,27 +20,46 @@ def run(options: argparse.Namespace) -> None:
     factors = _read(options.input)
     output = options.output
     check_file(output)
-    layers = tuple(factors.values())
-    product = end_to_end(layers)
+    layers = tuple(
+        real_array(factor.astype(float), f"{name} in {options.input}")
+        for name, factor in factors.items()
+    )
+    # In units of their own, so that products neither overflow nor underflow.
+    units = [float(abs(layer).max(initial=0.0)) for layer in layers]
+    if not all(units):
+        raise ValueError("the product of the factors is zero, of rank 0: there is no balanced one.")
+    scaled = tuple(layer / unit for layer, unit in zip(layers, units, strict=True))
+    product = end_to_end(scaled)
     if not product.any():
         raise ValueError("the product of the factors is zero, of rank 0: there is no balanced one.")
-    balanced = balance(layers, options.rank)
-    change = numpy.linalg.norm(end_to_end(balanced) - product) / numpy.linalg.norm(product)
-    with result_file(output) as file:
-        save_arrays(file, dict(zip(factors, balanced, strict=True)))
-    print(f"{'factor':<14}{'shape':<14}{'norm before':>14}{'after':>14}")
-    for (name, before), after in zip(factors.items(), balanced, strict=True):
+    common = balance(scaled, options.rank)
+    change = numpy.linalg.norm(end_to_end(common) - product) / numpy.linalg.norm(product)
+    unit = float(numpy.exp(numpy.log(units).mean()))
+    balanced = {
+        name: in_type(unit * layer, factor.dtype)
+        for (name, factor), layer in zip(factors.items(), common, strict=True)
+    }
+    lines = [f"{'factor':<14}{'shape':<14}{'norm before':>14}{'after':>14}"]
+    for name, before in zip(factors, layers, strict=True):
         shape = " x ".join(map(str, before.shape))
-        norms = numpy.linalg.norm(before), numpy.linalg.norm(after)
-        print(f"{name:<14}{shape:<14}{norms[0]:>14.6g}{norms[1]:>14.6g}")
-    for label, network in (("before", layers), ("after", balanced)):
-        size, imbalance = _squared_norm(network), _squared_norm(moment_map(network)) ** 0.5
-        print(f"{label:<8}|W|^2 = {size:.10g}, moment map {imbalance / size:.1e} of it")
-    print(f"product changed by {change:.1e} of its norm\nwritten to {output}")
+        norms = _norm([before]), _norm([balanced[name]])
+        lines.append(f"{name:<14}{shape:<14}{norms[0]:>14.6g}{norms[1]:>14.6g}")
+    for label, network in (("before", layers), ("after", tuple(balanced.values()))):
+        size = _norm(network)
+        imbalance = _norm(moment_map(tuple(layer.astype(float) / size for layer in network)))
+        lines.append(f"{label:<8}|W| = {size:.10g}, moment map {imbalance:.1e} of |W|^2")
+    lines.append(f"product changed by {change:.1e} of its norm")
+    with result_file(output) as file:
+        save_arrays(file, balanced)
+    print(*lines, f"written to {output}", sep="\n")
 
 
-def _squared_norm(matrices: tuple[Array, ...]) -> float:
-    return float(sum((matrix**2).sum() for matrix in matrices))
+def _norm(matrices: Sequence[Array]) -> float:
+    """Return the norm of all entries, without overflow."""
+    unit = max((float(abs(matrix).max()) for matrix in matrices), default=0.0)
+    if unit == 0:
+        return 0.0
+    return unit * math.sqrt(sum(float(((matrix / unit) ** 2).sum()) for matrix in matrices))
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -51,4 +73,4 @@ def _read(path: Path) -> dict[str, Array]:
                 f"{name} in {path} has shape {factor.shape} and type {factor.dtype}: every factor "
                 "must be a matrix of real numbers."
             )
-    return {name: factor.astype(float) for name, factor in factors.items()}
+    return factors

@@ -53,7 +53,13 @@ def run(options: argparse.Namespace) -> None:
     center = options.rank is None if options.center is None else options.center
     completions: list[Completion] = []
     rows: list[dict[str, Any]] = []
-    print(f"{name}: {file.description}", heading(COLUMNS), sep="\n")
+    print(f"{name}: {file.description}")
+    mean, spread = float(known.values.mean()), float(known.values.std())
+    if center:
+        print(f"the mean, {mean:.4g}, is taken off first")
+    elif options.center is None and abs(mean) > spread:
+        print(f"the mean, {mean:.4g}, is large: --center takes it off first, and adds to the rank")
+    print(heading(COLUMNS))
     # One thread: in products with thin factors, threads wait for each other.
     with threadpool_limits(1):
         for depth in sorted({*COMPARED_DEPTHS, options.depth}):
@@ -164,7 +170,9 @@ def _row(completion: Completion, file: MatrixFile, hidden: Array) -> dict[str, A
     if hidden.any():
         (rows, columns, values), n_copies = file.known.chosen(hidden).averaged()
         errors = file.clip(completion.at(rows, columns)) - values
-        rmse = float(numpy.sqrt(numpy.average(errors**2, weights=n_copies)))
+        # In units of the largest, so that squares do not overflow.
+        unit = abs(errors).max() or 1.0
+        rmse = float(unit * numpy.sqrt(numpy.average((errors / unit) ** 2, weights=n_copies)))
         row["hidden_rmse"] = rmse
         row["hidden_psnr_db"] = file.signal_to_noise(rmse)
     return row

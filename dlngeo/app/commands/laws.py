@@ -1,6 +1,7 @@
 """``dlngeo laws``: count the conservation laws of networks."""
 
 import argparse
+import re
 
 from dlngeo.intrinsic.conservation.laws import conservation_laws
 
@@ -29,9 +30,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _widths(text: str) -> tuple[int, ...]:
     """Return the widths in a text."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
+    if not re.fullmatch(r" *-?\d+ *(, *-?\d+ *)*", text, re.ASCII):
         raise ValueError(
-            f"--widths must be integers with commas between, as in 2,2,5,2,4; got {text!r}."
-        ) from error
+            f"--widths must be integers with commas between, as in 2,2,5,2,4; got {text[:80]!r}."
+        )
+    return tuple(int(part) for part in text.split(","))

@@ -12,6 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from dlngeo.app.options import REPORT, SAMPLES, TABLE
 from dlngeo.app.printed_tables import heading, line
 from dlngeo.app.problem_files import read_problem
@@ -67,6 +69,12 @@ def run(options: argparse.Namespace) -> None:
     data: Any = to_inference_data(found)
     data.attrs["problem"] = options.problem.read_text(encoding="utf-8-sig")
     summary = summarise(data)
+    if not all(numpy.isfinite(summary[name]).all() for name in ("energy", "energy_error", "r_hat")):
+        shutil.rmtree(checkpoints)
+        raise RuntimeError(
+            "the chains have no means with finite errors: they stand still or run away; take "
+            "another step_size."
+        )
     rows = [
         _row(found, summary, equilibria, beta, depth)
         for depth in problem.depths

@@ -19,7 +19,7 @@ from dlngeo.intrinsic.conservation.network_laws import (
     scalar_parts,
 )
 
-LARGEST = 2000
+LARGEST, DEEPEST = 2000, 100
 """Dimension of the Lie algebra up to which it is computed: about a minute."""
 
 
@@ -108,8 +108,14 @@ def conservation_laws(
     how = "the bounds meet"
     if kind == "relu" or depth == 1 or (depth == 2 and not bias and bound > LARGEST):
         dimension, how = LieDimension(bound, True), "by a theorem"
-    elif bound <= LARGEST:
+    elif bound <= LARGEST and depth <= DEEPEST:
         dimension = lie_dimension(network_chain(widths, bias), bound)
+    elif depth > DEEPEST:
+        raise ValueError(
+            f"a linear network of {depth} layers is too large for the exact count, which ends at "
+            f"{DEEPEST}. Its entries of the moment map are {n_known} independent laws; take fewer "
+            "layers to see whether these are all."
+        )
     else:
         raise ValueError(
             f"a linear network of widths {widths} is too large for the exact count: its Lie "

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-import tempfile
 import time
+import uuid
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,17 +67,16 @@ class Checkpoint:
 
     def write(self, arrays: dict[str, Any]) -> None:
         """Replace the file by one with the given arrays."""
-        descriptor, scratch = tempfile.mkstemp(
-            prefix=f".{self.path.name}-", suffix=".npz", dir=self.path.parent
-        )
+        # By a name that is free, and with the mode of other files, which those of tempfile lack.
+        scratch = self.path.with_name(f".{self.path.name}-{uuid.uuid4().hex}.npz")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with scratch.open("xb") as file:
                 numpy.savez(file, run=self.run, seed=self.seed, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(scratch, self.path)
         except BaseException:
-            Path(scratch).unlink(missing_ok=True)
+            scratch.unlink(missing_ok=True)
             raise
         self._written = time.monotonic()
 

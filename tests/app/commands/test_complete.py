@@ -51,9 +51,11 @@ def test_array(array, output, capsys):
     assert numpy.isfinite(completed).all()
     table = capsys.readouterr().out
     assert str(output) in table
+    assert "is taken off first" in table
     assert table.startswith(f"gaps.npy: 16 x 12 matrix, {is_known.sum()} of 192 entries known\n")
-    assert [line.split()[0] for line in table.splitlines()[2:6]] == ["1", "2", "3", "4"]
+    assert [line.split()[0] for line in table.splitlines()[3:7]] == ["1", "2", "3", "4"]
     assert set(array.parent.iterdir()) == {array, output}
+    assert {file.stat().st_mode for file in output.iterdir()} == {array.stat().st_mode}
 
 
 def test_depth_recovers_a_low_rank_matrix(tmp_path, output):
@@ -299,6 +301,15 @@ def test_hidden_triples_are_predicted(tmp_path, output):
     assert numpy.sqrt(numpy.mean((written - matrix.ravel()) ** 2)) < 0.1 * matrix.std()
 
 
+def test_the_mean_stays_where_the_rank_is_given(tmp_path, output, capsys):
+    path = tmp_path / "large.npy"
+    numpy.save(path, with_gaps(low_rank(6, 5), missing=0.2))
+    arguments = ["complete", str(path), "--solver", "conjugate-gradient", "--rank", "1"]
+    assert main([*arguments, "--output", str(output)]) == 0
+    assert "--center takes it off first" in capsys.readouterr().out
+    assert record(output)["parameters"]["mean"] == 0
+
+
 def test_existing_folder_keeps_other_files(array, output):
     output.mkdir()
     (output / "notes.txt").write_text("mine")
@@ -306,6 +317,7 @@ def test_existing_folder_keeps_other_files(array, output):
     assert main(["complete", str(array), "--output", str(output)]) == 0
     assert (output / "notes.txt").read_text() == "mine"
     assert record(output)["parameters"]["rank"] == 12
+    assert record(output)["parameters"]["mean"] == pytest.approx(5, abs=1)
 
 
 def test_demo(tmp_path, monkeypatch, capsys):
