@@ -211,8 +211,9 @@ def _monomial_gradients(factors: numpy.ndarray, point: Integers, prime: int) -> 
     rows = numpy.arange(len(factors))
     for place in range(factors.shape[1]):
         product = numpy.ones(len(factors), dtype=numpy.int64)
-        for column in numpy.delete(values, place, axis=1).T:
-            product = product * column % prime
+        for j, column in enumerate(values.T):
+            if j != place:
+                product = product * column % prime
         gradients[rows, factors[:, place]] += product
     return gradients[:, :-1] % prime
 
