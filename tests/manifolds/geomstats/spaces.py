@@ -56,3 +56,19 @@ def every_vector(space):
 
 def numbers(array) -> numpy.ndarray:
     return numpy.asarray(array.detach() if hasattr(array, "detach") else array)
+
+
+SPACES = [
+    depth_space((3, 3), None, 3),
+    depth_space((3, 3), None, math.inf),
+    depth_space((4, 3), 2, 2),
+    depth_space((3, 4), 1, 1),
+    BalancedManifold(depth=3, width=2),
+    BalancedManifold(widths=(3, 2, 4), rank=1),
+    BalancedManifold(widths=(3, 4), rank=2),
+]
+
+
+def tangent_vectors(space, count, point):
+    vectors = gs.random.normal(size=(count, *space.shape))
+    return [space.to_tangent(vector, point) for vector in vectors]
