@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dlngeo.core.base.arrays import Array, namespace, round_off, transpose
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.equations import polar_factor
-from dlngeo.core.networks.factors import Factors, check_same_shapes, in_kind, layers_of
+from dlngeo.core.networks.factors import Factors, in_kind, layers_of, vector_at
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
 
 
@@ -49,8 +49,8 @@ def align(
     ----------
     THEORY 3.
     """
-    layers, base = layers_of(factors), layers_of(base_factors)
-    check_same_shapes(layers, base)
+    layers = layers_of(factors)
+    base = vector_at(layers, base_factors)
     source, target = balanced_frames(layers, rank), balanced_frames(base, rank)
     xp = namespace(*layers, *base)
     # One rotation of all frames of the base point brings its ends near those of the point.

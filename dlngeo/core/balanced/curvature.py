@@ -11,6 +11,7 @@ from dlngeo.core.balanced.submanifold import (
     weingarten_in_frames,
 )
 from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.checks import in_range
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers, orthonormal_pair
 from dlngeo.core.networks.factors import Factors, in_kind
@@ -103,7 +104,7 @@ def balanced_sectional_curvature(
         for pair in ((x, x), (x, y), (y, y))
     )
     curvature = n_xx.inner(n_yy) - n_xy.squared_norm()
-    return namespace(curvature).where(is_plane, curvature, 0.0)
+    return in_range(namespace(curvature).where(is_plane, curvature, 0.0), "the curvature")
 
 
 @primitive(static=("rank",))

@@ -17,10 +17,10 @@ from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.blocks import Blocks, join
 from dlngeo.core.networks.factors import (
     Factors,
-    check_same_shapes,
     check_widths,
     in_kind,
     layers_of,
+    vector_at,
     widths_of,
 )
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
@@ -287,10 +287,7 @@ def checked_layers(
     """Return the layers of factors and of vectors of their shapes, and the rank."""
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
-    every = [layers, *map(layers_of, vectors)]
-    for matrices in every[1:]:
-        check_same_shapes(layers, matrices)
-    return every, rank
+    return [layers, *(vector_at(layers, vector) for vector in vectors)], rank
 
 
 @primitive(static=("rank",))

@@ -4,15 +4,17 @@ Every array that a public function takes goes through `real_array`, or through `
 its values are not looked at.
 """
 
+import contextlib
 import math
+import numbers
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import array_api_compat
 import numpy
 
-from dlngeo.core.base.arrays import Array, is_traced, namespace, to_numpy
+from dlngeo.core.base.arrays import Array, in_precision_of, is_traced, namespace, to_numpy
 
 _FLOATS = {numpy.dtype(numpy.float64), numpy.dtype(numpy.float32)}
 
@@ -217,6 +219,20 @@ def in_range(result: Array, name: str) -> Array:
     return result
 
 
+@contextlib.contextmanager
+def invertible(name: str) -> Iterator[None]:
+    """Raise a ValueError where a library finds a matrix of this name singular, or gives up on it.
+
+    PyTorch's error is no NumPy one, and has no public name.
+    """
+    try:
+        yield
+    except (numpy.linalg.LinAlgError, RuntimeError) as error:
+        if "LinAlgError" not in type(error).__name__:
+            raise
+        raise ValueError(f"{name} is singular or out of range: {error}") from error
+
+
 def finite(number: Any, name: str) -> float:
     """Return a finite number as a float.
 
@@ -243,6 +259,24 @@ def fraction(number: Any, name: str) -> float:
     return _checked(number, name, "between 0 and 1", lambda x: 0 < x < 1)
 
 
+def time_like(time: Any, like: Array) -> Array:
+    """Return a time that is not negative, infinity too, or an array of them like another array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is negative, NaN, or neither a number nor an array of the library.
+    """
+    if getattr(time, "ndim", 0) == 0:
+        value = math.inf if isinstance(time, float) and time == math.inf else time
+        return value if value == math.inf else nonnegative(value, "the time")
+    times = in_precision_of(like, float_array(time, "the array of times"))
+    is_good = times >= 0
+    if not is_traced(times) and not bool(is_good.all()):
+        raise ValueError(f"times must not be negative or NaN, but are in {where(~is_good)}.")
+    return times
+
+
 def integer(number: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> int:
     """Return an integer from ``least`` to ``most``; 3.0 is one, errors as in `finite`."""
     expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
@@ -261,8 +295,9 @@ def choice(value: str, name: str, options: Iterable[str]) -> str:
 
 
 def _checked(number: Any, name: str, expected: str, fits: Callable[[float], bool]) -> float:
+    is_number = isinstance(number, numbers.Real | numpy.generic | numpy.ndarray)
     try:
-        if isinstance(number, bool | numpy.bool | str | bytes):
+        if not is_number or isinstance(number, bool | numpy.bool) or numpy.iscomplexobj(number):
             raise TypeError
         value = float(number)
         if math.isfinite(value) and fits(value):

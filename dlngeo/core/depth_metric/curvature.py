@@ -24,7 +24,7 @@ from dlngeo.core.balanced.curvature import (
     balanced_sectional_curvature,
 )
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
-from dlngeo.core.base.checks import check_range, real_array
+from dlngeo.core.base.checks import check_range, in_range, real_array
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import orthonormal_pair
 from dlngeo.core.depth_metric.metric import check_observable, tangent_projection
@@ -79,7 +79,8 @@ class Point(NamedTuple):
 
     def vector(self, coordinates: Blocks) -> Array:
         """Return the vector of which `coordinates` gives the coordinates."""
-        return self.unit * self.frames.join(self.weights.vector(coordinates))
+        vector = self.unit * self.frames.join(self.weights.vector(coordinates))
+        return in_range(vector, "the curvature")
 
     def curvature(self, unscaled: Array) -> Array:
         """Return sectional or Ricci curvatures at ``X`` of those at ``X / σ_1``.
@@ -91,7 +92,7 @@ class Point(NamedTuple):
         scale = self.unit ** (1 / self.depth)
         scale = scale if unscaled.ndim >= scale.ndim else scale[..., 0, 0]
         # Not by the square, which may be out of range where this is not.
-        return unscaled / scale / scale
+        return in_range(unscaled / scale / scale, "the curvature")
 
 
 def hidden_unit(weights: Weights, layer: int) -> Array:

@@ -16,7 +16,13 @@ from dlngeo.core.base.checks import check_range, real_array
 from dlngeo.core.depth_metric.limit import scale_in_limit
 from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.networks.balancing import inverse_gram, thin_layers
-from dlngeo.core.networks.factors import check_depth, check_rank, checked_matrix, matrix_shape
+from dlngeo.core.networks.factors import (
+    check_depth,
+    check_rank,
+    checked_matrix,
+    is_infinite,
+    matrix_shape,
+)
 from dlngeo.core.networks.frames import exact_frames, frames_of_rank
 from dlngeo.core.networks.network import adjoint_differential, differential
 
@@ -32,7 +38,7 @@ def check_observable(matrix: Array, depth: float, rank: int | None = None) -> in
     """
     rows, columns = matrix_shape(matrix)
     rank = check_rank(rank, min(rows, columns))
-    if depth != math.inf:
+    if not is_infinite(depth):
         check_depth(depth)
     elif not rows == columns == rank:
         raise ValueError(

@@ -31,6 +31,7 @@ from dlngeo.core.networks.factors import (
     checked_matrix,
     in_kind,
     layers_of,
+    vector_at,
     widths_of,
 )
 from dlngeo.core.networks.frames import balanced_frames
@@ -117,7 +118,8 @@ def vertical_projection(factors: Factors, vector: Factors, rank: int | None = No
     factors.
     """
     horizontal = layers_of(horizontal_projection(factors, vector, rank))
-    return in_kind([v - h for v, h in zip(layers_of(vector), horizontal, strict=True)], factors)
+    own = vector_at(layers_of(factors), vector)
+    return in_kind([v - h for v, h in zip(own, horizontal, strict=True)], factors)
 
 
 @primitive(static=("rank",))
@@ -170,7 +172,7 @@ def integrability_tensor(
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
     lift = _lifter(layers, rank)
-    x, y = lift(differential(layers, vector)), layers_of(other)
+    x, y = lift(differential(layers, vector)), vector_at(layers, other)
     y_horizontal = lift(differential(layers, y))
     if len(layers) == 1:
         return in_kind([0 * (a + b) for a, b in zip(x, y, strict=True)], factors)
@@ -238,7 +240,8 @@ def integrability_tensor_derivative(
     ----------
     O'Neill 1966; Golub, Pereyra 1973; own derivation.
     """
-    w, x, y, e = (layers_of(f) for f in (factors, horizontal_x, horizontal_y, vector))
+    w = layers_of(factors)
+    x, y, e = (vector_at(w, v) for v in (horizontal_x, horizontal_y, vector))
     _, rank = check_widths(widths_of(w), rank)
     observable = end_to_end(w)
 
@@ -286,7 +289,7 @@ def integrability_tensor_derivative(
 
     def ambient(nabla: Factors, v: Sequence[Array]) -> Layers:
         bent = second_fundamental_form(w, x, v, rank)
-        return Layers(layers_of(nabla)) + Layers(bent)
+        return Layers(vector_at(w, nabla)) + Layers(bent)
 
     y_dot, e_dot = ambient(nabla_x_y, y), ambient(nabla_x_vector, e)
     z = covector(push(e))

@@ -6,6 +6,7 @@ Balancing by ``ġ = μ g`` moves the metric ``P = gᵀ g`` of the hidden layer b
 from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
+from dlngeo.core.base.checks import in_range, time_like
 from dlngeo.core.networks.factors import Factors, layers_of
 from dlngeo.core.networks.network import end_to_end
 
@@ -64,7 +65,7 @@ def metric_flow(factors: Factors, time: Array) -> MetricFlow:
     first, second = layers
     xp = namespace(first, second)
     left, sigma, right = xp.linalg.svd(end_to_end(layers), full_matrices=True)
-    time = time * xp.ones_like(sigma[..., 0])
+    time = time_like(time, sigma) * xp.ones_like(sigma[..., 0])
     angle = time[..., None] * sigma
     safe = xp.where(sigma > 0, sigma, xp.ones_like(sigma))
     growth = xp.where(sigma > 0, xp.tanh(2 * angle) / safe, 2 * time[..., None])
@@ -112,7 +113,7 @@ def polar_flow(factors: Factors, time: Array) -> PolarFlow:
 
     in the eigenframe of ``P^{1/2}``, with eigenvalues ``τ`` and ``μ̃ = μ(P^{1/2} · W)``.
 
-    Parameters and errors as in `metric_flow`.
+    Parameters and errors as in `metric_flow`; times are finite.
 
     Returns
     -------
@@ -132,4 +133,7 @@ def polar_flow(factors: Factors, time: Array) -> PolarFlow:
     moment = transpose(outer) @ outer - inner @ transpose(inner)
     rows, columns = root[..., :, None], root[..., None, :]
     turning = frame @ (moment * (columns - rows) / (columns + rows)) @ transpose(frame)
-    return PolarFlow((frame @ inner, outer @ transpose(frame)), turning)
+    moved = frame @ inner, outer @ transpose(frame)
+    for array in (*moved, turning):
+        in_range(array, "the polar flow")
+    return PolarFlow(moved, turning)

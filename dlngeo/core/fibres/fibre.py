@@ -24,11 +24,11 @@ from dlngeo.core.base.vectors import Layers
 from dlngeo.core.fibres.gram import full_frames, gram_solve, tangent_part
 from dlngeo.core.networks.factors import (
     Factors,
-    check_same_shapes,
     check_widths,
     checked_matrix,
     in_kind,
     layers_of,
+    vector_at,
 )
 from dlngeo.core.networks.network import action_on_layers, adjoint_differential, end_to_end
 from dlngeo.core.numerics.conjugate_gradients import better_solution, conjugate_gradient
@@ -69,8 +69,8 @@ def normal_projection(factors: Factors, vector: Factors) -> Factors:
     -------
     normal_vec : like factors
     """
-    layers, velocity = layers_of(factors), layers_of(vector)
-    check_same_shapes(layers, velocity)
+    layers = layers_of(factors)
+    velocity = vector_at(layers, vector)
     return in_kind(Layers(velocity) - tangent_part(layers, velocity), factors)
 
 
@@ -88,8 +88,8 @@ def tangent_projection(factors: Factors, vector: Factors) -> Factors:
     -------
     tangent_vec : like factors
     """
-    layers, velocity = layers_of(factors), layers_of(vector)
-    check_same_shapes(layers, velocity)
+    layers = layers_of(factors)
+    velocity = vector_at(layers, vector)
     return in_kind(tangent_part(layers, velocity), factors)
 
 
@@ -213,8 +213,8 @@ def algebra_element(factors: Factors, vector: Factors) -> Factors:
     ----------
     Own derivation; see `dlngeo.core.networks.network.infinitesimal_action`.
     """
-    layers, velocity = layers_of(factors), layers_of(vector)
-    check_same_shapes(layers, velocity)
+    layers = layers_of(factors)
+    velocity = vector_at(layers, vector)
     elements = _least_element(layers, velocity)
     defect = Layers(velocity) - action_on_layers(elements, layers)
     xp = namespace(*defect)
@@ -283,6 +283,6 @@ def group_gradient(factors: Factors, gradient: Factors) -> Factors:
     -------
     tangent_vec : like factors
     """
-    layers, ambient = layers_of(factors), layers_of(gradient)
-    check_same_shapes(layers, ambient)
+    layers = layers_of(factors)
+    ambient = vector_at(layers, gradient)
     return in_kind(action_on_layers(_action_adjoint(layers, ambient), layers), factors)

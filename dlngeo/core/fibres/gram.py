@@ -17,6 +17,7 @@ from dlngeo.core.base.arrays import (
     round_off,
     transpose,
 )
+from dlngeo.core.base.checks import in_range
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.factors import Factors, checked_matrix, in_kind, layers_of
@@ -77,6 +78,7 @@ def full_frames(matrix: Array) -> tuple[Array, Array]:
     """Return a full frame of left singular vectors, and the squares of the values."""
     xp = namespace(matrix)
     is_tall = matrix.shape[-2] > matrix.shape[-1]
+    matrix = in_range(matrix, "a product of factors")
     left, values, _ = xp.linalg.svd(matrix, full_matrices=is_tall)
     missing = matrix.shape[-2] - values.shape[-1]
     if missing:

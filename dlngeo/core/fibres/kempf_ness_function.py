@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
-from dlngeo.core.base.checks import positive, real_array
+from dlngeo.core.base.checks import in_range, invertible, positive, real_array
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import right_inverses, thin_layers
 from dlngeo.core.networks.factors import (
     Factors,
+    check_depth,
     check_widths,
     in_kind,
     layers_of,
@@ -47,9 +48,10 @@ def _energy(metrics: Sequence[Array], layers: Sequence[Array]) -> Array:
     total: Array = 0
     for layer, (before, after) in zip(layers, itertools.pairwise(metrics), strict=True):
         xp = namespace(layer, before, after)
-        raised = transpose(xp.linalg.solve(before, transpose(layer)))
+        with invertible("a metric of the hidden layers"):
+            raised = transpose(xp.linalg.solve(before, transpose(layer)))
         total = total + xp.sum((after @ layer) * raised, axis=(-2, -1))
-    return total / 2
+    return in_range(total / 2, "the Kempf-Ness function")
 
 
 def kempf_ness(factors: Factors, metrics: Factors) -> Array:
@@ -100,7 +102,8 @@ def kempf_ness_gradient(factors: Factors, metrics: Factors) -> Factors:
         layer, after = layers[p - 1], layers[p]
         xp = namespace(layer, padded[p])
         lifted = padded[p] @ layer
-        pulled = lifted @ xp.linalg.solve(padded[p - 1], transpose(lifted))
+        with invertible("a metric of the hidden layers"):
+            pulled = lifted @ xp.linalg.solve(padded[p - 1], transpose(lifted))
         gradient.append((pulled - transpose(after) @ padded[p + 1] @ after) / 2)
     return in_kind(gradient, metrics) if gradient else metrics
 
@@ -133,10 +136,11 @@ def kempf_ness_hessian(factors: Factors, metrics: Factors, vector: Factors) -> A
     layers = layers_of(factors)
     padded = _with_ends(metrics, layers)
     changes = hidden_matrices(vector, layers, "velocity of the metrics")
-    elements = [
-        namespace(h, change).linalg.solve(h, change)
-        for h, change in zip(padded[1:-1], changes, strict=True)
-    ]
+    with invertible("a metric of the hidden layers"):
+        elements = [
+            namespace(h, change).linalg.solve(h, change)
+            for h, change in zip(padded[1:-1], changes, strict=True)
+        ]
     return _energy(padded, action_on_layers(elements, layers))
 
 
@@ -251,8 +255,8 @@ def schatten_norm(factors: Factors, exponent: float) -> Array:
     ValueError
         If the exponent is not positive and finite.
     """
-    layers = layers_of(factors)
-    return sum(_schatten(layer, exponent, exponent, min(layer.shape[-2:])) for layer in layers)
+    layers, exponent = layers_of(factors), positive(exponent, "the exponent")
+    return sum(_schatten(layer, exponent, min(layer.shape[-2:])) for layer in layers)
 
 
 def schatten_minimum(matrix: Array, depth: int, exponent: float, rank: int | None = None) -> Array:
@@ -282,10 +286,10 @@ def schatten_minimum(matrix: Array, depth: int, exponent: float, rank: int | Non
     """
     matrix = real_array(matrix, "the matrix")
     _, rank = network_shape(matrix, depth, rank=rank)
-    return depth * _schatten(matrix, exponent, exponent / depth, rank)
+    depth = check_depth(depth)
+    return depth * _schatten(matrix, positive(exponent, "the exponent") / depth, rank)
 
 
-def _schatten(matrix: Array, exponent: float, power: float, rank: int) -> Array:
-    positive(exponent, "the exponent")
+def _schatten(matrix: Array, power: float, rank: int) -> Array:
     sigma = singular_frames(matrix, rank).sigma
-    return namespace(sigma).sum(sigma**power, axis=-1)
+    return in_range(namespace(sigma).sum(sigma**power, axis=-1), "the norm")

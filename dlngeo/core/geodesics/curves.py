@@ -11,7 +11,8 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, quotient, to_numpy
+from dlngeo.core.base.arrays import Array, quotient
+from dlngeo.core.base.checks import host_array
 from dlngeo.core.geodesics.charts import Chart, Matrices
 from dlngeo.core.numerics.integration import Status
 
@@ -124,8 +125,8 @@ class Geodesic(Generic[C]):
         most_steps : int
             Number of trial steps after which a geodesic counts as stalled.
         """
-        times = to_numpy(t)
-        if times.ndim > 1 or not numpy.isfinite(times).all():
+        times = host_array(t, "the array of times")
+        if times.ndim > 1:
             raise ValueError(f"times must be one finite number or a list of them, got {t}.")
         state, *info = self._follow(times.reshape(-1), tolerance, most_steps)
         unit = numpy.where(info[0] == Status.ARRIVED, self.unit, numpy.nan)

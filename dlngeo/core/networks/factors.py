@@ -8,11 +8,12 @@ kind.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from dlngeo.core.base.arrays import Array, in_precision_of, namespace
-from dlngeo.core.base.checks import alike, check_batches, integer, real_array
+from dlngeo.core.base.checks import alike, check_batches, in_range, integer, real_array
 
 _MOST_LAYERS = 100_000
 """Depth beyond which kernels, which are sums over the layers, take too long."""
@@ -95,19 +96,38 @@ def checked_matrix(
     return in_precision_of(like, matrix)
 
 
-def check_same_shapes(layers: Sequence[Array], vector: Sequence[Array]) -> None:
-    """Raise a ValueError if a vector does not have the shapes of the factors."""
+def vector_at(layers: Sequence[Array], vector: Factors) -> tuple[Array, ...]:
+    """Return a vector at factors, a matrix for each layer, in their precision.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is of another library, has other shapes than the factors, leading axes that do not
+        broadcast, or entries that are NaN or infinite.
+    """
+    matrices = layers_of(vector)
     expected = [tuple(layer.shape[-2:]) for layer in layers]
-    came = [tuple(v.shape[-2:]) for v in vector]
+    came = [tuple(v.shape[-2:]) for v in matrices]
     if expected != came:
-        raise ValueError(f"expected matrices of shapes {expected}, one a layer, got {came}.")
+        raise ValueError(
+            f"expected matrices of shapes {expected}, one a layer, got {widths!r:.99}."
+        )
+    check_batches((layers[0], matrices[0]), "factors and vectors")
+    return tuple(in_precision_of(layers[0], matrix) for matrix in matrices)
 
 
 def in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
-    """Return layers as one array if the given factors are one, else as a tuple."""
+    """Return layers as one array if the given factors are one, else as a tuple.
+
+    Raises
+    ------
+    ValueError
+        If a layer has left the floating-point range.
+    """
+    layers = [in_range(layer, f"layer {p} of the result") for p, layer in enumerate(layers, 1)]
     if isinstance(factors, (tuple, list)):
         return tuple(layers)
-    return namespace(*layers).stack(list(layers), -3)
+    return namespace(*layers).stack(layers, -3)
 
 
 def widths_of(factors: Factors) -> tuple[int, ...]:
@@ -126,13 +146,14 @@ def check_widths(widths: Sequence[int], rank: int | None = None) -> tuple[tuple[
         entries, or the rank is not between one and the smallest width.
     """
     try:
+        check_depth(max(len(widths) - 1, 1))
         checked = tuple(integer(width, "a width") for width in widths)
     except (TypeError, ValueError):
         checked = ()
     if len(checked) < 2:
         raise ValueError(
             "widths must be at least two positive integers (d_0, ..., d_N), in the order in which "
-            f"data flow; got {widths!r}."
+            f"data flow, and at most {_MOST_LAYERS}; got {widths!r:.99}."
         )
     if sum(a * b for a, b in itertools.pairwise(checked)) > _MOST_ENTRIES:
         raise ValueError(
@@ -166,6 +187,11 @@ def check_depth(depth: float) -> int:
         If it is no integer between 1 and 100 000.
     """
     return integer(depth, "the depth", most=_MOST_LAYERS)
+
+
+def is_infinite(depth: Any) -> bool:
+    """Tell if a depth is infinity, of whatever was given for it."""
+    return isinstance(depth, float) and depth == math.inf
 
 
 def default_widths(rows: int, columns: int, depth: float) -> tuple[int, ...]:

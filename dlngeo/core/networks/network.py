@@ -10,15 +10,15 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from dlngeo.core.base.arrays import Array, namespace, transpose
-from dlngeo.core.base.checks import in_range
+from dlngeo.core.base.arrays import Array, in_precision_of, namespace, transpose
+from dlngeo.core.base.checks import check_batches, in_range, invertible
 from dlngeo.core.networks.factors import (
     Factors,
-    check_same_shapes,
     checked_matrix,
     in_kind,
     layers_of,
     matrices_of,
+    vector_at,
 )
 
 
@@ -119,16 +119,14 @@ def differential(factors: Factors, *vectors: Factors) -> Array:
     THEORY 1, 3.
     """
     layers = layers_of(factors)
-    directions = [layers_of(vector) for vector in vectors]
-    for direction in directions:
-        check_same_shapes(layers, direction)
+    directions = [vector_at(layers, vector) for vector in vectors]
     product: Expansion = {frozenset(): None}
     for layer, *moves in zip(layers, *directions, strict=True):
         product = _extend(product, layer, moves, from_left=True)
     everything = frozenset(range(len(directions)))
     if everything not in product:  # more directions than layers: a polynomial of degree N
         return 0 * end_to_end(layers)
-    return product[everything]
+    return in_range(product[everything], "the differential")
 
 
 def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -> Factors:
@@ -163,9 +161,7 @@ def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -
     """
     layers = layers_of(factors)
     covector = checked_matrix(covector, (layers[-1].shape[-2], layers[0].shape[-1]), layers[0])
-    directions = [layers_of(vector) for vector in vectors]
-    for direction in directions:
-        check_same_shapes(layers, direction)
+    directions = [vector_at(layers, vector) for vector in vectors]
     everything = frozenset(range(len(directions)))
     gradient = []
     for layer, before, after in zip(layers, *partial_products(layers, *directions), strict=True):
@@ -203,7 +199,7 @@ def moment_map(factors: Factors) -> Factors:
     """
     layers = layers_of(factors)
     moments = [
-        in_range(transpose(following) @ following - layer @ transpose(layer), "the moment map")
+        transpose(following) @ following - layer @ transpose(layer)
         for layer, following in itertools.pairwise(layers)
     ]
     if not moments and not isinstance(factors, (tuple, list)):
@@ -227,6 +223,11 @@ def act(group_element: Factors, factors: Factors) -> Factors:
     -------
     factors : like factors
 
+    Raises
+    ------
+    ValueError
+        If a matrix of the group element is singular, or does not fit its hidden layer.
+
     References
     ----------
     [LM25]; THEORY 1.
@@ -234,11 +235,16 @@ def act(group_element: Factors, factors: Factors) -> Factors:
     layers = list(layers_of(factors))
     elements = hidden_matrices(group_element, layers, "group element")
     for p, element in enumerate(elements):
-        xp = namespace(element, layers[p])
         layers[p] = element @ layers[p]
-        # W_{p+1} g_p^{-1} by a solve with the transposed matrix.
-        layers[p + 1] = transpose(xp.linalg.solve(transpose(element), transpose(layers[p + 1])))
+        layers[p + 1] = _times_inverse(layers[p + 1], element, p + 1)
     return in_kind(layers, factors)
+
+
+def _times_inverse(layer: Array, element: Array, place: int) -> Array:
+    """Return ``W_{p+1} g_p^{-1}``, by a solve with the transposed matrix."""
+    with invertible(f"group element {place}"):
+        solution = namespace(element, layer).linalg.solve(transpose(element), transpose(layer))
+    return transpose(solution)
 
 
 def infinitesimal_action(algebra_element: Factors, factors: Factors) -> Factors:
@@ -291,4 +297,5 @@ def hidden_matrices(matrices: Factors, layers: Sequence[Array], name: str) -> tu
             f"the {name} needs square matrices of the hidden widths {expected}, "
             f"got shapes {shapes}."
         )
-    return elements
+    check_batches((layers[0], elements[0]), f"the factors and the {name}")
+    return tuple(in_precision_of(layers[0], element) for element in elements)

@@ -73,10 +73,10 @@ BAD_CALLS = {
         r"expected .* of shape \[..., 3, 2\], got \(3, 3\)",
     ),
     "vectors of other shapes": (
-        lambda: factors.check_same_shapes([ONES, ONES], [ONES, ONES[:2]]),
+        lambda: factors.vector_at([ONES, ONES], [ONES, ONES[:2]]),
         r"expected matrices of shapes \[\(3, 3\), \(3, 3\)\].*got \[\(3, 3\), \(2, 3\)\]",
     ),
-    "too few vectors": (lambda: factors.check_same_shapes([ONES, ONES], [ONES]), "one a layer"),
+    "too few vectors": (lambda: factors.vector_at([ONES, ONES], [ONES]), "one a layer"),
     "one width": (lambda: factors.check_widths((3,)), "at least two positive integers"),
     "width zero": (lambda: factors.check_widths((3, 0, 3)), "positive integers"),
     "half a width": (lambda: factors.check_widths((3, 2.5)), "positive integers"),
