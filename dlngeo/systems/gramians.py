@@ -11,6 +11,7 @@ import numpy
 import scipy.linalg
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import in_range
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 from dlngeo.systems.state_space import StateSpace, System, is_state_space, system_of
 
@@ -188,7 +189,7 @@ def _lyapunov_factor(triangle: Array, inputs: Array) -> Array:
 
 def _real_factor(factor: Array) -> Array:
     """Return a real square factor ``L`` of the real part of ``F Fᴴ``."""
-    rows = numpy.concatenate([factor.real, factor.imag], axis=1)
+    rows = in_range(numpy.concatenate([factor.real, factor.imag], axis=1), "a Gramian")
     return scipy.linalg.qr(rows.T, mode="economic")[1].T
 
 

@@ -1,6 +1,5 @@
 """Balanced realisations of linear systems, and their truncation."""
 
-import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy
 import scipy.linalg
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import integer
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.systems.gramians import Hankel, hankel_of, unstable_eigenvalue
@@ -146,7 +146,7 @@ def balanced_truncation(
     hankel = hankel_of(system)
     minimal = hankel.minimal_order
     if order is not None:
-        order = operator.index(order)
+        order = integer(order, "the order", 0)
         if not 0 <= order <= minimal:
             raise ValueError(
                 f"the order must be from 0 to {minimal}, the order of a minimal realisation to "

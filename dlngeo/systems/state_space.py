@@ -1,6 +1,5 @@
 """What linear systems are given by, and the checks that they pass."""
 
-import numbers
 import sys
 from typing import Any, NamedTuple
 
@@ -45,7 +44,7 @@ def system_of(
             "expected A, B, C, D of shapes (n, n), (n, m), (p, n), (p, m) with at least one "
             f"state, got {', '.join(map(str, shapes))}."
         )
-    is_time = isinstance(dt, numbers.Real) and 0 <= float(dt) < numpy.inf
+    is_time = isinstance(dt, float | int | numpy.number) and 0 <= dt < numpy.inf
     if dt is not None and not is_time:
         raise ValueError(
             "dt must be None or 0 (continuous time), or the sampling time or True (discrete "

@@ -24,7 +24,15 @@ from dlngeo.core.base.arrays import (
     round_off,
     symmetric_part,
 )
-from dlngeo.core.base.checks import float_array, positive, real_array, where
+from dlngeo.core.base.checks import (
+    float_array,
+    function,
+    in_range,
+    integer,
+    positive,
+    real_array,
+    where,
+)
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import Factors, check_widths, layers_of, network_shape, widths_of
@@ -36,6 +44,9 @@ from dlngeo.core.networks.jacobi import (
     log_pair_kernel,
 )
 from dlngeo.core.networks.network import end_to_end
+
+_WIDEST = 10**6
+"""Width beyond which a volume, a sum over the dimensions, takes too long."""
 
 
 def log_stiefel_volume(width: int, rank: int) -> float:
@@ -55,7 +66,8 @@ def log_stiefel_volume(width: int, rank: int) -> float:
     -------
     log_volume : float
     """
-    if not 0 <= rank <= width:
+    width, rank = integer(width, "the width", most=_WIDEST), integer(rank, "the rank", 0)
+    if not rank <= width:
         raise ValueError(f"the rank must be between 0 and the width {width}, got {rank}.")
     return sum(
         math.log(2) + k / 2 * math.log(math.pi) - math.lgamma(k / 2)
@@ -68,6 +80,7 @@ def log_orthogonal_volume(width: int) -> float:
 
     .. math:: c_d = 2^{d(d-1)/4} \prod_{k=1}^{d} \frac{2 π^{k/2}}{Γ(k/2)}
     """
+    width = integer(width, "the width", most=_WIDEST)
     return log_stiefel_volume(width, width) + width * (width - 1) / 4 * math.log(2)
 
 
@@ -93,8 +106,16 @@ def spectral_entropy(singular_values: Array, widths: Sequence[int]) -> Array:
     ----------
     [MY25] Thm 1; THEORY 4 for general widths and rank.
     """
-    depth = len(widths) - 1
-    return spectral_entropy_of_logs(namespace(singular_values).log(singular_values) / depth, widths)
+    sigma, widths = _checked_values(singular_values, widths)
+    return spectral_entropy_of_logs(namespace(sigma).log(sigma) / (len(widths) - 1), widths)
+
+
+def _checked_values(values: Array, widths: Sequence[int]) -> tuple[Array, tuple[int, ...]]:
+    values = real_array(values, "the array of singular values")
+    rank = values.shape[-1] if values.ndim else 0
+    if rank == 0:
+        raise ValueError(f"expected singular values of shape [..., r], got {tuple(values.shape)}.")
+    return values, check_widths(widths, rank)[0]
 
 
 def spectral_entropy_of_logs(logs: Array, widths: Sequence[int]) -> Array:
@@ -121,6 +142,7 @@ def spectral_entropy_gradient(singular_values: Array, widths: Sequence[int]) -> 
 
     Parameters as in `spectral_entropy`.
     """
+    singular_values, widths = _checked_values(singular_values, widths)
     depth, rank = len(widths) - 1, singular_values.shape[-1]
     xp = namespace(singular_values)
     lam = singular_values ** (1 / depth)
@@ -329,7 +351,11 @@ def free_energy(
     [MY25]; [Men24]; THEORY 4.
     """
     matrix = real_array(matrix, "the matrix")
-    return energy(matrix) - entropy(matrix, widths, rank) / _inverse_temperature(beta)
+    orbit = entropy(matrix, widths, rank)
+    value = function(energy, "the energy")(matrix)
+    if value is None or isinstance(value, str):
+        raise ValueError(f"the energy must return numbers, got {value!r}.")
+    return in_range(value - orbit / _inverse_temperature(beta), "the free energy")
 
 
 def _inverse_temperature(beta: Any) -> Any:

@@ -14,6 +14,7 @@ import math
 import numpy
 import scipy.optimize
 
+from dlngeo.core.base.checks import positive
 from dlngeo.thermodynamics.cubature import Function, rule
 from dlngeo.thermodynamics.equilibrium import Equilibrium
 from dlngeo.thermodynamics.marginal import Marginal
@@ -76,10 +77,8 @@ def _way(
     equilibrium: Equilibrium, start: float, stop: float, index: int
 ) -> tuple[Marginal, float, float]:
     """Return the law of a singular value, and ``log λ`` at both ends of the way."""
-    if not (0 < start < math.inf and 0 < stop < math.inf):
-        raise ValueError(
-            f"expected positive singular values to start and to stop at, got {start} and {stop}."
-        )
+    start = positive(start, "the singular value to start at")
+    stop = positive(stop, "the singular value to stop at")
     depth = equilibrium.depth
     return equilibrium.marginal(index), math.log(start) / depth, math.log(stop) / depth
 

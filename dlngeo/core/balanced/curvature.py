@@ -14,7 +14,7 @@ from dlngeo.core.base.arrays import Array, namespace
 from dlngeo.core.base.checks import in_range
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers, orthonormal_pair
-from dlngeo.core.networks.factors import Factors, in_kind
+from dlngeo.core.networks.factors import Factors, result_in_kind
 from dlngeo.core.networks.frames import balanced_frames
 
 
@@ -61,7 +61,7 @@ def balanced_curvature(
     a, b, c = map(balanced.split, vectors)
     along_a = weingarten_in_frames(balanced, vectors[0], a, second_form_in_frames(balanced, b, c))
     along_b = weingarten_in_frames(balanced, vectors[1], b, second_form_in_frames(balanced, a, c))
-    return in_kind(Layers(along_a) - along_b, factors)
+    return result_in_kind(Layers(along_a) - along_b, factors)
 
 
 @primitive(static=("rank",))
@@ -138,7 +138,7 @@ def balanced_ricci(factors: Factors, tangent_vec: Factors, rank: int | None = No
     THEORY 2.
     """
     (layers, vector), rank = checked_layers(factors, tangent_vec, rank=rank)
-    return in_kind(_ricci(layers, vector, rank), factors)
+    return result_in_kind(_ricci(layers, vector, rank), factors)
 
 
 # Vectors of the basis that are held at once: memory does not grow with their number.

@@ -20,6 +20,7 @@ from dlngeo.core.networks.factors import (
     check_widths,
     in_kind,
     layers_of,
+    result_in_kind,
     vector_at,
     widths_of,
 )
@@ -237,7 +238,7 @@ def second_fundamental_form(
     (layers, *pair), rank = checked_layers(factors, vector, other, rank=rank)
     balanced = balanced_frames(layers, rank)
     normal = second_form_in_frames(balanced, *map(balanced.split, pair))
-    return in_kind(normal_vector(layers, normal), factors)
+    return result_in_kind(normal_vector(layers, normal), factors)
 
 
 class Normal(NamedTuple):
@@ -329,7 +330,7 @@ def weingarten_map(
         symmetric = [-matrix for matrix in solved]
     parts = Normal(symmetric, [block.both_null for block in blocks])
     result = weingarten_in_frames(balanced, velocity, balanced.split(velocity), parts)
-    return in_kind(result, factors)
+    return result_in_kind(result, factors)
 
 
 def weingarten_in_frames(
@@ -380,7 +381,7 @@ def mean_curvature(factors: Factors, rank: int | None = None) -> Factors:
     """
     (layers,), rank = checked_layers(factors, rank=rank)
     normal = mean_curvature_in_frames(balanced_frames(layers, rank))
-    return in_kind(normal_vector(layers, normal), factors)
+    return result_in_kind(normal_vector(layers, normal), factors)
 
 
 def mean_curvature_in_frames(balanced: BalancedFrames) -> Normal:

@@ -286,6 +286,13 @@ def integer(number: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> in
     return int(value)
 
 
+def function(value: Any, name: str) -> Callable[..., Any]:
+    """Return what can be called, and is no class; errors as in `finite`."""
+    if callable(value) and not isinstance(value, type):
+        return value
+    raise ValueError(f"{name} must be a function, got {value!s:.99}.")
+
+
 def choice(value: str, name: str, options: Iterable[str]) -> str:
     """Return one of the names that an option may have; errors as in `finite`."""
     options = tuple(options)

@@ -28,6 +28,7 @@ from dlngeo.core.networks.factors import (
     checked_matrix,
     in_kind,
     layers_of,
+    result_in_kind,
     vector_at,
 )
 from dlngeo.core.networks.network import action_on_layers, adjoint_differential, end_to_end
@@ -285,4 +286,4 @@ def group_gradient(factors: Factors, gradient: Factors) -> Factors:
     """
     layers = layers_of(factors)
     ambient = vector_at(layers, gradient)
-    return in_kind(action_on_layers(_action_adjoint(layers, ambient), layers), factors)
+    return result_in_kind(action_on_layers(_action_adjoint(layers, ambient), layers), factors)

@@ -24,6 +24,7 @@ from dlngeo.core.networks.factors import (
     in_kind,
     layers_of,
     network_shape,
+    result_in_kind,
     widths_of,
 )
 from dlngeo.core.networks.frames import check_positive, singular_frames
@@ -105,7 +106,7 @@ def kempf_ness_gradient(factors: Factors, metrics: Factors) -> Factors:
         with invertible("a metric of the hidden layers"):
             pulled = lifted @ xp.linalg.solve(padded[p - 1], transpose(lifted))
         gradient.append((pulled - transpose(after) @ padded[p + 1] @ after) / 2)
-    return in_kind(gradient, metrics) if gradient else metrics
+    return result_in_kind(gradient, metrics) if gradient else metrics
 
 
 def kempf_ness_hessian(factors: Factors, metrics: Factors, vector: Factors) -> Array:

@@ -109,25 +109,22 @@ def vector_at(layers: Sequence[Array], vector: Factors) -> tuple[Array, ...]:
     expected = [tuple(layer.shape[-2:]) for layer in layers]
     came = [tuple(v.shape[-2:]) for v in matrices]
     if expected != came:
-        raise ValueError(
-            f"expected matrices of shapes {expected}, one a layer, got {widths!r:.99}."
-        )
+        raise ValueError(f"expected matrices of shapes {expected}, one a layer, got {came}.")
     check_batches((layers[0], matrices[0]), "factors and vectors")
     return tuple(in_precision_of(layers[0], matrix) for matrix in matrices)
 
 
 def in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
-    """Return layers as one array if the given factors are one, else as a tuple.
-
-    Raises
-    ------
-    ValueError
-        If a layer has left the floating-point range.
-    """
-    layers = [in_range(layer, f"layer {p} of the result") for p, layer in enumerate(layers, 1)]
+    """Return layers as one array if the given factors are one, else as a tuple."""
     if isinstance(factors, (tuple, list)):
         return tuple(layers)
-    return namespace(*layers).stack(layers, -3)
+    return namespace(*layers).stack(list(layers), -3)
+
+
+def result_in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
+    """Return what `in_kind` does; a ValueError if a layer has left the floating-point range."""
+    checked = [in_range(layer, f"layer {p} of the result") for p, layer in enumerate(layers, 1)]
+    return in_kind(checked, factors)
 
 
 def widths_of(factors: Factors) -> tuple[int, ...]:
@@ -153,7 +150,7 @@ def check_widths(widths: Sequence[int], rank: int | None = None) -> tuple[tuple[
     if len(checked) < 2:
         raise ValueError(
             "widths must be at least two positive integers (d_0, ..., d_N), in the order in which "
-            f"data flow, and at most {_MOST_LAYERS}; got {widths!r:.99}."
+            f"data flow, and at most {_MOST_LAYERS}; got {widths!s:.99}."
         )
     if sum(a * b for a, b in itertools.pairwise(checked)) > _MOST_ENTRIES:
         raise ValueError(

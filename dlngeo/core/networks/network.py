@@ -18,6 +18,7 @@ from dlngeo.core.networks.factors import (
     in_kind,
     layers_of,
     matrices_of,
+    result_in_kind,
     vector_at,
 )
 
@@ -171,7 +172,7 @@ def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -
             if everything - taken in after
         ]
         gradient.append(sum(terms, start=0 * layer))
-    return in_kind(gradient, factors)
+    return result_in_kind(gradient, factors)
 
 
 def adjoint(matrix: Any) -> Any:
@@ -204,7 +205,7 @@ def moment_map(factors: Factors) -> Factors:
     ]
     if not moments and not isinstance(factors, (tuple, list)):
         return factors[..., :0, :, :]
-    return in_kind(moments, factors)
+    return result_in_kind(moments, factors)
 
 
 def act(group_element: Factors, factors: Factors) -> Factors:

@@ -7,14 +7,15 @@ from dlngeo.core.base.arrays import Array, namespace
 from dlngeo.core.base.checks import real_array
 
 
-def check_shape(array: Array, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError if points or vectors have another shape, or are not finite."""
-    real_array(array, "the point")
+def check_shape(array: Array, shape: tuple[int, ...]) -> Array:
+    """Return points or vectors; a ValueError if they have another shape, or are not finite."""
+    array = real_array(array, "the point")
     if tuple(array.shape[-len(shape) :]) != tuple(shape):
         raise ValueError(
             f"expected an array of shape [..., {', '.join(map(str, shape))}], "
             f"got {tuple(array.shape)}."
         )
+    return array
 
 
 def velocity_of(

@@ -8,9 +8,10 @@ from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.manifolds.geomstats.checks import finite_points, is_small
+from dlngeo.manifolds.geomstats.door import CheckedArguments
 
 
-class EmbeddedSpace(Manifold):
+class EmbeddedSpace(CheckedArguments, Manifold):
     """Submanifold of a space of matrices, or of a product of such spaces.
 
     Parameters
@@ -24,6 +25,9 @@ class EmbeddedSpace(Manifold):
     def __init__(self, embedding_space: Manifold, dim: int, equip: bool):
         self.embedding_space = embedding_space
         super().__init__(dim=dim, shape=embedding_space.shape, intrinsic=False, equip=equip)
+
+    def _argument_shape(self) -> tuple[int, ...]:
+        return tuple(self.shape)
 
     def belongs(self, point: Array, atol: float = gs.atol) -> Array:
         if tuple(point.shape[-self.point_ndim :]) != self.shape:

@@ -9,6 +9,7 @@ from geomstats.geometry.product_manifold import ProductManifold
 from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import float_array
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace
@@ -51,7 +52,7 @@ class FactorSpace(EmbeddedSpace):
         -------
         factors : tuple of array-like, shape=[..., d_p, d_{p-1}]
         """
-        check_shape(point, self.shape)
+        point = check_shape(point, self.shape)
         if self.point_ndim == 3:
             return tuple(point[..., p, :, :] for p in range(self.depth))
         return unpack(point, self._shapes)
@@ -69,7 +70,10 @@ class FactorSpace(EmbeddedSpace):
         point : array-like, shape=[..., *point_shape]
         """
         if not isinstance(factors, (tuple, list)):
-            factors = tuple(factors[..., p, :, :] for p in range(factors.shape[-3]))
+            stack = float_array(factors, "the array of factors")
+            factors = tuple(stack[..., p, :, :] for p in range(stack.shape[-3]))
+        # NaN stands for points beyond the boundary.
+        factors = [float_array(factor, f"factor {p}") for p, factor in enumerate(factors, 1)]
         shapes = [tuple(factor.shape[-2:]) for factor in factors]
         if shapes != self._shapes:
             raise ValueError(f"expected factors of shapes {self._shapes}, got {shapes}.")

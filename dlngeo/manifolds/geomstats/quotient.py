@@ -16,6 +16,7 @@ from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import act, differential, end_to_end
 from dlngeo.manifolds.geomstats.balanced import BalancedManifold, BalancedMetric
 from dlngeo.manifolds.geomstats.checks import is_small
+from dlngeo.manifolds.geomstats.door import CheckedArguments
 
 
 class OrbitAction(GroupAction):
@@ -69,7 +70,7 @@ class OrbitAction(GroupAction):
         return unpack(group_elem, [(width, width) for width in self._space.widths[1:-1]])
 
 
-class OrbitBundle(FiberBundle):
+class OrbitBundle(CheckedArguments, FiberBundle):
     r"""Bundle of orbits ``φ: M_r → 𝔐_r`` over the end-to-end matrices.
 
     The Frobenius metric above and the depth metric ``g^N`` below make it a Riemannian

@@ -229,7 +229,7 @@ PAIR = (np.eye(3), np.eye(3))
 BAD_CALLS = {
     "vector of other shapes": (
         lambda: fb.tangent_projection(PAIR, (ONES, ONES[:2])),
-        "expected mat",
+        "expected matrices of shapes",
     ),
     "not finite": (lambda: fb.tangent_projection(PAIR, (ONES * np.nan, ONES)), "NaN"),
     "off the orbit": (lambda: fb.algebra_element(PAIR, PAIR), "not tangent to the orbit"),
