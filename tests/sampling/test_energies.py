@@ -12,7 +12,7 @@ import torch
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.sampling import DoubleWell, SpectralExpression, WeightDecay, langevin
-from dlngeo.sampling.langevin_dynamics import euler_maruyama
+from dlngeo.sampling.langevin_dynamics import matrix_steps
 from dlngeo.solvers.losses import Factorization, LinearRegression, MatrixCompletion
 from tests.core.libraries import ARRAYS
 from tests.sampling.langevin_dynamics.runs import EVERY, STARTS, arrays_of
@@ -271,7 +271,7 @@ def test_sums_of_energies_of_matrices_and_of_values(scheme, start):
 def test_slopes_of_small_values_do_not_drown_the_others(loss, is_compiled, monkeypatch):
     """The slope of ``σ = 1e-15`` is 1e12, and would leave 1e-4 of round-off in a matrix."""
     if not is_compiled:
-        monkeypatch.setattr(euler_maruyama, "COMPILED_UP_TO", 0)
+        monkeypatch.setattr(matrix_steps, "COMPILED_UP_TO", 0)
     energy = WeightDecay(10) if loss is None else loss + WeightDecay(10)
     lam, step = numpy.array([[1.0, 0.032]]), 1e-3
     turn = numpy.array([[0.8, 0.6], [-0.6, 0.8]])

@@ -163,6 +163,30 @@ def set_products(left, lam, right, depth, matrix):
 
 
 @compiled
+def set_pair(power, k, l, depth, rows):
+    """Set ``h``, the mixed sum, ``r`` and its derivatives of a pair of values."""
+    h, mixed, kernel, by_k, by_l = rows[0], rows[1], rows[2], rows[3], rows[4]
+    h[:] = mixed[:] = kernel[:] = by_k[:] = by_l[:] = 0.0
+    for p in range(depth):
+        # The coefficient in Σ_j h_{j-1} h_{N-j-1}, as in
+        # dlngeo.sampling.langevin_dynamics.brownian.
+        weight = 0
+        for j in range(1, depth):
+            weight += min(min(p, depth - 2 - p), min(j - 1, depth - j - 1)) + 1
+        for e in range(LANES):
+            x, y = power[k, p, e], power[l, depth - 1 - p, e]
+            h[e] += x * y
+            kernel[e] += x * x * y * y
+            if p > 0:
+                by_k[e] += 2 * p * x * power[k, p - 1, e] * y * y
+                by_l[e] += (
+                    2 * p * power[l, p, e] * power[l, p - 1, e] * (power[k, depth - 1 - p, e] ** 2)
+                )
+            if p < depth - 1:
+                mixed[e] += weight * x * power[l, depth - 2 - p, e]
+
+
+@compiled
 def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step):
     """Set the core, with drift and flat noise, and the halves of the turns of the frames."""
     rank = core.shape[0]
@@ -176,28 +200,7 @@ def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step):
             turn_u[k, k, e] = turn_v[k, k, e] = 0.0
     for k in range(1, rank):
         for l in range(k):
-            h[:] = mixed[:] = kernel[:] = by_k[:] = by_l[:] = 0.0
-            for p in range(depth):
-                # The coefficient in Σ_j h_{j-1} h_{N-j-1}, as in
-                # dlngeo.sampling.langevin_dynamics.brownian.
-                weight = 0
-                for j in range(1, depth):
-                    weight += min(min(p, depth - 2 - p), min(j - 1, depth - j - 1)) + 1
-                for e in range(LANES):
-                    x, y = power[k, p, e], power[l, depth - 1 - p, e]
-                    h[e] += x * y
-                    kernel[e] += x * x * y * y
-                    if p > 0:
-                        by_k[e] += 2 * p * x * power[k, p - 1, e] * y * y
-                        by_l[e] += (
-                            2
-                            * p
-                            * power[l, p, e]
-                            * power[l, p - 1, e]
-                            * (power[k, depth - 1 - p, e] ** 2)
-                        )
-                    if p < depth - 1:
-                        mixed[e] += weight * x * power[l, depth - 2 - p, e]
+            set_pair(power, k, l, depth, rows)
             for e in range(LANES):
                 sums = power[k, 1, e] + power[l, 1, e]
                 g = (power[k, depth, e] + power[l, depth, e]) / sums

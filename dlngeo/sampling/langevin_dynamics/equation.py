@@ -90,6 +90,11 @@ class Equation:
         """Whether the energy itself is known."""
         return self.energy is not None or self.spectral is not None
 
+    @property
+    def is_ambient(self) -> bool:
+        """Whether the energy is a function of matrices alone."""
+        return not self.is_spectral and self.spectral is None
+
     def point(self, matrix: SingularFrames) -> numpy.ndarray:
         """Return what the energy is a function of: the matrices, or values in descending order."""
         if self.is_spectral:
@@ -127,10 +132,15 @@ class Equation:
         assert self.has_value
         values = numpy.zeros(len(matrix.sigma))
         if self.energy is not None:
-            values += _of_shape(self.energy(self.point(matrix)), values.shape, "energy")
+            values += self.value(self.point(matrix))
         if self.spectral is not None:
             values += self.spectral(_sorted(matrix.sigma))
         return values
+
+    def value(self, point: numpy.ndarray) -> numpy.ndarray:
+        """Return the energy at matrices or singular values, without `spectral`."""
+        assert self.energy is not None
+        return _of_shape(self.energy(point), point.shape[:1], "energy")
 
     def slope(self, point: numpy.ndarray) -> numpy.ndarray:
         """Return the energy's gradient at matrices or singular values, of their shape.

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy
 
-from dlngeo.core.base.optional import compiled_loop
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics import brownian
 from dlngeo.sampling.langevin_dynamics.matrix_steps import (
     MatrixKernel,
     bounded,
+    compiled_loops,
     fold,
     normal_blocks,
     retract,
@@ -20,9 +20,6 @@ from dlngeo.sampling.langevin_dynamics.matrix_steps import (
     tilt,
 )
 from dlngeo.sampling.langevin_dynamics.states import choose, is_finite, move
-
-COMPILED_UP_TO = 16
-"""Largest rank for which the compiled step beats the calls of LAPACK."""
 
 LOOPS = "dlngeo.sampling.langevin_dynamics.compiled"
 
@@ -68,9 +65,8 @@ class EulerMaruyama(MatrixKernel):
     """
 
     def __post_init__(self) -> None:
-        rank = self.equation.rank
-        is_small = set(self.equation.widths) == {rank} and rank <= COMPILED_UP_TO
-        self._compiled_step = compiled_loop(LOOPS, "langevin_step") if is_small else None
+        loops = compiled_loops(self.equation, LOOPS, ("langevin_step",))
+        self._compiled_step = None if loops is None else loops[0]
 
     def init(self, factors: Sequence[numpy.ndarray]) -> MatrixState:
         """Return the state over factors, of which a matrix may be the only one."""
@@ -100,8 +96,7 @@ class EulerMaruyama(MatrixKernel):
         assert self._compiled_step is not None
         equation, covector = self.equation, state.covector
         root = start = self.root(state)
-        is_ambient = not equation.is_spectral and equation.spectral is None
-        if not is_ambient:
+        if not equation.is_ambient:
             # In its own frames a gradient of singular values keeps its precision.
             identity = numpy.tile(numpy.eye(equation.rank), (len(root.sigma), 1, 1))
             start = root._replace(left=identity, right=identity)
@@ -115,7 +110,7 @@ class EulerMaruyama(MatrixKernel):
             equation.least, equation.determinant is not None,
         )  # fmt: skip
         root_after = SingularFrames(*after)
-        if is_ambient:
+        if equation.is_ambient:
             return root_after, equation.slope(matrix), is_reflected, is_kept
         left, right = root.left @ root_after.left, root.right @ root_after.right
         root_after = root_after._replace(left=left, right=right)

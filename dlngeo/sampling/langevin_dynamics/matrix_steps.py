@@ -8,13 +8,14 @@ of which `dlngeo.sampling.langevin_dynamics.brownian` holds the coefficients. A 
 frames of ``Y``, so that a step is an addition in the core, and a decomposition of the core.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy
 
 from dlngeo.core.base.arrays import diagonal_matrix, transpose
+from dlngeo.core.base.optional import compiled_loop
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import (
@@ -26,6 +27,9 @@ from dlngeo.core.networks.frames import (
 from dlngeo.sampling.langevin_dynamics import brownian
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.states import is_finite
+
+COMPILED_UP_TO = 16
+"""Largest rank for which compiled steps beat the calls of LAPACK."""
 
 
 @dataclass(eq=False)
@@ -116,6 +120,15 @@ class MatrixKernel:
         surplus = sum(width - equation.rank for width in equation.widths[1:-1])
         heat = time * equation.temperature(2)
         return brownian.radial_step(lam, heat * surplus / equation.depth)
+
+
+def compiled_loops(equation: Equation, module: str, names: Sequence[str]) -> list[Callable] | None:
+    """Return compiled loops for small square matrices of full rank, where there is Numba."""
+    rank = equation.rank
+    if set(equation.widths) != {rank} or rank > COMPILED_UP_TO:
+        return None
+    loops = [compiled_loop(module, name) for name in names]
+    return None if None in loops else loops  # type: ignore[return-value]
 
 
 def random_factors(

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from dlngeo.sampling.langevin_dynamics import euler_maruyama
+from dlngeo.sampling.langevin_dynamics import matrix_steps
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama, MatrixState
+from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
+from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 from tests.core.brute import assert_close
 from tests.sampling.langevin_dynamics.steps import orientation
 from tests.sampling.reference import replay, rotations
@@ -38,7 +40,7 @@ def test_compiled_step_is_the_plain_one(rank, depth, step, determinant, monkeypa
     normals = rng.standard_normal((64, rank * rank))
     kernel = EulerMaruyama(equation, step)
     after = kernel.step(state, replay(normals))
-    monkeypatch.setattr(euler_maruyama, "COMPILED_UP_TO", 0)
+    monkeypatch.setattr(matrix_steps, "COMPILED_UP_TO", 0)
     expected = EulerMaruyama(equation, step).step(state, replay(normals))
     lam = np.sort(after.lam, axis=-1)
     scale = float(expected.lam.max())
@@ -53,3 +55,36 @@ def test_compiled_step_is_the_plain_one(rank, depth, step, determinant, monkeypa
         has_crossed = [orientation(s) != orientation(state) for s in (after, expected)]
         assert (has_crossed[0] == has_crossed[1]).all()
         assert has_crossed[0].any() == (determinant is None)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 5])
+@pytest.mark.parametrize("depth", [1, 2, 3, 10])
+@pytest.mark.parametrize("determinant", [None, "positive"])
+def test_compiled_proposal_is_the_plain_one(rank, depth, determinant):
+    """The proposal, and the ratio of its density to that of the one back."""
+    rng = np.random.default_rng([rank, depth])
+    left, lam, right, _, *_ = states(rank, depth, rng)
+    target = rng.standard_normal((rank, rank))
+    betas = np.linspace(2.0, 4.0, len(lam))
+    equation = Equation(
+        lambda x: x - target, (rank,) * (depth + 1), rank, betas, kappa=0.7,
+        energy=lambda x: np.sum((x - target) ** 2, axis=(1, 2)) / 2, determinant=determinant,
+    )  # fmt: skip
+    kernel = Metropolis(equation, 0.1)
+    start = left * lam[:, None, :] ** depth @ right.swapaxes(-1, -2)
+    state = kernel.init((start,))
+    state = state._replace(left=left, lam=lam, right=right, covector=start - target)
+    normals = rng.standard_normal((len(lam), rank * rank))
+    after, is_open, log_ratio = kernel._advance_compiled(state, replay(normals))
+    plain, was_open, expected = kernel._advance(state, replay(normals))
+    assert (is_open == was_open).all()
+    assert is_open.all() == (determinant is None)
+    roots = [s.left * s.lam[:, None, :] @ s.right.swapaxes(-1, -2) for s in (after, plain)]
+    assert_close(roots[0][is_open], roots[1][is_open], 1e-10, scale=float(lam.max()))
+    assert_close(after.energy[is_open], plain.energy[is_open], 1e-9)
+    assert_close(
+        log_ratio[is_open], expected[is_open], 1e-6, scale=1 + abs(expected[is_open]).max()
+    )
+    exact = spectral_entropy(after.lam**depth, equation.widths)
+    difference = (after.entropy - exact)[is_open]
+    assert_close(difference, difference[0] + 0 * difference, 1e-9, scale=1 + abs(exact).max())

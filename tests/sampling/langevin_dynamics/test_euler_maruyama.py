@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlngeo.sampling.langevin_dynamics import euler_maruyama
+from dlngeo.sampling.langevin_dynamics import matrix_steps
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama
 from tests.core.brute import assert_close
@@ -29,7 +29,7 @@ def test_moments_of_a_step_are_those_of_the_equation(
 ):
     """Drift and covariance in a ``g``-orthonormal frame, by cubature over the noise."""
     if not is_compiled:
-        monkeypatch.setattr(euler_maruyama, "COMPILED_UP_TO", 0)
+        monkeypatch.setattr(matrix_steps, "COMPILED_UP_TO", 0)
     check_moments(widths, rank, lam, "observables", kappa)
 
 
