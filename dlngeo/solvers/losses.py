@@ -341,9 +341,12 @@ class SparseMatrixCompletion(LeastSquares):
         self._indices = columns[order].astype(numpy.int32)
         self._starts = starts.astype(numpy.int32 if len(rows) < 2**31 else numpy.int64)
 
+    @property
+    def _rows(self) -> numpy.ndarray:
+        return numpy.repeat(numpy.arange(self.shape[0]), numpy.diff(self._starts))
+
     def _measure(self, matrix: Array) -> Array:
-        rows = numpy.repeat(numpy.arange(self.shape[0]), numpy.diff(self._starts))
-        return matrix[..., rows, self._indices]
+        return matrix[..., self._rows, self._indices]
 
     def measure_product(self, left: Array, right: Array) -> Array:
         return sampled_product(self._starts, self._indices, left, right)
@@ -352,7 +355,13 @@ class SparseMatrixCompletion(LeastSquares):
         return scipy.sparse.csr_array((measurements, self._indices, self._starts), self.shape)
 
     def gradient(self, matrix: Array) -> Array:
-        return super().gradient(matrix).toarray()
+        residual = self.measure(matrix) - self.data
+        if residual.ndim == 1:
+            return self.pull(residual).toarray()
+        slope = numpy.zeros(matrix.shape)
+        places: Any = (..., self._rows, self._indices)
+        numpy.add.at(slope, places, residual)
+        return slope
 
 
 _UNTRACED = (

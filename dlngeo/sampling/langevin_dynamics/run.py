@@ -121,8 +121,16 @@ class LangevinResult(Outcome):
 
         arrays = {name: chosen(getattr(self, name)) for name in PER_CHAIN}
         trace = {name: chosen(values) for name, values in self.trace.items()}
+        found = None if self.r_hat is None else convergence_of(trace, beta)
         return replace(
-            self, **arrays, trace=trace, beta=float(beta), swap_rates=None, n_passages=None
+            self,
+            **arrays,
+            trace=trace,
+            beta=float(beta),
+            r_hat=None if found is None else found.r_hat,
+            effective_sample_size=None if found is None else found.effective_sample_size,
+            swap_rates=None,
+            n_passages=None,
         )
 
 
