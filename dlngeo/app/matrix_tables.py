@@ -64,18 +64,15 @@ class MatrixTable(WholeMatrix):
     @classmethod
     def of(cls, table: TextTable, found: Recognised, path: Path) -> "MatrixTable":
         """Return the matrix in a table."""
-        body = table.rows(int(found.header))
-        matrix = numpy.empty((body.shape[0], body.shape[1] - found.index))
-        for column in range(matrix.shape[1]):
-            matrix[:, column], is_text = body.column(column + found.index)
-            if is_text.any():
-                row = int(numpy.argmax(is_text))
-                cell = body.cells.iloc[row, column + found.index]
-                raise ValueError(
-                    f"{path} holds the text {cell[:20]!r} in row {row + 1}, column {column + 1}: "
-                    "keep numbers only, leave missing entries empty, and give --delimiter and "
-                    f"--decimal if they are not {table.delimiter} and {table.decimal}."
-                )
+        cells = table.cells.to_numpy(dtype=object)[int(found.header) :, int(found.index) :]
+        matrix, is_text = table.numbers(cells)
+        if is_text.any():
+            row, column = numpy.argwhere(is_text)[0]
+            raise ValueError(
+                f"{path} holds the text {cells[row, column][:20]!r} in row {row + 1}, column "
+                f"{column + 1}: keep numbers only, leave missing entries empty, and give "
+                f"--delimiter and --decimal if they are not {table.delimiter} and {table.decimal}."
+            )
         refuse_infinite(matrix, path)
         return cls(matrix=matrix, table=table, found=found)
 

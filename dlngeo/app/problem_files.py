@@ -92,7 +92,6 @@ def read_problem(path: Path) -> Problem:
     kappa = sampling.number("kappa", 1.0, or_zero=True)
     if scheme == "metropolis" and kappa == 0:
         raise sampling.error("kappa", "the scheme metropolis needs noise: give more than 0")
-    betas = sampling.numbers("beta")
     swap_every = sampling.whole("swap_every") if "swap_every" in sampling.values else None
     if swap_every is not None and (len(betas) < 2 or kappa == 0):
         raise sampling.error(

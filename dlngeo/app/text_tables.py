@@ -32,8 +32,9 @@ WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+", re.ASCII)
 
 csv.field_size_limit(2**31 - 1)  # for long lines
 
-SAMPLE = 1000
-"""Lines from which delimiter and decimal mark are guessed; all others are checked to follow."""
+SAMPLE, SAMPLE_LENGTH = 1000, 100_000
+"""Lines, and their characters, from which delimiter and decimal mark are guessed; all others are
+checked to follow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,8 @@ class TextTable:
             lines = [line for line in sample[len(comments) :] if line.strip()]
             if not lines:
                 raise ValueError(f"{path} is empty: it needs one row of numbers in each line.")
+            ends = itertools.accumulate(map(len, lines))
+            lines = lines[: max(2, sum(end < SAMPLE_LENGTH for end in ends))]
             delimiter = delimiter or _guess_delimiter(lines)
             decimal = decimal or _guess_decimal(lines, delimiter, path)
             _check_lengths(path, len(comments), delimiter)
@@ -119,9 +122,11 @@ class TextTable:
         stripped, labels = pandas.factorize(numpy.array([t.strip() for t in texts], dtype=object))
         return stripped[codes], list(labels)
 
-    def numbers(self, texts: Sequence[str] | pandas.Series) -> tuple[Array, Array]:
+    def numbers(self, texts: Sequence[str] | pandas.Series | Array) -> tuple[Array, Array]:
         """Return the numbers in cells, NaN if missing, and a mask of those that hold text."""
-        codes, uniques = pandas.factorize(numpy.asarray(texts, dtype=object))
+        cells = numpy.asarray(texts, dtype=object)
+        codes, uniques = pandas.factorize(cells.ravel())
+        codes = codes.reshape(cells.shape)
         parsed = [_number(text, self.decimal) for text in uniques]
         is_text = numpy.array([number is None for number in parsed], dtype=bool)
         return numpy.array(parsed, dtype=float)[codes], is_text[codes]
@@ -217,7 +222,7 @@ def _rows(file: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]
 
 def _check_lengths(path: Path, n_comments: int, delimiter: str) -> None:
     """Refuse rows of different lengths, which pandas would fill up."""
-    length = n_blank = 0
+    length = n_rows = n_blank = 0
     with path.open(encoding="utf-8-sig") as file:
         for line, row in _rows(itertools.islice(file, n_comments, None), delimiter):
             if _is_blank(row):
@@ -225,11 +230,15 @@ def _check_lengths(path: Path, n_comments: int, delimiter: str) -> None:
                 continue
             length = length or len(row)
             if len(row) != length:
+                hint = ""
+                if n_rows == 1 and len(row) == length + 1:
+                    hint = " If the first column holds labels, give it a name."
                 raise ValueError(
                     f"{path} has {len(row)} columns in line {line + n_comments}, but {length} "
                     "before: give every row the same number of cells, empty ones where entries "
-                    "are missing, and the right --delimiter."
+                    f"are missing, and the right --delimiter.{hint}"
                 )
+            n_rows += 1
             if length == 1 and n_blank:
                 raise ValueError(
                     f"{path} has a blank line before line {line + n_comments}, in a table of one "

@@ -4,8 +4,15 @@ import operator
 from typing import Any
 
 import numpy
-import torch
-import torch.fx
+
+try:
+    import torch
+    import torch.fx
+except ImportError as error:
+    raise ImportError(
+        "ReLU networks of modules need PyTorch, which is not installed: pip install "
+        "'dlngeo[torch]'."
+    ) from error
 
 from dlngeo.intrinsic.relu.layered_graph import ABSENT, Block, Layer
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
