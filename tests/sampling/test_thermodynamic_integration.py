@@ -175,7 +175,8 @@ def test_absolute_values_from_a_reference(energy):
         exact = LeastSquaresEquilibrium(TARGET, (2, 2, 2), beta=beta).log_partition
         error = found.log_partition_error[k]
         assert error < 0.15
-        assert abs(found.log_partition[k] - exact) < 4 * error
+        # Student's t of 19 degrees of freedom.
+        assert abs(found.log_partition[k] - exact) < 5 * error
 
 
 def test_a_reference_of_singular_values():

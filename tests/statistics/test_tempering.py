@@ -94,7 +94,8 @@ def test_errors_of_free_energies_are_honest(rank, kappa):
     coverage = (abs(scores) < bound).mean(axis=0)
     # Twelve shares of 80 runs, each with a deviation of 0.034.
     assert coverage.min() > 0.9 - 3.5 * 0.034, coverage
-    assert abs(coverage.mean() - 0.9) < 0.04, coverage
+    # These of one run are alike, so that their mean has nearly the deviation of one.
+    assert abs(coverage.mean() - 0.9) < 3 * 0.034, coverage
     whole = free_energies(result, logs[0])
     for name in names:
         error = getattr(whole.errors, name)[1:]

@@ -100,7 +100,7 @@ def test_what_is_counted_of_exchanges():
 @ALL
 def test_replicas_start_at_every_temperature(scheme, start):
     """And those that are not exchanged are chains at their temperatures."""
-    result = run(start, scheme=scheme, beta=Ladder((1.0, 2.0, 5.0), swap_every=100), save_every=2)
+    result = run(start, scheme=scheme, beta=Ladder((1.0, 2.0, 5.0), swap_every=100), save_every=1)
     np.testing.assert_array_equal(result.beta, np.repeat([1.0, 2.0, 5.0], N_CHAINS))
     initial, _ = STARTS[start]
     tripled: Any = (
@@ -108,7 +108,7 @@ def test_replicas_start_at_every_temperature(scheme, start):
         if isinstance(initial, tuple)
         else np.concatenate([initial] * 3)
     )
-    expected = run(start, scheme=scheme, initial=tripled, beta=result.beta, save_every=2)
+    expected = run(start, scheme=scheme, initial=tripled, beta=result.beta, save_every=1)
     assert_same_bits(result, expected)
     assert result.swap_rates.tolist() == [0.0, 0.0]
     assert result.n_passages == 0
@@ -118,6 +118,8 @@ def test_replicas_start_at_every_temperature(scheme, start):
     for name, values in arrays_of(one).items():
         np.testing.assert_array_equal(values, arrays_of(result)[name][N_CHAINS : 2 * N_CHAINS])
     assert one.swap_rates is None
+    assert result.r_hat == max(result.at(beta).r_hat for beta in (1.0, 2.0, 5.0))
+    assert one.r_hat != result.at(1.0).r_hat
     with pytest.raises(ValueError, match=r"no chain has beta=3.*1, 2, 5"):
         result.at(3.0)
 
