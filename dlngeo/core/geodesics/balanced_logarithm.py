@@ -1,26 +1,33 @@
-r"""Logarithm and distance of the balanced manifold, by shooting.
+r"""Logarithm and distance of the balanced manifold: shooting along shortened turns.
 
-The first guess is the tangent part of the chord in parameter space, and the first Jacobian
-that of a straight line.
+First guesses are the first velocities of explicit curves between the two points
+(`dlngeo.core.geodesics.balanced_turns`) that have been shortened. The shots go on beyond the
+boundary, where a singular value vanishes, as the equations do; geodesics that are accepted stay
+inside.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.balanced.basis import tangent_basis
 from dlngeo.core.balanced.submanifold import checked_layers
-from dlngeo.core.base.arrays import Array, diagonal_matrix, from_numpy, namespace, to_numpy
-from dlngeo.core.base.packing import flatten_batch, pack, unpack
-from dlngeo.core.geodesics.balanced_curves import BalancedChart, BalancedState
-from dlngeo.core.geodesics.logarithm import Connection, check_found
+from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
+from dlngeo.core.base.packing import Shape, flatten_batch, pack, take, unpack
+from dlngeo.core.geodesics.balanced_chart import BalancedChart
+from dlngeo.core.geodesics.balanced_turns import SEGMENTS, balanced_turns, shorten
+from dlngeo.core.geodesics.factor_spaces import FactorSpace, factor_space
+from dlngeo.core.geodesics.logarithm import Connection
 from dlngeo.core.geodesics.turn_search import MOST_STEPS
 from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
 from dlngeo.core.numerics.shooting import (
     CONVERGED,
     FINEST,
+    Aim,
     Attempt,
     Found,
     Miss,
@@ -31,40 +38,144 @@ from dlngeo.core.numerics.shooting import (
     unit_vectors,
 )
 
+# Turns of a pair that are shortened, and the length of a shortened curve, in units of the shortest,
+# up to which it is followed.
+_MOST_TURNS, _PROMISING = 3, 1.02
+# Part of its norm by which a guess differs from another one, to be tried.
+_NEAREST = 0.05
+# Largest distance of the end of an accepted geodesic, in parameter space.
+_PRECISION = 10 * CONVERGED
 
-class _FactorSpace(NamedTuple):
-    """Balanced factors as points of parameter space, and coordinates of their tangent vectors.
+
+@dataclass(frozen=True)
+class _Shots:
+    """Shots at points, which go on beyond the boundary.
 
     Attributes
     ----------
-    balanced : BalancedFrames
-    point : array, shape=[..., D]
-    basis : array, shape=[..., n, D]
-        Orthonormal basis of the tangent space.
+    miss : callable
+        Displacements along the tangent spaces, see `dlngeo.core.numerics.shooting.Miss`.
+    residual : callable
+        From velocities to distances of the ends, infinite where the boundary comes before.
     """
 
-    balanced: BalancedFrames
-    point: numpy.ndarray
-    basis: numpy.ndarray
+    miss: Miss
+    residual: Callable[[numpy.ndarray], numpy.ndarray]
 
-    @property
-    def dimension(self) -> int:
-        """Dimension of the balanced manifold."""
-        return self.basis.shape[-2]
-
-    def pack(self, vector: numpy.ndarray) -> numpy.ndarray:
-        """Return the coordinates of the tangent part of a vector, shape=[..., n]."""
-        return numpy.einsum("...i,...ni->...n", vector, self.basis)
-
-    def unpack(self, coordinates: numpy.ndarray) -> numpy.ndarray:
-        """Return the tangent vector with given coordinates, shape=[..., D]."""
-        return numpy.einsum("...n,...ni->...i", coordinates, self.basis)
+    def __call__(
+        self, index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray
+    ) -> numpy.ndarray:
+        return self.miss(index, u, tolerance)
 
 
-def _factor_space(layers: Sequence[numpy.ndarray], rank: int) -> _FactorSpace:
-    groups = [pack(group) for group in tangent_basis(tuple(layers), rank)]
-    basis = numpy.moveaxis(numpy.concatenate(groups), 0, -2)
-    return _FactorSpace(balanced_frames(layers, rank), pack(layers), basis)
+def _shoot(
+    shots: Any, start: numpy.ndarray, inverse: numpy.ndarray
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return what `shoot` does; of what it finds only geodesics that stay inside count."""
+    u, _ = shoot(shots, start, inverse)
+    return u, shots.residual(u)
+
+
+class _TurnSearch(NamedTuple):
+    """Search for geodesics between balanced factors, from their turns.
+
+    Attributes
+    ----------
+    source, target : FactorSpace
+    chart : BalancedChart
+    shapes : sequence of pairs of int
+        Shapes of the factors.
+    passes : array of bool, shape=[b]
+        Between which points a geodesic was found that passes the boundary.
+    """
+
+    source: FactorSpace
+    target: FactorSpace
+    chart: BalancedChart
+    shapes: Sequence[Shape]
+    passes: numpy.ndarray
+
+    def _gap(
+        self,
+        chart: BalancedChart,
+        here: FactorSpace,
+        there: FactorSpace,
+        velocity: numpy.ndarray,
+        length: numpy.ndarray,
+        tolerance: numpy.ndarray,
+    ) -> numpy.ndarray:
+        """Return where geodesics are after a length, from the second points."""
+        state = chart.enter(here.balanced, unpack(velocity, self.shapes))
+        trajectory = chart.flow(state, length, tolerance, MOST_STEPS)
+        return pack(chart.leave(trajectory.arrival)[0]) - there.point
+
+    def _aim(self, pairs: numpy.ndarray) -> Aim:
+        here, there = take((self.source, self.target), pairs)
+        beyond = replace(self.chart, goes_on=True)
+        aim = aim_at(there, here, partial(self._gap, beyond))
+
+        def residual(u: numpy.ndarray) -> numpy.ndarray:
+            direction, length = unit_vectors(u)
+            velocity, tolerance = here.unpack(direction), numpy.full(len(u), FINEST)
+            with numpy.errstate(all="ignore"):  # a shot may have gone wild
+                every, inside = (
+                    numpy.nan_to_num(
+                        norms(self._gap(chart, here, there, velocity, length, tolerance)),
+                        nan=numpy.inf,
+                    )
+                    for chart in (beyond, self.chart)
+                )
+            self.passes[pairs] |= (every <= _PRECISION) & ~(inside <= _PRECISION)
+            return inside
+
+        return aim._replace(miss=_Shots(aim.miss, residual))
+
+    def along_shortened_turns(self, found: Found) -> Iterator[Attempt]:
+        """Shoot from the first velocities of the shortest curves."""
+        pair, turns = balanced_turns(self.source.balanced, self.target.balanced, _MOST_TURNS)
+        points, length = shorten(turns.points(), self.shapes, self.chart.rank)
+        order = numpy.lexsort((length, pair))
+        pair, points, length = pair[order], points[order], length[order]
+        guess = SEGMENTS * take(self.source, pair).pack(points[:, 1] - points[:, 0])
+        first = numpy.searchsorted(pair, pair)
+        place = numpy.arange(len(pair)) - first
+        is_promising = length <= _PROMISING * length[first]
+        for count in range(_MOST_TURNS):
+            chosen = numpy.flatnonzero(place == count)
+            chosen = chosen[is_promising[chosen] | ~found.is_found[pair[chosen]]]
+            yield self._attempt(found, pair[chosen], guess[chosen])
+
+    def along_chords(self, found: Found) -> Iterator[Attempt]:
+        """Shoot from the chords of parameter space."""
+        lost = found.missing
+        chord = self.source.pack(self.target.point - self.source.point)
+        yield self._attempt(found, lost, chord[lost])
+
+    def _attempt(self, found: Found, pairs: numpy.ndarray, guess: numpy.ndarray) -> Attempt:
+        is_new = found.is_new(pairs, guess, _NEAREST)
+        pairs, guess = pairs[is_new], guess[is_new]
+        return Attempt(pairs, guess, [self._aim(pairs)])
+
+
+def _check_components(source: BalancedFrames, target: BalancedFrames) -> None:
+    """Raise a ValueError if no path joins two points.
+
+    The balanced manifold is the quotient of ``Π_p St(d_p, r)`` and the positive matrices by
+    ``O(r)``. Of these factors those with ``d_p = r`` have two components each.
+    """
+    wide = [p for p, frame in enumerate(source.frames) if frame.shape[-2] == frame.shape[-1]]
+    signs = [
+        numpy.sign(numpy.linalg.det(transpose(target.frames[p]) @ source.frames[p])) for p in wide
+    ]
+    for (p, q), (sign, other) in zip(pairwise(wide), pairwise(signs), strict=True):
+        apart = int((sign != other).sum())
+        if apart:
+            name = f"factor {q}" if q == p + 1 else f"the product of factors {p + 1} to {q}"
+            raise ValueError(
+                f"no path of balanced factors of rank {source.lam.shape[-1]} joins points at which "
+                f"{name} has determinants of opposite signs: that is so for {apart} of "
+                f"{len(sign)} pairs."
+            )
 
 
 def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) -> Connection:
@@ -87,13 +198,26 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
     Raises
     ------
     ValueError
-        If the factors are not balanced of this rank, shapes do not fit, or an entry is NaN
-        or infinite.
+        If the factors are not balanced of this rank, shapes do not fit, an entry is NaN or
+        infinite, or no path joins two points: the product of the factors between two layers
+        that are as wide as the rank has determinants of opposite signs.
+
+    Notes
+    -----
+    The manifold ends where a singular value vanishes, and there are pairs of which the shortest
+    curves lead through there: they are joined by no geodesic, or by a longer one.
 
     References
     ----------
     THEORY 2.
     """
+    return _connect(factors, point, rank)[0]
+
+
+def _connect(
+    factors: Factors, point: Factors, rank: int | None
+) -> tuple[Connection, numpy.ndarray]:
+    """Return what `balanced_connect` does, and which pairs a geodesic beyond the boundary joins."""
     parts, rank = checked_layers(factors, point, rank=rank)
     arrays = sum(parts, start=())
     namespace(*arrays)
@@ -101,42 +225,19 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
     layers, points = flat[: len(parts[0])], flat[len(parts[0]) :]
     shapes = [w.shape[-2:] for w in layers]
     unit = balanced_frames(layers, rank).lam[:, :1, None]
-    source, target = (_factor_space([w / unit for w in part], rank) for part in (layers, points))
+    source, target = (factor_space([w / unit for w in part], rank) for part in (layers, points))
+    _check_components(source.balanced, target.balanced)
     chart = BalancedChart(tuple(q.shape[-2] for q in source.balanced.frames), rank)
+    ways = _TurnSearch(source, target, chart, shapes, numpy.zeros(len(unit), dtype=bool))
 
-    def gap(
-        here: _FactorSpace,
-        there: _FactorSpace,
-        velocity: numpy.ndarray,
-        length: numpy.ndarray,
-        tolerance: numpy.ndarray,
-    ) -> numpy.ndarray:
-        start = BalancedState(
-            diagonal_matrix(here.balanced.lam),
-            here.balanced.frames,
-            [v[:, None] for v in unpack(velocity, shapes)],
-        )
-        trajectory = chart.flow(start.pack(), length, tolerance, MOST_STEPS)
-        return pack(chart.leave(trajectory.arrival)[0]) - there.point
-
-    def along_chords(found: Found) -> Iterator[Attempt]:
-        chord = source.pack(target.point - source.point)
-        yield Attempt(found.missing, chord, [aim_at(target, source, gap)])
-
-    def solve(miss: Miss, start: numpy.ndarray, inverse: numpy.ndarray) -> tuple:
-        u, _ = shoot(miss, start, inverse)
-        direction, length = unit_vectors(u)
-        tolerance = numpy.full(len(u), FINEST)
-        # The search sees displacements along the tangent space alone.
-        return u, norms(gap(source, target, source.unpack(direction), length, tolerance))
-
-    found = search(len(unit), source.dimension, [along_chords], solve, 10 * CONVERGED)
+    strategies = [ways.along_shortened_turns, ways.along_chords]
+    found = search(len(unit), source.dimension, strategies, _shoot, _PRECISION)
     velocity = unpack(source.unpack(found.velocity), shapes)
     results = [
         from_numpy((unit * v).reshape(*batch, *shape), array)
         for v, shape, array in zip(velocity, shapes, arrays, strict=False)
     ]
-    return Connection(
+    connection = Connection(
         in_kind(results, factors),
         from_numpy((norms(found.velocity) * unit[:, 0, 0]).reshape(batch), arrays[0]),
         found.residual.reshape(batch),
@@ -145,6 +246,21 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
         (norms(target.point - source.point) * unit[:, 0, 0]).reshape(batch),
         found.number.reshape(batch),
     )
+    return connection, ways.passes
+
+
+def _found(factors: Factors, point: Factors, rank: int | None) -> Connection:
+    """Return a connection, or raise a RuntimeError where no geodesic was found."""
+    connection, passes = _connect(factors, point, rank)
+    missing = ~connection.is_found.reshape(-1)
+    if missing.any():
+        raise RuntimeError(
+            f"no geodesic was found for {int(missing.sum())} of {missing.size} pairs: "
+            "balanced_connect() tells which. Geodesics that pass the boundary, where a singular "
+            f"value vanishes, join {int((missing & passes).sum())} of them; join the others "
+            "through a point in between."
+        )
+    return connection
 
 
 def balanced_log(factors: Factors, point: Factors, rank: int | None = None) -> Factors:
@@ -165,7 +281,7 @@ def balanced_log(factors: Factors, point: Factors, rank: int | None = None) -> F
     ----------
     THEORY 2.
     """
-    return check_found(balanced_connect(factors, point, rank)).velocity
+    return _found(factors, point, rank).velocity
 
 
 def balanced_dist(factors: Factors, point: Factors, rank: int | None = None) -> Array:
@@ -177,4 +293,4 @@ def balanced_dist(factors: Factors, point: Factors, rank: int | None = None) -> 
     -------
     dist : array-like, shape=[...]
     """
-    return check_found(balanced_connect(factors, point, rank)).length
+    return _found(factors, point, rank).length

@@ -70,7 +70,7 @@ def check_components(x: numpy.ndarray, y: numpy.ndarray) -> None:
         )
 
 
-def check_found(connection: Connection) -> Connection:
+def _check_found(connection: Connection) -> Connection:
     """Return a connection, or raise a RuntimeError where no geodesic was found."""
     missing = int((~connection.is_found).sum())
     if missing:
@@ -215,7 +215,7 @@ def log(matrix: Array, point: Array, depth: float, rank: int | None = None) -> A
     ----------
     THEORY 3.
     """
-    return check_found(connect(matrix, point, depth, rank)).velocity
+    return _check_found(connect(matrix, point, depth, rank)).velocity
 
 
 def dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Array:
@@ -231,7 +231,7 @@ def dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> 
     ----------
     THEORY 3.
     """
-    return check_found(connect(matrix, point, depth, rank)).length
+    return _check_found(connect(matrix, point, depth, rank)).length
 
 
 @primitive(static=("depth", "rank"))

@@ -31,7 +31,7 @@ from dlngeo.core.geodesics.matchings import matchings
 from dlngeo.core.geodesics.spaces import MatrixSpace
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.core.numerics.rotations import rotation_log
+from dlngeo.core.numerics.rotations import frame_log
 from dlngeo.core.numerics.shooting import norms
 
 _NODES = 8
@@ -203,8 +203,8 @@ def _turns(
     depth : int or inf
     """
     frames = source.frames
-    left = _turn(frames.left, source.left_null, matched.left, target.left_null)
-    right = _turn(frames.right, source.right_null, matched.right, target.right_null)
+    left = frame_log(frames.left, source.left_null, matched.left, target.left_null)
+    right = frame_log(frames.right, source.right_null, matched.right, target.right_null)
     nulls = (source.left_null, source.right_null)
     result = Turns(frames, matched, nulls, left, right, numpy.zeros_like(matched.sigma), depth)
     if depth == numpy.inf:
@@ -218,17 +218,3 @@ def _turns(
         cost = cost + (left_null**2).sum(axis=-2) + (right_null**2).sum(axis=-1)
         squares = squares + cost / square / 2
     return result._replace(angles=numpy.minimum(numpy.sqrt(squares), _LARGEST_ANGLE))
-
-
-def _turn(
-    frame: numpy.ndarray, null: numpy.ndarray, goal: numpy.ndarray, goal_null: numpy.ndarray
-) -> numpy.ndarray:
-    """Return the generator of the rotation of a frame and its complement to another one."""
-    start = numpy.concatenate([frame, null], axis=-1)
-    left, _, right = numpy.linalg.svd(transpose(goal_null) @ null)
-    end = numpy.concatenate([goal, goal_null @ left @ right], axis=-1)
-    if null.shape[-1]:
-        # The null space follows as it is nearest, but for a reflection of the farthest part.
-        left[..., -1] *= numpy.sign(numpy.linalg.det(transpose(start) @ end))[..., None]
-        end = numpy.concatenate([goal, goal_null @ left @ right], axis=-1)
-    return rotation_log(transpose(start) @ end)

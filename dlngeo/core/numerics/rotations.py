@@ -25,3 +25,30 @@ def rotation_log(rotation: numpy.ndarray) -> numpy.ndarray:
         skew[..., k + 1, k] += half
         skew[..., k, k + 1] -= half
     return frame @ skew @ transpose(frame)
+
+
+def frame_log(
+    frame: numpy.ndarray, null: numpy.ndarray, goal: numpy.ndarray, goal_null: numpy.ndarray
+) -> numpy.ndarray:
+    """Return the generator of a rotation that takes a frame to another one, in the first.
+
+    Parameters
+    ----------
+    frame, goal : array, shape=[..., d, r]
+        Square frames must have determinants of equal signs.
+    null, goal_null : array, shape=[..., d, d - r]
+        Bases of their complements.
+
+    Returns
+    -------
+    generator : array, shape=[..., d, d]
+        Skew, in the basis of the frame and its complement.
+    """
+    start = numpy.concatenate([frame, null], axis=-1)
+    left, _, right = numpy.linalg.svd(transpose(goal_null) @ null)
+    end = numpy.concatenate([goal, goal_null @ left @ right], axis=-1)
+    if null.shape[-1]:
+        # The null space follows as it is nearest, but for a reflection of the farthest part.
+        left[..., -1] *= numpy.sign(numpy.linalg.det(transpose(start) @ end))[..., None]
+        end = numpy.concatenate([goal, goal_null @ left @ right], axis=-1)
+    return rotation_log(transpose(start) @ end)

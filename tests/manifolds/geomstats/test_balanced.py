@@ -6,7 +6,6 @@ import geomstats.backend as gs
 import numpy as np
 import pytest
 
-from dlngeo.core.geodesics.balanced_logarithm import balanced_connect
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.manifolds import (
     BalancedManifold,
@@ -201,17 +200,15 @@ def test_errors(space):
     assert np.isnan(numbers(metric.exp(-5 * points[0], points[0], on_boundary="nan"))).all()
 
 
-def test_what_is_not_found_is_told():
-    """Opposite determinants: nothing is returned for them."""
+def test_components_are_told_apart_at_once():
     space = BalancedManifold(depth=2, width=2)
     one = space.from_factors((gs.eye(2), gs.eye(2)))
     flip = gs.array([[1.0, 0.0], [0.0, -1.0]])
-    other = space.from_factors((gs.eye(2), flip))
-    connection = balanced_connect(space.to_factors(one), space.to_factors(other))
-    assert not connection.is_found
-    assert np.isnan(numbers(connection.length))
-    with pytest.raises(RuntimeError, match="no geodesic"):
-        space.metric.log(other, one)
+    for other in ((gs.eye(2), flip), (flip, flip)):
+        other = space.from_factors(other)
+        for method in (space.metric.log, space.metric.dist):
+            with pytest.raises(ValueError, match=r"factor \d has determinants of opposite signs"):
+                method(other, one)
 
 
 @pytest.mark.parametrize("t", [0.21, 0.3, 0.5, 1.0])
