@@ -6,6 +6,7 @@ from .balanced_logarithm import balanced_dist as balanced_dist
 from .balanced_logarithm import balanced_log as balanced_log
 from .curves import Geodesic as Geodesic
 from .curves import Positions as Positions
+from .distance_matrix import dist_pairwise as dist_pairwise
 from .exponential import exp as exp
 from .logarithm import Connection as Connection
 from .logarithm import connect as connect

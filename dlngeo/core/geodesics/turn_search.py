@@ -41,6 +41,10 @@ PROMISING = 1.06
 # Of the process of Birkhoff: segments of a curve, sweeps over half of the points in between, and
 # the displacement up to which local geodesics are found.
 _SEGMENTS, _SWEEPS, _ROUGH = 4, 12, 1e-5
+# Iterations after which a rough geodesic counts as lost.
+_FEW = 10
+# Part of its norm by which a rough velocity differs from one that was found, to be a new one.
+_SAME = 1e-2
 # Part of its norm by which a guess differs from a velocity found before, to be tried.
 _NEAREST = 0.05
 
@@ -82,14 +86,29 @@ class TurnSearch(NamedTuple):
             chosen = chosen[found.is_new(pair[chosen], velocity[chosen], _NEAREST)]
             if not len(chosen):
                 continue
-            yield self._attempt(pair[chosen], velocity[chosen])
+            pairs, guess, least = pair[chosen], velocity[chosen], found.length[pair[chosen]]
+            if place == 0:
+                yield self._attempt(pairs, guess)
+                reached = norms(found.every[-1][pairs])
+            else:
+                guess, reached = self._rough_geodesics(pairs, guess)
+                hopeful = numpy.isinf(least) | (reached <= least)
+                hopeful &= found.is_new(pairs, guess, _SAME)
+                yield self._attempt(pairs[hopeful], guess[hopeful])
+                if not self._is_curved:
+                    reached = found.length[pairs]
             # There is a geodesic that is shorter than the turn, mostly the one found from it.
-            reached = found.length[pair[chosen]]
-            if place == 0 or self._is_curved:
-                reached = norms(found.every[-1][pair[chosen]])
             chosen = chosen[~(reached <= (1 + CONVERGED) * length[chosen])]
             if len(chosen):
                 yield self._attempt(pair[chosen], self._shorten(pair[chosen], turns.take(chosen)))
+
+    def _rough_geodesics(
+        self, pairs: numpy.ndarray, guess: numpy.ndarray
+    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return about where guesses lead, and the lengths, infinite where they lead nowhere."""
+        aim = self.aim(*take(self[:2], pairs))
+        u, defect = shoot(aim.miss, guess, aim.inverse, _SAME / 10, _FEW)
+        return u, numpy.where(defect <= _SAME / 10, norms(u), numpy.inf)
 
     def _attempt(self, pairs: numpy.ndarray, velocity: numpy.ndarray) -> Attempt:
         return Attempt(pairs, velocity, [self.aim(*take(self[:2], pairs))])
@@ -133,7 +152,7 @@ class TurnSearch(NamedTuple):
         """Return about the velocities to near points, and which ones lead there."""
         aim = self.aim(source, source._replace(frames=target))
         start = numpy.zeros((len(target.sigma), source.dimension))
-        u, defect = shoot(aim.miss, start, aim.inverse, _ROUGH)
+        u, defect = shoot(aim.miss, start, aim.inverse, _ROUGH, _FEW)
         return u, defect <= 1e2 * _ROUGH
 
     def aim(self, source: MatrixSpace, target: MatrixSpace, part: float = 1.0) -> Aim:

@@ -49,7 +49,11 @@ def unit_vectors(vectors: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
 
 
 def shoot(
-    miss: Miss, start: numpy.ndarray, inverse: numpy.ndarray, goal: float = _GOAL
+    miss: Miss,
+    start: numpy.ndarray,
+    inverse: numpy.ndarray,
+    goal: float = _GOAL,
+    most_iterations: int = _MOST_ITERATIONS,
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return velocities for which the displacement vanishes, and the displacement left.
 
@@ -67,6 +71,7 @@ def shoot(
         Inverses of approximate Jacobians.
     goal : float
         Displacement at which the iterations end, relative to lengths below one.
+    most_iterations : int
 
     Returns
     -------
@@ -86,7 +91,7 @@ def shoot(
     defect = norms(ends)
     is_fresh = numpy.zeros(len(u), dtype=bool)
     share = numpy.ones(len(u))
-    for _ in range(_MOST_ITERATIONS):
+    for _ in range(most_iterations):
         # Displacements count in units of lengths below one.
         unit = numpy.clip(norms(u), _SHORTEST, 1)
         active = every[(defect > goal * unit) & numpy.isfinite(defect) & (share > 1e-4)]

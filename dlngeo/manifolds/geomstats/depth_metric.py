@@ -4,10 +4,17 @@ from typing import Any
 
 import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
+from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.depth_metric import curvature, metric, ricci_operator
-from dlngeo.core.geodesics import exponential, logarithm, observable_curves, transport
+from dlngeo.core.geodesics import (
+    distance_matrix,
+    exponential,
+    logarithm,
+    observable_curves,
+    transport,
+)
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.geodesic_metric import kernel
 from dlngeo.manifolds.geomstats.observable_metric import ObservableMetric
@@ -86,6 +93,29 @@ class DepthMetric(ObservableMetric):
 
     def dist(self, point_a: Array, point_b: Array) -> Array:
         return self._apply(logarithm.dist, point_a, point_b)
+
+    def dist_pairwise(
+        self, points: Array, n_jobs: int = 1, *, progress: bool = False, **joblib_kwargs: Any
+    ) -> Array:
+        """Return the distances between all pairs of points.
+
+        Pairs are searched for in batches, which no jobs share: the arguments for joblib, which
+        geomstats passes, change nothing.
+
+        Parameters
+        ----------
+        points : array-like, shape=[k, m, n]
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        distances : array-like, shape=[k, k]
+            NaN where no geodesic was found.
+        """
+        total = len(points) * (len(points) - 1) // 2
+        with tqdm(desc="pairs", total=total, disable=not progress, leave=False) as bar:
+            return self._apply(distance_matrix.dist_pairwise, points, advance=bar.update)
 
     def squared_dist(self, point_a: Array, point_b: Array) -> Array:
         check_shape(point_b, self._space.shape)

@@ -335,3 +335,12 @@ def test_unit_vectors_and_normal_bases(depth):
     normal = space.metric.normal_basis(basis, point)
     ends = space.metric.exp(0.2 * normal, point)
     assert gs.allclose(space.metric.dist(point, ends), 0.2 * gs.ones(4), atol=1e-9)
+
+
+def test_all_pairs_of_points():
+    """`dist_pairwise`, as geomstats calls it and with a progress bar, is `dist` of every pair."""
+    metric = depth_space((2, 3), None, 3).metric
+    points = gs.random.normal(size=(4, 2, 3))
+    expected = metric.dist(points[:, None], points[None])
+    for options in ({"n_jobs": 2}, {"progress": True}):
+        assert gs.allclose(metric.dist_pairwise(points, **options), expected, atol=1e-9)
