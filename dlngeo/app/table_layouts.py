@@ -21,7 +21,7 @@ IDENTIFIERS = frozenset(
         *("item", "product", "business", "movie", "film", "book", "song", "track", "artist"),
     ]
 )
-"""Names of the rows and columns of triples, as are those that end in ``id``."""
+"""Names of the rows and columns of triples, as are those of identifiers: user_id, movieId, uid."""
 
 VALUES = frozenset(
     [
@@ -30,6 +30,8 @@ VALUES = frozenset(
     ]
 )
 """Names of the values of triples."""
+
+ENDS_IN_ID = re.compile(r"(^|.*[^a-zA-Z])(id|Id|ID)|.*[a-z](Id|ID)|[ui]id")
 
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
@@ -176,11 +178,11 @@ class _Recogniser:
         n_columns = len(self.names)
         if n_columns < 3:
             return None
-        words = [re.sub(r"[\W_]", "", name.lower()) for name in self.names]
+        names = self.names
         if self.layout.header is False or not self.is_name[1:].all():
-            words = [""] * n_columns
-        identifiers = [k for k, w in enumerate(words) if w in IDENTIFIERS or w.endswith("id")]
-        values = [k for k, word in enumerate(words) if word in VALUES]
+            names = [""] * n_columns
+        identifiers = [k for k, name in enumerate(names) if _is_identifier(name)]
+        values = [k for k, name in enumerate(names) if _word(name) in VALUES]
         if not values and n_columns == 3 and len(identifiers) == 2:
             values = [k for k in range(3) if k not in identifiers]
         if len(identifiers) >= 2 and values:
@@ -305,8 +307,8 @@ class _Recogniser:
             if counts and len(numbers) > 2:
                 self._ask("index", "its first column counts its rows, and may be labels or entries")
             return False
-        name = re.sub(r"[\W_]", "", self.names[0].lower())
-        is_identifier = not name or name == "index" or name in IDENTIFIERS or name.endswith("id")
+        name = self.names[0]
+        is_identifier = not name or _word(name) == "index" or _is_identifier(name)
         if is_identifier and _are_different_integers(numbers):
             return True
         if is_identifier or counts or (len(numbers) > 2 and _ascend(numbers)):
@@ -317,6 +319,17 @@ class _Recogniser:
         yes, no = (self.layout.spell(name, value) for value in (True, False))
         what = {"header": "names", "index": "labels", "triples": "triples of entries"}[name]
         raise ValueError(f"{self.path}: {why}: give {yes} if it holds {what}, else {no}.")
+
+
+def _word(name: str) -> str:
+    """Return a name in small letters, without what stands between words."""
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def _is_identifier(name: str) -> bool:
+    word = _word(name)
+    stem = word.removesuffix("id")
+    return bool(word in IDENTIFIERS or stem in IDENTIFIERS or ENDS_IN_ID.fullmatch(name))
 
 
 def _floats(labels: list[str]) -> Array:

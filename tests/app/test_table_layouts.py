@@ -152,6 +152,18 @@ def test_triples(tmp_path, case, labels):
     assert f"not used: {unused.get(case, '')}" in file.description or case not in unused
 
 
+@pytest.mark.parametrize(
+    ("name", "is_identifier"),
+    [
+        *((name, True) for name in ("id", "ID", "userId", "user_id", "User ID", "uid", "movieid")),
+        *((name, False) for name in ("paid", "bid", "Covid", "grid", "valid", "x")),
+    ],
+)
+def test_names_of_identifiers(tmp_path, name, is_identifier):
+    text = f"{name},x,y\n5,1,2\n9,,4\n7,2,2\n"
+    assert ("labels of rows" in read(tmp_path, text).description) == is_identifier
+
+
 def test_labels_are_texts(tmp_path):
     labels = [
         "007",

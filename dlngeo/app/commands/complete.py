@@ -54,6 +54,9 @@ def run(options: argparse.Namespace) -> None:
     completions: list[Completion] = []
     rows: list[dict[str, Any]] = []
     print(f"{name}: {file.description}")
+    unknown = _lines_without_entries(file)
+    if unknown:
+        print(f"no entries are known of {unknown}: what is written there says nothing")
     mean, spread = float(known.values.mean()), float(known.values.std())
     if center:
         print(f"the mean, {mean:.4g}, is taken off first")
@@ -151,6 +154,13 @@ def _split(file: MatrixFile, options: argparse.Namespace) -> tuple[Array, Array]
     masks = numpy.zeros((2, units.size), dtype=bool)
     masks[0, observed] = masks[1, held_out] = True
     return masks[0, unit_of_entry], masks[1, unit_of_entry]
+
+
+def _lines_without_entries(file: MatrixFile) -> str:
+    """Return how many rows and columns there is nothing to predict from, if any."""
+    places = zip(file.shape, file.known[:2], ("rows", "columns"), strict=True)
+    empty = [(size - len(numpy.unique(known)), what) for size, known, what in places]
+    return " and ".join(f"{number} {what}" for number, what in empty if number)
 
 
 def _row(completion: Completion, file: MatrixFile, hidden: Array) -> dict[str, Any]:

@@ -263,13 +263,14 @@ def test_what_is_read_is_written_in_its_spelling(tmp_path, output, capsys):
     assert "userId" in record(output)["read"]
 
 
-def test_a_labelled_matrix_keeps_its_labels(tmp_path, output):
+def test_a_labelled_matrix_keeps_its_labels(tmp_path, output, capsys):
     path = tmp_path / "pivot.csv"
-    path.write_text("# by user\nuserId;1;2;31\n3;4,5;;3\n007;;2;1\n9;1,0;2,5;\n")
+    path.write_text("# by user\nuserId;1;2;31;40\n3;4,5;;3;\n007;;2;1;\n9;1,0;2,5;;\n")
     arguments = ["complete", str(path), "--index", "--header", "--rank", "1"]
     assert main([*arguments, "--output", str(output)]) == 0
     lines = (output / path.name).read_text().splitlines()
-    assert lines[:2] == ["# by user", "userId;1;2;31"]
+    assert lines[:2] == ["# by user", "userId;1;2;31;40"]
+    assert "no entries are known of 1 columns" in capsys.readouterr().out
     cells = [line.split(";") for line in lines[2:]]
     assert [row[0] for row in cells] == ["3", "007", "9"]
     assert (cells[0][1], cells[2][1], cells[1][3]) == ("4,5", "1,0", "1")
