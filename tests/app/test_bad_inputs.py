@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dlngeo.app.array_archives import load_arrays
 from dlngeo.app.cli import main
-from dlngeo.app.matrix_tables import read_matrix
-from dlngeo.app.table_layouts import Layout
+from dlngeo.app.files.array_archives import load_arrays
+from dlngeo.app.files.matrix_tables import read_matrix
+from dlngeo.app.files.table_layouts import Layout
 
 RNG = numpy.random.default_rng(0)
 MATRIX = numpy.array([[1.5, 2.0, numpy.nan], [3.0, 4.5, 5.0], [6.0, numpy.nan, 8.0]])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy
 
-from dlngeo.app.array_archives import in_type, load_arrays, save_arrays
+from dlngeo.app.files.array_archives import in_type, load_arrays, save_arrays
 from dlngeo.app.results import check_file, result_file
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import real_array

@@ -15,12 +15,12 @@ from sklearn.datasets import load_sample_image
 from threadpoolctl import threadpool_limits
 
 from dlngeo.app.completion_report import draw_completion_report
-from dlngeo.app.matrix_files import MatrixFile, Picture
-from dlngeo.app.matrix_tables import FACTORS, read_matrix
+from dlngeo.app.files.matrix_files import MatrixFile, Picture
+from dlngeo.app.files.matrix_tables import FACTORS, read_matrix
+from dlngeo.app.files.table_layouts import Layout
 from dlngeo.app.options import DEFAULT_RANK, DEMO_OBSERVED, DEMO_OUTPUT, LARGEST_DEPTH
 from dlngeo.app.printed_tables import heading, line
 from dlngeo.app.results import check_folder, results_folder
-from dlngeo.app.table_layouts import Layout
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import fraction
 from dlngeo.solvers.completion import Completion, complete

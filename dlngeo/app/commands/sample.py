@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy
 
+from dlngeo.app.files.problem_files import read_problem
 from dlngeo.app.options import REPORT, SAMPLES, TABLE
 from dlngeo.app.printed_tables import heading, line
-from dlngeo.app.problem_files import read_problem
 from dlngeo.app.problems import Problem
 from dlngeo.app.results import check_folder, results_folder
 from dlngeo.app.sampling_report import draw_sampling_report, summarise

@@ -3,8 +3,8 @@
 import numpy
 import pytest
 
-from dlngeo.app.array_archives import save_arrays
 from dlngeo.app.cli import main
+from dlngeo.app.files.array_archives import save_arrays
 
 
 @pytest.fixture

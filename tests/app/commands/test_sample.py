@@ -16,7 +16,7 @@ from PIL import Image
 
 from dlngeo.app.cli import main
 from dlngeo.app.commands import sample
-from dlngeo.app.problem_files import read_problem
+from dlngeo.app.files.problem_files import read_problem
 from dlngeo.sampling import Ladder
 from dlngeo.sampling.energies import DoubleWell, WeightDecay
 

@@ -14,7 +14,7 @@ import matplotlib
 import numpy
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dlngeo.app.array_archives import in_type
+from dlngeo.app.files.array_archives import in_type
 from dlngeo.core.base.arrays import Array
 from dlngeo.solvers.completion import Completion, Entries
 

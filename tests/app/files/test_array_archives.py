@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from dlngeo.app.array_archives import in_type, load_arrays, save_arrays
+from dlngeo.app.files.array_archives import in_type, load_arrays, save_arrays
 
 
 def test_names_of_every_kind(tmp_path):

@@ -6,9 +6,9 @@ import numpy
 import pandas
 import pytest
 
-from dlngeo.app.matrix_tables import MatrixTable, Triples, read_matrix
-from dlngeo.app.table_layouts import Layout
-from dlngeo.app.text_tables import MISSING
+from dlngeo.app.files.matrix_tables import MatrixTable, Triples, read_matrix
+from dlngeo.app.files.table_layouts import Layout
+from dlngeo.app.files.text_tables import MISSING
 
 NAN = numpy.nan
 

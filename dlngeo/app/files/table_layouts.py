@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy
 import pandas
 
-from dlngeo.app.text_tables import TextTable
+from dlngeo.app.files.text_tables import TextTable
 from dlngeo.core.base.arrays import Array
 
 IDENTIFIERS = frozenset(

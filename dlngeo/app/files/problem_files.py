@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy
 
-from dlngeo.app.matrix_tables import read_matrix
+from dlngeo.app.files.matrix_tables import read_matrix
+from dlngeo.app.files.table_layouts import Layout
+from dlngeo.app.files.text_tables import DECIMALS, DELIMITERS
+from dlngeo.app.files.toml_tables import REQUIRED, Table, read_table
 from dlngeo.app.options import LARGEST_DEPTH
 from dlngeo.app.problems import ENERGIES, SPECTRAL_ENERGIES, Problem
-from dlngeo.app.table_layouts import Layout
-from dlngeo.app.text_tables import DECIMALS, DELIMITERS
-from dlngeo.app.toml_tables import REQUIRED, Table, read_table
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.sampling.energies import SpectralExpression

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy
 import pandas
 
-from dlngeo.app.array_archives import save_arrays
-from dlngeo.app.matrix_files import (
+from dlngeo.app.files.array_archives import save_arrays
+from dlngeo.app.files.matrix_files import (
     ArrayFile,
     MatrixFile,
     Picture,
     WholeMatrix,
     refuse_infinite,
 )
-from dlngeo.app.table_layouts import Layout, Recognised, recognise
-from dlngeo.app.text_tables import TextTable
+from dlngeo.app.files.table_layouts import Layout, Recognised, recognise
+from dlngeo.app.files.text_tables import TextTable
 from dlngeo.core.base.arrays import Array
 from dlngeo.solvers.completion import Completion, Entries
 
