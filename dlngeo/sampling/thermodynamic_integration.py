@@ -27,6 +27,7 @@ from scipy.special import expit
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import finite
 from dlngeo.outcomes import Printed
+from dlngeo.sampling.convergence import convergence_of
 from dlngeo.sampling.energies import SpectralEnergy, terms_of
 from dlngeo.sampling.langevin_dynamics.faces import face_of
 from dlngeo.sampling.langevin_dynamics.run import LangevinResult, langevin
@@ -122,6 +123,8 @@ class FreeEnergies(Printed):
     n_groups : int
         Independent groups of chains that the errors are from, with ``n_groups - 1`` degrees of
         freedom.
+    status : str
+        Whether the chains agree, without which errors are too small.
     """
 
     curves: ThermodynamicCurves
@@ -131,6 +134,7 @@ class FreeEnergies(Printed):
     covariance: Array
     is_absolute: bool
     n_groups: int
+    status: str
 
 
 def free_energies(result: LangevinResult, log_partition: Any = None) -> FreeEnergies:
@@ -188,7 +192,7 @@ def free_energies(result: LangevinResult, log_partition: Any = None) -> FreeEner
     capacity = Estimate(betas * heat * spread.value, (betas * heat)[:, None] * spread.parts)
     orbits = mean_of(spectral_entropy(sigma, result.widths))
     entropy = partition.plus(mean, heat).plus(orbits, numpy.full(len(betas), 1 - 1 / kappa))
-    n_groups = int(counts[0])
+    n_groups, agreement = int(counts[0]), convergence_of(result.trace, result.beta)
     covariance = n_groups / (n_groups - 1) * parts @ parts.T + start_error**2
 
     def with_start(error: Array) -> Array:
@@ -207,6 +211,7 @@ def free_energies(result: LangevinResult, log_partition: Any = None) -> FreeEner
         covariance=covariance,
         is_absolute=log_partition is not None,
         n_groups=n_groups,
+        status="" if agreement is None else agreement.status,
     )
 
 

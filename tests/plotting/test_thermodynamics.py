@@ -16,7 +16,7 @@ def curves(shift):
 
 
 def sampled(shift):
-    rest = (numpy.zeros(3), numpy.zeros(3), numpy.eye(3), True, 9)
+    rest = (numpy.zeros(3), numpy.zeros(3), numpy.eye(3), True, 9, "")
     return FreeEnergies(curves(shift), curves(0.1), *rest)
 
 

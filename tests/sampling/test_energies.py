@@ -11,7 +11,7 @@ import torch
 
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import end_to_end
-from dlngeo.sampling import DoubleWell, SpectralExpression, WeightDecay, langevin
+from dlngeo.sampling import DoubleWell, SpectralEnergy, SpectralExpression, WeightDecay, langevin
 from dlngeo.sampling.langevin_dynamics import matrix_steps
 from dlngeo.solvers.losses import Factorization, LinearRegression, MatrixCompletion
 from tests.core.libraries import ARRAYS
@@ -283,6 +283,16 @@ def test_slopes_of_small_values_do_not_drown_the_others(loss, is_compiled, monke
     numpy.testing.assert_allclose(result.singular_values, expected, rtol=1e-9)
 
 
+class Scalar(SpectralEnergy):
+    """One that does not keep its chains apart."""
+
+    def __call__(self, sigma):
+        return sigma.sum()
+
+    def gradient(self, sigma):
+        return numpy.ones_like(sigma)
+
+
 def test_what_is_no_energy_of_the_chains():
     matrices, shape = STARTS["square"]
     values, _ = STARTS["values"]
@@ -303,6 +313,8 @@ def test_what_is_no_energy_of_the_chains():
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
             langevin(**arguments, **COMMON, **shape)
+    with pytest.raises(ValueError, match="the spectral energy takes all chains at once"):
+        langevin(initial=matrices, energy=Scalar(), **COMMON, **shape)
     with pytest.raises(ZeroDivisionError):
         langevin(initial=matrices, energy=lambda x: 1 / 0, **COMMON, **shape)
     with pytest.raises(TypeError, match="unsupported"):

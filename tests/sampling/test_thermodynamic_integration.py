@@ -69,6 +69,7 @@ def test_errors_of_differences():
     result = drawn(0)
     found = free_energies(result)
     assert not found.is_absolute
+    assert found.status.startswith("The chains agree")
     assert found.log_partition[0] == found.log_partition_error[0] == 0
     numpy.testing.assert_allclose(numpy.diag(found.covariance) ** 0.5, found.log_partition_error)
     energy = result.trace["energy"].reshape(4, GROUPS, DRAWS)
@@ -90,6 +91,15 @@ def test_chains_of_one_group_count_as_one():
     error = free_energies(result).log_partition_error[1:]
     same = free_energies(replace(result, trace=doubled)).log_partition_error[1:]
     numpy.testing.assert_allclose(same, error, rtol=1e-6)
+
+
+def test_chains_that_disagree_are_told():
+    """As their errors are not to be relied on."""
+    result = drawn(0)
+    energy = result.trace["energy"].copy()
+    energy[::2] *= 1.3
+    found = free_energies(replace(result, trace=result.trace | {"energy": energy}))
+    assert found.status.startswith("The chains disagree")
 
 
 def test_the_order_of_chains_does_not_matter():

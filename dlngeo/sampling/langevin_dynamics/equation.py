@@ -134,7 +134,8 @@ class Equation:
         if self.energy is not None:
             values += self.value(self.point(matrix))
         if self.spectral is not None:
-            values += self.spectral(_sorted(matrix.sigma))
+            own = self.spectral(_sorted(matrix.sigma))
+            values += _of_shape(own, values.shape, "the spectral energy")
         return values
 
     def value(self, point: numpy.ndarray) -> numpy.ndarray:
