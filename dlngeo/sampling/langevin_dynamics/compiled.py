@@ -88,8 +88,8 @@ def langevin_step(
         times(u, core, turn_u, LANES)
         times_transposed(turn_u, v, slope, LANES)
         _fill(core, turn_u, turn_v, power, slope, normal, rows, depth, step)
-        _turn(u, turn_u)
-        _turn(v, turn_v)
+        turn(u, turn_u)
+        turn(v, turn_v)
         decompose(core, u, v, rows)
         leave(
             core, u, v, start, depth, least, is_confined,
@@ -187,11 +187,25 @@ def set_pair(power, k, l, depth, rows):
 
 
 @compiled
+def set_drift(core, power, slope, k, l, depth, step, rows):
+    """Set the drift of a pair, after `set_pair`, and add the rise of both values."""
+    h, kernel, by_k, by_l, heat = rows[0], rows[2], rows[3], rows[4], rows[6]
+    for e in range(LANES):
+        g = (power[k, depth, e] + power[l, depth, e]) / (power[k, 1, e] + power[l, 1, e])
+        even = (slope[k, l, e] + slope[l, k, e]) / 2
+        odd = (slope[k, l, e] - slope[l, k, e]) / 2
+        core[k, l, e] = -step * (g * even + h[e] * odd)
+        core[l, k, e] = -step * (g * even - h[e] * odd)
+        rise = heat[e] / (2 * depth * kernel[e])
+        core[k, k, e] += rise * by_k[e]
+        core[l, l, e] += rise * by_l[e]
+
+
+@compiled
 def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step):
     """Set the core, with drift and flat noise, and the halves of the turns of the frames."""
     rank = core.shape[0]
-    h, mixed, kernel, by_k, by_l = rows[0], rows[1], rows[2], rows[3], rows[4]
-    heat, noise = rows[6], rows[7]
+    h, mixed, noise = rows[0], rows[1], rows[7]
     root = numpy.sqrt(1.0 / depth)
     for k in range(rank):
         for e in range(LANES):
@@ -201,17 +215,12 @@ def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step):
     for k in range(1, rank):
         for l in range(k):
             set_pair(power, k, l, depth, rows)
+            set_drift(core, power, slope, k, l, depth, step, rows)
             for e in range(LANES):
                 sums = power[k, 1, e] + power[l, 1, e]
                 g = (power[k, depth, e] + power[l, depth, e]) / sums
-                even = (slope[k, l, e] + slope[l, k, e]) / 2
-                odd = (slope[k, l, e] - slope[l, k, e]) / 2
-                flat = noise[e] * root
-                core[k, l, e] = flat * normals[k, l, e] - step * (g * even + h[e] * odd)
-                core[l, k, e] = flat * normals[l, k, e] - step * (g * even - h[e] * odd)
-                rise = heat[e] / (2 * depth * kernel[e])
-                core[k, k, e] += rise * by_k[e]
-                core[l, l, e] += rise * by_l[e]
+                core[k, l, e] += noise[e] * root * normals[k, l, e]
+                core[l, k, e] += noise[e] * root * normals[l, k, e]
                 alpha = numpy.sqrt(g / h[e])
                 gap = power[l, 1, e] - power[k, 1, e]
                 even = noise[e] * (normals[k, l, e] + normals[l, k, e]) / 2
@@ -223,7 +232,7 @@ def _fill(core, turn_u, turn_v, power, slope, normals, rows, depth, step):
 
 
 @compiled
-def _turn(frame, half):
+def turn(frame, half):
     """Turn a frame, kept by columns, by Cayley's rotation with half of a skew generator."""
     # With x (I - A/2) = q (I + A/2) for each row q of the frame: first the right-hand side in
     # place, by x = 2 q (I - A/2)^{-1} - q; the elimination needs no pivots for I + skew.

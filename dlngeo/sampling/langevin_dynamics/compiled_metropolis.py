@@ -1,4 +1,4 @@
-r"""Compiled proposals of the Metropolis scheme; symbols as in `...langevin_dynamics.compiled`.
+r"""Compiled proposals of the Metropolis scheme; symbols as in `compiled` beside it.
 
 ``alpha`` is ``α_kl``, shape=[r, r, lanes], and ``warmth`` ``hκ/β``.
 """
@@ -11,6 +11,7 @@ from dlngeo.sampling.langevin_dynamics.compiled import (
     decompose,
     enter,
     leave,
+    set_drift,
     set_pair,
     set_products,
 )
@@ -161,8 +162,7 @@ def _set_heat(heat, warmth, start, rows):
 def _set_mean(core, alpha, power, slope, rows, depth, step):
     """Set ``Λ`` and the drift of ``Y``, with that of Brownian motion; and ``α``."""
     rank = core.shape[0]
-    h, mixed, kernel, by_k, by_l = rows[0], rows[1], rows[2], rows[3], rows[4]
-    heat, warmth = rows[6], rows[7]
+    h, mixed, warmth = rows[0], rows[1], rows[7]
     for k in range(rank):
         for e in range(LANES):
             core[k, k, e] = power[k, 1, e] - step * power[k, depth - 1, e] * slope[k, k, e]
@@ -170,17 +170,13 @@ def _set_mean(core, alpha, power, slope, rows, depth, step):
     for k in range(1, rank):
         for l in range(k):
             set_pair(power, k, l, depth, rows)
+            set_drift(core, power, slope, k, l, depth, step, rows)
             for e in range(LANES):
                 sums = power[k, 1, e] + power[l, 1, e]
                 g = (power[k, depth, e] + power[l, depth, e]) / sums
-                even = (slope[k, l, e] + slope[l, k, e]) / 2
-                odd = (slope[k, l, e] - slope[l, k, e]) / 2
-                core[k, l, e] = -step * (g * even + h[e] * odd)
-                core[l, k, e] = -step * (g * even - h[e] * odd)
-                rise = heat[e] / (2 * depth * kernel[e])
                 gap = power[k, 1, e] - power[l, 1, e]
                 push = gap * mixed[e] / (depth * h[e])
                 pull = h[e] / g - 1.0 / depth
-                core[k, k, e] += rise * by_k[e] - warmth[e] * (push + pull) / sums
-                core[l, l, e] += rise * by_l[e] + warmth[e] * (push - pull) / sums
+                core[k, k, e] -= warmth[e] * (push + pull) / sums
+                core[l, l, e] += warmth[e] * (push - pull) / sums
                 alpha[k, l, e] = alpha[l, k, e] = g / h[e]

@@ -12,10 +12,15 @@ from dlngeo.core.networks.frames import SingularFrames, complement, singular_fra
 from dlngeo.sampling.langevin_dynamics import brownian
 from dlngeo.sampling.langevin_dynamics.matrix_steps import (
     MatrixKernel,
+    compiled_loops,
     fold,
     retract,
+    rotation,
 )
 from dlngeo.sampling.langevin_dynamics.states import choose, is_finite, move
+
+LOOPS = "dlngeo.sampling.langevin_dynamics.compiled_splitting"
+NAMES = ("turn_frames", "move_root", "descend")
 
 
 class SecondOrderState(NamedTuple):
@@ -63,14 +68,17 @@ class SecondOrder(MatrixKernel):
         self.equation.initial_covector(self.observable(root))
         return SecondOrderState(*root, *numpy.zeros((3, len(root.sigma)), dtype=int))
 
+    def __post_init__(self) -> None:
+        self._loops = compiled_loops(self.equation, LOOPS, NAMES)
+
     def step(self, state: SecondOrderState, rng: numpy.random.Generator) -> SecondOrderState:
         """Return the state after a step."""
-        path = _Path(self, self.root(state))
-        self._turn(path, rng)
-        self._spread(path, rng)
-        self._descend(path)
-        self._spread(path, rng)
-        self._turn(path, rng)
+        path = (_Path if self._loops is None else _CompiledPath)(self, self.root(state), rng)
+        path.turn()
+        path.spread()
+        path.descend()
+        path.spread()
+        path.turn()
         left, sigma, right = path.root
         proposal = state._replace(
             left=left,
@@ -88,78 +96,12 @@ class SecondOrder(MatrixKernel):
             "n_stuck": state.n_stuck,
         }
 
-    def _turn(self, path: "_Path", rng: numpy.random.Generator) -> None:
-        """Turn the frames by noise, for half a step."""
-        equation, root = self.equation, path.root
-        if equation.depth == 1 or equation.kappa == 0:
-            return
-        rank, scale = equation.rank, self.deviation() / 2**0.5
-        # Wider turns, near the boundary, are as random.
-        *angles, tilts = (
-            numpy.minimum(scale * angle, math.pi)
-            for angle in (
-                *brownian.turn_deviations(root.sigma, equation.depth),
-                (1 - 1 / equation.depth) ** 0.5 / root.sigma[:, None, :],
-            )
-        )
-        frames = [numpy.concatenate([f, complement(f)], axis=-1) for f in (root.left, root.right)]
-
-        def draw() -> list[numpy.ndarray]:
-            normals = rng.standard_normal((*root.sigma.shape, rank))
-            common, opposite = (
-                _skew(angle * numpy.tril(part, -1))
-                for angle, part in zip(angles, (normals, transpose(normals)), strict=True)
-            )
-            cores = common + opposite, common - opposite
-            return [
-                _skew(tilts * _normals(frame[..., rank:], rank, rng), core)
-                for frame, core in zip(frames, cores, strict=True)
-            ]
-
-        for turns in _correlated(draw(), draw()):
-            frames = [frame @ exponential(t) for frame, t in zip(frames, turns, strict=True)]
-        left, right = (frame[..., :rank] for frame in frames)
-        path.take(SingularFrames(left, root.sigma, right))
-
-    def _spread(self, path: "_Path", rng: numpy.random.Generator) -> None:
-        """Add flat noise, for half a step."""
-        equation, root = self.equation, path.root
-        scale = self.deviation() / (2 * equation.depth) ** 0.5
-        shape = (len(root.sigma), root.left.shape[-2], root.right.shape[-2])
-        if equation.rank == min(shape[1:]):
-            path.go(scale * rng.standard_normal(shape))
-            return
-        for (noise,) in _correlated(*([scale * rng.standard_normal(shape)] for _ in range(2))):
-            start, total = path.root, 0 * noise
-            velocity = total
-            for before, weight in ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6)):
-                at = add(start, before * velocity)
-                velocity = at.join(at.split(noise).tangent())
-                total = total + weight * velocity
-            path.go(total)
-
-    def _descend(self, path: "_Path") -> None:
-        """Descend the free energy, for a step."""
-        start, half = path.root, self.step_size / 2
-        path.root = start._replace(sigma=start.sigma + self.rise(start.sigma, half))
-        start = path.root
-        for time in (half, self.step_size):
-            covector = self.equation.covector(self.observable(path.root))
-            is_known = is_finite(covector)
-            path.is_kept = path.is_kept & is_known
-            covector = choose(is_known, covector, numpy.zeros_like(covector))
-            change = path.root.join(self.descent(path.root, covector, time))
-            path.root = start
-            path.go(change)
-        lam = path.root.sigma
-        path.root = path.root._replace(sigma=lam + self.rise(lam, half))
-
 
 class _Path:
     """Where chains are within a step, how often they were reflected, and which are to be kept."""
 
-    def __init__(self, kernel: MatrixKernel, root: SingularFrames):
-        self.kernel, self.root = kernel, root
+    def __init__(self, kernel: "SecondOrder", root: SingularFrames, rng: numpy.random.Generator):
+        self.kernel, self.root, self.rng = kernel, root, rng
         self.n_reflections = numpy.zeros(len(root.sigma), dtype=int)
         self.is_kept = numpy.ones(len(root.sigma), dtype=bool)
 
@@ -179,6 +121,128 @@ class _Path:
         self.n_reflections = self.n_reflections + is_reflected
         self.take(root)
 
+    def turn(self) -> None:
+        """Turn the frames by noise, for half a step."""
+        equation, root = self.kernel.equation, self.root
+        if equation.depth == 1 or equation.kappa == 0:
+            return
+        rank, scale = equation.rank, self.kernel.deviation() / 2**0.5
+        # Wider turns, near the boundary, are as random.
+        *angles, tilts = (
+            numpy.minimum(scale * angle, math.pi)
+            for angle in (
+                *brownian.turn_deviations(root.sigma, equation.depth),
+                (1 - 1 / equation.depth) ** 0.5 / root.sigma[:, None, :],
+            )
+        )
+        frames = [numpy.concatenate([f, complement(f)], axis=-1) for f in (root.left, root.right)]
+
+        def draw() -> list[numpy.ndarray]:
+            normals = self.rng.standard_normal((*root.sigma.shape, rank))
+            common, opposite = (
+                _skew(angle * numpy.tril(part, -1))
+                for angle, part in zip(angles, (normals, transpose(normals)), strict=True)
+            )
+            cores = common + opposite, common - opposite
+            return [
+                _skew(tilts * _normals(frame[..., rank:], rank, self.rng), core)
+                for frame, core in zip(frames, cores, strict=True)
+            ]
+
+        for turns in _correlated(draw(), draw()):
+            frames = [frame @ exponential(t) for frame, t in zip(frames, turns, strict=True)]
+        left, right = (frame[..., :rank] for frame in frames)
+        self.take(SingularFrames(left, root.sigma, right))
+
+    def spread(self) -> None:
+        """Add flat noise, for half a step."""
+        equation, root = self.kernel.equation, self.root
+        scale = self.kernel.deviation() / (2 * equation.depth) ** 0.5
+        shape = (len(root.sigma), root.left.shape[-2], root.right.shape[-2])
+        if equation.rank == min(shape[1:]):
+            self.go(scale * self.rng.standard_normal(shape))
+            return
+        for (noise,) in _correlated(*([scale * self.rng.standard_normal(shape)] for _ in range(2))):
+            start, total = self.root, 0 * noise
+            velocity = total
+            for before, weight in ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6)):
+                at = add(start, before * velocity)
+                velocity = at.join(at.split(noise).tangent())
+                total = total + weight * velocity
+            self.go(total)
+
+    def descend(self) -> None:
+        """Descend the free energy, for a step."""
+        start, half = self.root, self.kernel.step_size / 2
+        self.root = start._replace(sigma=start.sigma + self.kernel.rise(start.sigma, half))
+        start = self.root
+        for time in (half, self.kernel.step_size):
+            covector = self.kernel.equation.covector(self.kernel.observable(self.root))
+            is_known = is_finite(covector)
+            self.is_kept = self.is_kept & is_known
+            covector = choose(is_known, covector, numpy.zeros_like(covector))
+            change = self.root.join(self.kernel.descent(self.root, covector, time))
+            self.root = start
+            self.go(change)
+        lam = self.root.sigma
+        self.root = self.root._replace(sigma=lam + self.kernel.rise(lam, half))
+
+
+class _CompiledPath(_Path):
+    """The same of small square matrices of full rank, by compiled loops."""
+
+    def __init__(self, kernel: "SecondOrder", root: SingularFrames, rng: numpy.random.Generator):
+        super().__init__(kernel, root, rng)
+        assert kernel._loops is not None
+        self._turned, self._moved, self._descent = kernel._loops
+        self.temperature, self.deviation = numpy.empty((2, len(root.sigma)))
+        self.temperature[:] = kernel.equation.temperature()
+        # Of half a step.
+        self.deviation[:] = kernel.deviation(1) / 2**0.5
+
+    def turn(self) -> None:
+        equation, (left, lam, right) = self.kernel.equation, self.root
+        if equation.depth == 1 or equation.kappa == 0:
+            return
+        first, second = (self.rng.standard_normal(left.shape) for _ in range(2))
+        normals = numpy.stack([0.5**0.5 * first, second - 0.5**0.5 * first])
+        left, right = self._turned(left, lam, right, normals, equation.depth, self.deviation)
+        self.root = SingularFrames(left, lam, right)
+
+    def spread(self) -> None:
+        scale = self.deviation[:, None, None] / self.kernel.equation.depth**0.5
+        self.go(scale * self.rng.standard_normal(self.root.left.shape))
+
+    def descend(self) -> None:
+        equation, start = self.kernel.equation, self.root
+        for time in (self.kernel.step_size / 2, self.kernel.step_size):
+            frames = self.root
+            if equation.is_ambient:
+                slope = equation.slope(self.matrix)
+            else:
+                # In its own frames a gradient of singular values keeps its precision.
+                observable = self.kernel.observable(frames)
+                slope = equation.blocks(equation.covector(observable), observable).core
+                identity = numpy.tile(numpy.eye(equation.rank), (len(slope), 1, 1))
+                frames = frames._replace(left=identity, right=identity)
+            is_known = is_finite(slope)
+            self.is_kept = self.is_kept & is_known
+            slope = choose(is_known, slope, numpy.zeros_like(slope))
+            change = self._descent(*frames, slope, equation.depth, time, time * self.temperature)
+            if not equation.is_ambient:
+                change = self.root.left @ change @ transpose(self.root.right)
+            self.root = start
+            self.go(change)
+
+    def go(self, change: numpy.ndarray) -> None:
+        equation = self.kernel.equation
+        *after, self.matrix, is_reflected, is_kept = self._moved(
+            *self.root, change, equation.depth, equation.least, equation.determinant is not None
+        )
+        self.root = SingularFrames(*after)
+        self.n_reflections = self.n_reflections + is_reflected
+        self.is_kept = self.is_kept & is_kept
+
 
 def add(root: SingularFrames, change: numpy.ndarray) -> SingularFrames:
     """Return the nearest matrices of the rank after a change, shape=[chains, m, n].
@@ -193,8 +257,7 @@ def add(root: SingularFrames, change: numpy.ndarray) -> SingularFrames:
 
 def exponential(skew: numpy.ndarray) -> numpy.ndarray:
     """Return a rotation, the exponential to fourth order."""
-    even = numpy.eye(skew.shape[-1]) + skew @ skew / 12
-    return numpy.linalg.solve(even - skew / 2, even + skew / 2)
+    return rotation(skew - skew @ skew @ skew / 12)
 
 
 def _correlated(

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics import matrix_steps
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama, MatrixState
 from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
+from dlngeo.sampling.langevin_dynamics.second_order import SecondOrder, _CompiledPath, _Path
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 from tests.core.brute import assert_close
 from tests.sampling.langevin_dynamics.steps import orientation
@@ -88,3 +90,34 @@ def test_compiled_proposal_is_the_plain_one(rank, depth, determinant):
     exact = spectral_entropy(after.lam**depth, equation.widths)
     difference = (after.entropy - exact)[is_open]
     assert_close(difference, difference[0] + 0 * difference, 1e-9, scale=1 + abs(exact).max())
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 5])
+@pytest.mark.parametrize("depth", [1, 2, 3, 10])
+@pytest.mark.parametrize("determinant", [None, "positive"])
+@pytest.mark.parametrize("is_spectral", [False, True])
+def test_compiled_flows_are_the_plain_ones(rank, depth, determinant, is_spectral):
+    """Each of them, with the same normals; also of an energy of singular values."""
+    rng = np.random.default_rng([rank, depth])
+    root = SingularFrames(*states(rank, depth, rng)[:3])
+    n = len(root.sigma)
+    tilts = np.linspace(0.5, 1.0, rank) if is_spectral else rng.standard_normal((rank, rank))
+    equation = Equation(
+        lambda x: np.sin(x) + tilts, (rank,) * (depth + 1), rank, np.linspace(2.0, 4.0, n), 0.7,
+        is_spectral, determinant=determinant,
+    )  # fmt: skip
+    kernel = SecondOrder(equation, 0.1 if depth < 10 else 2e-3)
+    normals = rng.standard_normal((n, 2 * rank * rank))
+    for flow in ("turn", "descend", "spread"):
+        paths = [kind(kernel, root, replay(normals)) for kind in (_CompiledPath, _Path)]
+        if flow == "descend":
+            for path in paths:  # which needs the matrix of a step before
+                path.go(np.zeros((n, rank, rank)))
+        for path in paths:
+            getattr(path, flow)()
+        compiled, plain = (path.root.with_values(path.root.sigma) for path in paths)
+        assert_close(compiled, plain, 1e-9, scale=float(root.sigma.max()))
+        assert (paths[0].n_reflections == paths[1].n_reflections).all()
+        assert paths[0].is_kept.all()
+    if depth < 10:
+        assert paths[0].n_reflections.any() == (determinant is not None)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dlngeo.sampling.langevin_dynamics import matrix_steps
 from tests.sampling.langevin_dynamics.steps import (
     KERNELS,
     ORDERS,
@@ -23,8 +24,11 @@ def test_moments_of_a_step_of_second_order(widths, rank, lam, kappa, name):
 
 
 @pytest.mark.parametrize("problem", ORDERS, ids=str)
-def test_second_order_is_of_weak_order_two(problem):
+@pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "plain"])
+def test_second_order_is_of_weak_order_two(problem, is_compiled, monkeypatch):
     """The error of one step, in the mean of a function, is of the third order."""
+    if not is_compiled:
+        monkeypatch.setattr(matrix_steps, "COMPILED_UP_TO", 0)
     assert abs(local_order(problem, "second-order", 2) - 3) < 0.1
 
 
