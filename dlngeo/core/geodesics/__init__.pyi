@@ -8,6 +8,7 @@ from .curves import Geodesic as Geodesic
 from .curves import Positions as Positions
 from .distance_matrix import dist_pairwise as dist_pairwise
 from .exponential import exp as exp
+from .horizontal_alignment import align_horizontally as align_horizontally
 from .logarithm import Connection as Connection
 from .logarithm import connect as connect
 from .logarithm import dist as dist

@@ -212,9 +212,11 @@ class BalancedMetric(FrobeniusMetric, GeodesicMetric):
 
     .. math:: \langle V, V' \rangle = \sum_p \mathrm{tr}(V_p^T V'_p)
 
-    Geodesics are ``Ẅ = II(Ẇ, Ẇ)``, curvature follows from the equation of Gauss. `log` starts from
-    the chord: among several geodesics it finds one that is near to it, not always the shortest;
-    `dist` is the length of that. The Ricci tensor is zero on the normal space.
+    Geodesics are ``Ẅ = II(Ẇ, Ẇ)``, curvature follows from the equation of Gauss. `log` follows the
+    shortest of a few curves that have been shortened to geodesics, and `dist` is the length of
+    that. Between components, which are told apart by determinants of products of factors, there is
+    a ValueError; a RuntimeError where no geodesic was found, as where the shortest curve leads
+    through the boundary. The Ricci tensor is zero on the normal space.
 
     Parameters
     ----------

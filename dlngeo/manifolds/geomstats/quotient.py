@@ -7,10 +7,10 @@ from geomstats.geometry.fiber_bundle import FiberBundle
 from geomstats.geometry.group_action import GroupAction
 from geomstats.geometry.manifold import register_quotient
 
-from dlngeo.core.balanced.alignment import align
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.packing import unpack
 from dlngeo.core.depth_metric import submersion as core
+from dlngeo.core.geodesics.horizontal_alignment import align_horizontally
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import act, differential, end_to_end
@@ -203,12 +203,17 @@ class OrbitBundle(CheckedArguments, FiberBundle):
         return space.from_factors(derivative), space.from_factors(value)
 
     def align(self, point: Array, base_point: Array) -> Array:
-        """Return the point of the orbit that is nearest to a base point.
+        """Return the point of the orbit to which a horizontal geodesic leads from a base point.
 
-        Nearest in the Frobenius distance of parameter space, not in the geodesic distance of
-        the balanced manifold: to first order the same. See `dlngeo.core.balanced.alignment`.
+        It is the end of the lift of the shortest geodesic that is found between their end-to-end
+        matrices, where the logarithm is horizontal and distances are those of the base.
+
+        Raises
+        ------
+        ValueError
+            If determinants of the end-to-end matrices have opposite signs: no path joins them.
         """
-        return self._apply(align, point, base_point)
+        return self._apply(align_horizontally, point, base_point)
 
     def _apply(self, kernel: Callable, *points: Array) -> Array:
         return self._total_space.apply(kernel, *points, rank=self._total_space.rank)

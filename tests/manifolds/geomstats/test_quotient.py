@@ -78,6 +78,27 @@ def test_align_recovers_a_point_of_the_same_orbit():
     assert gs.allclose(bundle.align(point, base_point), base_point, atol=1e-9)
 
 
+@pytest.mark.parametrize(("widths", "rank"), [((4, 3, 5, 4), 2), ((3, 2, 4), 2), ((2, 3, 2), 1)])
+def test_align_keeps_the_distance_of_the_base(widths, rank):
+    space = bundle_space(widths, rank)
+    bundle, (point, base_point) = space.fiber_bundle, space.random_point(2)
+    aligned = bundle.align(point, base_point)
+    below, base = map(bundle.riemannian_submersion, (point, base_point))
+    assert gs.allclose(bundle.riemannian_submersion(aligned), below, atol=1e-8)
+    assert gs.all(space.belongs(aligned, atol=1e-8))
+    distance = space.quotient.metric.dist(below, base)
+    assert gs.allclose(space.metric.dist(aligned, base_point), distance, atol=1e-8)
+
+
+def test_align_refuses_orbits_that_no_path_joins():
+    space = bundle_space((2, 2, 2))
+    one, other = (
+        space.fiber_bundle.lift(gs.array(x)) for x in ([[1.0, 0], [0, 2]], [[1.0, 0], [0, -2]])
+    )
+    with pytest.raises(ValueError, match="determinants have opposite signs"):
+        space.fiber_bundle.align(other, one)
+
+
 @pytest.mark.parametrize("widths", [(2, 2, 2), (3, 2, 4), (2, 3)])
 def test_derivative_of_the_integrability_tensor_broadcasts(widths):
     """Every argument may have a batch of its own; both results have that of all."""
