@@ -28,6 +28,7 @@ from geomstats.learning.preprocessing import ToTangentSpace
 from geomstats.test.test_case import pytorch_backend
 from sklearn.manifold import smacof
 
+from dlngeo import DepthMetric, FixedRankMatrices
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.solvers import MatrixCompletion, learning_flow
 from tests.manifolds.geomstats.spaces import depth_space, near_identity
@@ -166,6 +167,19 @@ def test_random_points_of_a_component(determinant, depth):
     tangents = ToTangentSpace(space)
     vectors = tangents.fit_transform(points)
     assert gs.allclose(tangents.inverse_transform(vectors), points, atol=1e-7)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_means_in_the_completed_space(depth):
+    """Of Gaussian matrices of both components; at depth one it is the arithmetic mean."""
+    space = FixedRankMatrices(2, 2, equip=False)
+    space.equip_with_metric(DepthMetric, depth=depth, on_boundary="cross")
+    points = space.random_point(3)
+    mean = FrechetMean(space).set(epsilon=1e-12).fit(points).estimate_
+    logs = space.metric.log(points, mean)
+    assert gs.allclose(gs.mean(logs, axis=0), gs.zeros(space.shape), atol=1e-5)
+    if depth == 1:
+        assert gs.allclose(mean, gs.mean(points, axis=0))
 
 
 # --- directions and geodesics -----------------------------------------------------------

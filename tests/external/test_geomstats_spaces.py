@@ -17,9 +17,7 @@ from geomstats.test_cases.geometry.riemannian_metric import (
     RiemannianMetricTestCase,
 )
 
-from dlngeo.manifolds import (
-    FixedRankMatrices,
-)
+from dlngeo.manifolds import DepthMetric, FixedRankMatrices
 from tests.external.geomstats_suite import Neighbourhood, check, laws, laws_on, partial_identity
 from tests.manifolds.geomstats.spaces import bundle_space, depth_space, relaxed_space
 
@@ -132,6 +130,23 @@ def test_depth_metric_at_random_points_of_a_component(shape, depth, determinant,
     space = depth_space(shape, None, depth, determinant=determinant)
     case = RiemannianMetricTestCase()
     case.space, case.data_generator = space, RandomDataGenerator(space, amplitude=10.0)
+    check(case, law, arguments, ATOL)
+
+
+@pytest.mark.parametrize(
+    ("depth", "law", "arguments"),
+    laws_on(
+        [pytest.param(depth, id=f"N={depth}") for depth in (1, 2, 3)],
+        RiemannianMetricTestCase,
+        EXEMPT,
+    ),
+)
+def test_completed_metric_at_gaussian_points(depth, law, arguments):
+    """Of both components, and with vectors that cross from one to the other."""
+    space = FixedRankMatrices(2, 2, equip=False)
+    space.equip_with_metric(DepthMetric, depth=depth, on_boundary="cross")
+    case = RiemannianMetricTestCase()
+    case.space, case.data_generator = space, RandomDataGenerator(space)
     check(case, law, arguments, ATOL)
 
 

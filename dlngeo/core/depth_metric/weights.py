@@ -61,17 +61,22 @@ def weights_of(sigma: Array, depth: float) -> "Weights":
 
 
 def flat_values(sigma: Array, depth: float) -> Array:
-    """Return ``√N σ^{1/N}``, or ``log σ``: in these the metric of diagonal matrices is flat."""
+    """Return ``√N σ^{1/N}``, or ``log σ``: in these the metric of diagonal matrices is flat.
+
+    For a finite depth values may have signs.
+    """
+    xp = namespace(sigma)
     if depth == math.inf:
-        return namespace(sigma).log(sigma)
-    return depth**0.5 * sigma ** (1 / depth)
+        return xp.log(sigma)
+    return depth**0.5 * xp.sign(sigma) * abs(sigma) ** (1 / depth)
 
 
 def values_of_flat(flat: Array, depth: float) -> Array:
     """Return the singular values of which `flat_values` are given."""
+    xp = namespace(flat)
     if depth == math.inf:
-        return namespace(flat).exp(flat)
-    return (flat / depth**0.5) ** depth
+        return xp.exp(flat)
+    return xp.sign(flat) * (abs(flat) / depth**0.5) ** depth
 
 
 class Weights:

@@ -37,7 +37,8 @@ class Connection:
     velocity : array-like, shape=[..., m, n]
         Initial velocities; NaN where no geodesic was found.
     length : array-like, shape=[...]
-        Their norms in the metric.
+        Their norms in the metric; NaN where no geodesic was found, and infinite where no path joins
+        the points.
     residual : array, shape=[...]
         Distance of the end of the geodesic from the second point, in the chart.
     is_found : array of bool, shape=[...]
@@ -60,19 +61,25 @@ class Connection:
         return to_numpy(self.length) <= (1 + _CERTAIN) * self.bound
 
 
-def check_components(x: numpy.ndarray, y: numpy.ndarray) -> None:
-    """Raise a ValueError if determinants have opposite signs."""
-    apart = numpy.linalg.slogdet(x)[0] != numpy.linalg.slogdet(y)[0]
+def are_apart(x: numpy.ndarray, y: numpy.ndarray, rank: int) -> numpy.ndarray:
+    """Tell which matrices no path joins: square ones of full rank with opposite determinants."""
+    if not x.shape[-2] == x.shape[-1] == rank:
+        return numpy.zeros(len(x), dtype=bool)
+    return numpy.linalg.slogdet(x)[0] != numpy.linalg.slogdet(y)[0]
+
+
+def check_joined(apart: numpy.ndarray) -> None:
+    """Raise a ValueError if no path joins some of the pairs."""
     if apart.any():
         raise ValueError(
             "no geodesic joins square matrices of full rank whose determinants have opposite "
-            f"signs: that is so for {int(apart.sum())} of {len(x)} pairs."
+            f"signs: that is so for {int(apart.sum())} of {len(apart)} pairs."
         )
 
 
 def _check_found(connection: Connection) -> Connection:
-    """Return a connection, or raise a RuntimeError where no geodesic was found."""
-    missing = int((~connection.is_found).sum())
+    """Return a connection, or raise a RuntimeError where no geodesic was found on some path."""
+    missing = int(numpy.isnan(to_numpy(connection.length)).sum())
     if missing:
         raise RuntimeError(
             f"no geodesic was found for {missing} of {connection.is_found.size} pairs: connect() "
@@ -105,7 +112,14 @@ def _order(source: SingularFrames, target: SingularFrames) -> numpy.ndarray:
     return numpy.take_along_axis(sign, first[:, None], axis=-1)[:, 0]
 
 
-def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Connection:
+def connect(
+    matrix: Array,
+    point: Array,
+    depth: float,
+    rank: int | None = None,
+    *,
+    on_boundary: str = "raise",
+) -> Connection:
     r"""Return the shortest geodesics that were found between pairs of matrices.
 
     Every geodesic ends at the second matrix, as accurately as the residual tells. Which matrix
@@ -126,6 +140,13 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
         Depth ``N``.
     rank : int, optional
         Rank of the matrices, full by default.
+    on_boundary : str
+        What happens if square matrices of full rank have determinants of opposite signs, so that
+        no path joins them: "raise" an error, or "nan", an infinite length without a velocity; or
+        "cross", at a finite depth: all paths may cross ``det X = 0``, those between matrices of
+        one sign too, and lengths are distances of the completed space, of which the exponential
+        crosses in the same way. At depth one that is Euclidean, of rectangular matrices too.
+        Paths are not looked for where two singular values vanish at once.
 
     Returns
     -------
@@ -134,8 +155,8 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     Raises
     ------
     ValueError
-        If shapes, rank or depth do not fit, an entry is NaN or infinite, or square matrices
-        of full rank have determinants of opposite signs: no path joins them.
+        If shapes, rank or depth do not fit, an entry is NaN or infinite, no path joins a pair, or
+        geodesics cannot cross.
 
     References
     ----------
@@ -144,8 +165,14 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     x, y, rank = checked_problem(matrix, point, depth, rank)
     batch, (x, y) = flatten_batch(x, y)
     source, target = exact_frames(x, rank), exact_frames(y, rank)
-    if x.shape[-2] == x.shape[-1] == rank:
-        check_components(x, y)
+    apart = are_apart(x, y, rank)
+    if on_boundary == "cross":
+        _check_crossing(x, depth, rank)
+        apart = numpy.zeros_like(apart)
+    elif on_boundary == "raise":
+        check_joined(apart)
+    elif on_boundary != "nan":
+        raise ValueError(f'on_boundary is "raise", "nan" or "cross", got {on_boundary!r}.')
     unit = numpy.maximum(source.sigma[:, :1], target.sigma[:, :1])
     # A shortest geodesic stays in the common spans: reflections at them keep its ends.
     left, target_left, left_basis = restrict(source.left, target.left)
@@ -159,7 +186,7 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     def go(pairs: numpy.ndarray, from_point: numpy.ndarray) -> None:
         """Search from first or from second matrices, and keep what is shorter."""
         ends = _exchanged(take(source, pairs), take(target, pairs), from_point)
-        ways = turn_search(*ends, depth)
+        ways = turn_search(*ends, depth, on_boundary)
         found = ways.search()
         residual[pairs] = numpy.fmin(residual[pairs], found.residual)
         number[pairs] = numpy.maximum(number[pairs], found.number)
@@ -174,16 +201,23 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
         length[pairs[is_shorter]] = found.length[is_shorter]
 
     order = _order(source, target)
-    go(numpy.arange(len(x)), order < 0)
+    joined = numpy.flatnonzero(~apart)
+    go(joined, order[joined] < 0)
     is_curved = rank < min(x.shape[-2:])
-    again = numpy.flatnonzero(is_curved | (order == 0) | numpy.isinf(length))
+    again = numpy.flatnonzero(~apart & (is_curved | (order == 0) | numpy.isinf(length)))
     if len(again):
         go(again, order[again] >= 0)
     velocity = unit[:, :, None] * extend(velocity, left_basis, right_basis)
     scale = 1.0 if depth == numpy.inf else unit[:, 0] ** (1 / depth)
     is_found = numpy.isfinite(length)
-    length = numpy.where(is_found, length * scale, numpy.nan)
-    bound = scale * lower_bound(source, target, depth)
+    length = numpy.where(is_found | apart, length * scale, numpy.nan)
+    # Of the completed space the bounds hold for signed values; without a path all bounds do.
+    sides = numpy.where(
+        are_apart(x, y, rank)[:, None] & (numpy.arange(rank) == rank - 1), -1.0, 1.0
+    )
+    signed = SingularFrames(target.left * sides[:, None, :], target.sigma * sides, target.right)
+    bound = numpy.full(len(x), numpy.inf)
+    bound[joined] = (scale * lower_bound(source, signed, depth))[joined]
     return Connection(
         from_numpy(velocity.reshape(*batch, *velocity.shape[1:]), matrix),
         from_numpy(length.reshape(batch), matrix),
@@ -194,7 +228,25 @@ def connect(matrix: Array, point: Array, depth: float, rank: int | None = None) 
     )
 
 
-def log(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Array:
+def _check_crossing(x: numpy.ndarray, depth: float, rank: int) -> None:
+    """Raise a ValueError if geodesics of such matrices cannot cross the boundary."""
+    rows, columns = x.shape[-2:]
+    if depth == numpy.inf or rank < min(rows, columns) or (rows != columns and depth > 1):
+        raise ValueError(
+            "geodesics cross the boundary at a finite depth, of square matrices of full rank, and "
+            f"at depth one of rectangular ones: got depth {depth}, shape {(rows, columns)} and "
+            f'rank {rank}; leave out on_boundary="cross".'
+        )
+
+
+def log(
+    matrix: Array,
+    point: Array,
+    depth: float,
+    rank: int | None = None,
+    *,
+    on_boundary: str = "raise",
+) -> Array:
     """Return the logarithm: the velocity at ``X`` of the shortest geodesic found to ``X_1``.
 
     It is the velocity of a geodesic that ends at ``X_1``, or an error. That no geodesic is shorter
@@ -215,10 +267,18 @@ def log(matrix: Array, point: Array, depth: float, rank: int | None = None) -> A
     ----------
     THEORY 3.
     """
-    return _check_found(connect(matrix, point, depth, rank)).velocity
+    connection = connect(matrix, point, depth, rank, on_boundary=on_boundary)
+    return _check_found(connection).velocity
 
 
-def dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Array:
+def dist(
+    matrix: Array,
+    point: Array,
+    depth: float,
+    rank: int | None = None,
+    *,
+    on_boundary: str = "raise",
+) -> Array:
     """Return the length of the shortest geodesic found from ``X`` to ``X_1``.
 
     Parameters and errors as in `log`.
@@ -231,19 +291,32 @@ def dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> 
     ----------
     THEORY 3.
     """
-    return _check_found(connect(matrix, point, depth, rank)).length
+    connection = connect(matrix, point, depth, rank, on_boundary=on_boundary)
+    return _check_found(connection).length
 
 
-@primitive(static=("depth", "rank"))
-def _gradients(matrix: Array, point: Array, depth: float, rank: int | None) -> tuple[Array, Array]:
+@primitive(static=("depth", "rank", "on_boundary"))
+def _gradients(
+    matrix: Array, point: Array, depth: float, rank: int | None, on_boundary: str
+) -> tuple[Array, Array]:
     """Return the gradients of the squared distance by both points."""
     pairs = ((matrix, point), (point, matrix))
-    here, there = (lower_index(x, log(x, y, depth, rank), depth, rank) for x, y in pairs)
+    here, there = (
+        lower_index(x, log(x, y, depth, rank, on_boundary=on_boundary), depth, rank)
+        for x, y in pairs
+    )
     return -2 * here, -2 * there
 
 
-@primitive(static=("depth", "rank"), **rules_of_gradients(_gradients))
-def squared_dist(matrix: Array, point: Array, depth: float, rank: int | None = None) -> Array:
+@primitive(static=("depth", "rank", "on_boundary"), **rules_of_gradients(_gradients))
+def squared_dist(
+    matrix: Array,
+    point: Array,
+    depth: float,
+    rank: int | None = None,
+    *,
+    on_boundary: str = "raise",
+) -> Array:
     r"""Return the squared length of the shortest geodesic found from ``X`` to ``X_1``.
 
     It can be differentiated, once: by either point the gradient is ``-2`` times the covector
@@ -259,4 +332,4 @@ def squared_dist(matrix: Array, point: Array, depth: float, rank: int | None = N
     ----------
     THEORY 3.
     """
-    return dist(matrix, point, depth, rank) ** 2
+    return dist(matrix, point, depth, rank, on_boundary=on_boundary) ** 2

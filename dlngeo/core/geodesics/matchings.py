@@ -61,11 +61,12 @@ def matchings(source: SingularFrames, target: SingularFrames, depth: float) -> M
 
     with the angles between its vectors and those of its match. The frames of a matching can be
     turned into each other: those of a side without null space have determinants of equal signs.
+    A value that becomes negative goes straight through the tip, ``(f_k + |f_k'|)^2``.
 
     Parameters
     ----------
     source, target : SingularFrames
-        First and second matrices, shape=[b, ...].
+        First and second matrices, shape=[b, ...]; see `with_signs`.
     depth : int or inf
     """
     count, rank = source.sigma.shape
@@ -77,13 +78,7 @@ def matchings(source: SingularFrames, target: SingularFrames, depth: float) -> M
     rows = numpy.arange(rank)
     every = numpy.arange(count)[:, None, None]
     least = costs.min(axis=0)[every, rows, orders].sum(axis=-1)
-    flips = numpy.stack(
-        [
-            numpy.isin(rows, flipped)
-            for size in range(min(rank, 2) + 1)
-            for flipped in itertools.combinations(range(rank), size)
-        ]
-    )
+    flips = _subsets(rank)
     total = least[..., None] + regret[every, rows, orders] @ flips.T
     signs = sign[every, rows, orders][:, :, None, :] * numpy.where(flips, -1.0, 1.0)
     for here, there in ((source.left, target.left), (source.right, target.right)):
@@ -101,6 +96,30 @@ def matchings(source: SingularFrames, target: SingularFrames, depth: float) -> M
     return Matchings(pair, orders[pair, which], signs[pair, which, flip])
 
 
+def with_signs(frames: SingularFrames) -> tuple[SingularFrames, numpy.ndarray]:
+    """Return decompositions with up to two negative values, and of which matrices they are.
+
+    The left vectors of negative values are turned. Paths to them cross ``det X = 0``.
+    """
+    count, rank = frames.sigma.shape
+    signs = numpy.where(_subsets(rank), -1.0, 1.0)
+    of_matrix = numpy.repeat(numpy.arange(count), len(signs))
+    signs = numpy.tile(signs, (count, 1))
+    left, sigma, right = (array[of_matrix] for array in frames)
+    return SingularFrames(left * signs[:, None, :], sigma * signs, right), of_matrix
+
+
+def _subsets(rank: int) -> numpy.ndarray:
+    """Return which values belong to subsets of up to two, shape=[s, r]."""
+    return numpy.stack(
+        [
+            numpy.isin(numpy.arange(rank), members)
+            for size in range(min(rank, 2) + 1)
+            for members in itertools.combinations(range(rank), size)
+        ]
+    )
+
+
 def cones(source: SingularFrames, target: SingularFrames, depth: float) -> numpy.ndarray:
     """Return squared distances of triples, for both common signs, shape=[2, b, r, r].
 
@@ -110,6 +129,7 @@ def cones(source: SingularFrames, target: SingularFrames, depth: float) -> numpy
     after = flat_values(target.sigma, depth)[..., None, :]
     left, right = _angles(source.left, target.left), _angles(source.right, target.right)
     squares = numpy.stack([left**2 + right**2, (numpy.pi - left) ** 2 + (numpy.pi - right) ** 2])
+    squares = numpy.where(after < 0, 0.0, squares) if depth < numpy.inf else squares
     if depth == numpy.inf:
         return (before - after) ** 2 + squares
     angle = numpy.minimum(numpy.sqrt(squares / depth), numpy.pi)

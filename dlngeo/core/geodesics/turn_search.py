@@ -200,9 +200,12 @@ class TurnSearch(NamedTuple):
         return numpy.where((defect <= CONVERGED)[:, None], polished, guess)
 
 
-def turn_search(source: SingularFrames, target: SingularFrames, depth: float) -> TurnSearch:
+def turn_search(
+    source: SingularFrames, target: SingularFrames, depth: float, on_boundary: str = "raise"
+) -> TurnSearch:
     """Return the search for geodesics between matrices, shape=[b, ...]."""
     here, there = (metric_space(frames, depth) for frames in (source, target))
     rows, columns, rank = *here.matrix.shape[-2:], source.sigma.shape[-1]
-    chart = chart_of(rows, columns, rank, depth)
-    return TurnSearch(here, there, chart, shortest_turns(here, there, depth))
+    chart = chart_of(rows, columns, rank, depth, on_boundary=on_boundary)
+    crosses = on_boundary == "cross" and rows == columns == rank and depth < numpy.inf
+    return TurnSearch(here, there, chart, shortest_turns(here, there, depth, crosses))

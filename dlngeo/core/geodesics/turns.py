@@ -16,7 +16,8 @@ the cost of the turn makes,
 
 and the pace of the frames is the mean of those of the values. At rank one turns are geodesics.
 Elsewhere they are longer by a few per cent than the geodesic to which they shrink, and their mean
-velocity leads shooting to it.
+velocity leads shooting to it. In the completed space, where curves may cross ``det X = 0``, a value
+may become negative; it moves straight from ``f`` to ``-f'``.
 """
 
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from scipy import linalg
 from dlngeo.core.base.arrays import transpose
 from dlngeo.core.base.packing import pack, take
 from dlngeo.core.depth_metric.weights import flat_values, values_of_flat, weights_of
-from dlngeo.core.geodesics.matchings import matchings
+from dlngeo.core.geodesics.matchings import matchings, with_signs
 from dlngeo.core.geodesics.spaces import MatrixSpace
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.frames import SingularFrames
@@ -72,7 +73,7 @@ class Turns(NamedTuple):
 
     def _turning(self, sigma: numpy.ndarray) -> list[numpy.ndarray]:
         """Return the velocity of turning frames in orthonormal coordinates: three blocks."""
-        rank, weights = sigma.shape[-1], weights_of(sigma, self.depth)
+        rank, weights = sigma.shape[-1], weights_of(abs(sigma), self.depth)
         left, right = self.left[..., :rank], transpose(self.right[..., :rank])
         row, column = sigma[..., :, None], sigma[..., None, :]
         null = (sigma / weights.null_root)[..., None, :]
@@ -92,10 +93,12 @@ class Turns(NamedTuple):
         angle = numpy.where(is_straight, 1.0, self.angles)
         turned = numpy.where(is_straight, part, numpy.angle(point) / angle)
         pace = numpy.where(is_straight, 1.0, (way / point).imag / angle)
-        share = self.angles * start * end + 1e-300
+        share = self.angles * start * abs(end) + 1e-300
         share = share / share.sum(axis=-1, keepdims=True)
-        speed = (point.conj() * way).real / abs(point)
-        return abs(point), speed, (share * turned).sum(axis=-1), (share * pace).sum(axis=-1)
+        # A value that becomes negative moves on the real line.
+        side = numpy.where(end < 0, numpy.sign(point.real), 1.0)
+        flat, speed = side * abs(point), side * (point.conj() * way).real / abs(point)
+        return flat, speed, (share * turned).sum(axis=-1), (share * pace).sum(axis=-1)
 
     def velocities(self, parts: numpy.ndarray) -> numpy.ndarray:
         """Return velocities at parts of the way, in frames that turn, shape=[k, c, n].
@@ -119,7 +122,9 @@ class Turns(NamedTuple):
                 self.source[::2], self.nulls, (self.left, self.right), strict=True
             )
         )
-        return SingularFrames(left, values_of_flat(flat, self.depth), right)
+        sigma = values_of_flat(flat, self.depth)
+        sides = numpy.where(sigma < 0, -1.0, 1.0)
+        return SingularFrames(left * sides[..., None, :], abs(sigma), right)
 
 
 class Candidates(NamedTuple):
@@ -146,7 +151,9 @@ class Candidates(NamedTuple):
         return numpy.arange(len(self.pair)) - numpy.searchsorted(self.pair, self.pair)
 
 
-def shortest_turns(source: MatrixSpace, target: MatrixSpace, depth: float) -> Candidates:
+def shortest_turns(
+    source: MatrixSpace, target: MatrixSpace, depth: float, crosses: bool = False
+) -> Candidates:
     """Return the turns of the matchings that may be short, and their mean velocities.
 
     Parameters
@@ -154,11 +161,16 @@ def shortest_turns(source: MatrixSpace, target: MatrixSpace, depth: float) -> Ca
     source, target : MatrixSpace
         First and second matrices, shape=[b, ...].
     depth : int or inf
+    crosses : bool
+        Whether they may cross ``det X = 0``.
     """
     here, rotation = _settled(source.frames, target.frames)
     there, _ = _settled(target.frames, here)
-    found = matchings(here, there, depth)
-    pair = found.pair
+    of_pair = numpy.arange(len(rotation))
+    if crosses:
+        there, of_pair = with_signs(there)
+    found = matchings(take(here, of_pair), there, depth)
+    pair = of_pair[found.pair]
     first, second = take(source._replace(frames=here), pair), take(target, pair)
     every = _turns(first, second, found.match(there), depth)
     velocities = every.velocities((numpy.arange(_NODES) + 0.5) / _NODES)
@@ -217,4 +229,5 @@ def _turns(
         cost = (share * (core**2 + transpose(core) ** 2)).sum(axis=-1)
         cost = cost + (left_null**2).sum(axis=-2) + (right_null**2).sum(axis=-1)
         squares = squares + cost / square / 2
-    return result._replace(angles=numpy.minimum(numpy.sqrt(squares), _LARGEST_ANGLE))
+    angles = numpy.minimum(numpy.sqrt(squares), _LARGEST_ANGLE)
+    return result._replace(angles=numpy.where(matched.sigma < 0, 0.0, angles))

@@ -15,7 +15,7 @@ from dlngeo.core.balanced.alignment import procrustes_sweeps
 from dlngeo.core.base.arrays import Array, from_numpy, transpose
 from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.geodesics.logarithm import check_components
+from dlngeo.core.geodesics.logarithm import are_apart, check_joined
 from dlngeo.core.geodesics.spaces import MatrixSpace, matrix_space
 from dlngeo.core.geodesics.straight_chart import StraightChart
 from dlngeo.core.geodesics.turn_search import MOST_STEPS
@@ -59,8 +59,8 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
     Own derivation.
     """
     batch, (x, y) = flatten_batch(*checked_host(network, matrix, point))
-    if x.shape[-2] == x.shape[-1] == network.rank and not network.is_complete:
-        check_components(x, y)
+    if not network.is_complete:
+        check_joined(are_apart(x, y, network.rank))
     unit = numpy.linalg.norm(x, 2, axis=(-2, -1))[:, None, None]
     unit = numpy.where(unit == 0, 1, unit)
     weights = Blocks(unit, unit, unit)

@@ -15,7 +15,8 @@ Where a method has no docstring here, that of geomstats holds (``help`` shows it
   vanishes: "raise" a ValueError that names the time, or "nan"; with the `DepthMetric` also
   "continue" or "cross", see `dlngeo.core.geodesics.geodesic`, and with the `BalancedMetric`
   "continue". Complete metrics have none.
-- `log` raises a RuntimeError if it finds no geodesic, and so does what follows from it.
+- `log` raises a RuntimeError if it finds no geodesic, and so does what follows from it; a
+  ValueError if no path joins the points, unless the `DepthMetric` has another ``on_boundary``.
 - ``R(a, b)c = ∇_a ∇_b c - ∇_b ∇_a c - ∇_[a,b] c``. `ricci` is the operator ``⟨Ric(a), c⟩ =
   Ric(a, c)``, `ricci_tensor` its matrix with lowered index, `scalar_curvature` its trace.
   Sectional curvatures of linearly dependent vectors are zero.

@@ -1,5 +1,6 @@
 """The depth metric ``g^N`` on matrices of fixed rank, as a geomstats metric."""
 
+from collections.abc import Callable
 from typing import Any
 
 import geomstats.backend as gs
@@ -20,6 +21,8 @@ from dlngeo.manifolds.geomstats.geodesic_metric import kernel
 from dlngeo.manifolds.geomstats.observable_metric import ObservableMetric
 from dlngeo.thermodynamics import volume
 
+_ON_BOUNDARY = ("raise", "nan", "cross")
+
 
 class DepthMetric(ObservableMetric):
     r"""Metric that training a balanced network of depth ``N`` puts on its matrices.
@@ -30,20 +33,25 @@ class DepthMetric(ObservableMetric):
     Depth 1 is the Euclidean metric, and depth 2 on positive definite matrices is twice
     the Bures–Wasserstein metric. At infinite depth the metric is scaled by ``N``.
 
-    `log` and `dist` are those of the shortest geodesic found; they raise a ValueError if no path
-    joins the points, whose determinants are of opposite signs.
+    `log` and `dist` are those of the shortest geodesic found.
 
     Parameters
     ----------
     space : FixedRankMatrices
     depth : int or inf
         Depth ``N ≥ 1``; infinity for square matrices of full rank only.
+    on_boundary : str
+        What all methods do at the boundary if nothing else is said. "raise" an error, if a geodesic
+        ends there, or if no path joins two matrices, whose determinants have opposite signs; or
+        "nan", with a `log` of NaN and a `dist` of infinity. "cross": the metric of the completed
+        space of square matrices, the Euclidean one at depth one. See
+        `dlngeo.core.geodesics.geodesic` and `dlngeo.core.geodesics.connect`.
 
     Raises
     ------
     ValueError
         If the space is another one, the depth is no positive integer, or infinite where the
-        metric does not exist.
+        metric does not exist, or there is no such word.
 
     References
     ----------
@@ -51,10 +59,14 @@ class DepthMetric(ObservableMetric):
     `dlngeo.core.depth_metric` and `dlngeo.core.geodesics`.
     """
 
-    def __init__(self, space: Manifold, depth: float):
+    def __init__(self, space: Manifold, depth: float, on_boundary: str = "raise"):
         super().__init__(space=space)
         metric.check_observable(gs.eye(*space.shape), depth, space.rank)
-        self.depth = depth
+        if on_boundary not in _ON_BOUNDARY:
+            raise ValueError(
+                f"on_boundary is one of {', '.join(_ON_BOUNDARY)}, got {on_boundary!r}."
+            )
+        self.depth, self.on_boundary = depth, on_boundary
 
     @property
     def _parameters(self) -> tuple[Any, ...]:
@@ -63,11 +75,18 @@ class DepthMetric(ObservableMetric):
     _raise_index = kernel(metric.raise_index)
     _lower_index = kernel(metric.lower_index)
     _exp = kernel(exponential.exp)
-    _log = kernel(logarithm.log)
     _geodesic = kernel(observable_curves.geodesic)
-    _transport = kernel(transport.parallel_transport)
     _curvature = kernel(curvature.riemann_curvature)
     _sectional_curvature = kernel(curvature.sectional_curvature)
+
+    def _at_boundary(self, function: Callable, *arrays: Array) -> Array:
+        return self._apply(function, *arrays, on_boundary=self.on_boundary)
+
+    def _log(self, base_point: Array, point: Array) -> Array:
+        return self._at_boundary(logarithm.log, base_point, point)
+
+    def _transport(self, base_point: Array, direction: Array, vector: Array) -> Array:
+        return self._at_boundary(transport.parallel_transport, base_point, direction, vector)
 
     def log_volume_density(self, base_point: Array) -> Array:
         r"""Return ``½ log det g^N``, the volume density against Lebesgue's measure.
@@ -92,7 +111,7 @@ class DepthMetric(ObservableMetric):
         return volume.log_volume_density(base_point, self.depth)
 
     def dist(self, point_a: Array, point_b: Array) -> Array:
-        return self._apply(logarithm.dist, point_a, point_b)
+        return self._at_boundary(logarithm.dist, point_a, point_b)
 
     def dist_pairwise(
         self, points: Array, n_jobs: int = 1, *, progress: bool = False, **joblib_kwargs: Any
@@ -119,7 +138,7 @@ class DepthMetric(ObservableMetric):
 
     def squared_dist(self, point_a: Array, point_b: Array) -> Array:
         check_shape(point_b, self._space.shape)
-        return self._apply(logarithm.squared_dist, point_a, point_b)
+        return self._at_boundary(logarithm.squared_dist, point_a, point_b)
 
     def ricci(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return the Ricci operator, shape=[..., m, n]."""

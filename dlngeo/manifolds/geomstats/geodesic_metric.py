@@ -29,7 +29,14 @@ class GeodesicMetric(HomogeneousNorm):
     """Metric with geodesics and curvature by kernels of the core.
 
     A subclass says by `kernel` which kernel does what, and by `_apply` how it is called.
+
+    Attributes
+    ----------
+    on_boundary : str
+        What methods do at the boundary if nothing else is said: "raise".
     """
+
+    on_boundary: str = "raise"
 
     _exp: Callable
     _log: Callable
@@ -55,14 +62,14 @@ class GeodesicMetric(HomogeneousNorm):
         vector = self.riemannian_gradient(cotangent_vec_b, base_point)
         return gs.sum(cotangent_vec_a * vector, axis=tuple(range(-self._space.point_ndim, 0)))
 
-    def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str = "raise") -> Array:
+    def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str | None = None) -> Array:
         """Return the exponential: the geodesic at time one.
 
         Parameters
         ----------
         tangent_vec : array-like, shape=[..., *point_shape]
         base_point : array-like, shape=[..., *point_shape]
-        on_boundary : str
+        on_boundary : str, optional
             In spaces that end where a singular value vanishes: "raise", "nan", or how the geodesic
             goes on there.
 
@@ -70,7 +77,8 @@ class GeodesicMetric(HomogeneousNorm):
         -------
         point : array-like, shape=[..., *point_shape]
         """
-        return self._exp(base_point, tangent_vec, on_boundary=on_boundary)
+        way = on_boundary or self.on_boundary
+        return self._exp(base_point, tangent_vec, on_boundary=way)
 
     def log(self, point: Array, base_point: Array) -> Array:
         return self._log(base_point, point)
@@ -80,7 +88,7 @@ class GeodesicMetric(HomogeneousNorm):
         initial_point: Array,
         end_point: Array | None = None,
         initial_tangent_vec: Array | None = None,
-        on_boundary: str = "raise",
+        on_boundary: str | None = None,
     ) -> Callable[[Array], Array]:
         """Return a geodesic, given by its velocity or by its end at time one.
 
@@ -89,7 +97,7 @@ class GeodesicMetric(HomogeneousNorm):
         initial_point : array-like, shape=[..., *point_shape]
         end_point : array-like, shape=[..., *point_shape], optional
         initial_tangent_vec : array-like, shape=[..., *point_shape], optional
-        on_boundary : str
+        on_boundary : str, optional
             As in `exp`.
 
         Returns
@@ -98,7 +106,7 @@ class GeodesicMetric(HomogeneousNorm):
             Times, shape=[n_times], to points, shape=[..., n_times, *point_shape].
         """
         velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
-        curve = self._curve(initial_point, velocity, on_boundary)
+        curve = self._curve(initial_point, velocity, on_boundary or self.on_boundary)
         return lambda t: curve(gs.to_ndarray(gs.array(t), to_ndim=1))
 
     def parallel_transport(

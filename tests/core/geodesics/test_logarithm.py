@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from geomstats.geometry.spd_matrices import SPDBuresWassersteinMetric, SPDMatrices
 
-from dlngeo.core.depth_metric.metric import tangent_projection
+from dlngeo.core.depth_metric.metric import lower_index, tangent_projection
 from dlngeo.core.geodesics.exponential import exp
-from dlngeo.core.geodesics.logarithm import dist, log, squared_dist
+from dlngeo.core.geodesics.logarithm import connect, dist, log, squared_dist
 from tests.core.brute import assert_close
 from tests.core.geodesics.reference_geodesics import momentum_of
 from tests.core.geodesics.test_exponential import CASES, curve, gradients, problem
@@ -259,3 +259,98 @@ def test_errors(call, message):
     """Wrong arguments raise a ValueError that says what came."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- the completed space --------------------------------------------------------------
+
+
+def across(depth, size=2, count=6):
+    """Return pairs of Gaussian matrices, of opposite determinants and of equal ones."""
+    x, y = np.random.default_rng([depth, size]).standard_normal((2, count, size, size))
+    signs = np.where(np.arange(count) % 2, 1, -1) * np.sign(np.linalg.det(x) * np.linalg.det(y))
+    return x, signs[:, None, None] * np.eye(size)[0] * y + (np.ones(size) - np.eye(size)[0]) * y
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 3), (2, 4)], ids=str)
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_completed_depth_one_is_euclidean(scale, shape):
+    x, y = scale * np.random.default_rng(0).standard_normal((2, 20, *shape))
+    expected = np.linalg.norm(x - y, axis=(-2, -1))
+    assert_close(dist(x, y, 1, on_boundary="cross"), expected, 1e-12, scale)
+    assert_close(log(x, y, 1, on_boundary="cross"), y - x, 1e-12, scale)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4, 10])
+def test_completed_diagonal_matrices_are_flat(depth):
+    """Signed singular values are 1-Lipschitz, and straight lines of their roots are paths."""
+    roots = np.array(
+        [[[1.2, 0.5], [1.0, -0.4]], [[2.0, 1.0], [1.5, -1.0]], [[1.0, 0.1], [0.1, -1]]]
+    )
+    x, y = (np.eye(2) * (np.sign(r) * abs(r) ** depth)[:, None, :] for r in roots.swapaxes(0, 1))
+    found = dist(x, y, depth, on_boundary="cross")
+    assert_close(found[:2], depth**0.5 * np.linalg.norm(roots[:2, 0] - roots[:2, 1], axis=-1), 1e-9)
+    # The large value may rather turn with its vectors, and the small one cross.
+    assert found[2] <= depth**0.5 * np.linalg.norm(roots[2, 0] - roots[2, 1]) + 1e-9
+    lam, mu = np.array([[0.3, 2.0], [-1.7, 0.4]])
+    one, other = (
+        (np.sign(r) * abs(r) ** depth)[:, None, None] for r in (lam, np.stack([mu[0], -mu[1]]))
+    )
+    expected = depth**0.5 * abs(lam - [mu[0], -mu[1]])
+    assert_close(dist(one, other, depth, on_boundary="cross"), expected, 1e-10)
+
+
+@pytest.mark.parametrize(("depth", "size"), [(2, 2), (4, 2), (3, 3)])
+def test_completed_distances(depth, size):
+    """Between components and within them: ends, symmetry, isometries, triangles, shortcuts."""
+    x, y = across(depth, size)
+    velocity = log(x, y, depth, on_boundary="cross")
+    assert_close(exp(x, velocity, depth, on_boundary="cross"), y, 1e-8, 1.0)
+    turns = np.linalg.qr(np.random.default_rng(1).standard_normal((2, size, size)))[0]
+    ones = np.stack([x, y, x.swapaxes(-1, -2), turns[0] @ x @ turns[1], 3 * x])
+    others = np.stack([y, x, y.swapaxes(-1, -2), turns[0] @ y @ turns[1], 3 * y])
+    lengths = dist(ones, others, depth, on_boundary="cross")
+    expected = np.stack([lengths[0]] * 4 + [3 ** (1 / depth) * lengths[0]])
+    assert_close(lengths, expected, 1e-8)
+    norm = np.sqrt(np.sum(velocity * lower_index(x, velocity, depth), axis=(-2, -1)))
+    assert_close(norm, lengths[0], 1e-8)
+    within = dist(x[1::2], y[1::2], depth)
+    assert (lengths[0, 1::2] <= within + 1e-8).all()
+    third = np.roll(y, 1, axis=0)
+    ways = dist(np.stack([x, third]), np.stack([third, y]), depth, on_boundary="cross").sum(axis=0)
+    assert (lengths[0] <= ways + 1e-8).all()
+
+
+def test_what_no_path_joins():
+    """An infinite distance on request, and pairs beside it as ever."""
+    x, y = across(2)
+    found = connect(x, y, 2, on_boundary="nan")
+    np.testing.assert_array_equal(found.is_found, [False, True] * 3)
+    np.testing.assert_array_equal(np.isinf(found.length), [True, False] * 3)
+    assert np.isnan(found.velocity[::2]).all()
+    assert_close(dist(x, y, 2, on_boundary="nan")[1::2], dist(x[1::2], y[1::2], 2), 1e-12)
+    assert np.isinf(squared_dist(x, y, INF, on_boundary="nan")[::2]).all()
+    with pytest.raises(ValueError, match="3 of 6 pairs"):
+        dist(x, y, 2)
+    for case in (
+        lambda: dist(x, y, INF, on_boundary="cross"),
+        lambda: log(x[:, :1], y[:, :1], 2, on_boundary="cross"),
+        lambda: dist(x, x, 2, 1, on_boundary="cross"),
+        lambda: log(x, y, 2, on_boundary="continue"),
+    ):
+        with pytest.raises(ValueError, match=r'"cross"|rank 1'):
+            case()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_gradients_of_completed_distances(depth):
+    x, y = (a[0] for a in across(depth))
+    one, other = np.random.default_rng(2).standard_normal((2, 2, 2))
+
+    def squared(a, b):
+        return squared_dist(a, b, depth, on_boundary="cross").sum()
+
+    by_first = derivative(lambda t: squared(x + t * one, y))
+    by_second = derivative(lambda t: squared(x, y + t * other))
+    for found in gradients(squared, x, y).values():
+        assert_close(np.sum(np.asarray(found[0]) * one), by_first, 1e-7, 1.0)
+        assert_close(np.sum(np.asarray(found[1]) * other), by_second, 1e-7, 1.0)
