@@ -165,10 +165,10 @@ def connect(
     x, y, rank = checked_problem(matrix, point, depth, rank)
     batch, (x, y) = flatten_batch(x, y)
     source, target = exact_frames(x, rank), exact_frames(y, rank)
-    apart = are_apart(x, y, rank)
+    opposite = are_apart(x, y, rank)
+    apart = opposite & (on_boundary != "cross")
     if on_boundary == "cross":
         _check_crossing(x, depth, rank)
-        apart = numpy.zeros_like(apart)
     elif on_boundary == "raise":
         check_joined(apart)
     elif on_boundary != "nan":
@@ -212,18 +212,16 @@ def connect(
     is_found = numpy.isfinite(length)
     length = numpy.where(is_found | apart, length * scale, numpy.nan)
     # Of the completed space the bounds hold for signed values; without a path all bounds do.
-    sides = numpy.where(
-        are_apart(x, y, rank)[:, None] & (numpy.arange(rank) == rank - 1), -1.0, 1.0
-    )
+    sides = numpy.where(opposite[:, None] & (numpy.arange(rank) == rank - 1), -1.0, 1.0)
     signed = SingularFrames(target.left * sides[:, None, :], target.sigma * sides, target.right)
     bound = numpy.full(len(x), numpy.inf)
-    bound[joined] = (scale * lower_bound(source, signed, depth))[joined]
+    bound[joined] = lower_bound(take(source, joined), take(signed, joined), depth)
     return Connection(
         from_numpy(velocity.reshape(*batch, *velocity.shape[1:]), matrix),
         from_numpy(length.reshape(batch), matrix),
         residual.reshape(batch),
         is_found.reshape(batch),
-        bound.reshape(batch),
+        (bound * scale).reshape(batch),
         number.reshape(batch),
     )
 

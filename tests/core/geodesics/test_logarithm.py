@@ -288,6 +288,7 @@ def test_completed_diagonal_matrices_are_flat(depth):
     )
     x, y = (np.eye(2) * (np.sign(r) * abs(r) ** depth)[:, None, :] for r in roots.swapaxes(0, 1))
     found = dist(x, y, depth, on_boundary="cross")
+    assert connect(x, y, depth, on_boundary="cross").is_certified[:2].all()
     assert_close(found[:2], depth**0.5 * np.linalg.norm(roots[:2, 0] - roots[:2, 1], axis=-1), 1e-9)
     # The large value may rather turn with its vectors, and the small one cross.
     assert found[2] <= depth**0.5 * np.linalg.norm(roots[2, 0] - roots[2, 1]) + 1e-9
@@ -313,6 +314,8 @@ def test_completed_distances(depth, size):
     assert_close(lengths, expected, 1e-8)
     norm = np.sqrt(np.sum(velocity * lower_index(x, velocity, depth), axis=(-2, -1)))
     assert_close(norm, lengths[0], 1e-8)
+    bound = connect(x, y, depth, on_boundary="cross").bound
+    assert ((bound > 0) & (bound <= lengths[0] + 1e-9)).all()
     within = dist(x[1::2], y[1::2], depth)
     assert (lengths[0, 1::2] <= within + 1e-8).all()
     third = np.roll(y, 1, axis=0)
@@ -326,6 +329,7 @@ def test_what_no_path_joins():
     found = connect(x, y, 2, on_boundary="nan")
     np.testing.assert_array_equal(found.is_found, [False, True] * 3)
     np.testing.assert_array_equal(np.isinf(found.length), [True, False] * 3)
+    np.testing.assert_array_equal(np.isinf(found.bound), [True, False] * 3)
     assert np.isnan(found.velocity[::2]).all()
     assert_close(dist(x, y, 2, on_boundary="nan")[1::2], dist(x[1::2], y[1::2], 2), 1e-12)
     assert np.isinf(squared_dist(x, y, INF, on_boundary="nan")[::2]).all()
