@@ -274,6 +274,9 @@ def terms_of(energy: Any, gradient: Any, points: numpy.ndarray, like: Array) -> 
     """
     if energy is None and gradient is None:
         raise ValueError("give the energy (energy=), or its gradient (energy_gradient).")
+    for name, function in (("energy", energy), ("energy_gradient", gradient)):
+        if function is not None and not callable(function):
+            raise ValueError(f"{name} must be a function of all chains, got {function!r}.")
     is_of_values = points.ndim == 2
     if isinstance(energy, EnergySum) and is_of_values:
         raise ValueError("chains of singular values need a spectral energy, got one of matrices.")

@@ -299,6 +299,8 @@ def test_what_is_no_energy_of_the_chains():
     cases: list[tuple[dict[str, Any], str]] = [
         ({"initial": matrices}, "give the energy"),
         ({"energy": WeightDecay(3)}, "initial states are missing"),
+        ({"initial": matrices, "energy": 5}, "energy must be a function"),
+        ({"initial": matrices, "energy_gradient": "x"}, "energy_gradient must be a function"),
         ({"initial": values, "energy": Factorization(TARGET) + WeightDecay(3)}, "need a spectral"),
         (
             {"initial": matrices, "energy": WeightDecay(3), "energy_gradient": slope},

@@ -123,6 +123,11 @@ def guard_tracing(function: Callable[..., Any], remedy: str) -> Callable[..., An
     return guarded
 
 
+def _definite(values: Array) -> numpy.ndarray:
+    """Return values on the host, of functions with parameters of PyTorch that require gradients."""
+    return to_numpy(values.detach() if array_api_compat.is_torch_array(values) else values)
+
+
 class Differentiated:
     """A function of points, by one or by batches, and its gradient, from and to NumPy's arrays.
 
@@ -147,13 +152,13 @@ class Differentiated:
     def __call__(self, x: numpy.ndarray) -> numpy.ndarray:
         """Return the values."""
         function, own = self._own(x)
-        return to_numpy(function(own))
+        return _definite(function(own))
 
     def gradient(self, x: numpy.ndarray) -> numpy.ndarray:
         """Return the gradients, of the shape of the points."""
         function, own = self._own(x)
         values, pull_back = _reverse(function, own)
-        return to_numpy(pull_back(namespace(values).ones_like(values)))
+        return _definite(pull_back(namespace(values).ones_like(values)))
 
     def _own(self, x: numpy.ndarray) -> tuple[Function, Array]:
         """Return the function, and points as it takes them."""

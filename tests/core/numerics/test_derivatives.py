@@ -114,6 +114,18 @@ def test_functions_get_arrays_of_their_library(library, dtype):
         assert seen[-1] is torch.Tensor
 
 
+def test_functions_with_parameters_that_are_trained():
+    """Which keep their gradients to themselves."""
+    module = torch.nn.Linear(SIZE, 1)
+    own = dv.Differentiated(lambda x: module(x)[..., 0] ** 2, "")
+    points = np.stack([X, U])
+    weight, bias = (p.detach().numpy() for p in (module.weight[0], module.bias))
+    np.testing.assert_allclose(own(points), (points @ weight + bias) ** 2, rtol=1e-5)
+    expected = 2 * (points @ weight + bias)[:, None] * weight
+    np.testing.assert_allclose(own.gradient(points), expected, rtol=1e-5)
+    assert module.weight.grad is None
+
+
 def test_the_library_of_another_array_comes_first():
     seen = []
 
