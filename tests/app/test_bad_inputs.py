@@ -128,6 +128,7 @@ COMMANDS = {
             (["table.csv", "--output", "out", *options], message)
             for options, message in [
                 (["--unknown"], "unrecognized"),
+                (["--depth", "1", "--rank", "2"], "no hidden layer"),
                 (["--depth"], "expected one argument"),
                 (["--triples", "--index"], "need no --index"),
                 (["--columns", "1,2,3", "--no-triples"], "give one"),

@@ -47,6 +47,12 @@ def run(options: argparse.Namespace) -> None:
     if not 1 <= options.depth <= LARGEST_DEPTH:
         raise ValueError(f"--depth must be from 1 to {LARGEST_DEPTH}, got {options.depth}.")
     file, name = _input(options)
+    solver = options.solver or file.solver
+    if options.depth == 1 and solver == "flow" and options.rank is not None:
+        raise ValueError(
+            "the flow of depth 1 has no hidden layer, and every rank: leave out --rank, or take "
+            "--solver conjugate-gradient."
+        )
     output = _output(options, name)
     observed, held_out = _split(file, options)
     known = file.known
@@ -72,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
                 file.shape,
                 depth=depth,
                 rank=min(DEFAULT_RANK, *file.shape) if options.rank is None else options.rank,
-                solver=options.solver or file.solver,
+                solver=solver,
                 center=center,
                 progress=sys.stderr.isatty(),
             )

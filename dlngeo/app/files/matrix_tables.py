@@ -202,8 +202,11 @@ class Triples(MatrixFile):
         texts[int(self.found.header) :][is_predicted] = self.table.spell(predicted)
         cells[place] = texts
         self.table.write(cells, folder / name)
-        # A flow has the whole matrix, and no second factor.
-        left, right = (*completion.factors, numpy.eye(self.shape[1]))[:2]
+        if len(completion.factors) == 2:
+            left, right = completion.factors
+        else:  # of a flow, which has the whole matrix: beside it the smaller identity
+            whole, (m, n) = completion.factors[0], self.shape
+            left, right = (whole, numpy.eye(n)) if n <= m else (numpy.eye(m), whole.T)
         save_arrays(
             folder / FACTORS,
             {

@@ -289,6 +289,19 @@ def test_data_of_the_rank_are_completed_exactly(tmp_path, output, depth):
     assert abs(numpy.load(output / path.name) - matrix).max() < 2e-5 * abs(matrix).max()
 
 
+@pytest.mark.parametrize("shape", [(3, 40), (40, 3)])
+def test_factors_of_a_flow_are_no_larger_than_need_be(tmp_path, output, shape):
+    matrix = low_rank(*shape, rank=1)
+    path = triples(tmp_path / "flow.csv", matrix, numpy.arange(matrix.size))
+    arguments = ["complete", str(path), "--solver", "flow", "--rank", "1", "--center"]
+    assert main([*arguments, "--output", str(output)]) == 0
+    with numpy.load(output / "factors.npz") as factors:
+        assert factors["left"].shape == (shape[0], 3)
+        assert factors["right"].shape == (shape[1], 3)
+        whole = factors["mean"] + factors["left"] @ factors["right"].T
+    assert abs(whole - matrix).max() < 0.1 * abs(matrix).max()
+
+
 def test_hidden_triples_are_predicted(tmp_path, output):
     matrix = low_rank()
     path = triples(tmp_path / "all.csv", matrix, numpy.arange(matrix.size))
