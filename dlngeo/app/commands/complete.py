@@ -139,9 +139,7 @@ def _split(file: MatrixFile, options: argparse.Namespace) -> tuple[Array, Array]
     elif options.demo:
         part = DEMO_OBSERVED
     elif file.is_full:
-        raise ValueError(
-            "no entries are missing: give --observed FRACTION to hide some and measure the error."
-        )
+        raise ValueError(f"no entries are missing: {file.advice_if_full}.")
     else:
         part = 1.0
     if options.seed < 0:

@@ -51,6 +51,11 @@ class MatrixFile(ABC):
         return False
 
     @property
+    def advice_if_full(self) -> str:
+        """What to do if every entry is known."""
+        return "give --observed FRACTION to hide some and measure the error"
+
+    @property
     def units(self) -> Array:
         """Numbers of the known entries, the same for those that are hidden together."""
         return numpy.arange(self.known.values.size)

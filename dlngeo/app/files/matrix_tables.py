@@ -25,6 +25,8 @@ from dlngeo.solvers.completion import Completion, Entries
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data")
 FACTORS = "factors.npz"
 
+_OR_TRIPLES = ", or --triples if every row is one entry"
+
 
 def read_matrix(path: Path, layout: Layout) -> MatrixFile:
     """Read a table or triples (.csv, .tsv, .txt, .dat), a NumPy array (.npy) or a picture.
@@ -71,10 +73,15 @@ class MatrixTable(WholeMatrix):
             raise ValueError(
                 f"{path} holds the text {cells[row, column][:20]!r} in row {row + 1}, column "
                 f"{column + 1}: keep numbers only, leave missing entries empty, and give "
-                f"--delimiter and --decimal if they are not {table.delimiter} and {table.decimal}."
+                f"--delimiter and --decimal if they are not {table.delimiter} and {table.decimal}"
+                f"{_OR_TRIPLES * (table.shape[1] > 2)}."
             )
         refuse_infinite(matrix, path)
         return cls(matrix=matrix, table=table, found=found)
+
+    @property
+    def advice_if_full(self) -> str:
+        return super().advice_if_full + _OR_TRIPLES * (self.table.shape[1] > 2)
 
     @property
     def description(self) -> str:

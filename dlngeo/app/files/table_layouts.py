@@ -29,7 +29,7 @@ VALUES = frozenset(
         *("rating", "ratings", "score", "scores", "stars"),
     ]
 )
-"""Names of the values of triples."""
+"""Names of the values of triples, as are those that end in rating, score or stars."""
 
 ENDS_IN_ID = re.compile(r"(^|.*[^a-zA-Z])(id|Id|ID)|.*[a-z](Id|ID)|[ui]id")
 
@@ -182,7 +182,7 @@ class _Recogniser:
         if self.layout.header is False or not self.is_name[1:].all():
             names = [""] * n_columns
         identifiers = [k for k, name in enumerate(names) if _is_identifier(name)]
-        values = [k for k, name in enumerate(names) if _word(name) in VALUES]
+        values = [k for k, name in enumerate(names) if _is_value(name)]
         if not values and n_columns == 3 and len(identifiers) == 2:
             values = [k for k in range(3) if k not in identifiers]
         if len(identifiers) >= 2 and values:
@@ -330,6 +330,11 @@ def _is_identifier(name: str) -> bool:
     word = _word(name)
     stem = word.removesuffix("id")
     return bool(word in IDENTIFIERS or stem in IDENTIFIERS or ENDS_IN_ID.fullmatch(name))
+
+
+def _is_value(name: str) -> bool:
+    word = _word(name)
+    return word in VALUES or word.endswith(("rating", "score", "stars"))
 
 
 def _floats(labels: list[str]) -> Array:

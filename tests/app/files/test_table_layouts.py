@@ -123,6 +123,7 @@ TRIPLES = {
     "other names": "critic,film,opinion\nA,x,2.5\nA,y,\nB,x,4\n",
     "no names": "A,x,2.5\nA,y,\nB,x,4\n",
     "value by its name": "first,second,stars\nA,x,2.5\nA,y,\nB,x,4\n",
+    "Book-Crossing": "User-ID,ISBN,Book-Rating\nA,x,2.5\nA,y,\nB,x,4\n",
     "identifiers": "uid,iid,seen\nA,x,2.5\nA,y,\nB,x,4\n",
     "decimal commas": "row;col;value\nA;x;2,5\nA;y;\nB;x;4\n",
     "spaces": "row col value\nA x 2.5\nA y nan\nB x 4\n",
