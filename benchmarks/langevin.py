@@ -17,6 +17,7 @@ import tracemalloc
 
 import numpy as np
 
+from dlngeo import factorize
 from dlngeo.sampling import langevin
 from dlngeo.thermodynamics import Equilibrium
 
@@ -27,6 +28,11 @@ SIZES = [(2, 1000), (3, 600), (5, 300), (10, 60)]
 def gradient(x: np.ndarray) -> np.ndarray:
     """Return ``∇E`` of ``E = ½ ‖X‖²``."""
     return x
+
+
+def energy(x: np.ndarray) -> np.ndarray:
+    """Return ``E``."""
+    return np.einsum("nkl,nkl->n", x, x) / 2
 
 
 def peer(x: np.ndarray, n_steps: int, rng: np.random.Generator) -> np.ndarray:
@@ -77,6 +83,42 @@ def speed() -> None:
         )
 
 
+def step_time(start, n_steps: int, **settings) -> float:
+    """Return the time of a step in microseconds, without that of the start."""
+    times = []
+    for count in (1, n_steps):
+        begin = time.perf_counter()
+        langevin(
+            gradient, start, beta=BETA, step_size=STEP, n_steps=count, rng=1,
+            energy=energy, **settings,
+        )  # fmt: skip
+        times.append(time.perf_counter() - begin)
+    return (times[1] - times[0]) / (n_steps - 1) * 1e6
+
+
+def schemes() -> None:
+    """Print the time of a step by each scheme, and of one chain alone."""
+    start = np.random.default_rng(0).standard_normal((CHAINS, 3, 3))
+    factors = factorize(start, DEPTH)
+    runs: dict = {
+        "Euler-Maruyama": (start, {"depth": DEPTH}),
+        "of factors": (factors, {}),
+        "Metropolis": (start, {"depth": DEPTH, "scheme": "metropolis"}),
+        "second order": (start, {"depth": DEPTH, "scheme": "second-order"}),
+    }
+    times: dict = {name: [] for name in runs}
+    for _ in range(9):
+        for name, (initial, settings) in runs.items():
+            times[name].append(step_time(initial, 60, **settings))
+    print(f"\na step of {CHAINS} chains, d = 3, depth {DEPTH}")
+    first = np.array(times["Euler-Maruyama"])
+    for name, measured in times.items():
+        ratio = np.median(np.array(measured) / first)
+        print(f"  {name:<16}{np.median(measured) / 1e3:>8.2f} ms{ratio:>7.1f} times")
+    alone = [step_time(start[:1], 3000, depth=DEPTH) for _ in range(5)]
+    print(f"  one chain alone  {np.median(alone):.0f} µs")
+
+
 def law() -> None:
     """Print mean singular values against quadrature."""
     print("\nmean singular values against quadrature, h = 0.005")
@@ -112,5 +154,6 @@ def memory() -> None:
 
 if __name__ == "__main__":
     speed()
+    schemes()
     memory()
     law()
