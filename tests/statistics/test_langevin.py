@@ -210,7 +210,7 @@ def test_faces_agree_for_an_energy_of_matrices(widths):
     for face, scheme, step in (
         ("observables", "euler-maruyama", 0.01),
         ("factors", "euler-maruyama", 0.02),
-        ("observables", "second-order", 0.04),
+        ("observables", "second-order", 0.02),
         ("observables", "metropolis", 0.05),
     ):
         rng = np.random.default_rng(len(face) + len(scheme))
