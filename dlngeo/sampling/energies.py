@@ -6,9 +6,12 @@ singular frames of their states, and so need no decomposition for it; small valu
 digits, and their slopes do not drown the others. The losses of `dlngeo.solvers.losses` are energies
 of end-to-end matrices.
 
+>>> import numpy
 >>> from dlngeo.sampling import WeightDecay
 >>> from dlngeo.solvers import Factorization
->>> energy = Factorization(target) + 0.1 * WeightDecay(depth=3)  # doctest: +SKIP
+>>> energy = Factorization(numpy.eye(2)) + 0.1 * WeightDecay(depth=3)
+>>> float(round(energy(numpy.eye(2)), 12))
+0.3
 """
 
 import abc

@@ -162,6 +162,20 @@ def free_energies(result: LangevinResult, log_partition: Any = None) -> FreeEner
     References
     ----------
     THEORY 4.
+
+    Examples
+    --------
+    Of ``½‖W‖²`` in one dimension, with half a degree of freedom for each ``1/β``:
+
+    >>> import numpy
+    >>> from dlngeo.sampling import Ladder, WeightDecay, free_energies, langevin
+    >>> result = langevin(
+    ...     initial=numpy.ones((50, 1)), energy=WeightDecay(2), depth=2, beta=Ladder((1.0, 2.0)),
+    ...     step_size=0.1, n_steps=1000, burn_in=100, save_every=5, rng=0,
+    ... )
+    >>> found = free_energies(result)
+    >>> bool(abs(found.log_partition[1] + numpy.log(2) / 2) < 4 * found.log_partition_error[1])
+    True
     """
     betas, counts = numpy.unique(result.beta, return_counts=True)
     n_chains = len(result.singular_values)

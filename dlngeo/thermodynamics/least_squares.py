@@ -55,6 +55,15 @@ class LeastSquaresEquilibrium(Equilibrium):
     ----------
     Harish-Chandra, *Differential operators on a semisimple Lie algebra*, Amer. J. Math. 79 (1957);
     THEORY 4.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from dlngeo.thermodynamics import LeastSquaresEquilibrium
+    >>> target = numpy.diag([2.0, 0.5])
+    >>> laws = [LeastSquaresEquilibrium(target, (2,) * (n + 1), beta=4.0) for n in (1, 2)]
+    >>> [round(law.mean_energy, 4) for law in laws]
+    [0.5, 0.4935]
     """
 
     def __init__(

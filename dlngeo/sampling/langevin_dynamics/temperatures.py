@@ -45,6 +45,18 @@ class Ladder:
     ----------
     S. Syed, A. Bouchard-Côté, G. Deligiannidis, A. Doucet, *Non-reversible parallel tempering*,
     J. R. Stat. Soc. B 84 (2022): in turn is better than at random.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from dlngeo.sampling import DoubleWell, Ladder, langevin
+    >>> wells, start = DoubleWell((0.2, 2.0), barrier=3.0), numpy.full((10, 1), 0.2)
+    >>> ladder = Ladder((0.5, 2.0, 8.0))
+    >>> result = langevin(
+    ...     initial=start, energy=wells, depth=2, beta=ladder, step_size=0.01, n_steps=50, rng=0
+    ... )
+    >>> result.at(8.0).singular_values.shape, result.swap_rates.shape
+    ((10, 1), (2,))
     """
 
     betas: Sequence[float]
