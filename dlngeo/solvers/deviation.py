@@ -10,7 +10,6 @@ comes from the equation of Gauss and the Hessian of the loss from second derivat
 derivatives of the losses are not needed, as they would be to differentiate the equation.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +18,9 @@ import numpy
 from dlngeo.core.base.arrays import Array, to_numpy
 from dlngeo.core.base.checks import real_array
 from dlngeo.core.gradient_noise import graph_metric
-from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
+from dlngeo.core.networks.factors import is_infinite
 from dlngeo.solvers.flow_paths import FlowOutcome, Integration
-from dlngeo.solvers.forced_geodesics import Particle
+from dlngeo.solvers.forced_geodesics import Particle, geometry_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +92,8 @@ def geodesic_deviation(
     [FCS20]; THEORY 7.
     """
     integration = Integration(t_final, n_saved, rtol, atol, method, progress)
-    geometry: DiffusionGeometry = metric.geometry
-    if math.isinf(friction):
+    geometry = geometry_of(metric)
+    if is_infinite(friction):
         raise ValueError("friction must be finite: the overdamped limit is of first order.")
     shape = geometry.samples.shape
     deviation = real_array(deviation, "the deviation")

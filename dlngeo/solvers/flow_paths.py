@@ -1,5 +1,6 @@
 """Flows of a vector: SciPy's adaptive integrators, saved at equidistant times."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -10,7 +11,7 @@ import scipy.integrate
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import choice, host_array, positive
+from dlngeo.core.base.checks import choice, host_array, integer, positive
 from dlngeo.core.networks.factors import Factors
 from dlngeo.outcomes import Outcome, interruptible
 
@@ -51,11 +52,12 @@ class Integration:
     def __post_init__(self) -> None:
         for name in ("t_final", "rtol", "atol"):
             positive(getattr(self, name), name)
-        if self.n_saved < 2:
-            raise ValueError(
-                f"n_saved must be at least 2, to save start and end, got {self.n_saved}."
-            )
+        object.__setattr__(self, "n_saved", integer(self.n_saved, "n_saved", 2, 10**6))
         choice(self.method, "method", METHODS)
+
+
+_STRETCH, _MOST_STEPS = 2_000, 10**7
+"""Number of steps after which the way is measured, and that beyond which an end is out of reach."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -131,7 +133,7 @@ def flow_path(
         return numpy.full_like(state, math.nan) if move is None else move
 
     times = numpy.linspace(0.0, integration.t_final, integration.n_saved)
-    time, state = 0.0, start
+    time, state, stretch = 0.0, start, 0.0
     kept = [(time, state)]
     bar = tqdm(
         desc=name,
@@ -150,8 +152,14 @@ def flow_path(
             atol=integration.atol,
         )
         with interruptible() as interruption:
-            while solver.status == "running":
+            for n_steps in itertools.count(1):
+                if solver.status != "running":
+                    break
                 solver.step()
+                if n_steps % _STRETCH == 0:
+                    if _MOST_STEPS * (solver.t - stretch) < _STRETCH * (times[-1] - solver.t):
+                        break
+                    stretch = solver.t
                 if not numpy.isfinite(solver.y).all():
                     break
                 time, state = solver.t, solver.y

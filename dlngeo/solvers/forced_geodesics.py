@@ -17,9 +17,10 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import nonnegative, real_array
 from dlngeo.core.gradient_noise import graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
+from dlngeo.core.networks.factors import is_infinite
 from dlngeo.solvers.flow_paths import FlowOutcome, Integration, Path, flow_path
 
 Parts = Sequence[int | slice]
@@ -111,8 +112,9 @@ def forced_geodesic(
     [FCS20]; THEORY 7.
     """
     integration = Integration(t_final, n_saved, rtol, atol, method, progress)
-    geometry: DiffusionGeometry = metric.geometry
-    is_overdamped = math.isinf(friction)
+    geometry = geometry_of(metric)
+    friction = math.inf if is_infinite(friction) else nonnegative(friction, "friction")
+    is_overdamped = friction == math.inf
     if is_overdamped and (velocity is not None or not force):
         raise ValueError(
             "in the overdamped limit the force is the velocity: leave out velocity= and force=."
@@ -137,6 +139,23 @@ def forced_geodesic(
         loss=loss,
         kinetic_energy=to_numpy(kinetic),
         **path.outcome,
+    )
+
+
+def geometry_of(metric: Any) -> DiffusionGeometry:
+    """Return the geometry of gradient noise of a metric.
+
+    Raises
+    ------
+    ValueError
+        If it is another metric.
+    """
+    geometry = getattr(metric, "geometry", None)
+    if isinstance(geometry, DiffusionGeometry):
+        return geometry
+    raise ValueError(
+        f"expected a DiffusionMetric, whose losses are the force, got {type(metric).__name__}: "
+        "geodesics of other metrics are metric.geodesic."
     )
 
 
@@ -166,8 +185,7 @@ class Particle:
     ):
         shape = geometry.samples.shape
         x = real_array(initial, "the initial point")
-        if not friction >= 0:
-            raise ValueError(f"friction must be at least zero, got {friction}.")
+        friction = friction if friction == math.inf else nonnegative(friction, "friction")
         v = 0 * x if velocity is None else real_array(velocity, "the velocity")
         if tuple(x.shape) != shape or tuple(v.shape) != shape:
             raise ValueError(

@@ -6,7 +6,7 @@ import numpy
 from scipy.sparse.linalg import svds
 
 from dlngeo.core.base.arrays import Array, to_numpy
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import generator, real_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def noise_spectrum(
     elif 2 * count >= min(rows.shape):
         _, values, vectors = numpy.linalg.svd(rows, full_matrices=False)
     else:
-        start = numpy.random.default_rng(rng).standard_normal(min(rows.shape))
+        start = generator(rng).standard_normal(min(rows.shape))
         _, values, vectors = svds(rows, k=count, v0=start)
         values, vectors = values[::-1], vectors[::-1]
     return NoiseSpectrum(

@@ -19,7 +19,7 @@ from pymanopt.optimizers.line_search import AdaptiveLineSearcher, BackTrackingLi
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import choice, integer, positive
+from dlngeo.core.base.checks import choice, instance, integer, positive
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import FactoredPoint
 from dlngeo.manifolds.pymanopt.points import checked_point, hessian_of, rank_of, size_of
 from dlngeo.outcomes import Outcome, interruptible
@@ -204,6 +204,7 @@ def minimize(
         If the solver is unknown, the tolerance not positive, or cost or gradient are not finite
         at the initial point.
     """
+    instance(problem, pymanopt.Problem, "problem")
     choice(solver, "the solver", SOLVERS)
     tolerance = positive(tolerance, "tolerance")
     max_iterations = integer(max_iterations, "max_iterations")

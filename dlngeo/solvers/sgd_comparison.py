@@ -7,11 +7,11 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
-from dlngeo.core.base.checks import positive
+from dlngeo.core.base.checks import generator, host_array, positive
 from dlngeo.core.gradient_noise.samples import SampleLosses
 from dlngeo.outcomes import Outcome
 from dlngeo.solvers.flow_paths import Integration, flow_path
-from dlngeo.solvers.stochastic_gradient import Seed, sgd, sgd_diffusion, start_paths
+from dlngeo.solvers.stochastic_gradient import Seed, samples_of, sgd, sgd_diffusion, start_paths
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +90,8 @@ def compare_sgd(
     ----------
     [FCS20]; THEORY 7.
     """
-    rng = numpy.random.default_rng(rng)
-    rates = numpy.atleast_1d(numpy.asarray(learning_rates, dtype=float))
+    rng, samples = generator(rng), samples_of(samples)
+    rates = numpy.atleast_1d(host_array(learning_rates, "the list of learning rates"))
     for rate in (*rates, t_final):
         positive(rate, "every learning rate, and t_final,")
     flow = _gradient_flow(samples, initial, t_final)

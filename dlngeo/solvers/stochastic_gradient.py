@@ -24,7 +24,7 @@ import numpy
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
-from dlngeo.core.base.checks import integer, positive, real_array
+from dlngeo.core.base.checks import generator, instance, integer, positive, real_array
 from dlngeo.core.gradient_noise.network_samples import NetworkSamples as NetworkSamples
 from dlngeo.core.gradient_noise.samples import SampleLosses as SampleLosses
 from dlngeo.outcomes import Outcome, interruptible
@@ -103,8 +103,9 @@ def sgd(
     ValueError
         If an argument does not fit.
     """
-    rng = numpy.random.default_rng(rng)
+    rng = generator(rng)
     batches = _Batches(samples, initial, learning_rate, batch_size, replacement, n_paths)
+    samples, batch_size = batches.samples, integer(batch_size, "batch_size")
     weights = from_numpy(numpy.full(batch_size, -batches.learning_rate), batches.start)
     weights = weights / batch_size
 
@@ -160,11 +161,12 @@ def sgd_diffusion(
     ValueError
         If an argument does not fit.
     """
-    rng = numpy.random.default_rng(rng)
+    rng = generator(rng)
     batches = _Batches(samples, initial, learning_rate, batch_size, replacement, n_paths)
+    samples, batch_size = batches.samples, integer(batch_size, "batch_size")
     substeps, n = integer(substeps, "substeps"), batches.n_samples
     dt = batches.learning_rate / substeps
-    variance = batches.noise_factor * learning_rate / batch_size
+    variance = batches.noise_factor * batches.learning_rate / batch_size
     size = math.sqrt(variance * dt / n)
 
     def step(x: Array) -> Array:
@@ -199,11 +201,13 @@ class _Batches:
         replacement: bool,
         n_paths: int,
     ):
-        self._shape = samples.shape
+        samples = samples_of(samples)
+        self.samples, self._shape = samples, samples.shape
         self.start = start_paths(samples, initial, n_paths)
         self.n_samples = n = samples.count(self.start)
         self.learning_rate = positive(learning_rate, "learning_rate")
-        if not (batch_size >= 1 and (replacement or batch_size <= n)):
+        batch_size = integer(batch_size, "batch_size")
+        if not (replacement or batch_size <= n):
             raise ValueError(
                 "a batch holds at least one sample, and without replacement at most all "
                 f"{n}: got batch_size={batch_size}."
@@ -219,10 +223,7 @@ class _Batches:
         progress: bool,
     ) -> NoisyPaths:
         """Take steps, and keep the points after some of them."""
-        if not (n_steps >= 1 and n_saved >= 2):
-            raise ValueError(
-                f"n_steps must be at least 1 and n_saved at least 2, got {n_steps} and {n_saved}."
-            )
+        n_steps, n_saved = integer(n_steps, "n_steps"), integer(n_saved, "n_saved", 2, 10**7)
         x, count = self.start, 0
         saved = numpy.unique(numpy.round(numpy.linspace(0, n_steps, n_saved)).astype(int))
         kept = {0: to_numpy(x)}
@@ -257,6 +258,13 @@ class _Batches:
         )
 
 
+def samples_of(samples: SampleLosses | NetworkSamples) -> SampleLosses:
+    """Return the losses of samples, also of those of a network."""
+    if isinstance(samples, NetworkSamples):
+        return samples.samples
+    return instance(samples, SampleLosses, "samples")
+
+
 def start_paths(samples: SampleLosses, initial: Array, n_paths: int) -> Array:
     """Return copies of a point, shape=[n_paths, D], after checks."""
     start = real_array(initial, "the initial point")
@@ -264,6 +272,5 @@ def start_paths(samples: SampleLosses, initial: Array, n_paths: int) -> Array:
         raise ValueError(
             f"the initial point must be of the shape {samples.shape}, got {tuple(start.shape)}."
         )
-    if not n_paths >= 1:
-        raise ValueError(f"n_paths must be at least one, got {n_paths}.")
+    n_paths = integer(n_paths, "n_paths", most=10**7)
     return from_numpy(numpy.tile(to_numpy(start).reshape(-1), (n_paths, 1)), start)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.base.checks import positive
+from dlngeo.core.base.checks import function, positive
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy_of_logs
 from dlngeo.thermodynamics.cubature import Boxes, Cubature, integrate, support
@@ -99,7 +99,7 @@ class Equilibrium:
         kappa: float = 1.0,
         entropic: bool = True,
     ):
-        self.energy = energy
+        self.energy = function(energy, "the energy")
         self.widths, self.rank = check_widths(widths, rank)
         self.beta, self.kappa = positive(beta, "beta"), positive(kappa, "kappa")
         self.entropic = entropic

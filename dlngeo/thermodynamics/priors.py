@@ -20,7 +20,15 @@ import numpy
 import scipy.special
 
 from dlngeo.core.base.arrays import Array, namespace
-from dlngeo.core.base.checks import host_array, integer, nonnegative, positive, real_array, where
+from dlngeo.core.base.checks import (
+    generator,
+    host_array,
+    integer,
+    nonnegative,
+    positive,
+    real_array,
+    where,
+)
 from dlngeo.core.networks.factors import check_depth, check_widths, matrix_shape
 from dlngeo.core.networks.frames import singular_frames
 from dlngeo.thermodynamics.boltzmann_entropy import entropy
@@ -141,7 +149,7 @@ def sample_marginal_prior(
     widths, _ = check_widths(widths)
     precision = positive(precision, "the precision of a Gaussian")
     n_samples = integer(n_samples, "n_samples")
-    rng = numpy.random.default_rng(seed)
+    rng = generator(seed, "seed")
     product: Array = numpy.eye(widths[0])
     for before, after in itertools.pairwise(widths):
         layer = rng.normal(scale=precision**-0.5, size=(n_samples, after, before))

@@ -54,7 +54,7 @@ def test_the_keyboard_keeps_what_was_reached():
         ({"t_final": 0.0}, "t_final must be positive and finite, got 0.0"),
         ({"rtol": float("nan")}, "rtol must be positive"),
         ({"atol": float("inf")}, "atol must be positive"),
-        ({"n_saved": 1}, "n_saved must be at least 2"),
+        ({"n_saved": 1}, "n_saved must be an integer of at least 2"),
         ({"method": "Euler"}, "method must be one of DOP853, RK45, RK23, LSODA, got 'Euler'"),
     ],
 )
@@ -69,3 +69,24 @@ def test_factors_become_floats():
     assert as_float(numpy.ones((2, 3, 3), dtype=int)).dtype == float
     with pytest.raises(ValueError, match=r"got shape \(3,\)"):
         as_float(numpy.ones(3))
+
+
+@pytest.mark.parametrize("n_saved", [1, 2.5, "3", None, True, [3], 10**9, numpy.nan])
+def test_numbers_of_saved_states(n_saved):
+    with pytest.raises(ValueError, match="n_saved must be an integer of at least 2"):
+        Integration(1.0, n_saved, 1e-6, 1e-9)
+
+
+def test_an_end_out_of_reach_ends_the_flow():
+    """Steps of 1e-10 do not reach one: told after some thousands of them."""
+    integration = Integration(1.0, 3, 1e-6, 1e-9, "RK23")
+    path = flow_path(
+        lambda t, x: numpy.array([-1e10 * (x[0] - numpy.sin(t))]),
+        numpy.zeros(1),
+        integration,
+        name="flow",
+        remedy="take LSODA.",
+    )
+    assert not path.success
+    assert "take LSODA" in path.status
+    assert path.n_evaluations < 20_000

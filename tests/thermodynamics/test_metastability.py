@@ -87,7 +87,7 @@ def test_kramers_of_the_smallest_of_two():
 
 def test_errors_of_passage_times():
     law = Equilibrium(double_well, (1, 1), beta=4.0)
-    with pytest.raises(ValueError, match="positive singular values to start"):
+    with pytest.raises(ValueError, match="singular value to start at must be positive"):
         mean_passage_time(law, 0.0, 1.0)
     with pytest.raises(ValueError, match="below round-off somewhere on the way"):
         mean_passage_time(law, 1.0, 100.0)

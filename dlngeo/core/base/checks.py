@@ -9,12 +9,14 @@ import math
 import numbers
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import array_api_compat
 import numpy
 
 from dlngeo.core.base.arrays import Array, in_precision_of, is_traced, namespace, to_numpy
+
+T = TypeVar("T")
 
 _FLOATS = {numpy.dtype(numpy.float64), numpy.dtype(numpy.float32)}
 
@@ -291,6 +293,26 @@ def function(value: Any, name: str) -> Callable[..., Any]:
     if callable(value) and not isinstance(value, type):
         return value
     raise ValueError(f"{name} must be a function, got {value!s:.99}.")
+
+
+def instance(value: Any, kind: type[T], name: str) -> T:
+    """Return an object of a class; errors as in `finite`."""
+    if isinstance(value, kind):
+        return value
+    raise ValueError(f"{name} must be a {kind.__name__}, got {type(value).__name__}.")
+
+
+def generator(seed: Any, name: str = "rng") -> numpy.random.Generator:
+    """Return the generator of a seed: a generator, an integer that is not negative, or None."""
+    if seed is None or isinstance(seed, numpy.random.Generator | numpy.random.SeedSequence):
+        return numpy.random.default_rng(seed)
+    is_whole = isinstance(seed, int | numpy.integer) and not isinstance(seed, bool)
+    if is_whole and seed >= 0:
+        return numpy.random.default_rng(int(seed))
+    raise ValueError(
+        f"{name} must be a numpy.random.Generator, an integer of at least 0, or None; got "
+        f"{seed!s:.99}."
+    )
 
 
 def choice(value: str, name: str, options: Iterable[str]) -> str:

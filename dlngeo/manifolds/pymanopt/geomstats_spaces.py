@@ -221,8 +221,8 @@ class GeomstatsManifold(ManifoldMethods, Manifold):
         ValueError
             If there is no projection either.
         """
-        point = self._checked(point, "the point")
-        tangent_vector = self._checked(tangent_vector, "the tangent vector")
+        point = self._check_array(point, "the point")
+        tangent_vector = self._check_array(tangent_vector, "the tangent vector")
         try:
             end = self.metric.exp(tangent_vector, point)
             reason = None

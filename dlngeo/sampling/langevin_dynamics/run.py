@@ -9,7 +9,7 @@ import numpy
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import integer, nonnegative, positive
+from dlngeo.core.base.checks import generator, integer, nonnegative, positive
 from dlngeo.core.networks.factors import Factors
 from dlngeo.outcomes import Outcome, interruptible
 from dlngeo.sampling.convergence import convergence_of
@@ -285,7 +285,7 @@ def langevin(
     check_component(face, equation)
     kernel = kernel_of(scheme, face, equation, step_size)
     kernel = tempered(kernel, equation, beta, step_size)
-    random = numpy.random.default_rng(rng)
+    random = generator(rng)
     chains = Chains(kernel, equation, face.start, random, n_steps, save_every, burn_in, record)
     store = None
     if checkpoint is not None:
