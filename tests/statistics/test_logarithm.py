@@ -59,3 +59,20 @@ def test_both_directions_have_one_length(connections, d, depth):
     both = connection.is_found[:count] & back.is_found
     ratio = connection.length[:count][both] / back.length[both]
     assert abs(ratio - 1).max() < 1e-8, "one of the two is not the shortest"
+
+
+@pytest.mark.parametrize("depth", [2, 3, 10])
+def test_completed_space_is_a_metric_space(depth):
+    """Gaussian matrices of both components: all are joined, and no third one shortens a way."""
+    points = np.random.default_rng(depth).standard_normal((24, 2, 2))
+    first, second = np.triu_indices(len(points), 1)
+    ones, others = points[first], points[second]
+    found = connect(ones, others, depth, on_boundary="cross")
+    assert found.is_found.all()
+    ends = exp(ones, found.velocity, depth, on_boundary="cross")
+    error = np.linalg.norm(ends - others, axis=(1, 2)) / np.linalg.norm(others, axis=(1, 2))
+    assert error.max() < 1e-8
+    lengths = np.zeros((len(points), len(points)))
+    lengths[first, second] = lengths[second, first] = found.length
+    through = (lengths[:, :, None] + lengths[None]).min(axis=1)
+    assert (lengths - through).max() < 1e-8

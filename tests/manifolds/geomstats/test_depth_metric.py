@@ -5,6 +5,7 @@ import math
 import geomstats.backend as gs
 import pytest
 
+from dlngeo.manifolds import DepthMetric
 from tests.manifolds.geomstats.spaces import (
     depth_space,
     near_identity,
@@ -208,6 +209,27 @@ def test_no_geodesic_joins_opposite_determinants():
     ):
         with pytest.raises(ValueError, match="opposite signs"):
             call()
+
+
+def test_a_metric_knows_what_to_do_at_the_boundary():
+    """Infinite distances, or the completed space: its methods go one way."""
+    space, point, vector = square(2)
+    mirrored = gs.array([[2.0, 0.0], [0.0, -1.0]])
+    space.equip_with_metric(DepthMetric, depth=2, on_boundary="nan")
+    assert gs.all(space.metric.dist(mirrored, point) == math.inf)
+    assert gs.all(gs.isnan(space.metric.log(mirrored, point)))
+    assert gs.all(gs.isnan(space.metric.exp(8.0 * vector, point)))
+    space.equip_with_metric(DepthMetric, depth=2, on_boundary="cross")
+    metric = space.metric
+    log = metric.log(mirrored, point)
+    assert gs.allclose(metric.exp(log, point), mirrored, atol=1e-8)
+    assert gs.allclose(metric.norm(log, point), metric.dist(mirrored, point))
+    moved = metric.parallel_transport(log, point, end_point=mirrored)
+    assert gs.allclose(moved, -metric.log(point, mirrored), atol=1e-7)
+    part = metric.geodesic(point, end_point=mirrored)(0.75)[0]
+    assert gs.allclose(metric.dist(point, part), 3 * metric.dist(part, mirrored), atol=1e-8)
+    with pytest.raises(ValueError, match="raise, nan, cross, got 'continue'"):
+        space.equip_with_metric(DepthMetric, depth=2, on_boundary="continue")
 
 
 # --- derivatives ------------------------------------------------------------------------
