@@ -26,11 +26,21 @@ numerators of ``G^n_kl``                ``numerators``               [N // 2, r,
 ======================================  ===========================  ==================
 """
 
-from collections.abc import Callable
-
 import numpy
-from numba import njit
 
+from dlngeo.core.geodesics.compiled_limit import limit_velocity
+from dlngeo.core.geodesics.compiled_matrices import (
+    add,
+    compiled,
+    diagonalise,
+    from_frame,
+    parts,
+    times,
+    times_transposed,
+    to_frame,
+    transposed_product,
+    views,
+)
 from dlngeo.core.numerics.integration import (
     FIFTH_ORDER,
     FIRST_STEP,
@@ -41,146 +51,7 @@ from dlngeo.core.numerics.integration import (
     Status,
 )
 
-compiled: Callable = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-
 _ARRIVED, _BOUNDARY, _STALLED = map(int, Status)
-
-
-@compiled
-def times(a, b, out, lanes):
-    """Set ``out = a b``."""
-    for i in range(a.shape[0]):
-        for j in range(b.shape[1]):
-            for e in range(lanes):
-                out[i, j, e] = a[i, 0, e] * b[0, j, e]
-            for k in range(1, a.shape[1]):
-                for e in range(lanes):
-                    out[i, j, e] += a[i, k, e] * b[k, j, e]
-
-
-@compiled
-def _transposed_product(a, b, out, lanes):
-    """Set ``out = aᵀ b``."""
-    for i in range(a.shape[1]):
-        for j in range(b.shape[1]):
-            for e in range(lanes):
-                out[i, j, e] = a[0, i, e] * b[0, j, e]
-            for k in range(1, a.shape[0]):
-                for e in range(lanes):
-                    out[i, j, e] += a[k, i, e] * b[k, j, e]
-
-
-@compiled
-def times_transposed(a, b, out, lanes):
-    """Set ``out = a bᵀ``."""
-    for i in range(a.shape[0]):
-        for j in range(b.shape[0]):
-            for e in range(lanes):
-                out[i, j, e] = a[i, 0, e] * b[j, 0, e]
-            for k in range(1, a.shape[1]):
-                for e in range(lanes):
-                    out[i, j, e] += a[i, k, e] * b[j, k, e]
-
-
-@compiled
-def _add(factor, a, out):
-    """Add ``factor a`` to ``out``."""
-    terms, sums = a.reshape(-1), out.reshape(-1)
-    for x in range(sums.shape[0]):
-        sums[x] += factor * terms[x]
-
-
-@compiled
-def _to_frame(a, v, out, product, lanes):
-    """Set ``out = vᵀ a v``."""
-    times(a, v, product, lanes)
-    _transposed_product(v, product, out, lanes)
-
-
-@compiled
-def _from_frame(a, v, out, product, lanes):
-    """Set ``out = v a vᵀ``."""
-    times(v, a, product, lanes)
-    times_transposed(product, v, out, lanes)
-
-
-@compiled
-def _parts(a, symmetric, skew):
-    """Set the symmetric and the skew part of ``a``."""
-    rank, _, lanes = a.shape
-    for k in range(rank):
-        for l in range(rank):
-            for e in range(lanes):
-                symmetric[k, l, e] = (a[k, l, e] + a[l, k, e]) / 2
-                skew[k, l, e] = (a[k, l, e] - a[l, k, e]) / 2
-
-
-@compiled
-def _diagonalise(s, v, lines, lanes):
-    """Turn symmetric ``s`` to diagonal form by cyclic Jacobi rotations, gathered in ``v``."""
-    rank = s.shape[0]
-    cosine, sine, off, whole, _ = lines
-    for _ in range(30):
-        for e in range(lanes):
-            off[e], whole[e] = 0.0, 1e-300
-        for i in range(rank):
-            for e in range(lanes):
-                whole[e] += s[i, i, e] ** 2
-            for j in range(i):
-                for e in range(lanes):
-                    off[e] += s[i, j, e] ** 2
-        worst = 0.0
-        for e in range(lanes):
-            worst = max(worst, off[e] / whole[e])
-        # A sweep squares what is left, up to round-off. NaN ends the loop as well.
-        if not worst > 1e-32:
-            return
-        for i in range(1, rank):
-            for j in range(i):
-                for e in range(lanes):
-                    entry = s[i, j, e]
-                    gap = s[i, i, e] - s[j, j, e]
-                    root = numpy.copysign(numpy.sqrt(gap * gap + 4 * entry * entry), gap)
-                    tangent = 2 * entry / (gap + root + numpy.copysign(1e-300, gap))
-                    cosine[e] = 1 / numpy.sqrt(1 + tangent * tangent)
-                    sine[e] = tangent * cosine[e]
-                    s[j, j, e] -= tangent * entry
-                    s[i, i, e] += tangent * entry
-                    s[i, j, e] = 0.0
-                    s[j, i, e] = 0.0
-                for k in range(rank):
-                    if k != i and k != j:
-                        for e in range(lanes):
-                            first, second = s[k, j, e], s[k, i, e]
-                            s[k, j, e] = cosine[e] * first - sine[e] * second
-                            s[k, i, e] = sine[e] * first + cosine[e] * second
-                            s[j, k, e] = s[k, j, e]
-                            s[i, k, e] = s[k, i, e]
-                    for e in range(lanes):
-                        first, second = v[k, j, e], v[k, i, e]
-                        v[k, j, e] = cosine[e] * first - sine[e] * second
-                        v[k, i, e] = sine[e] * first + cosine[e] * second
-        if worst < 1e-17:
-            return
-
-
-@compiled
-def _views(y, rows, columns, rank):
-    """Return ``S, p, c, Q, O, m_L, m_R`` of states, shape=[n_state, lanes]."""
-    lanes = y.shape[1]
-    square, left, right = rank * rank, rows * rank, columns * rank
-    heights = (rows if rows > rank else 0, columns if columns > rank else 0)
-    ends = 3 * square + left + right
-    nulls = ends + heights[0] * rank
-    return (
-        y[:square].reshape((rank, rank, lanes)),
-        y[square : 2 * square].reshape((rank, rank, lanes)),
-        y[2 * square : 3 * square].reshape((rank, rank, lanes)),
-        y[3 * square : 3 * square + left].reshape((rows, rank, lanes)),
-        y[3 * square + left : ends].reshape((columns, rank, lanes)),
-        y[ends:nulls].reshape((heights[0], rank, lanes)),
-        y[nulls:].reshape((heights[1], rank, lanes)),
-    )
 
 
 @compiled
@@ -191,7 +62,7 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
     """
     height, rank, lanes = end.shape
     times(end, rotation, end_dot, lanes)
-    _add(sign - 1.0, end_dot, end_dot)
+    add(sign - 1.0, end_dot, end_dot)
     if null.shape[0] == 0:
         return
     tall, square = (height, rank, lanes), (rank, rank, lanes)
@@ -204,48 +75,51 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
             for e in range(lanes):
                 drift[i, k, e] = frame[i, k, e] / s[k, k, e] ** 2
     times_transposed(drift, v, image, lanes)
-    _add(1.0, image, end_dot)
-    _transposed_product(drift, drift, gram, lanes)
+    add(1.0, image, end_dot)
+    transposed_product(drift, drift, gram, lanes)
     for k in range(rank):
         for l in range(rank):
             for e in range(lanes):
                 p_dot[k, l, e] += sums[k, l, e] / 2 * gram[k, l, e]
                 spin[k, l, e] = commutator[k, l, e] - sign * c[k, l, e]
-    _transposed_product(frame, drift, gram, lanes)
-    _add(-sign / 2, gram, twist)
+    transposed_product(frame, drift, gram, lanes)
+    add(-sign / 2, gram, twist)
     times(drift, spin, image, lanes)
     times(end, v, frame, lanes)
     times_transposed(frame, gram, drift, lanes)
-    _add(-1.0, drift, image)
+    add(-1.0, drift, image)
     times_transposed(image, v, null_dot, lanes)
     times(null, rotation, image, lanes)
-    _add(sign, image, null_dot)
+    add(sign, image, null_dot)
 
 
 @compiled
 def _velocity(y, out, gap, v, shape, work, numerators, powers, lines):
-    """Set velocities and gaps as `DepthRootChart.velocity` does.
+    """Set velocities and gaps as `DepthRootChart.velocity` does, or those of infinite depth.
 
     The eigenframes ``v`` of the last call are where the rotations start. The last four
     arguments are room to work in, and the names are those of the table above.
     """
     rows, columns, rank, depth = shape
-    stretch, momentum, spin, left, right, left_null, right_null = _views(y, rows, columns, rank)
-    s_out, p_out, c_out, left_out, right_out, left_null_out, right_null_out = _views(
+    if depth == 0:
+        limit_velocity(y, out, gap, v, rank, work, lines)
+        return
+    stretch, momentum, spin, left, right, left_null, right_null = views(y, rows, columns, rank)
+    s_out, p_out, c_out, left_out, right_out, left_null_out, right_null_out = views(
         out, rows, columns, rank
     )
     lanes = y.shape[1]
     s, p, c, sums, quotient, turn, a, b, s_dot, p_dot, twist, product = work
     h = lines[4]
-    _to_frame(stretch, v, s, product, lanes)
-    _diagonalise(s, v, lines, lanes)
+    to_frame(stretch, v, s, product, lanes)
+    diagonalise(s, v, lines, lanes)
     # The momenta p and c, symmetric and skew, turn together.
     for k in range(rank):
         for l in range(rank):
             for e in range(lanes):
                 b[k, l, e] = momentum[k, l, e] + spin[k, l, e]
-    _to_frame(b, v, a, product, lanes)
-    _parts(a, p, c)
+    to_frame(b, v, a, product, lanes)
+    parts(a, p, c)
     for k in range(rank):
         for e in range(lanes):
             powers[0, k, e] = 1.0
@@ -318,7 +192,7 @@ def _velocity(y, out, gap, v, shape, work, numerators, powers, lines):
             for e in range(lanes):
                 commutator[k, l, e] *= s[k, k, e] - s[l, l, e]
     times(turn, commutator, twist, lanes)
-    _from_frame(turn, v, rotation, product, lanes)
+    from_frame(turn, v, rotation, product, lanes)
     shared = (v, s, c, sums, rotation, commutator, p_dot, twist)
     _side(1.0, left, left_null, *shared, left_out, left_null_out)
     _side(-1.0, right, right_null, *shared, right_out, right_null_out)
@@ -326,9 +200,9 @@ def _velocity(y, out, gap, v, shape, work, numerators, powers, lines):
         for l in range(rank):
             for e in range(lanes):
                 b[k, l, e] = p_dot[k, l, e] + twist[k, l, e] - twist[l, k, e]
-    _from_frame(s_dot, v, s_out, product, lanes)
-    _from_frame(b, v, a, product, lanes)
-    _parts(a, p_out, c_out)
+    from_frame(s_dot, v, s_out, product, lanes)
+    from_frame(b, v, a, product, lanes)
+    parts(a, p_out, c_out)
 
 
 @compiled
@@ -348,15 +222,15 @@ def _combine(weights, slopes, out):
         sums[x] = weights[0] * first[x]
     for j in range(1, weights.shape[0]):
         if weights[j] != 0:
-            _add(weights[j], slopes[j], out)
+            add(weights[j], slopes[j], out)
 
 
 @compiled
-def integrate_depth_root(start, end, tolerance, most_steps, shape):
+def integrate_geodesics(start, end, tolerance, most_steps, shape):
     """Return state, time, status, error and number of steps, as `integrate` does.
 
     Starts have shape=[b, n_state], ends and tolerances shape=[b]; the shape is that of the
-    problem, rows, columns, rank and depth.
+    problem, rows, columns, rank and depth; depth zero stands for infinite depth.
 
     ==================================================  =====================  ================
     of each lane                                        name                   shape, and lanes

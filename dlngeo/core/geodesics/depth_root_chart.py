@@ -19,6 +19,7 @@ runs smoothly through ``det = 0``, where an eigenvalue of ``S`` changes sign. Be
 are chosen anew, so that ``S`` stays positive: where ``λ_k + λ_l`` vanishes they are no coordinates.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Self
@@ -222,15 +223,12 @@ class DepthRootChart(ObservableChart):
         compiled = None
         if self.rank <= COMPILED_UP_TO:
             compiled = optional.compiled_loop(
-                "dlngeo.core.geodesics.compiled", "integrate_depth_root"
+                "dlngeo.core.geodesics.compiled", "integrate_geodesics"
             )
         if compiled is None:
             return super().flow(start, end, tolerance, most_steps)
-        # One layout in memory, for which the loops are compiled once.
-        tolerance = numpy.broadcast_to(tolerance, end.shape)
-        arrays = [numpy.array(array, order="C") for array in (start, end, tolerance)]
         shape = (self.rows, self.columns, self.rank, self.depth)
-        return Trajectory(*compiled(*arrays, most_steps, shape))
+        return compiled_flow(compiled, start, end, tolerance, most_steps, shape)
 
     def _is_straight(self, start: numpy.ndarray) -> bool:
         """Tell whether no geodesic of a batch has a momentum but that of ``S``."""
@@ -334,3 +332,17 @@ class DepthRootChart(ObservableChart):
         core = tangent.core
         core = h * symmetric_part(core) + g * (core - transpose(core)) / 2
         return tangent.scaled(1.0, lam ** (self.depth - 1))._replace(core=core)
+
+
+def compiled_flow(
+    integrate: Callable,
+    start: numpy.ndarray,
+    end: numpy.ndarray,
+    tolerance: float | numpy.ndarray,
+    most_steps: int,
+    shape: tuple[int, int, int, int],
+) -> Trajectory:
+    """Follow a flow by a compiled loop, in one layout in memory, for which it is compiled once."""
+    tolerance = numpy.broadcast_to(tolerance, end.shape)
+    arrays = [numpy.array(array, order="C") for array in (start, end, tolerance)]
+    return Trajectory(*integrate(*arrays, most_steps, shape))

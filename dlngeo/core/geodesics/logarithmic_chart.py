@@ -12,24 +12,24 @@ The metric does not change under ``X ↦ a X``, and is complete.
 from dataclasses import dataclass
 
 import numpy
+from scipy import special
 
+from dlngeo.core.base import optional
 from dlngeo.core.base.arrays import eigh, symmetric_part, transpose
 from dlngeo.core.geodesics.charts import ObservableChart
-from dlngeo.core.geodesics.depth_root_chart import State
+from dlngeo.core.geodesics.depth_root_chart import COMPILED_UP_TO, State, compiled_flow
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.numerics.integration import Trajectory
 
-_NODES, _WEIGHTS = numpy.polynomial.legendre.leggauss(10)
-_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
-
-
-def _excess(x: numpy.ndarray) -> numpy.ndarray:
-    """Return ``sinh x - x`` without cancellation."""
-    square = x * x
-    series = 1.0
-    for k in (17, 15, 13, 11, 9, 7, 5):
-        series = 1 + square / (k * (k - 1)) * series
-    return numpy.where(abs(x) < 1, x * square / 6 * series, numpy.sinh(x) - x)
+# Below this half of a difference quotients are series, in the powers of its square: those of
+# x coth x and of tanh(x) / x.
+SMALL = 0.25
+_BERNOULLI = numpy.array([1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510])
+_BERNOULLI = numpy.append(_BERNOULLI, [43867 / 798, -174611 / 330, 854513 / 138])
+_POWERS = 4.0 ** numpy.arange(1, 12)
+COTH_SERIES = _POWERS * _BERNOULLI / special.factorial(2 * numpy.arange(1, 12))
+TANH_SERIES = (COTH_SERIES * (_POWERS - 1))[1:]
 
 
 def _stretch(x: numpy.ndarray) -> numpy.ndarray:
@@ -48,26 +48,45 @@ def _gamma(x: numpy.ndarray) -> numpy.ndarray:
     return numpy.where(x == 0, 0.25, numpy.tanh(safe / 2) / (2 * safe))
 
 
-def _alpha_slope(x: numpy.ndarray) -> numpy.ndarray:
-    """Return ``α'(x) = (sinh x - x) / (4 sinh²(x/2))``."""
-    safe = numpy.where(x == 0, 1.0, numpy.clip(x, -300, 300))
-    return numpy.where(x == 0, 0.0, _excess(safe) / (4 * numpy.sinh(safe / 2) ** 2))
+def _quotients(x: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    r"""Return the divided differences of ``α`` and ``γ`` at ``x_km`` and ``x_lm``.
 
+    With ``a = x_km/2, b = x_lm/2`` and ``d = a - b = x_kl/2``, and the larger of both for ``a``,
 
-def _gamma_slope(x: numpy.ndarray) -> numpy.ndarray:
-    """Return ``γ'(x) = -(sinh x - x) / (4 x² cosh²(x/2))``."""
-    safe = numpy.where(x == 0, 1.0, numpy.clip(x, -300, 300))
-    slope = -_excess(safe) / (4 * safe**2 * numpy.cosh(safe / 2) ** 2)
-    return numpy.where(x == 0, 0.0, slope)
+    .. math:: α[x_{km}, x_{lm}] = \frac{\cosh a - \frac{\sinh d}{d} \frac{b}{\sinh b}}{2 \sinh a},
+              \quad γ[x_{km}, x_{lm}] = \frac{1}{8a} \Bigl(\frac{\sinh d}{d \cosh a \cosh b}
+              - \frac{\tanh b}{b}\Bigr).
 
-
-def _quotients(values, slope, x: numpy.ndarray, y: numpy.ndarray) -> numpy.ndarray:
-    """Return ``(f(x) - f(y)) / (x - y)``, by quadrature of the slope where they are close."""
-    gap = x - y
-    is_close = abs(gap) < 1
-    safe = numpy.where(is_close, 1.0, gap)
-    near = slope(y[..., None] + gap[..., None] * _NODES) @ _WEIGHTS
-    return numpy.where(is_close, near, (values(x) - values(y)) / safe)
+    References
+    ----------
+    Own derivation.
+    """
+    half = x / 2
+    sinh, cosh = numpy.sinh(half), numpy.cosh(half)
+    pairs = numpy.stack([half, sinh, cosh])
+    first, second = numpy.broadcast_arrays(pairs[..., :, None, :], pairs[..., None, :, :])
+    is_larger = abs(first[0]) >= abs(second[0])
+    (a, sinh_a, cosh_a), (b, sinh_b, cosh_b) = (
+        numpy.where(is_larger, first, second),
+        numpy.where(is_larger, second, first),
+    )
+    between = _stretch(x)[..., None]
+    with numpy.errstate(divide="ignore", invalid="ignore"):
+        per_sinh = numpy.where(b == 0, 1.0, b / sinh_b)
+        by_alpha = (cosh_a - between * per_sinh) / (2 * sinh_a)
+        by_gamma = (between / cosh_a - 1 / per_sinh) / (8 * a * cosh_b)
+    is_small = abs(a) < SMALL
+    if is_small.any():
+        a, b = a[is_small], b[is_small]
+        by_coth = by_tanh = 0.0
+        power, sums = numpy.ones_like(b), numpy.ones_like(a)
+        for coth, tanh in zip(COTH_SERIES[:-1], TANH_SERIES, strict=True):
+            by_coth, by_tanh = by_coth + coth * sums, by_tanh + tanh * sums
+            power = power * b**2
+            sums = a**2 * sums + power
+        by_alpha[is_small] = (a + b) * by_coth / 2
+        by_gamma[is_small] = (a + b) * by_tanh / 8
+    return by_alpha, by_gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +121,7 @@ class LogarithmicChart(ObservableChart):
         back = transpose(frame)
         p, c = back @ state.momentum @ frame, back @ state.spin @ frame
         x = psi[..., :, None] - psi[..., None, :]
-        x_km, x_lm = numpy.broadcast_arrays(x[..., :, None, :], x[..., None, :, :])
-        by_alpha = _quotients(_alpha, _alpha_slope, x_km, x_lm)
-        by_gamma = _quotients(_gamma, _gamma_slope, x_km, x_lm)
+        by_alpha, by_gamma = _quotients(x)
         p_dot = -numpy.sum(
             by_alpha * p[..., :, None, :] * p[..., None, :, :]
             + by_gamma * c[..., :, None, :] * c[..., None, :, :],
@@ -118,6 +135,25 @@ class LogarithmicChart(ObservableChart):
         sides = state.left @ frame @ turn, -state.right @ frame @ turn
         change = State(stretch, momentum, spin, *sides, state.left_null, state.right_null)
         return change.pack(), numpy.ones(len(packed))
+
+    def flow(
+        self,
+        start: numpy.ndarray,
+        end: numpy.ndarray,
+        tolerance: float | numpy.ndarray,
+        most_steps: int = 2_000,
+    ) -> Trajectory:
+        """Follow the geodesic flow, by compiled loops where there are any."""
+        compiled = None
+        if self.size <= COMPILED_UP_TO:
+            compiled = optional.compiled_loop(
+                "dlngeo.core.geodesics.compiled", "integrate_geodesics"
+            )
+        if compiled is None:
+            return super().flow(start, end, tolerance, most_steps)
+        return compiled_flow(
+            compiled, start, end, tolerance, most_steps, (self.size, self.size, self.size, 0)
+        )
 
     def enter(self, frames: SingularFrames, tangent: Blocks) -> numpy.ndarray:
         psi, x, core = self._logarithms(frames, tangent)

@@ -42,7 +42,7 @@ PROMISING = 1.06
 # the displacement up to which local geodesics are found.
 _SEGMENTS, _SWEEPS, _ROUGH = 4, 12, 1e-5
 # Iterations after which a rough geodesic counts as lost.
-_FEW = 10
+_FEW = 16
 # Part of its norm by which a rough velocity differs from one that was found, to be a new one.
 _SAME = 1e-2
 # Part of its norm by which a guess differs from a velocity found before, to be tried.

@@ -28,7 +28,7 @@ half of the turns ``L, R``        ``turn_u, turn_v``     ``[r, r, lanes]``
 
 import numpy
 
-from dlngeo.core.geodesics.compiled import compiled, times, times_transposed
+from dlngeo.core.geodesics.compiled_matrices import compiled, times, times_transposed
 
 LANES = 32
 

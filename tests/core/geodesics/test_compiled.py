@@ -6,19 +6,21 @@ import pytest
 from dlngeo.core.base import optional
 from dlngeo.core.numerics.integration import Status, Trajectory, integrate
 from tests.core.brute import assert_close
-from tests.core.geodesics.test_charts import FINITE, NAMES, start
+from tests.core.geodesics.test_charts import FINITE, INFINITE, NAMES, start
 
 
-@pytest.mark.parametrize("chart", FINITE, ids=NAMES)
+@pytest.mark.parametrize("chart", [*FINITE, INFINITE], ids=[*NAMES, "N=inf"])
 def test_compiled_loops_do_the_same(chart):
     """States, times, errors and numbers of steps, boundary included."""
     states = start(chart, 40)
     ends = np.linspace(0.0, 6.0, 40)
     tolerance = np.full(40, 1e-9)
     expected = integrate(chart.velocity, states, ends, tolerance)
-    compiled = optional.compiled_loop("dlngeo.core.geodesics.compiled", "integrate_depth_root")
+    compiled = optional.compiled_loop("dlngeo.core.geodesics.compiled", "integrate_geodesics")
     assert compiled is not None
-    shape = (chart.rows, chart.columns, chart.rank, chart.depth)
+    shape = (3, 3, 3, 0)
+    if chart is not INFINITE:
+        shape = (chart.rows, chart.columns, chart.rank, chart.depth)
     found = Trajectory(*compiled(states, ends, tolerance, 10_000, shape))
     np.testing.assert_array_equal(found.status, expected.status)
     assert {Status.ARRIVED, Status.BOUNDARY} >= set(found.status.tolist())

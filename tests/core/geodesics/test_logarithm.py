@@ -112,6 +112,7 @@ CURVES = [
     ((100, 0.01), 3, 9.605),
     ((10, 0.1), 4, 3.4100),
     ((10, 0.1), 30, 1.1393),
+    ((10, 0.1), INF, 6.2302),
 ]
 
 
@@ -166,7 +167,7 @@ def test_random_pairs(size, depth, sign):
         assert norm >= depth**0.5 * np.linalg.norm(roots[0] - roots[1]) - 1e-9
 
 
-LAWS = [((2, 2), 2, 30), ((3, 3), 3, 2), ((3, 3), 2, 3), ((2, 5), 2, 10)]
+LAWS = [((2, 2), 2, 30), ((3, 3), 3, 2), ((3, 3), 3, INF), ((3, 3), 2, 3), ((2, 5), 2, 10)]
 
 
 @pytest.mark.parametrize(("shape", "rank", "depth"), LAWS)
