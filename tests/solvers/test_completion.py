@@ -118,7 +118,9 @@ def test_few_entries_start_at_a_lower_rank(solver):
     training = training.chosen([0, 1])
     held_out = Entries(numpy.array([1]), numpy.array([0]), values[2:])
     result = complete(training, held_out, (3, 3), depth=2, rank=3, solver=solver)
-    numpy.testing.assert_allclose(result.at(*training[:2]), training.values, rtol=1e-5)
+    # Fitted to a thousandth, as the held-out entry, of another row, does not follow.
+    numpy.testing.assert_allclose(result.at(*training[:2]), training.values, rtol=2e-3)
+    assert numpy.linalg.matrix_rank(result.matrix) == 1
 
 
 def test_errors_of_held_out_entries_are_weighed():
