@@ -43,7 +43,7 @@ class Status(enum.IntEnum):
         return {
             Status.ARRIVED: "it arrived at the end.",
             Status.BOUNDARY: "it reached the boundary of the space, where a singular value "
-            "vanishes: the metric is incomplete; shorten the velocity.",
+            "vanishes: the metric is incomplete; shorten the velocity, or see on_boundary.",
             Status.STALLED: "the step size fell to round-off: the path passes too near to the "
             "boundary of the space; shorten the velocity or raise the tolerance.",
         }[self]
