@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dlngeo.plotting.style import STYLE, depth_colour
+from dlngeo.plotting.style import STYLE, depth_colour, mark_temperatures
 from dlngeo.sampling.convergence import CONVERGED
 from dlngeo.sampling.diagnostics import load_arviz
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from arviz import InferenceData
     from xarray import Dataset
 
-INVERSE_TEMPERATURE = r"inverse temperature $\beta$  [1 / unit of $E$]"
 MARKERS, LINES = ("o", "s", "^"), ("-", "--", ":")
 """Of the singular values that are shown, in descending order."""
 
@@ -96,13 +95,7 @@ def _chosen(values: Any) -> list[Any]:
 
 
 def _along_beta(axes: Axes, summary: "Dataset") -> None:
-    axes.set_xlabel(INVERSE_TEMPERATURE)
-    betas = numpy.sort(summary["beta"].values)
-    if len(betas) > 1:
-        axes.set_xscale("log")
-    if len(betas) <= 8:
-        axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
-        axes.set_xticks([], minor=True)
+    mark_temperatures(axes, summary["beta"].values.tolist())
 
 
 def _depths(summary: Any) -> list[int]:

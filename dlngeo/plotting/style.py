@@ -1,5 +1,6 @@
 """How figures look: colours of depths, fonts and lines."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -7,6 +8,8 @@ from matplotlib.figure import Figure
 
 DEPTH_COLOURS = ("#8a8a8a", "#E69F00", "#0072B2", "#009E73", "#CC79A7")
 """Of depths 1, 2, ...: the palette of Okabe and Ito, safe for the colour-blind."""
+
+INVERSE_TEMPERATURE = r"inverse temperature $\beta$  [1 / unit of $E$]"
 
 STYLE: Any = {
     "font.size": 9,
@@ -25,6 +28,17 @@ STYLE: Any = {
 def depth_colour(depth: int) -> str:
     """Return the colour that stands for a depth in every figure."""
     return DEPTH_COLOURS[(depth - 1) % len(DEPTH_COLOURS)]
+
+
+def mark_temperatures(axes: Axes, betas: Sequence[float]) -> None:
+    """Make inverse temperatures the horizontal axis, which names them if they are few."""
+    axes.set_xlabel(INVERSE_TEMPERATURE)
+    betas = sorted(set(betas))
+    if len(betas) > 1:
+        axes.set_xscale("log")
+    if len(betas) <= 8:
+        axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
+        axes.set_xticks([], minor=True)
 
 
 def current_axes() -> Axes:

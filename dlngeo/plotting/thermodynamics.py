@@ -6,7 +6,7 @@ from typing import Any
 import numpy
 from matplotlib.axes import Axes
 
-from dlngeo.plotting.style import current_figure, depth_colour
+from dlngeo.plotting.style import current_figure, depth_colour, mark_temperatures
 from dlngeo.sampling.thermodynamic_integration import FreeEnergies
 from dlngeo.thermodynamics.equilibrium import ThermodynamicCurves
 
@@ -64,6 +64,9 @@ def plot_thermodynamics(
             )
             line = exact.get(depth, found.curves)
             panel.plot(line.beta, getattr(line, name), color=colour, lw=1.2)
-        panel.set(title=label, xscale="log", xlabel=r"inverse temperature $\beta$")
+        panel.set_title(label)
+        mark_temperatures(
+            panel, [b for found in sampled.values() for b in found.curves.beta.tolist()]
+        )
     panels[0].legend()
     return panels

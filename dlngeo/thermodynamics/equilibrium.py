@@ -310,6 +310,11 @@ class ThermodynamicCurves(NamedTuple):
     entropy: numpy.ndarray
     heat_capacity: numpy.ndarray
 
+    @classmethod
+    def of(cls, laws: Sequence[Equilibrium]) -> "ThermodynamicCurves":
+        """Return the curves through equilibria at several temperatures."""
+        return cls(*(numpy.array([getattr(law, name) for law in laws]) for name in cls._fields))
+
 
 def thermodynamic_curves(
     energy: Energy,
@@ -333,8 +338,9 @@ def thermodynamic_curves(
     -------
     curves : ThermodynamicCurves
     """
-    rows = []
-    for beta in betas:
-        law = Equilibrium(energy, widths, rank, beta=beta, kappa=kappa, entropic=entropic)
-        rows.append((law.beta, law.free_energy, law.mean_energy, law.entropy, law.heat_capacity))
-    return ThermodynamicCurves(*numpy.array(rows).T)
+    return ThermodynamicCurves.of(
+        [
+            Equilibrium(energy, widths, rank, beta=beta, kappa=kappa, entropic=entropic)
+            for beta in betas
+        ]
+    )
