@@ -29,7 +29,7 @@ import numpy
 import scipy.linalg
 
 from dlngeo.core.base.arrays import Array, eye, namespace, symmetric_part, transpose
-from dlngeo.core.base.checks import host_array, integer, real_array
+from dlngeo.core.base.checks import finite, host_array, integer, real_array
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.depth_metric.weights import unit_quadrature
 from dlngeo.core.networks.factors import Factors, matrices_of
@@ -157,9 +157,9 @@ def linear_ode(matrix: Array, offset: Offset = 0.0) -> LinearODE:
             "a linear neural ODE joins the identity to matrices of positive determinant only, but "
             "det X < 0: change the sign of one row, or take a network of finite depth."
         )
-    if not callable(offset) and (offset is None or numpy.ndim(offset) > 0):
-        raise ValueError(f"the offset must be a number or a callable, got {offset!r}.")
-    if not numpy.isfinite(offset(numpy.linspace(0, 1, 101)) if callable(offset) else offset).all():
+    if not callable(offset):
+        offset = finite(offset, "the offset")
+    elif not numpy.isfinite(offset(numpy.linspace(0, 1, 101))).all():
         raise ValueError("the offset must be finite for all s from 0 to 1.")
     stretch = (transpose(right) * 2 * numpy.log(sigma)) @ right
     bare = LinearODE(_rotation_logarithm(left @ right), stretch, offset)

@@ -6,7 +6,7 @@ import numpy
 from scipy.sparse.linalg import svds
 
 from dlngeo.core.base.arrays import Array, to_numpy
-from dlngeo.core.base.checks import generator, real_array
+from dlngeo.core.base.checks import generator, integer, real_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +86,7 @@ def noise_spectrum(
             "sample_gradients must hold one gradient for each sample, an array of shape "
             f"[n, *point_shape], got {rows.shape}."
         )
-    if not k >= 1:
-        raise ValueError(f"k must be at least one, got {k}.")
+    k, random = integer(k, "k"), generator(rng)
     n, shape = len(rows), rows.shape[1:]
     rows = rows.reshape(n, -1)
     # Equal gradients first, so that they leave no round-off that looks like noise.
@@ -102,7 +101,7 @@ def noise_spectrum(
     elif 2 * count >= min(rows.shape):
         _, values, vectors = numpy.linalg.svd(rows, full_matrices=False)
     else:
-        start = generator(rng).standard_normal(min(rows.shape))
+        start = random.standard_normal(min(rows.shape))
         _, values, vectors = svds(rows, k=count, v0=start)
         values, vectors = values[::-1], vectors[::-1]
     return NoiseSpectrum(

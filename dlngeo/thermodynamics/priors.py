@@ -111,6 +111,7 @@ def log_marginal_prior(value: Array, depth: int, precision: float = 1.0) -> Arra
     log_prior : array, shape=[...]
     """
     precision = positive(precision, "the precision of a Gaussian")
+    depth = check_depth(depth)
     size = abs(host_array(value, "the array of values"))
     if depth == 1:
         return numpy.log(precision / (2 * numpy.pi)) / 2 - precision * size**2 / 2

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import float_array, real_array
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.gradient_noise.samples import SampleLosses
 from dlngeo.core.networks.factors import Factors, check_widths, in_kind
@@ -194,6 +194,11 @@ class NetworkSamples:
 
     def _factors(self, points: Array) -> list[Array]:
         """Return the factors of points, shape=[..., d_p, d_{p-1}]."""
+        points = float_array(points, "the point")
+        if tuple(points.shape[-len(self.point_shape) :]) != self.point_shape:
+            raise ValueError(
+                f"points of these samples have shape {self.point_shape}, got {tuple(points.shape)}."
+            )
         if len(self.point_shape) == 3:
             return [points[..., p, :, :] for p in range(len(self.widths) - 1)]
         shapes = [(rows, columns) for columns, rows in pairwise(self.widths)]

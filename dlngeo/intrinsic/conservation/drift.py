@@ -188,7 +188,7 @@ def _arrays(state: Any) -> list[numpy.ndarray]:
 
 def _array(array: Any) -> numpy.ndarray:
     if array_api_compat.is_torch_array(array):
-        return float_array(array.detach().cpu(), "the trajectory").numpy()
+        return float_array(array.detach(), "the trajectory").cpu().numpy()
     result = numpy.asanyarray(array)
     if result.dtype == object:
         raise ValueError(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy
 import sympy
 
+from dlngeo.core.base.checks import integer
 from dlngeo.intrinsic.conservation.finite_field import BLOCK, PRIMES, Echelon, Integers, fraction_of
 from dlngeo.intrinsic.conservation.laws import ConservationLaws, count_laws
 from dlngeo.intrinsic.conservation.lie_algebra import (
@@ -125,8 +126,7 @@ def polynomial_laws(
     """
     symbols, polynomials = symbols_and_polynomials(phi, variables)
     given = check_laws(known, symbols, polynomials)
-    if not (isinstance(degree, int) and degree >= 1):
-        raise ValueError(f"the degree must be a positive integer, got {degree!r}.")
+    degree = integer(degree, "the degree")
     n_monomials = math.comb(len(symbols) + degree, degree) - 1
     if n_monomials > LARGEST:
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy
 import sympy
 
 from dlngeo.core.base.arrays import Array, namespace
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import integer, real_array
 from dlngeo.intrinsic.conservation.lie_algebra import Chain
 from dlngeo.intrinsic.conservation.network_laws import Laws, check_network, check_size
 
@@ -29,7 +29,8 @@ def symbols_and_polynomials(
     ValueError
         If an entry is no polynomial in the variables with rational coefficients.
     """
-    if isinstance(variables, int):
+    if variables is not None and not isinstance(variables, Sequence):
+        variables = integer(variables, "the number of variables", most=10**4)
         variables = sympy.symbols(f"x:{variables}")
     if variables is not None:
         variables = tuple(variables)

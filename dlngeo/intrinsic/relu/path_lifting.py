@@ -23,7 +23,7 @@ Sources: [MPG25]; [MGP23]; THEORY 6. Passes instead of paths are an own derivati
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import positive, real_array
 from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork
 
@@ -115,8 +115,7 @@ def path_norm(network: ReluNetwork, parameters: Array, order: float = 1.0) -> Ar
     ValueError
         If the order is not positive and finite.
     """
-    if not 0 < order < numpy.inf:
-        raise ValueError(f"the order must be positive and finite, got {order}.")
+    order = positive(order, "the order")
     edges = _edges(network, parameters)
     return _path_sum(network, abs(edges) ** order) ** (1 / order)
 

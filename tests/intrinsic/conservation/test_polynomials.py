@@ -42,7 +42,7 @@ MAPS: dict = {
     "text": (("a b",), "SymPy expressions"),
     "comparison": (([X > Y],), "SymPy expressions"),
     "function alone": ((lambda t: t,), "variables"),
-    "no variables": (([X], 0), "positive number"),
+    "no variables": (([X], 0), "positive integer"),
     "names": (([X], ("x",)), "symbols"),
     "twice": (([X], (X, X)), "different"),
 }

@@ -1,0 +1,171 @@
+"""Odd arguments of public functions: a right result, or a clear error of this package."""
+
+import dataclasses
+import math
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from tests.public_calls import CALLS, Call
+
+JUDGES = {
+    *("belongs", "is_tangent"),
+    *("Factorization", "MatrixCompletion", "LinearRegression", "MatrixSensing"),
+    *("SparseMatrixCompletion", "NetworkSamples"),
+}
+"""What judges arrays that are not finite too: spaces, and losses of their last argument."""
+
+
+class Subclass(np.ndarray):
+    """Arrays of which products mean another thing."""
+
+    def __mul__(self, other: Any) -> Any:
+        raise AssertionError
+
+    __rmul__ = __matmul__ = __mul__
+
+
+def spoilt(array: np.ndarray, value: float) -> np.ndarray:
+    result = array.copy()
+    result.flat[-1] = value
+    return result
+
+
+def masked(array: np.ndarray) -> Any:
+    mask = np.zeros(array.shape, dtype=bool)
+    mask.flat[0] = True
+    return np.ma.masked_array(array, mask)
+
+
+# What is never taken.
+REFUSED: dict[str, Callable[[np.ndarray], Any]] = {
+    "NaN": lambda a: spoilt(a, math.nan),
+    "infinite": lambda a: spoilt(a, math.inf),
+    "masked": masked,
+    "objects": lambda a: a.astype(object),
+    "texts": lambda a: a.astype(str),
+    "half precision": lambda a: a.astype(np.float16),
+    "complex": lambda a: a * (1 + 1j),
+    "booleans": lambda a: a > 0,
+    "dates": lambda a: a.astype("datetime64[s]"),
+    "meta tensor": lambda a: torch.ones(a.shape, device="meta"),
+    "bfloat tensor": lambda a: torch.tensor(a).bfloat16(),
+    "sparse tensor": lambda a: torch.tensor(a).to_sparse(),
+    "text": lambda a: "abc",
+    "function": lambda a: len,
+    "mapping": lambda a: {},
+}
+# What may have a meaning.
+ODD: dict[str, Callable[[np.ndarray], Any]] = {
+    "None": lambda a: None,
+    "number": lambda a: 3.0,
+    "sparse": lambda a: scipy.sparse.csr_array(a.reshape(-1, a.shape[-1])),
+    "other shape": lambda a: a[..., :-1],
+    "scalar": lambda a: np.array(1.0),
+}
+# What is the same.
+SAME: dict[str, Callable[[np.ndarray], Any]] = {
+    "column order": np.asfortranarray,
+    "byte order": lambda a: a.astype(">f8"),
+    "subclass": lambda a: a.view(Subclass),
+    "nothing masked": lambda a: np.ma.masked_array(a, False),
+}
+NO_NUMBERS = [True, np.True_, "3", b"3", math.nan, 2 + 1j, [3], {}, 10**400]
+NO_TEXTS = [3, "nope", b"l2", ["l2"], None]
+NO_WIDTHS = [
+    3,
+    "333",
+    {},
+    (3,),
+    (3, -1, 3),
+    (3, 0, 3),
+    (3, 2.5, 3),
+    (3, math.nan, 3),
+    (3, 3j, 3),
+    (True, True, True),
+    ("3", "3", "3"),
+    (3, 10**9, 3),
+    (10**9, 10**9, 10**9),
+    (3,) * 200_000,
+]
+
+
+def cases(name: str, call: Call) -> Iterator[tuple[int | str, str, Any]]:
+    """Yield places, what is to happen, and odd values."""
+    is_judge = name.rpartition(".")[-1] in JUDGES
+    last = next(reversed(call.arguments))
+    for place, value in call.arguments.items():
+        if isinstance(value, np.ndarray) and value.dtype == float:
+            for what, change in REFUSED.items():
+                is_judged = is_judge and (place == last or "manifolds" in name)
+                if not (is_judged and what in ("NaN", "infinite")):
+                    yield place, "refused", change(value)
+            yield from ((place, "odd", change(value)) for change in ODD.values())
+            yield from ((place, "same", change(value)) for change in SAME.values())
+        elif isinstance(value, int | float) and not isinstance(value, bool) and place != "dt":
+            # Every integer is a seed, and inverse temperatures may be several.
+            taken: dict[Any, int] = {"rng": 8, "seed": 8, "beta": 6}
+            for position, odd in enumerate(NO_NUMBERS):
+                if taken.get(place) != position:
+                    yield place, "refused", odd
+        elif isinstance(value, str):
+            yield from ((place, "refused", odd) for odd in NO_TEXTS)
+        elif isinstance(value, tuple) and len(value) > 1 and all(type(x) is int for x in value):
+            yield from ((place, "refused", odd) for odd in NO_WIDTHS)
+
+
+def is_clear(error: Exception) -> bool:
+    """Tell if an error is one of this package: if one of its lines raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if "public_calls" in last.filename:  # by the function that was given
+        return True
+    return "/dlngeo/" in last.filename and (last.line or "").startswith("raise")
+
+
+def leaves(result: Any) -> Iterator[np.ndarray]:
+    """Yield the numbers of a result."""
+    if isinstance(result, bool | int | float | np.generic | np.ndarray):
+        yield np.asarray(result, dtype=float)
+    elif isinstance(result, tuple | list):
+        for item in result:
+            yield from leaves(item)
+    elif dataclasses.is_dataclass(result):
+        names = [field.name for field in dataclasses.fields(result)]
+        yield from leaves([getattr(result, name) for name in names if name != "seconds"])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", CALLS)
+def test_odd_arguments(name):
+    call = CALLS[name]
+    expected = list(leaves(call()))
+    failures = []
+    for place, meaning, value in cases(name, call):
+        came = f"{place}: {type(value).__name__} {value!s:.40}"
+        try:
+            found = list(leaves(call({place: value})))
+        except (IndexError, TypeError, ValueError, NotImplementedError) as error:
+            if meaning == "same" or not is_clear(error):
+                failures.append(f"{came} raised {error!r:.150}")
+        except Exception as error:
+            failures.append(f"{came} raised {error!r:.150}")
+        else:
+            if meaning == "refused":
+                failures.append(f"{came} passed")
+            elif meaning == "same":
+                pairs = zip(found, expected, strict=True)
+                if not all(
+                    np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True) for a, b in pairs
+                ):
+                    failures.append(f"{came} gives another result")
+    assert not failures, "\n".join(failures)
+
+
+def test_there_are_many():
+    count = sum(len(list(cases(name, call))) for name, call in CALLS.items())
+    assert count > 3000
