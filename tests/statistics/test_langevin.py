@@ -166,6 +166,29 @@ def test_depth_ten():
         assert_law(*chains("values", scheme, (2,) * 11, 2, "half square", 1.0, 3000, step, 3.0))
 
 
+@pytest.mark.parametrize("depth", [6, 10])
+def test_deep_factors(depth):
+    """Nothing is cut off where round-off of ``X`` hides the least value, nor is a step rejected."""
+    widths, n = (2,) * (depth + 1), 1500
+    energy, slope = energies(depth)["half square"]
+    rng = np.random.default_rng(depth)
+
+    def gradient(x):
+        left, sigma, right = np.linalg.svd(x)
+        return left * slope(sigma)[:, None, :] @ right
+
+    start = layers(np.tile([1.0, 0.6], (n, 1)), widths, rng)
+    result = langevin(gradient, start, beta=BETA, step_size=0.01, n_steps=900, rng=rng)
+    assert result.success, result.status
+    lam = result.singular_values ** (1 / depth)
+    law = SpectralLaw(widths, 2, energy, BETA)
+    assert_law(lam, law)
+    lost = (np.finfo(float).eps * 100) ** (1 / depth)
+    share = law.cdf(1, [lost])[0]
+    assert share > (0.004 if depth == 6 else 0.05)
+    assert abs((lam[:, 1] < lost * lam[:, 0]).mean() - share) < 4.5 * math.sqrt(share / n)
+
+
 def test_time_averages_of_one_chain():
     """Bounds scaled by the effective sample size, by ArviZ."""
     widths, depth = (2, 2, 2, 2), 3
