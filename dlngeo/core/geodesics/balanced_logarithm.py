@@ -45,6 +45,8 @@ _MOST_TURNS, _PROMISING = 3, 1.02
 _NEAREST = 0.05
 # Largest distance of the end of an accepted geodesic, in parameter space.
 _PRECISION = 10 * CONVERGED
+# The same for geodesics that pass the boundary, which are told of alone.
+_PASSING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -114,18 +116,20 @@ class _TurnSearch(NamedTuple):
         beyond = replace(self.chart, goes_on=True)
         aim = aim_at(there, here, partial(self._gap, beyond))
 
-        def residual(u: numpy.ndarray) -> numpy.ndarray:
-            direction, length = unit_vectors(u)
-            velocity, tolerance = here.unpack(direction), numpy.full(len(u), FINEST)
+        def ends(chart: BalancedChart, index: numpy.ndarray, u: numpy.ndarray) -> numpy.ndarray:
+            """Return the distances of the ends of some of the geodesics."""
+            first, second = take((here, there), index)
+            direction, length = unit_vectors(u[index])
+            tolerance = numpy.full(len(index), FINEST)
             with numpy.errstate(all="ignore"):  # a shot may have gone wild
-                every, inside = (
-                    numpy.nan_to_num(
-                        norms(self._gap(chart, here, there, velocity, length, tolerance)),
-                        nan=numpy.inf,
-                    )
-                    for chart in (beyond, self.chart)
-                )
-            self.passes[pairs] |= (every <= _PRECISION) & ~(inside <= _PRECISION)
+                gap = self._gap(chart, first, second, first.unpack(direction), length, tolerance)
+            return numpy.nan_to_num(norms(gap), nan=numpy.inf)
+
+        def residual(u: numpy.ndarray) -> numpy.ndarray:
+            inside = ends(self.chart, numpy.arange(len(u)), u)
+            lost = numpy.flatnonzero(numpy.isinf(inside))
+            if len(lost):
+                self.passes[pairs[lost]] |= ends(beyond, lost, u) <= _PASSING
             return inside
 
         return aim._replace(miss=_Shots(aim.miss, residual))
@@ -146,8 +150,9 @@ class _TurnSearch(NamedTuple):
             yield self._attempt(found, pair[chosen], guess[chosen])
 
     def along_chords(self, found: Found) -> Iterator[Attempt]:
-        """Shoot from the chords of parameter space."""
+        """Shoot from the chords of parameter space, where no geodesic passes the boundary."""
         lost = found.missing
+        lost = lost[~self.passes[lost]]
         chord = self.source.pack(self.target.point - self.source.point)
         yield self._attempt(found, lost, chord[lost])
 
