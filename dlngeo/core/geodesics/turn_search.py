@@ -41,6 +41,8 @@ PROMISING = 1.06
 # Of the process of Birkhoff: segments of a curve, sweeps over half of the points in between, and
 # the displacement up to which local geodesics are found.
 _SEGMENTS, _SWEEPS, _ROUGH = 4, 12, 1e-5
+# Turns that are followed, in any case, as long as nothing is found.
+_FURTHER = 3
 # Iterations after which a rough geodesic counts as lost.
 _FEW = 16
 # Part of its norm by which a rough velocity differs from one that was found, to be a new one.
@@ -82,7 +84,8 @@ class TurnSearch(NamedTuple):
         is_promising = length <= PROMISING * length[rank == 0][pair]
         for place in range(rank.max(initial=-1) + 1):
             chosen = numpy.flatnonzero(rank == place)
-            chosen = chosen[is_promising[chosen] | ~found.is_found[pair[chosen]]]
+            is_missing = ~found.is_found[pair[chosen]] & (place < _FURTHER)
+            chosen = chosen[is_promising[chosen] | is_missing]
             chosen = chosen[found.is_new(pair[chosen], velocity[chosen], _NEAREST)]
             if not len(chosen):
                 continue
