@@ -10,7 +10,7 @@ import pytest
 from dlngeo.core.geodesics.exponential import exp
 from dlngeo.core.geodesics.logarithm import connect
 
-COUNTS = {2: 1000, 3: 500, 4: 200, 5: 80, 6: 40}
+COUNTS = {2: 500, 3: 250, 4: 80, 5: 24, 6: 8}
 CASES = [(d, depth) for d in COUNTS for depth in (2, 3, 4)]
 
 
