@@ -94,6 +94,7 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
                 f"layers {rank} wide, and for the same law of X subtract Σ_p (d_p - r) Σ_k log λ_k "
                 "/ β from the energy."
             )
+        self.depth = len(self.widths) - 1
         self._has_components = self.widths[0] == self.widths[-1] == rank
         self._set_energy(energy, energy_gradient, beta, determinant)
         self._shapes = [(b, a) for a, b in itertools.pairwise(self.widths)]

@@ -39,6 +39,7 @@ SIGNS = {"positive": 1, "negative": -1, None: 0}
 class NetworkSystem(mici.systems.System):
     """What the systems share: an energy of the end-to-end matrix."""
 
+    depth: int
     _has_components = True
 
     def _set_energy(
@@ -76,11 +77,12 @@ class NetworkSystem(mici.systems.System):
 
         Beyond all bounds the value is infinite and the gradient NaN: Mici rejects the proposal.
         """
-        if numpy.isfinite(position).all():
-            with numpy.errstate(over="ignore", invalid="ignore"):
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            # A bound of ``‖X‖``, which is of degree N in the position.
+            if numpy.isfinite(numpy.linalg.norm(position) ** self.depth):
                 slope, value = self._finite_slope_and_value(position)
-            if numpy.isfinite(slope).all():
-                return slope, value
+                if numpy.isfinite(slope).all():
+                    return slope, value
         return numpy.full_like(position, numpy.nan), numpy.inf
 
     def _finite_slope_and_value(self, position: numpy.ndarray) -> tuple[numpy.ndarray, float]:

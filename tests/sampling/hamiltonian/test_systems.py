@@ -308,6 +308,16 @@ def test_law_of_components(kind, depth, determinant):
 
 
 @pytest.mark.parametrize("kind", KINDS[:2], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("size", [1e120, 1e308, math.inf, math.nan])
+def test_positions_beyond_all_bounds_are_rejected(kind, size):
+    """Where ``X`` overflows the density is zero, and no error ends the chain."""
+    system = make(kind, MatrixEnergy(LINEAR), 2, 3, beta=2.0)
+    state = mici.states.ChainState(pos=numpy.full(4, size), mom=numpy.zeros(4), dir=1)
+    assert system.neg_log_dens(state) == math.inf
+    assert numpy.isnan(system.grad_neg_log_dens(state)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS[:2], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("depth", [2, 3])
 def test_numbers_are_half_normal(kind, depth):
     """``d = 1``: all of the law is at the boundary, which chains cross."""
