@@ -6,37 +6,36 @@ It stands apart from the commands, as every worker loads it.
 import contextlib
 import multiprocessing
 import signal
-import sys
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+
+from tqdm import tqdm
 
 
-def process_pool(n_workers: int) -> Any:
-    """Return the context of an executor, or of None for one process."""
+@contextlib.contextmanager
+def process_pool(n_workers: int) -> Iterator[Executor | None]:
+    """Give an executor, or None for one process; what it still does at the end is given up.
+
+    Workers are killed wherever they are, so what they write must be whole at any moment. To ask
+    them to end is not enough: inside a task the executor takes that for the task's own error.
+    """
     if n_workers == 1:
-        return contextlib.nullcontext()
+        yield None
+        return
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(n_workers, mp_context=context, initializer=_heed_the_parent)
+    executor = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_heed_the_parent)
+    try:
+        yield executor
+    finally:
+        for process in multiprocessing.active_children():
+            process.kill()
+        executor.shutdown()
 
 
 def _heed_the_parent() -> None:
-    """Leave it to the parent to end this process, which the keyboard of a terminal interrupts too.
-
-    It ends by an exception, not at once, so that locks are given back.
-    """
+    """Leave it to the parent to end this process, which the keyboard interrupts too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-
-
-def _leave(*_: Any) -> None:
-    # A callback of a C library, as of Numba's compiler, prints the exception and goes on: what it
-    # would print is not for the user, and it is asked once more when it is over.
-    sys.unraisablehook = lambda _: _call_later(_leave)
-    raise SystemExit
-
-
-def _call_later(handler: Callable) -> None:
-    if hasattr(signal, "setitimer"):  # where there are signals
-        signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
+    # Progress bars would make one for all processes, of which nobody tells the system's tracker
+    # that it is given back.
+    tqdm.set_lock(threading.RLock())

@@ -1,25 +1,39 @@
-"""Worker processes are ended by their parent, wherever they are."""
+"""Worker processes end with the block that uses them, whatever they do."""
 
-import subprocess
-import sys
+import multiprocessing
+import time
 
-CODE = """
-import ctypes, os, signal, threading, time
-from dlngeo.app.workers import _heed_the_parent
+import pytest
 
-def spend(seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        pass
-
-_heed_the_parent()
-threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
-ctypes.CFUNCTYPE(None)(lambda: spend(0.6))()
-spend(5)
-print("still here")
-"""
+from dlngeo.app.workers import process_pool
 
 
-def test_a_callback_that_swallows_the_end_is_asked_again():
-    run = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=60)
-    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+def stay(path):
+    """Take every exception for its own, as the executor does of a task."""
+    path.touch()
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            continue
+
+
+def test_workers_end_inside_their_tasks(tmp_path):
+    begun = [tmp_path / name for name in "ab"]
+
+    def interrupt():
+        with process_pool(2) as executor:
+            for path in begun:
+                executor.submit(stay, path)
+            while not all(path.exists() for path in begun):
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert not multiprocessing.active_children()
+
+
+def test_one_worker_is_this_process():
+    with process_pool(1) as executor:
+        assert executor is None

@@ -362,7 +362,7 @@ def test_lazy_name():
         (gaussian((2, 2, 2)), {"kind": "fast"}, "kind must be one of l2, moment_map"),
         (gaussian((2, 2, 2)), {"t_final": 0.0}, "t_final must be positive"),
         (gaussian((2, 2, 2)), {"rtol": -1.0}, "rtol must be positive"),
-        (gaussian((2, 2, 2)), {"n_saved": 1}, "n_saved must be at least 2"),
+        (gaussian((2, 2, 2)), {"n_saved": 1}, "n_saved must be an integer of at least 2"),
         ((numpy.ones((2, 2)), numpy.ones((2, 3))), {}, "do not chain"),
         ((numpy.ones((2, 2)), numpy.full((2, 2), numpy.nan)), {}, "NaN"),
         (numpy.ones((2, 2)), {}, "as one array must have shape"),

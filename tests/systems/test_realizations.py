@@ -256,7 +256,7 @@ def test_balancing_needs_a_minimal_system():
 
 @pytest.mark.parametrize("order", [-1, 5, 9])
 def test_orders_out_of_range(order):
-    with pytest.raises(ValueError, match=r"order must be from 0 to 4"):
+    with pytest.raises(ValueError, match=r"order must be (from 0 to 4|an integer of at least 0)"):
         sy.balanced_truncation(*not_minimal(), order=order)
 
 

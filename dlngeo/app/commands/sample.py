@@ -4,7 +4,6 @@ import argparse
 import csv
 import functools
 import math
-import multiprocessing
 import shutil
 import sys
 from dataclasses import replace
@@ -110,10 +109,6 @@ def _sample(problem: Problem, checkpoints: Path, n_workers: int) -> Ensemble:
                 folder=checkpoints,
                 progress=shows,
             )
-            if found.interrupted:
-                # Wherever they are, as checkpoints are whole at any moment.
-                for process in multiprocessing.active_children():
-                    process.terminate()
         is_complete = all(run.result is not None for run in found.runs)
         if is_complete and not found.success and not found.interrupted:
             raise RuntimeError(found.status)

@@ -286,7 +286,7 @@ def test_interrupt_and_go_on(problem, output, tmp_path, monkeypatch, capsys, bla
 
 def test_workers_that_are_interrupted(tmp_path, output, blank_report):
     """The processes of a terminal get the signal together, as by Ctrl-C."""
-    problem = written(tmp_path, network={"depth": [1, 2, 3]}, langevin={"steps": 1500})
+    problem = written(tmp_path, network={"depth": [1, 2, 3]}, langevin={"steps": 5000})
     checkpoints = tmp_path / "results.checkpoints"
     command = [sys.executable, "-m", "dlngeo", "sample", str(problem), "--output", str(output)]
     process = subprocess.Popen(
