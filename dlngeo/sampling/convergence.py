@@ -57,15 +57,21 @@ def convergence_of(trace: Mapping[str, Array], beta: Any) -> Convergence | None:
     if "energy" in trace:
         draws = numpy.concatenate([draws, trace["energy"][..., None]], axis=-1)
     betas = numpy.broadcast_to(beta, len(draws))
-    parts = [
-        part
+    found = [
+        _convergence(_halves(part))
         for value in numpy.unique(betas)
         for part in numpy.moveaxis(draws[betas == value], -1, 0)
         if numpy.isfinite(part).all()
     ]
-    if not parts:
+    if not found:
         return None
-    return Convergence(max(map(r_hat, parts)), min(map(effective_sample_size, parts)))
+    sizes = [own.effective_sample_size for own in found]
+    return Convergence(max(own.r_hat for own in found), min(sizes))
+
+
+def _convergence(halves: Array) -> Convergence:
+    scores = _scores(halves)
+    return Convergence(_folded_r_hat(halves, scores), _effective_size(scores))
 
 
 def r_hat(draws: Array) -> float:
@@ -91,7 +97,7 @@ def r_hat(draws: Array) -> float:
     and localization: an improved R-hat*, Bayesian Anal. 16 (2021).
     """
     halves = _halves(draws)
-    return max(_split_r_hat(_scores(x)) for x in (halves, abs(halves - numpy.median(halves))))
+    return _folded_r_hat(halves, _scores(halves))
 
 
 def effective_sample_size(draws: Array) -> float:
@@ -113,7 +119,15 @@ def effective_sample_size(draws: Array) -> float:
     ----------
     As of `r_hat`.
     """
-    scores = _scores(_halves(draws))
+    return _effective_size(_scores(_halves(draws)))
+
+
+def _folded_r_hat(halves: Array, scores: Array) -> float:
+    folded = _scores(abs(halves - numpy.median(halves)))
+    return max(_split_r_hat(scores), _split_r_hat(folded))
+
+
+def _effective_size(scores: Array) -> float:
     n_chains, n = scores.shape
     within = scores.var(axis=1, ddof=1).mean()
     if within == 0:
