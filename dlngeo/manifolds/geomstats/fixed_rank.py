@@ -4,14 +4,13 @@ import geomstats.backend as gs
 from geomstats.geometry.matrices import Matrices
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
-from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.arrays import Array
 from dlngeo.core.depth_metric.metric import tangent_projection
+from dlngeo.core.networks.components import SIGNS, is_across
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.manifolds.geomstats.checks import check_shape, judge_rank
 from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace, gaussian
-
-_SIGNS = {"positive": 1, "negative": -1}
 
 
 class FixedRankMatrices(EmbeddedSpace):
@@ -63,7 +62,7 @@ class FixedRankMatrices(EmbeddedSpace):
         determinant: str | None = None,
     ):
         (self.n, self.m), self.rank = check_widths((n, m), rank)
-        if determinant not in (None, *_SIGNS):
+        if determinant not in (None, *SIGNS):
             raise ValueError(f'determinant is "positive", "negative" or None, got {determinant!r}.')
         if determinant and not self.m == self.n == self.rank:
             raise ValueError(
@@ -80,13 +79,7 @@ class FixedRankMatrices(EmbeddedSpace):
 
     def _fulfils(self, point: Array, atol: float) -> Array:
         is_of_rank = judge_rank(point, self.rank, atol)[0]
-        return gs.logical_and(is_of_rank, ~self._is_across(point))
-
-    def _is_across(self, point: Array) -> Array:
-        """Tell which matrices have a determinant of the other sign."""
-        if self.determinant is None:
-            return gs.zeros(point.shape[:-2], dtype=bool)
-        return namespace(point).linalg.slogdet(point)[0] == -_SIGNS[self.determinant]
+        return gs.logical_and(is_of_rank, ~is_across(point, self.determinant))
 
     def to_tangent(self, vector: Array, base_point: Array) -> Array:
         """Project a matrix on the tangent space, orthogonally for every depth (THEORY 3)."""
@@ -106,7 +99,7 @@ class FixedRankMatrices(EmbeddedSpace):
         kept = singular_values[..., : self.rank]
         kept = gs.where(kept > gs.atol, kept, 2 * gs.atol * gs.ones_like(kept))
         is_last = gs.arange(self.rank) == self.rank - 1
-        is_turned = gs.logical_and(self._is_across(left @ right)[..., None], is_last)
+        is_turned = gs.logical_and(is_across(left @ right, self.determinant)[..., None], is_last)
         return (left * gs.where(is_turned, -kept, kept)[..., None, :]) @ right
 
     def random_point(self, n_samples: int = 1, bound: float = 1.0) -> Array:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.checks import positive
+from dlngeo.core.networks.components import SIGNS, is_across
 from dlngeo.core.networks.frames import check_positive
 
 try:
@@ -33,7 +34,6 @@ except ImportError as error:
 
 Energy = Callable[[numpy.ndarray], Any]
 EnergyGradient = Callable[[numpy.ndarray], numpy.ndarray]
-SIGNS = {"positive": 1, "negative": -1, None: 0}
 
 
 class NetworkSystem(mici.systems.System):
@@ -49,7 +49,7 @@ class NetworkSystem(mici.systems.System):
         beta: float,
         determinant: str | None,
     ) -> None:
-        if determinant not in SIGNS:
+        if determinant not in (None, *SIGNS):
             raise ValueError(
                 f"determinant must be 'positive', 'negative' or None, got {determinant!r}."
             )
@@ -62,8 +62,7 @@ class NetworkSystem(mici.systems.System):
 
     def _is_across(self, product: numpy.ndarray) -> numpy.ndarray:
         """Return where matrices are of the component that chains are not confined to."""
-        signs = numpy.linalg.slogdet(product)[0]
-        return signs * SIGNS[self.determinant] < 0
+        return is_across(product, self.determinant)
 
     def observables(self, positions: Any) -> numpy.ndarray:
         """Return the end-to-end matrices ``X`` at positions."""

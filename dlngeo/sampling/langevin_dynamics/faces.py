@@ -8,6 +8,7 @@ import numpy
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import host_array
 from dlngeo.core.networks.balancing import balance
+from dlngeo.core.networks.components import SIGNS
 from dlngeo.core.networks.factors import check_widths, network_shape, widths_of
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import end_to_end
@@ -144,12 +145,12 @@ def check_component(face: Face, equation: Equation) -> None:
     determinant = equation.determinant
     if determinant is None:
         return
-    if determinant not in ("positive", "negative"):
+    if determinant not in SIGNS:
         raise ValueError(f"determinant must be 'positive' or 'negative', got {determinant!r}.")
     if face.is_spectral or not equation.has_components:
         raise ValueError(f"{equation.space} are one space: leave out determinant={determinant!r}.")
     signs = numpy.linalg.slogdet(end_to_end(face.start))[0]
-    n_others = int(numpy.sum(signs != (1 if determinant == "positive" else -1)))
+    n_others = int(numpy.sum(signs != SIGNS[determinant]))
     if n_others:
         raise ValueError(
             f"{n_others} of {len(signs)} initial matrices do not have a {determinant} determinant: "

@@ -1,0 +1,17 @@
+"""The two components of square matrices of full rank, by the sign of the determinant."""
+
+from dlngeo.core.base.arrays import Array, namespace
+
+SIGNS = {"positive": 1, "negative": -1}
+"""The components by name, and the signs of their determinants."""
+
+
+def is_across(matrix: Array, determinant: str | None) -> Array:
+    """Tell which matrices are of the other component than the one that is named, shape=[...].
+
+    Where none is named there is no other: then matrices may have any shape.
+    """
+    xp = namespace(matrix)
+    if determinant is None:
+        return xp.zeros_like(matrix[..., 0, 0], dtype=xp.bool)
+    return xp.linalg.slogdet(matrix)[0] == -SIGNS[determinant]
