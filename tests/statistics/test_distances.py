@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dlngeo.core.geodesics.logarithm import connect
-from dlngeo.core.geodesics.turn_search import turn_search
+from dlngeo.core.geodesics.search.turn_search import turn_search
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.numerics.shooting import CONVERGED, norms, shoot
-from tests.core.geodesics.test_turns import pairs
+from tests.core.geodesics.search.test_turns import pairs
 
 INF = np.inf
 

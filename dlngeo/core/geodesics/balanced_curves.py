@@ -11,8 +11,8 @@ import numpy
 from dlngeo.core.balanced.submanifold import checked_layers, tangent_projection
 from dlngeo.core.base.arrays import from_numpy, namespace, to_numpy
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.geodesics.balanced_chart import BalancedChart
-from dlngeo.core.geodesics.charts import Matrices
+from dlngeo.core.geodesics.charts.balanced_chart import BalancedChart
+from dlngeo.core.geodesics.charts.chart import Matrices
 from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
 from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import balanced_frames

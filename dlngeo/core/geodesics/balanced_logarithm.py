@@ -1,7 +1,7 @@
 r"""Logarithm and distance of the balanced manifold: shooting along shortened turns.
 
 First guesses are the first velocities of explicit curves between the two points
-(`dlngeo.core.geodesics.balanced_turns`) that have been shortened. The shots go on beyond the
+(`dlngeo.core.geodesics.search.balanced_turns`) that have been shortened. The shots go on beyond the
 boundary, where a singular value vanishes, as the equations do; geodesics that are accepted stay
 inside.
 """
@@ -17,11 +17,11 @@ import numpy
 from dlngeo.core.balanced.submanifold import checked_layers
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
 from dlngeo.core.base.packing import Shape, flatten_batch, pack, take, unpack
-from dlngeo.core.geodesics.balanced_chart import BalancedChart
-from dlngeo.core.geodesics.balanced_turns import SEGMENTS, balanced_turns, shorten
-from dlngeo.core.geodesics.factor_spaces import FactorSpace, factor_space
+from dlngeo.core.geodesics.charts.balanced_chart import BalancedChart
 from dlngeo.core.geodesics.logarithm import Connection
-from dlngeo.core.geodesics.turn_search import MOST_STEPS
+from dlngeo.core.geodesics.search.balanced_turns import SEGMENTS, balanced_turns, shorten
+from dlngeo.core.geodesics.search.factor_spaces import FactorSpace, factor_space
+from dlngeo.core.geodesics.search.turn_search import MOST_STEPS
 from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
 from dlngeo.core.numerics.shooting import (

@@ -13,7 +13,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, quotient
 from dlngeo.core.base.checks import host_array
-from dlngeo.core.geodesics.charts import Chart, Matrices
+from dlngeo.core.geodesics.charts.chart import Chart, Matrices
 from dlngeo.core.numerics.integration import Status
 
 C = TypeVar("C", bound=Chart)

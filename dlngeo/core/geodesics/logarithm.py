@@ -1,8 +1,8 @@
 r"""Logarithm and distance of the depth metric: the shortest of the geodesics that are found.
 
-The search of `dlngeo.core.geodesics.turn_search` goes from one of the two matrices to the other.
-Which one it starts from is told by the singular values alone, and the geodesic is turned round
-where that is the second one, so that distances are symmetric. Where they tell nothing, where
+The search of `dlngeo.core.geodesics.search.turn_search` goes from one of the two matrices to the
+other. Which one it starts from is told by the singular values alone, and the geodesic is turned
+round where that is the second one, so that distances are symmetric. Where they tell nothing, where
 null spaces on both sides bend the space, and where nothing is found, it goes both ways.
 """
 
@@ -14,10 +14,10 @@ from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
 from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.depth_metric.metric import lower_index
-from dlngeo.core.geodesics.bounds import lower_bound
-from dlngeo.core.geodesics.charts import extend, restrict
+from dlngeo.core.geodesics.charts.chart import extend, restrict
 from dlngeo.core.geodesics.observable_curves import checked_problem
-from dlngeo.core.geodesics.turn_search import turn_search
+from dlngeo.core.geodesics.search.bounds import lower_bound
+from dlngeo.core.geodesics.search.turn_search import turn_search
 from dlngeo.core.networks.blocks import join
 from dlngeo.core.networks.frames import SingularFrames, exact_frames
 from dlngeo.core.numerics.shooting import CONVERGED

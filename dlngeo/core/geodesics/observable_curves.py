@@ -11,11 +11,11 @@ import numpy
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
 from dlngeo.core.base.checks import real_array
 from dlngeo.core.depth_metric.metric import check_observable
-from dlngeo.core.geodesics.charts import Bases, Matrices, ObservableChart, compress
+from dlngeo.core.geodesics.charts.chart import Bases, Matrices, ObservableChart, compress
+from dlngeo.core.geodesics.charts.depth_root_chart import DepthRootChart
+from dlngeo.core.geodesics.charts.logarithmic_chart import LogarithmicChart
+from dlngeo.core.geodesics.charts.straight_chart import StraightChart
 from dlngeo.core.geodesics.curves import Geodesic
-from dlngeo.core.geodesics.depth_root_chart import DepthRootChart
-from dlngeo.core.geodesics.logarithmic_chart import LogarithmicChart
-from dlngeo.core.geodesics.straight_chart import StraightChart
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.frames import SingularFrames, exact_frames
@@ -71,7 +71,7 @@ def geodesic(
     r"""Return the geodesics of ``g^N`` with initial points ``X`` and velocities ``Z``.
 
     They are the solutions of ``Ẍ = D²φ(V, V)`` with the horizontal lift ``V`` of ``Ẋ``,
-    integrated in depth-root coordinates (`dlngeo.core.geodesics.depth_root_chart`).
+    integrated in depth-root coordinates (`dlngeo.core.geodesics.charts.depth_root_chart`).
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ from dlngeo.core.base.arrays import Array, from_numpy, to_numpy, transpose
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.depth_metric.curvature import curvature_in_frames
 from dlngeo.core.depth_metric.weights import Weights, weights_of
-from dlngeo.core.geodesics.charts import Chart, Matrices, ObservableChart
+from dlngeo.core.geodesics.charts.chart import Chart, Matrices, ObservableChart
 from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
 from dlngeo.core.geodesics.observable_curves import chart_of, checked_problem, frames_and_velocity
 from dlngeo.core.networks.blocks import Blocks, join, split

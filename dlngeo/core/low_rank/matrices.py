@@ -19,7 +19,7 @@ from dlngeo.core.base.arrays import round_off, transpose
 from dlngeo.core.depth_metric.connection import adjoint_in_frames, symbols_in_frames
 from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.geodesics import exponential, logarithm
-from dlngeo.core.geodesics.charts import compress, extend, restrict
+from dlngeo.core.geodesics.charts.chart import compress, extend, restrict
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import SingularFrames, singular_frames, tangent_at
 

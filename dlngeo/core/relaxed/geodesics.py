@@ -20,7 +20,7 @@ import numpy
 from dlngeo.core.base import packing
 from dlngeo.core.base.arrays import Array, eigh, from_numpy, quotient, to_numpy, transpose
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.geodesics.charts import Chart, Matrices
+from dlngeo.core.geodesics.charts.chart import Chart, Matrices
 from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.network import adjoint_differential, differential, end_to_end

@@ -15,10 +15,10 @@ from dlngeo.core.balanced.alignment import procrustes_sweeps
 from dlngeo.core.base.arrays import Array, from_numpy, transpose
 from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.vectors import Layers
+from dlngeo.core.geodesics.charts.straight_chart import StraightChart
 from dlngeo.core.geodesics.logarithm import are_apart, check_joined
-from dlngeo.core.geodesics.spaces import MatrixSpace, matrix_space
-from dlngeo.core.geodesics.straight_chart import StraightChart
-from dlngeo.core.geodesics.turn_search import MOST_STEPS
+from dlngeo.core.geodesics.search.spaces import MatrixSpace, matrix_space
+from dlngeo.core.geodesics.search.turn_search import MOST_STEPS
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.frames import exact_frames, singular_frames

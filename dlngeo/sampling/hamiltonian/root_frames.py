@@ -7,7 +7,7 @@ of the depth metric is
 .. math:: H(Y, Π) = \tfrac12 \sum_{kl} \left( α_{kl} p_{kl}^2 + k_{kl}^2 / α_{kl} \right),
           \quad \tfrac1N ≤ α ≤ 1
 
-(`dlngeo.core.geodesics.depth_root_chart`). Each pair ``k < l`` contributes ``α_kl`` and its
+(`dlngeo.core.geodesics.charts.depth_root_chart`). Each pair ``k < l`` contributes ``α_kl`` and its
 inverse, so that the determinant of the cometric is that of the diagonal, ``α_kk = 1/N``: the volume
 of ``g^N`` is
 

@@ -1,8 +1,8 @@
 r"""Compiled step of Langevin dynamics for small square matrices; needs Numba (extra ``fast``).
 
 The equations of `dlngeo.sampling.langevin_dynamics.euler_maruyama`, tested against it. As in
-`dlngeo.core.geodesics.compiled` the innermost index of every array is the lane, of which each
-carries a chain. The core is diagonal up to the noise of a step, so that a few sweeps of
+`dlngeo.core.geodesics.charts.compiled` the innermost index of every array is the lane, of which
+each carries a chain. The core is diagonal up to the noise of a step, so that a few sweeps of
 Kogbetliantz' rotations decompose it in less than the time of a call of LAPACK.
 
 ================================  =====================  ======================
@@ -28,7 +28,7 @@ half of the turns ``L, R``        ``turn_u, turn_v``     ``[r, r, lanes]``
 
 import numpy
 
-from dlngeo.core.geodesics.compiled_matrices import compiled, times, times_transposed
+from dlngeo.core.geodesics.charts.compiled_matrices import compiled, times, times_transposed
 
 LANES = 32
 

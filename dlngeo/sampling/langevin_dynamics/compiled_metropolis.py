@@ -5,7 +5,7 @@ r"""Compiled proposals of the Metropolis scheme; symbols as in `compiled` beside
 
 import numpy
 
-from dlngeo.core.geodesics.compiled_matrices import compiled, times, times_transposed
+from dlngeo.core.geodesics.charts.compiled_matrices import compiled, times, times_transposed
 from dlngeo.sampling.langevin_dynamics.compiled import (
     LANES,
     decompose,

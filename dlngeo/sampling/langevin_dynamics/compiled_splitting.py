@@ -2,7 +2,7 @@ r"""Compiled flows of the scheme of weak order two; symbols as in `compiled` bes
 
 import numpy
 
-from dlngeo.core.geodesics.compiled import compiled, times, times_transposed
+from dlngeo.core.geodesics.charts.compiled import compiled, times, times_transposed
 from dlngeo.sampling.langevin_dynamics.compiled import (
     LANES,
     decompose,

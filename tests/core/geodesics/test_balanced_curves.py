@@ -15,7 +15,7 @@ from dlngeo.core.geodesics.exponential import exp
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import differential, end_to_end, moment_map
 from tests.core.brute import NETWORKS, assert_close, network
-from tests.core.geodesics.test_depth_root_chart import crossings
+from tests.core.geodesics.charts.test_depth_root_chart import crossings
 from tests.core.geodesics.test_observable_curves import assert_names_time
 
 NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)

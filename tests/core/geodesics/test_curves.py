@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlngeo.core.base import packing
-from dlngeo.core.geodesics.charts import Chart
+from dlngeo.core.geodesics.charts.chart import Chart
 from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
 from dlngeo.core.numerics.integration import Status
 from tests.core.brute import assert_close

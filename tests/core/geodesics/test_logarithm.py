@@ -9,6 +9,7 @@ from dlngeo.core.geodesics.exponential import exp
 from dlngeo.core.geodesics.logarithm import connect, dist, log, squared_dist
 from tests.core.brute import assert_close
 from tests.core.geodesics.reference_geodesics import momentum_of
+from tests.core.geodesics.search.test_turns import pairs as gaussian_pairs
 from tests.core.geodesics.test_exponential import CASES, curve, gradients, problem
 from tests.core.geodesics.test_exponential import slope as derivative
 from tests.core.geodesics.test_observable_curves import (
@@ -20,7 +21,6 @@ from tests.core.geodesics.test_observable_curves import (
     lifted_root,
     motion,
 )
-from tests.core.geodesics.test_turns import pairs as gaussian_pairs
 
 # --- closed forms and libraries -------------------------------------------------------
 

@@ -14,8 +14,8 @@ from dlngeo.core.geodesics.exponential import exp
 from dlngeo.core.geodesics.observable_curves import geodesic
 from dlngeo.core.geodesics.transport import jacobi_field, parallel_transport
 from tests.core.brute import assert_close, jacobian, product, unflatten
+from tests.core.geodesics.charts.test_depth_root_chart import crossings
 from tests.core.geodesics.reference_geodesics import metric_operator, momentum_of
-from tests.core.geodesics.test_depth_root_chart import crossings
 from tests.core.geodesics.test_observable_curves import (
     INF,
     POINTS,

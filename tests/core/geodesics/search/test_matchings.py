@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 
-from dlngeo.core.geodesics.matchings import matchings
+from dlngeo.core.geodesics.search.matchings import matchings
 from dlngeo.core.networks.frames import exact_frames
 from tests.core.brute import assert_close
-from tests.core.geodesics.test_turns import pairs
+from tests.core.geodesics.search.test_turns import pairs
 
 
 def test_matchings():

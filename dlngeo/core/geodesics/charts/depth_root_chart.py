@@ -29,7 +29,7 @@ import numpy
 from dlngeo.core.base import optional, packing
 from dlngeo.core.base.arrays import eigh, symmetric_part, transpose
 from dlngeo.core.depth_metric.roots import force, kernels
-from dlngeo.core.geodesics.charts import ObservableChart
+from dlngeo.core.geodesics.charts.chart import ObservableChart
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.integration import NEAREST, Status, Trajectory, integrate_on
@@ -223,7 +223,7 @@ class DepthRootChart(ObservableChart):
         compiled = None
         if self.rank <= COMPILED_UP_TO:
             compiled = optional.compiled_loop(
-                "dlngeo.core.geodesics.compiled", "integrate_geodesics"
+                "dlngeo.core.geodesics.charts.compiled", "integrate_geodesics"
             )
         if compiled is None:
             return super().flow(start, end, tolerance, most_steps)

@@ -1,6 +1,6 @@
 r"""Compiled loops for geodesics of small matrices; needs Numba (extra ``fast``).
 
-The same equations as `dlngeo.core.geodesics.depth_root_chart`, by the same method as
+The same equations as `dlngeo.core.geodesics.charts.depth_root_chart`, by the same method as
 `dlngeo.core.numerics.integration`, and tested against both. At rank three a call of LAPACK costs
 more than all of the arithmetic. Here some lanes, one problem in each, advance side by side: the
 innermost index of every array is the lane, the eigenframes come from Jacobi's rotations, and
@@ -28,8 +28,8 @@ numerators of ``G^n_kl``                ``numerators``               [N // 2, r,
 
 import numpy
 
-from dlngeo.core.geodesics.compiled_limit import limit_velocity
-from dlngeo.core.geodesics.compiled_matrices import (
+from dlngeo.core.geodesics.charts.compiled_limit import limit_velocity
+from dlngeo.core.geodesics.charts.compiled_matrices import (
     add,
     compiled,
     diagonalise,

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from dlngeo.core.geodesics.bounds import lower_bound
 from dlngeo.core.geodesics.logarithm import connect
+from dlngeo.core.geodesics.search.bounds import lower_bound
 from dlngeo.core.networks.frames import exact_frames
 from tests.core.brute import assert_close
-from tests.core.geodesics.test_turns import pairs, turns_of
+from tests.core.geodesics.search.test_turns import pairs, turns_of
 
 INF = np.inf
 SPACES = [

@@ -6,7 +6,7 @@ import pytest
 from dlngeo.core.base import optional
 from dlngeo.core.numerics.integration import Status, Trajectory, integrate
 from tests.core.brute import assert_close
-from tests.core.geodesics.test_charts import FINITE, INFINITE, NAMES, start
+from tests.core.geodesics.charts.test_chart import FINITE, INFINITE, NAMES, start
 
 
 @pytest.mark.parametrize("chart", [*FINITE, INFINITE], ids=[*NAMES, "N=inf"])
@@ -16,7 +16,8 @@ def test_compiled_loops_do_the_same(chart):
     ends = np.linspace(0.0, 6.0, 40)
     tolerance = np.full(40, 1e-9)
     expected = integrate(chart.velocity, states, ends, tolerance)
-    compiled = optional.compiled_loop("dlngeo.core.geodesics.compiled", "integrate_geodesics")
+    module = "dlngeo.core.geodesics.charts.compiled"
+    compiled = optional.compiled_loop(module, "integrate_geodesics")
     assert compiled is not None
     shape = (3, 3, 3, 0)
     if chart is not INFINITE:

@@ -1,7 +1,7 @@
 r"""Turns: explicit curves between two matrices, near the geodesics that are locally shortest.
 
-Along the *turn* of a matching (`dlngeo.core.geodesics.matchings`) both frames turn at a common
-pace,
+Along the *turn* of a matching (`dlngeo.core.geodesics.search.matchings`) both frames turn at a
+common pace,
 
 .. math:: U(s) = U e^{s A}, \quad V(s) = V e^{s B},
 
@@ -28,8 +28,8 @@ from scipy import linalg
 from dlngeo.core.base.arrays import transpose
 from dlngeo.core.base.packing import pack, take
 from dlngeo.core.depth_metric.weights import flat_values, values_of_flat, weights_of
-from dlngeo.core.geodesics.matchings import matchings, with_signs
-from dlngeo.core.geodesics.spaces import MatrixSpace
+from dlngeo.core.geodesics.search.matchings import matchings, with_signs
+from dlngeo.core.geodesics.search.spaces import MatrixSpace
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.rotations import frame_log
@@ -103,7 +103,7 @@ class Turns(NamedTuple):
     def velocities(self, parts: numpy.ndarray) -> numpy.ndarray:
         """Return velocities at parts of the way, in frames that turn, shape=[k, c, n].
 
-        The coordinates are those of `dlngeo.core.geodesics.spaces.MatrixSpace`.
+        The coordinates are those of `dlngeo.core.geodesics.search.spaces.MatrixSpace`.
         """
         flat, speed, _, pace = self._values(parts[:, None, None])
         pace = pace[..., None, None]
@@ -211,7 +211,7 @@ def _turns(
     source, target : MatrixSpace
         First and second matrices, shape=[c, ...].
     matched : SingularFrames
-        The second ones as `dlngeo.core.geodesics.matchings.Matchings.match` returns them.
+        The second ones as `dlngeo.core.geodesics.search.matchings.Matchings.match` returns them.
     depth : int or inf
     """
     frames = source.frames

@@ -11,7 +11,7 @@ Each is the length of the image of a path under a map that does not lengthen; th
   ``h ≥ dω²/N`` with the angle ``ω`` of depth-root coordinates, hence
   ``d² ≥ ρ² + ρ'² - 2 ρ ρ' \cos(ω/N)``.
 - **Rank one** is a cone over two spheres, and its distance known, see
-  `dlngeo.core.geodesics.turns`.
+  `dlngeo.core.geodesics.search.turns`.
 - **Infinite depth**: ``d² ≥ ‖\log σ - \log σ'‖² + d_{SO}(U V^T, U'V'^T)²``.
 
 References
@@ -23,7 +23,7 @@ import numpy
 
 from dlngeo.core.base.arrays import transpose
 from dlngeo.core.depth_metric.weights import flat_values
-from dlngeo.core.geodesics.matchings import cones
+from dlngeo.core.geodesics.search.matchings import cones
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.rotations import rotation_log

@@ -16,8 +16,8 @@ from scipy import special
 
 from dlngeo.core.base import optional
 from dlngeo.core.base.arrays import eigh, symmetric_part, transpose
-from dlngeo.core.geodesics.charts import ObservableChart
-from dlngeo.core.geodesics.depth_root_chart import COMPILED_UP_TO, State, compiled_flow
+from dlngeo.core.geodesics.charts.chart import ObservableChart
+from dlngeo.core.geodesics.charts.depth_root_chart import COMPILED_UP_TO, State, compiled_flow
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.integration import Trajectory
@@ -147,7 +147,7 @@ class LogarithmicChart(ObservableChart):
         compiled = None
         if self.size <= COMPILED_UP_TO:
             compiled = optional.compiled_loop(
-                "dlngeo.core.geodesics.compiled", "integrate_geodesics"
+                "dlngeo.core.geodesics.charts.compiled", "integrate_geodesics"
             )
         if compiled is None:
             return super().flow(start, end, tolerance, most_steps)

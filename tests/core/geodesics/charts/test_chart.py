@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dlngeo.core.geodesics.charts import ObservableChart
-from dlngeo.core.geodesics.depth_root_chart import DepthRootChart
-from dlngeo.core.geodesics.logarithmic_chart import LogarithmicChart
-from dlngeo.core.geodesics.straight_chart import StraightChart
+from dlngeo.core.geodesics.charts.chart import ObservableChart
+from dlngeo.core.geodesics.charts.depth_root_chart import DepthRootChart
+from dlngeo.core.geodesics.charts.logarithmic_chart import LogarithmicChart
+from dlngeo.core.geodesics.charts.straight_chart import StraightChart
 from dlngeo.core.networks.blocks import split
 from dlngeo.core.networks.frames import singular_frames
 from tests.core.brute import assert_close

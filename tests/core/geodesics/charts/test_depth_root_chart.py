@@ -5,16 +5,16 @@ import pytest
 from scipy import linalg
 
 from dlngeo.core.depth_metric.metric import lower_index
-from dlngeo.core.geodesics import depth_root_chart
-from dlngeo.core.geodesics.depth_root_chart import DepthRootChart
+from dlngeo.core.geodesics.charts import depth_root_chart
+from dlngeo.core.geodesics.charts.depth_root_chart import DepthRootChart
 from dlngeo.core.geodesics.logarithm import dist
 from dlngeo.core.geodesics.observable_curves import geodesic
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import singular_frames
 from dlngeo.core.numerics.integration import Status, integrate
 from tests.core.brute import assert_close
+from tests.core.geodesics.charts.test_chart import start
 from tests.core.geodesics.reference_geodesics import lifted_geodesic
-from tests.core.geodesics.test_charts import start
 
 
 def test_without_compiled_loops(monkeypatch):

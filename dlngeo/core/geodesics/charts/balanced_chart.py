@@ -47,7 +47,7 @@ from dlngeo.core.base.arrays import (
     symmetric_part,
     transpose,
 )
-from dlngeo.core.geodesics.charts import Chart, Matrices
+from dlngeo.core.geodesics.charts.chart import Chart, Matrices
 from dlngeo.core.networks.frames import BalancedFrames
 from dlngeo.core.numerics.integration import NEAREST, Trajectory, integrate_on
 

@@ -6,7 +6,7 @@ import numpy
 
 from dlngeo.core.base import packing
 from dlngeo.core.base.arrays import transpose
-from dlngeo.core.geodesics.charts import ObservableChart
+from dlngeo.core.geodesics.charts.chart import ObservableChart
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 from dlngeo.core.numerics.integration import Status, Trajectory

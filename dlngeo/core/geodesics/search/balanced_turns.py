@@ -24,7 +24,7 @@ from scipy import linalg
 
 from dlngeo.core.base.arrays import diagonal_matrix, transpose
 from dlngeo.core.base.packing import pack, take, unpack
-from dlngeo.core.geodesics.factor_spaces import factor_space
+from dlngeo.core.geodesics.search.factor_spaces import factor_space
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.frames import BalancedFrames, complement
 from dlngeo.core.networks.network import end_to_end

@@ -1,9 +1,9 @@
 r"""Search for the shortest geodesics between matrices: shooting along turns.
 
 Shooting starts from the mean velocities of explicit curves, the turns of
-`dlngeo.core.geodesics.turns`, in the order of their lengths: from all that are not clearly longer
-than the shortest one, and from further ones as long as nothing is found. Where a turn leads to no
-geodesic that is shorter than it, it is shortened first, by Birkhoff's process: points on it
+`dlngeo.core.geodesics.search.turns`, in the order of their lengths: from all that are not clearly
+longer than the shortest one, and from further ones as long as nothing is found. Where a turn leads
+to no geodesic that is shorter than it, it is shortened first, by Birkhoff's process: points on it
 move to the middle of the geodesics between their neighbours.
 """
 
@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy
 
 from dlngeo.core.base.packing import take
-from dlngeo.core.geodesics.charts import ObservableChart
+from dlngeo.core.geodesics.charts.chart import ObservableChart
 from dlngeo.core.geodesics.observable_curves import chart_of
-from dlngeo.core.geodesics.spaces import MatrixSpace, metric_space
-from dlngeo.core.geodesics.turns import Candidates, Turns, shortest_turns
+from dlngeo.core.geodesics.search.spaces import MatrixSpace, metric_space
+from dlngeo.core.geodesics.search.turns import Candidates, Turns, shortest_turns
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.shooting import (

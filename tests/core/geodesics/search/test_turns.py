@@ -5,8 +5,8 @@ import pytest
 
 from dlngeo.core.depth_metric.metric import lower_index
 from dlngeo.core.geodesics.logarithm import dist
-from dlngeo.core.geodesics.spaces import metric_space
-from dlngeo.core.geodesics.turns import shortest_turns
+from dlngeo.core.geodesics.search.spaces import metric_space
+from dlngeo.core.geodesics.search.turns import shortest_turns
 from dlngeo.core.networks.frames import exact_frames
 from tests.core.brute import assert_close
 

@@ -1,7 +1,7 @@
 r"""Compiled loops for geodesics of small matrices at infinite depth; needs Numba (extra ``fast``).
 
-The same equations as `dlngeo.core.geodesics.logarithmic_chart`, in the lanes of
-`dlngeo.core.geodesics.compiled`.
+The same equations as `dlngeo.core.geodesics.charts.logarithmic_chart`, in the lanes of
+`dlngeo.core.geodesics.charts.compiled`.
 
 ======================================  ===========================  ==================
 symbol                                  name                         shape, and lanes
@@ -19,7 +19,7 @@ its transpose                           ``twist``
 
 import numpy
 
-from dlngeo.core.geodesics.compiled_matrices import (
+from dlngeo.core.geodesics.charts.compiled_matrices import (
     compiled,
     diagonalise,
     from_frame,
@@ -28,14 +28,14 @@ from dlngeo.core.geodesics.compiled_matrices import (
     to_frame,
     views,
 )
-from dlngeo.core.geodesics.logarithmic_chart import COTH_SERIES, SMALL, TANH_SERIES
+from dlngeo.core.geodesics.charts.logarithmic_chart import COTH_SERIES, SMALL, TANH_SERIES
 
 
 @compiled
 def limit_velocity(y, out, gap, v, rank, work, lines):
     """Set velocities as `LogarithmicChart.velocity` does, and gaps of one.
 
-    Arguments are those of the velocity in `dlngeo.core.geodesics.compiled`.
+    Arguments are those of the velocity in `dlngeo.core.geodesics.charts.compiled`.
     """
     stretch, momentum, spin, left, right, _, _ = views(y, rank, rank, rank)
     s_out, p_out, c_out, left_out, right_out, _, _ = views(out, rank, rank, rank)
