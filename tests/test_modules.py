@@ -1,5 +1,7 @@
 """Balanced copies of PyTorch modules."""
 
+from typing import Any
+
 import numpy
 import pytest
 
@@ -30,14 +32,13 @@ def network(biases, dtype=torch.float64):
 def test_outputs_are_kept(biases):
     module = network(biases)
     before = [parameter.clone() for parameter in module.parameters()]
-    balanced = balance_module(module)
+    balanced: Any = balance_module(module)
     inputs = torch.randn(10, 5, dtype=torch.float64)
     expected = module(inputs)
     assert torch.allclose(
         balanced(inputs), expected, atol=1e-12 * float(expected.detach().abs().max())
     )
-    layers: list = list(balanced)
-    weights = tuple(layer.weight.detach() for layer in layers)
+    weights = tuple(layer.weight.detach() for layer in balanced)
     assert max(float(moment.abs().max()) for moment in moment_map(weights)) < 1e-12
     norms = [float((weight**2).sum()) for weight in weights]
     numpy.testing.assert_allclose(norms, norms[0], rtol=1e-12)
@@ -125,7 +126,7 @@ def test_the_promise_is_checked():
 
 def test_single_precision_is_kept():
     module = network((True, True, True), torch.float32)
-    balanced = balance_module(module)
+    balanced: Any = balance_module(module)
     inputs = torch.randn(10, 5)
     assert balanced[0].weight.dtype == torch.float32
     assert torch.allclose(balanced(inputs), module(inputs), rtol=1e-4, atol=1e-4)

@@ -23,6 +23,7 @@ def test_workers_end_inside_their_tasks(tmp_path):
 
     def interrupt():
         with process_pool(2) as executor:
+            assert executor is not None
             for path in begun:
                 executor.submit(stay, path)
             while not all(path.exists() for path in begun):

@@ -82,8 +82,10 @@ def test_every_library_gives_the_same_values(name, library):
         assert isinstance(part, type(ARRAYS[library](0.0)))
     assert_parts_close(found, expected, 1e-11)
     # Of JAX every third kernel, since each is compiled anew.
-    makes = [ARRAYS[library]] if library == "torch" or list(KERNELS).index(name) % 3 == 0 else []
-    for make in (np.array, *makes):
+    makes: list = [np.array]
+    if library == "torch" or list(KERNELS).index(name) % 3 == 0:
+        makes.append(ARRAYS[library])
+    for make in makes:
         single = kernel.call(*[make(array.astype(np.float32)) for array in arrays])
         assert {str(part.dtype).rpartition(".")[2] for part in parts_of(single)} == {"float32"}
         assert_parts_close(single, expected, 1e-4)

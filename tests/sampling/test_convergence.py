@@ -1,5 +1,7 @@
 """R-hat and effective sample sizes against ArviZ, and what runs say of them."""
 
+from typing import Any
+
 import arviz
 import numpy as np
 import pytest
@@ -39,13 +41,17 @@ def test_the_worst_quantity_counts():
     good, bad = chains((4, 100), 0.0, 0.0), chains((4, 100), 0.5, 3.0)
     trace = {"singular_values": np.stack([good, bad], axis=-1), "energy": good}
     found = convergence_of(trace, 1.0)
+    assert found
     assert found.r_hat == r_hat(bad)
     assert found.effective_sample_size == effective_sample_size(bad)
     assert "The chains disagree: R-hat" in found.status
     assert "burn_in" in found.status
     trace = {"singular_values": np.concatenate([good, good + 5])[..., None]}
-    assert convergence_of(trace, 1.0).r_hat > 1.5
+    mixed = convergence_of(trace, 1.0)
+    assert mixed
+    assert mixed.r_hat > 1.5
     cold = convergence_of(trace, np.repeat([1.0, 2.0], 4))
+    assert cold
     assert cold.r_hat == r_hat(good)
     assert cold.status.startswith("The chains agree: R-hat 1.00")
     assert convergence_of({"singular_values": good[:, :3, None]}, 1.0) is None
@@ -54,18 +60,21 @@ def test_the_worst_quantity_counts():
 def test_runs_say_whether_their_chains_agree():
     """They do not shortly after the start; much later they do."""
     target = np.diag([2.0, 0.5])
-    settings = {
+    settings: dict[str, Any] = {
         "depth": 2, "beta": 4.0, "step_size": 0.02, "save_every": 5, "rng": 0,
         "energy": lambda x: np.sum((x - target) ** 2, axis=(1, 2)) / 2,
     }  # fmt: skip
     start = np.tile(np.eye(2), (10, 1, 1))
     short = langevin(lambda x: x - target, start, n_steps=50, **settings)
     assert short.success
+    assert short.r_hat is not None
     assert short.r_hat > 1.01
     assert "The chains disagree" in short.status
     settings |= {"n_steps": 12_000, "burn_in": 1000, "determinant": "positive"}
     long = langevin(lambda x: x - target, start, **settings)
+    assert long.r_hat is not None
     assert long.r_hat <= 1.01
+    assert long.effective_sample_size is not None
     assert long.effective_sample_size > 400
     assert "The chains agree" in long.status
     silent = langevin(lambda x: x - target, start, kappa=0.0, **settings)

@@ -193,7 +193,8 @@ def assert_close_runs(one, two):
 def test_gradients_are_found(scheme, start, library, is_own):
     """Of functions of every library, from initial states of NumPy or of their own."""
     initial, shape = STARTS[start]
-    energies = library_energies(seen := [])
+    seen: list[type] = []
+    energies = library_energies(seen)
     settings = {**COMMON, **shape, "scheme": scheme}
     expected = langevin(slope, initial, energy=energies["numpy"], **settings)
     own = ARRAYS[library](initial) if is_own else initial
@@ -211,6 +212,8 @@ def test_functions_of_single_precision():
     settings = {**COMMON, **shape, "save_every": None}
     found = langevin(initial=initial, energy=lambda x: ((x @ weight) ** 2).sum((1, 2)), **settings)
     expected = langevin(lambda x: 2 * x @ TARGET @ TARGET.T, initial, **settings)
+    assert found.observables is not None
+    assert expected.observables is not None
     numpy.testing.assert_allclose(found.observables, expected.observables, atol=1e-6)
 
 

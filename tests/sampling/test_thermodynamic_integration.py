@@ -38,7 +38,7 @@ def drawn(seed, kappa=1.0):
 @pytest.mark.parametrize("kappa", [1.0, 0.5])
 def test_the_gaussian_law(kappa):
     """``log Z = (D/2) log(2πκ/β)``, ``⟨E⟩ = Dκ/2β``, ``C = D/2 κ``, within honest errors."""
-    scores = []
+    found_scores = []
     exact: Any = [
         Equilibrium(lambda s: (s**2).sum(-1) / 2, (2, 2), beta=b, kappa=kappa) for b in BETAS
     ]
@@ -57,8 +57,8 @@ def test_the_gaussian_law(kappa):
             )
             for name in ("free_energy", "mean_energy", "entropy", "heat_capacity")
         ]
-        scores.append([(value - law)[1:] / error[1:] for value, error, law in pairs])
-    scores = numpy.array(scores)
+        found_scores.append([(value - law)[1:] / error[1:] for value, error, law in pairs])
+    scores = numpy.array(found_scores)
     # Of Student's t with 24 degrees of freedom; twelve means, twelve variances.
     assert abs(scores.mean(axis=0)).max() < 3.5 * (24 / 22 / 40) ** 0.5
     assert abs(scores.var(axis=0) - 24 / 22).max() < 3.5 * (2.2 / 40) ** 0.5

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import autograd.numpy
 import jax.numpy as jnp
@@ -149,8 +150,13 @@ def test_three_ways_to_give_a_loss():
     loss = Factorization(target)
     own = learning_flow(loss, start, t_final=1.0)
     traced = learning_flow(lambda x: autograd.numpy.sum((x - target) ** 2) / 2, start, t_final=1.0)
-    for array, total in ((torch.tensor(target), torch.sum), (jnp.array(target), jnp.sum)):
-        own = learning_flow(lambda x, y=array, f=total: f((x - y) ** 2) / 2, start, t_final=1.0)
+    libraries: list[Any] = [(torch.tensor(target), torch.sum), (jnp.array(target), jnp.sum)]
+    for array, total in libraries:
+
+        def distance(x, y=array, add=total):
+            return add((x - y) ** 2) / 2
+
+        own = learning_flow(distance, start, t_final=1.0)
         numpy.testing.assert_allclose(own.loss, traced.loss, rtol=1e-9)
     bare = learning_flow(None, start, t_final=1.0, gradient=loss.gradient)
     numpy.testing.assert_allclose(traced.observables, own.observables, atol=1e-10)

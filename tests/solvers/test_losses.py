@@ -158,7 +158,7 @@ def test_sparse_entries_in_any_order_and_twice():
     rows, columns = numpy.array([3, 0, 3, 0]), numpy.array([1, 2, 0, 2])
     loss = SparseMatrixCompletion(rows, columns, numpy.array([1.0, 2.0, 3.0, 5.0]), (5, 4))
     batch = numpy.random.default_rng(3).normal(size=(2, 3, 5, 4))
-    expected = [[loss.gradient(x) for x in row] for row in batch]
+    expected = numpy.array([[loss.gradient(x) for x in row] for row in batch])
     numpy.testing.assert_allclose(loss.gradient(batch), expected, atol=1e-15)
     point = numpy.zeros((5, 4))
     assert loss(point) == (1 + 4 + 9 + 25) / 2

@@ -71,12 +71,12 @@ def start_of(face, depth, rank, rng, sign=-1):
         if rank == 2:
             start[:, 0] *= (sign * np.linalg.slogdet(start)[0])[:, None]
         return start
-    start = layers(lam, widths, rng)
-    last = start[-1].copy()
+    factors = layers(lam, widths, rng)
+    last = factors[-1].copy()
     if rank == 2:
-        signs = np.prod([np.linalg.slogdet(w)[0] for w in start], axis=0)
+        signs = np.prod([np.linalg.slogdet(w)[0] for w in factors], axis=0)
         last[:, 0] *= (sign * signs)[:, None]
-    return (*start[:-1], last)
+    return (*factors[:-1], last)
 
 
 def draws_near_the_target(face, scheme, depth, rank, determinant=None):
@@ -91,6 +91,7 @@ def draws_near_the_target(face, scheme, depth, rank, determinant=None):
     )  # fmt: skip
     assert result.success, result.status
     x = result.observables
+    assert x is not None
     return moments(distance(x), np.linalg.slogdet(x)[0] * (rank == 2), result.singular_values)
 
 
@@ -163,5 +164,6 @@ def test_law_of_three_by_three(face, depth):
     )  # fmt: skip
     assert result.success, result.status
     x = result.observables
+    assert x is not None
     draws = moments(energy(x), np.linalg.slogdet(x)[0], result.singular_values)
     assert abs(deviations(draws, expected)).max() < 4

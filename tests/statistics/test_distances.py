@@ -65,7 +65,8 @@ def test_no_other_start_leads_to_a_shorter_geodesic(shape, rank, depth, count, m
     found = connect(x, y, depth, rank).length
     frames = [exact_frames(matrix, rank) for matrix in (x, y)]
     unit = frames[0].sigma[:, :1]
-    search = turn_search(*[f._replace(sigma=f.sigma / unit) for f in frames], depth)
+    start, end = (f._replace(sigma=f.sigma / unit) for f in frames)
+    search = turn_search(start, end, depth)
     first = search.candidates.rank == 0
     guess, rng = search.candidates.velocity[first], np.random.default_rng(4)
     aim = search.aim(search.source, search.target)

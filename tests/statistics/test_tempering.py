@@ -79,17 +79,17 @@ def test_errors_of_free_energies_are_honest(rank, kappa):
     logs = numpy.array([law.log_partition for law in laws])
     names = ("free_energy", "mean_energy", "entropy", "heat_capacity")
     exact = {name: numpy.array([getattr(law, name) for law in laws]) for name in names}
-    scores = []
+    found_scores = []
     for run in range(n_runs):
         part = of_starts(result, numpy.arange(run * n_starts, (run + 1) * n_starts))
         found = free_energies(part, logs[0])
-        scores.append(
+        found_scores.append(
             [
                 (getattr(found.curves, name) - exact[name])[1:] / getattr(found.errors, name)[1:]
                 for name in names
             ]
         )
-    scores = numpy.array(scores)
+    scores = numpy.array(found_scores)
     bound = stats.t.ppf(0.95, n_starts - 1)
     coverage = (abs(scores) < bound).mean(axis=0)
     # Twelve shares of 80 runs, each with a deviation of 0.034.

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -309,6 +310,7 @@ def test_second_derivatives_below_full_rank():
 
 
 ONES, EYE = np.ones((3, 3)), np.eye(3)
+DEPTH: Any = 3
 BAD_CALLS = {
     "a higher rank": (lambda: th.entropy(EYE, SQUARE, rank=2), "expected a matrix of rank 2, but"),
     "rank-deficient": (
@@ -316,7 +318,10 @@ BAD_CALLS = {
         "expected rank 3, but singular value 3 is",
     ),
     "gradient, rank-deficient": (lambda: th.entropy_gradient(ONES, SQUARE), "pass a smaller rank"),
-    "a depth for the widths": (lambda: th.entropy(EYE, 3), r"positive integers \(d_0, ..., d_N\)"),
+    "a depth for the widths": (
+        lambda: th.entropy(EYE, DEPTH),
+        r"positive integers \(d_0, ..., d_N\)",
+    ),
     "too many layers": (lambda: th.entropy(EYE, [3] * 200_000), "at most 100000"),
     "widths of another matrix": (
         lambda: th.entropy(EYE, (4, 4, 4)),

@@ -35,7 +35,8 @@ def test_volume_density_is_the_root_of_the_determinant(width, spectrum, depth):
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_volume_density_is_that_of_fractional_powers(matrix, depth):
     """``½ log det ⟨E_i, E_j⟩`` over the entries, of the dense metric of every depth."""
-    operator = 0.0
+    operator = np.zeros((matrix.size, matrix.size))
+    pairs: list
     if depth == math.inf:
         nodes, weights = np.polynomial.legendre.leggauss(30)
         pairs = [((1 - s) / 2, (1 + s) / 2, w / 2) for s, w in zip(nodes, weights, strict=True)]

@@ -291,7 +291,7 @@ def test_data_of_the_rank_are_completed_exactly(tmp_path, output, depth):
 
 @pytest.mark.parametrize("shape", [(3, 40), (40, 3)])
 def test_factors_of_a_flow_are_no_larger_than_need_be(tmp_path, output, shape):
-    matrix = low_rank(*shape, rank=1)
+    matrix = low_rank(shape[0], shape[1], rank=1)
     path = triples(tmp_path / "flow.csv", matrix, numpy.arange(matrix.size))
     arguments = ["complete", str(path), "--solver", "flow", "--rank", "1", "--center"]
     assert main([*arguments, "--output", str(output)]) == 0

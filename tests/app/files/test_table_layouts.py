@@ -1,6 +1,7 @@
 """Tables of text: what is read of each, or which option is asked for."""
 
 import re
+from typing import Any
 
 import numpy
 import pandas
@@ -13,7 +14,7 @@ from dlngeo.app.files.text_tables import MISSING
 NAN = numpy.nan
 
 
-def read(tmp_path, text, **told):
+def read(tmp_path, text, **told) -> Any:
     path = tmp_path / "table.csv"
     path.write_text(text, encoding="utf-8")
     return read_matrix(path, Layout(**told))
@@ -77,7 +78,8 @@ def test_files_of_numpy(tmp_path, delimiter):
     matrix[1] = matrix[3, 2] = NAN
     path = tmp_path / "saved.txt"
     numpy.savetxt(path, matrix, delimiter=delimiter, header="four columns")
-    numpy.testing.assert_array_equal(read_matrix(path, Layout()).matrix, matrix)
+    file: Any = read_matrix(path, Layout())
+    numpy.testing.assert_array_equal(file.matrix, matrix)
 
 
 @pytest.mark.parametrize("index", [True, False])
@@ -89,10 +91,11 @@ def test_files_of_pandas(tmp_path, index, decimal):
     frame = pandas.DataFrame(values)
     frame.to_csv(path, index=index, sep=";", decimal=decimal)
     layout = Layout() if index else Layout(header=True)
-    numpy.testing.assert_allclose(read_matrix(path, layout).matrix, values, rtol=1e-15)
+    file: Any = read_matrix(path, layout)
+    numpy.testing.assert_allclose(file.matrix, values, rtol=1e-15)
 
 
-TOLD = {
+TOLD: dict[str, Any] = {
     "header": ("0,1\n2,3.5\n", {"header": True}, [[2, 3.5]]),
     "no header": ("0,1\n2,3.5\n", {"header": False}, [[0, 1], [2, 3.5]]),
     "index": ("1,2,4\n2,5,\n3,1,1\n", {"index": True}, [[2, 4], [5, NAN], [1, 1]]),

@@ -110,7 +110,8 @@ def test_host_array_reads_what_numpy_reads():
         assert type(found) is np.ndarray
         assert found.dtype == np.float64
         np.testing.assert_array_equal(found, MATRIX)
-    for bad in ([[1.0], [1.0, 2.0]], ["a"], None, {}, [[1j]]):
+    refused: list = [[[1.0], [1.0, 2.0]], ["a"], None, {}, [[1j]]]
+    for bad in refused:
         with pytest.raises(ValueError, match="the thing"):
             checks.host_array(bad, "the thing")
     with pytest.raises(NotImplementedError, match=r"detach\(\) a tensor that requires grad"):

@@ -33,6 +33,7 @@ POINTS = {
 
 def dense_metric(matrix, depth):
     """Return the Gram matrix of the metric over the entries, by fractional powers."""
+    parts: list
     if depth == math.inf:
         nodes, weights = np.polynomial.legendre.leggauss(24)
         parts = [((1 - s) / 2, (1 + s) / 2, w / 2) for s, w in zip(nodes, weights, strict=True)]
@@ -81,14 +82,14 @@ def test_symbols_are_second_derivatives_along_lifts(net):
         velocities.append(dense @ flatten(velocity(net, motion)))
         lift = np.linalg.pinv(dense, rcond=1e-9) @ velocities[-1]
         lifts.append(unflatten(lift, net.factors))
-    expected = 0.0
+    expected = np.zeros(net.matrix.shape)
     for p, q in np.ndindex(net.depth, net.depth):
         if p != q:
             layers = list(net.factors)
             layers[p], layers[q] = lifts[0][p], lifts[1][q]
             expected = expected - product(layers)
     matrices = [v.reshape(net.matrix.shape) for v in velocities]
-    found = christoffel(net.matrix, *matrices, net.depth, net.rank)
+    found = christoffel(net.matrix, matrices[0], matrices[1], net.depth, net.rank)
     assert_close(found, expected, 1e-9)
 
 

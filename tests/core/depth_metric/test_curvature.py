@@ -338,9 +338,9 @@ def test_ricci_of_tiny_singular_values_is_an_exact_trace(lam, depth):
     lam = [Fraction(value) for value in lam]
     matrix = np.diag([float(value**depth) for value in lam])
     units = np.eye(len(lam) ** 2, dtype=int).reshape(-1, len(lam), len(lam))
+    exact_units = [[[Fraction(int(x)) for x in row] for row in unit] for unit in units]
     planes = [[0] * len(units) for _ in units]
-    for (i, a), (j, b) in itertools.combinations(enumerate(units), 2):
-        a, b = ([[Fraction(int(x)) for x in row] for row in unit] for unit in (a, b))
+    for (i, a), (j, b) in itertools.combinations(enumerate(exact_units), 2):
         planes[i][j] = planes[j][i] = exact_sectional(lam, depth, a, b)
     exact = [sum(row) for row in planes]
     found = [(unit * ro.ricci(matrix, 1.0 * unit, depth)).sum() for unit in units]

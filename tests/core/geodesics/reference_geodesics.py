@@ -19,14 +19,12 @@ from tests.core.brute import flatten, jacobian, product, unflatten
 Matrices = Sequence[np.ndarray]
 
 
-def _integrated(
-    rates: Callable, start: np.ndarray, time: float, steps: int | None = None
-) -> np.ndarray:
+def _integrated(rates: Callable, start: np.ndarray, time: float, steps: int = 0) -> np.ndarray:
     """Return the state at a time, in units in which it is of order one.
 
     A number of equal steps, of order four, serves where the rates lose digits on the way.
     """
-    for _ in range(steps or 0):
+    for _ in range(steps):
         h = time / steps
         a = rates(0, start)
         b = rates(0, start + h / 2 * a)
@@ -88,7 +86,7 @@ def lifted_geodesic(
     depth: int,
     rank: int | None = None,
     time: float = 1.0,
-    steps: int | None = None,
+    steps: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Return point and velocity at a time of the geodesic of ``g^N``, ``N ≥ 2``.
 

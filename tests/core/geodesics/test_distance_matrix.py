@@ -13,7 +13,8 @@ def points(count, shape=(2, 3), seed=0):
 
 
 def test_all_pairs_once():
-    x, counts = points(6), []
+    x = points(6)
+    counts: list[int] = []
     found = dist_pairwise(x, 3, advance=counts.append)
     assert sum(counts) == 15
     assert_close(found, dist(x[:, None], x[None], 3), 1e-10)

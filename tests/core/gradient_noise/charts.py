@@ -46,24 +46,27 @@ class Chart:
     Attributes
     ----------
     place : callable
+    losses : callable
     geometry : DiffusionGeometry
+        Of the losses.
     start : array
         Coordinates of a point.
     """
 
     place: Callable
+    losses: Callable
     geometry: DiffusionGeometry
     start: np.ndarray
 
     def _embed(self, q):
         """Return the graph ``(x, √(ε/n) (f - mean f))``."""
         x = self.place(q)
-        losses = self.geometry.samples.losses(x)
+        losses = self.losses(x)
         heights = losses - anp.mean(losses)
         return anp.concatenate([x, (self.geometry.scale / len(losses)) ** 0.5 * heights])
 
     def loss(self, q):
-        return anp.mean(self.geometry.samples.losses(self.place(q)))
+        return anp.mean(self.losses(self.place(q)))
 
     def metric(self, q):
         moves = jacobian(self._embed)(q)
@@ -96,10 +99,11 @@ def bent(q):
 def chart_of(name, scale=0.8):
     """Return a chart of the plane or of the sphere."""
     size = 2 if name == "plane" else 3
-    samples = SampleLosses((size,), waves(5, size))
+    losses = waves(5, size)
+    samples = SampleLosses((size,), losses)
     base = None if name == "plane" else UnitSphere()
     place = bent if name == "plane" else stereographic
-    return Chart(place, DiffusionGeometry(samples, scale, base), np.array([0.3, -0.5]))
+    return Chart(place, losses, DiffusionGeometry(samples, scale, base), np.array([0.3, -0.5]))
 
 
 CHART = pytest.mark.parametrize(

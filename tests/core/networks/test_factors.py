@@ -1,5 +1,7 @@
 """How factors are kept: stacks and sequences, widths, ranks, and what is refused."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from tests.core.libraries import ARRAYS
 
 STACK = np.random.default_rng(24).standard_normal((2, 3, 2, 2))
 ONES = np.ones((3, 3))
+ONE: Any = 1.0
+HALF: Any = 2.5
 
 
 @pytest.mark.parametrize("library", ARRAYS)
@@ -39,10 +43,11 @@ def test_widths_and_ranks():
     """Data flow from ``d_0`` to ``d_N``; the rank is full unless it is said."""
     layers = [np.ones((5, 4, 2)), np.ones((3, 4)), np.ones((6, 3))]
     assert factors.widths_of(layers) == (2, 4, 3, 6)
-    widths, rank = factors.check_widths(np.array([2, 4.0, 3]))
+    floats: Any = np.array([2, 4.0, 3])
+    widths, rank = factors.check_widths(floats)
     assert (widths, rank) == ((2, 4, 3), 2)
     assert all(type(width) is int for width in widths)
-    assert factors.check_widths((2, 4, 3), 1.0) == ((2, 4, 3), 1)
+    assert factors.check_widths((2, 4, 3), ONE) == ((2, 4, 3), 1)
     assert factors.default_widths(5, 3, 4) == (3, 3, 3, 3, 5)
     assert factors.default_widths(2, 3, 1) == (3, 2)
     matrix = np.ones((7, 3, 4))
@@ -79,13 +84,13 @@ BAD_CALLS = {
     "too few vectors": (lambda: factors.vector_at([ONES, ONES], [ONES]), "one a layer"),
     "one width": (lambda: factors.check_widths((3,)), "at least two positive integers"),
     "width zero": (lambda: factors.check_widths((3, 0, 3)), "positive integers"),
-    "half a width": (lambda: factors.check_widths((3, 2.5)), "positive integers"),
+    "half a width": (lambda: factors.check_widths((3, HALF)), "positive integers"),
     "rank above a hidden width": (
         lambda: factors.check_widths((3, 2, 3), 3),
         "between 1 and the smallest width 2, got 3",
     ),
     "rank zero": (lambda: factors.check_widths((3, 3), 0), "between 1 and .*, got 0"),
-    "half a rank": (lambda: factors.check_widths((3, 3), 1.5), "an integer.*got 1.5"),
+    "half a rank": (lambda: factors.check_widths((3, 3), HALF), "an integer.*got 2.5"),
     "depth zero": (lambda: factors.default_widths(3, 3, 0), "depth must be a positive integer"),
     "infinite depth": (lambda: factors.default_widths(3, 3, np.inf), "positive integer, got inf"),
     "no matrix": (

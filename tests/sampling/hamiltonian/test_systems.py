@@ -225,6 +225,7 @@ def test_example():
 # --- errors -----------------------------------------------------------------------------
 
 HALF: Any = 2.5
+ONE: Any = 1
 
 
 @pytest.mark.parametrize(
@@ -237,7 +238,10 @@ HALF: Any = 2.5
         (lambda e: BalancedSystem(e, e.gradient, (2, 2, 2), math.inf), "inverse temperature"),
         (lambda e: DepthRootSystem(e, e.gradient, 2, HALF, 1.0), "depth must be"),
         (lambda e: ObservableSystem(e, e.gradient, 0, 2, 1.0), "positive integers"),
-        (lambda e: ObservableSystem(e, e.gradient, 2, 2, 1.0, 1), "'positive', 'negative' or None"),
+        (
+            lambda e: ObservableSystem(e, e.gradient, 2, 2, 1.0, ONE),
+            "'positive', 'negative' or None",
+        ),
         (lambda e: BalancedSystem(e, e.gradient, (2, 2, 3), 1.0, "positive"), "are one space"),
     ],
 )

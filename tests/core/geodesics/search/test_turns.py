@@ -26,8 +26,8 @@ def pairs(shape, rank, count, seed=0):
 
 
 def turns_of(x, y, rank, depth):
-    ends = (metric_space(exact_frames(matrix, rank), depth) for matrix in (x, y))
-    return shortest_turns(*ends, depth)
+    start, end = (metric_space(exact_frames(matrix, rank), depth) for matrix in (x, y))
+    return shortest_turns(start, end, depth)
 
 
 @pytest.mark.parametrize(("shape", "rank", "depth"), SPACES)
