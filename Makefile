@@ -17,7 +17,7 @@ backends: $(VENV)/dev
 	GEOMSTATS_BACKEND=autograd $(PYTEST) tests/manifolds/geomstats tests/external
 	GEOMSTATS_BACKEND=pytorch $(PYTEST) tests/manifolds/geomstats tests/external
 
-# Minutes long: what holds for almost all of many random cases, and laws of long chains.
+# Minutes long: what holds for almost all of many random cases, laws of long chains, the README.
 statistics: $(VENV)/dev
 	$(PYTEST) tests/statistics
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import dlngeo
+from tests.documents import ROOT, code_blocks
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dlngeo"
 
 
@@ -154,11 +154,11 @@ def test_no_public_name_is_that_of_a_module_beside_it(face):
 
 def python_of(path: Path) -> str:
     """Return the code in a file: a script, a notebook or a text with examples."""
+    if path.suffix == ".md":
+        return "\n".join(code_blocks(path, "python"))
     text = path.read_text()
     if path.suffix == ".py":
         return text
-    if path.suffix == ".md":
-        return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
     cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
     lines = "\n".join("".join(cell["source"]) for cell in cells).splitlines()
     return "\n".join(line for line in lines if not line.startswith(("%", "!")))
