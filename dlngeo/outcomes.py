@@ -24,7 +24,7 @@ class Printed:
         own = fields(self)  # type: ignore[arg-type] # of dataclasses
         for field in sorted(own, key=lambda field: field.name in ("success", "interrupted")):
             value = getattr(self, field.name)
-            if field.name == "status" or value is None:
+            if field.name == "status" or not field.repr or value is None:
                 continue
             if isinstance(value, Mapping):
                 table = ", ".join(f"{name} {_brief(entry)}" for name, entry in value.items())
@@ -60,8 +60,8 @@ def _brief(value: Any) -> str:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome(Printed):
-    """What the result of a run says of how it ended.
+class Ending(Printed):
+    """What is known of a run at its end; its ``status`` may be found when it is asked for.
 
     Attributes
     ----------
@@ -69,12 +69,22 @@ class Outcome(Printed):
         Whether the run did what it was asked for.
     interrupted : bool
         Whether the keyboard stopped it.
-    status : str
-        How it ended, and what to do if it did not succeed.
     """
 
     success: bool
     interrupted: bool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outcome(Ending):
+    """What the result of a run says of how it ended.
+
+    Attributes
+    ----------
+    status : str
+        How it ended, and what to do if it did not succeed.
+    """
+
     status: str
 
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from dlngeo.plotting.style import STYLE, depth_colour, mark_temperatures
-from dlngeo.sampling.convergence import CONVERGED
+from dlngeo.sampling.convergence import CONVERGED, r_hat
 from dlngeo.sampling.diagnostics import load_arviz
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MARKERS, LINES = ("o", "s", "^"), ("-", "--", ":")
 """Of the singular values that are shown, in descending order."""
+
+LARGEST_RATIO = 10.0
+"""What a larger R-hat is drawn as: of chains that stand apart it is infinite."""
 
 
 def summarise(data: "InferenceData") -> "Dataset":
@@ -34,16 +37,26 @@ def summarise(data: "InferenceData") -> "Dataset":
     -------
     summary : xarray.Dataset
         ``energy`` and ``singular_values``, their Monte Carlo standard errors ``energy_error`` and
-        ``singular_values_error``; the largest ``r_hat`` and the least ``ess`` of all of them.
+        ``singular_values_error``; the largest ``r_hat`` and the least ``ess`` of these, and of the
+        ``determinant_sign`` if it was recorded.
     """
     arviz, xarray = load_arviz()
     energy, sigma = data["sample_stats"]["energy"], data["posterior"]["singular_values"]
     chains = xarray.Dataset({"energy": energy, "singular_values": sigma})
     means, errors = chains.mean(("chain", "draw")), arviz.mcse(chains, method="mean")
     summary = means.assign({f"{name}_error": errors[name] for name in errors})
-    r_hat, ess = arviz.rhat(chains), arviz.ess(chains)
-    summary["r_hat"] = numpy.maximum(r_hat["singular_values"].max("k"), r_hat["energy"])
-    summary["ess"] = numpy.minimum(ess["singular_values"].min("k"), ess["energy"])
+    ratios, sizes = arviz.rhat(chains), arviz.ess(chains)
+    summary["r_hat"] = numpy.maximum(ratios["singular_values"].max("k"), ratios["energy"])
+    summary["ess"] = numpy.minimum(sizes["singular_values"].min("k"), sizes["energy"])
+    if "determinant_sign" in data["posterior"]:
+        signs = data["posterior"]["determinant_sign"]
+        # ArviZ's R-hat is NaN of chains that stand still, alike or apart.
+        apart = xarray.apply_ufunc(
+            r_hat, signs, input_core_dims=[["chain", "draw"]], vectorize=True
+        )
+        summary["r_hat"] = numpy.maximum(summary["r_hat"], apart)
+        sizes = arviz.ess(xarray.Dataset({"sign": signs}))
+        summary["ess"] = numpy.minimum(summary["ess"], sizes["sign"])
     return summary
 
 
@@ -83,8 +96,8 @@ def draw_sampling_report(
             _draw_law(axes, data["posterior"]["singular_values"].sel(beta=beta), equilibria)
         left, right = bottom.subfigures(1, 2, width_ratios=[1, 2])
         _draw_traces(left, data, betas[-1])
-        r_hat, ess = right.subplots(1, 2)
-        _draw_diagnostics(r_hat, ess, summary)
+        ratio, size = right.subplots(1, 2)
+        _draw_diagnostics(ratio, size, summary)
     return figure
 
 
@@ -218,19 +231,20 @@ def _draw_traces(figure: SubFigure, data: "InferenceData", beta: float) -> None:
     all_axes[-1].set_xlabel(r"time $t$ = steps $\times$ step size")
 
 
-def _draw_diagnostics(r_hat: Axes, ess: Axes, summary: "Dataset") -> None:
+def _draw_diagnostics(ratio: Axes, size: Axes, summary: "Dataset") -> None:
+    summary = summary.assign(r_hat=summary["r_hat"].clip(max=LARGEST_RATIO))
     for depth in _depths(summary):
         here, colour = summary.sel(depth=depth).sortby("beta"), depth_colour(depth)
-        for axes, name in ((r_hat, "r_hat"), (ess, "ess")):
+        for axes, name in ((ratio, "r_hat"), (size, "ess")):
             axes.plot(here["beta"], here[name], "o-", ms=5, lw=1.2, color=colour)
-    r_hat.axhline(CONVERGED, color="black", lw=0.9, ls=":")
-    r_hat.set(
-        title=rf"$\hat R$, the largest of $E$ and $\sigma_k$  (dotted: {CONVERGED:g})",
+    ratio.axhline(CONVERGED, color="black", lw=0.9, ls=":")
+    ratio.set(
+        title=rf"$\hat R$, the largest of $E$, $\sigma_k$, det  (dotted: {CONVERGED:g})",
         ylabel=r"$\hat R$",
     )
     highest = float(summary["r_hat"].max())
-    r_hat.set_ylim(0.999, max(1.3 * highest - 0.3, 1.012))
-    ess.set(title="effective sample size, the least of them", ylabel="draws")
-    ess.set_ylim(0, 1.1 * float(summary["ess"].max()))
-    for axes in (r_hat, ess):
+    ratio.set_ylim(0.999, max(1.3 * highest - 0.3, 1.012))
+    size.set(title="effective sample size, the least of them", ylabel="draws")
+    size.set_ylim(0, 1.1 * float(summary["ess"].max()))
+    for axes in (ratio, size):
         _along_beta(axes, summary)

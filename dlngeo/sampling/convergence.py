@@ -12,6 +12,9 @@ from dlngeo.core.base.arrays import Array
 CONVERGED = 1.01
 """R-hat up to which chains are said to agree."""
 
+DIAGNOSED = ("singular_values", "energy", "determinant_sign")
+"""What is diagnosed of a trace: the last one tells chains apart that are stuck in components."""
+
 FEWEST_DRAWS = 4
 """Draws of a chain from which on there is an R-hat, of its halves."""
 
@@ -43,19 +46,19 @@ class Convergence(NamedTuple):
 
 
 def convergence_of(trace: Mapping[str, Array], beta: Any) -> Convergence | None:
-    """Return the worst diagnostics of energy and singular values, if there are enough draws.
+    """Return the worst diagnostics of a trace, if there are enough draws.
 
     Parameters
     ----------
     trace : dict of str to array, shape=[chains, draws, ...]
+        Of which `DIAGNOSED` count.
     beta : float, or array, shape=[chains]
         Chains of one inverse temperature are compared.
     """
-    if not trace or trace["singular_values"].shape[1] < FEWEST_DRAWS:
+    known = [numpy.atleast_3d(trace[name]) for name in DIAGNOSED if name in trace]
+    if not known or known[0].shape[1] < FEWEST_DRAWS:
         return None
-    draws = trace["singular_values"]
-    if "energy" in trace:
-        draws = numpy.concatenate([draws, trace["energy"][..., None]], axis=-1)
+    draws = numpy.concatenate(known, axis=-1)
     betas = numpy.broadcast_to(beta, len(draws))
     found = [
         _convergence(_halves(part))
@@ -129,8 +132,8 @@ def _folded_r_hat(halves: Array, scores: Array) -> float:
 
 def _effective_size(scores: Array) -> float:
     n_chains, n = scores.shape
-    within = scores.var(axis=1, ddof=1).mean()
-    if within == 0:
+    within = _variance_within(scores)
+    if within == 0 and (scores == scores[0, 0]).all():
         return float(scores.size)
     centred = scores - scores.mean(axis=1, keepdims=True)
     spectrum = abs(numpy.fft.rfft(centred, 2 * n, axis=1)) ** 2
@@ -160,7 +163,12 @@ def _scores(draws: Array) -> Array:
 def _split_r_hat(scores: Array) -> float:
     n = scores.shape[1]
     between = scores.mean(axis=1).var(ddof=1)
-    within = scores.var(axis=1, ddof=1).mean()
+    within = _variance_within(scores)
     if within == 0:
         return 1.0 if between == 0 else numpy.inf
     return float(numpy.sqrt((n - 1) / n + between / within))
+
+
+def _variance_within(scores: Array) -> float:
+    """Return the mean variance of chains, zero to the last bit of those that stand still."""
+    return float((scores - scores[:, :1]).var(axis=1, ddof=1).mean())

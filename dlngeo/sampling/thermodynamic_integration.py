@@ -27,7 +27,6 @@ from scipy.special import expit
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import finite
 from dlngeo.outcomes import Printed
-from dlngeo.sampling.convergence import convergence_of
 from dlngeo.sampling.energies import SpectralEnergy, terms_of
 from dlngeo.sampling.langevin_dynamics.faces import face_of
 from dlngeo.sampling.langevin_dynamics.run import LangevinResult, langevin
@@ -206,7 +205,7 @@ def free_energies(result: LangevinResult, log_partition: Any = None) -> FreeEner
     capacity = Estimate(betas * heat * spread.value, (betas * heat)[:, None] * spread.parts)
     orbits = mean_of(spectral_entropy(sigma, result.widths))
     entropy = partition.plus(mean, heat).plus(orbits, numpy.full(len(betas), 1 - 1 / kappa))
-    n_groups, agreement = int(counts[0]), convergence_of(result.trace, result.beta)
+    n_groups, agreement = int(counts[0]), result.convergence
     covariance = n_groups / (n_groups - 1) * parts @ parts.T + start_error**2
 
     def with_start(error: Array) -> Array:

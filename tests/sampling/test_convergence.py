@@ -8,6 +8,7 @@ import pytest
 
 from dlngeo.sampling import langevin
 from dlngeo.sampling.convergence import convergence_of, effective_sample_size, r_hat
+from dlngeo.sampling.langevin_dynamics import run
 
 
 def chains(shape, memory, spread, seed=0):
@@ -29,11 +30,15 @@ def test_diagnostics_are_those_of_arviz(shape, memory, spread):
     assert abs(effective_sample_size(draws) / float(arviz.ess(draws)) - 1) < 1e-10
 
 
-def test_constants():
-    """Of chains that do not move."""
-    assert r_hat(np.ones((3, 10))) == 1
-    assert r_hat(np.ones((3, 10)) * np.arange(3)[:, None]) == np.inf
-    assert effective_sample_size(np.ones((3, 10))) == 30
+@pytest.mark.parametrize("n", [10, 100])
+def test_constants(n):
+    """Of chains that do not move: to the last bit, and as many draws as there are places."""
+    same, apart = np.ones((3, n)), np.outer([1.0, 1.0, -1.0], np.ones(n))
+    assert r_hat(same) == 1
+    assert r_hat(apart) == np.inf
+    assert effective_sample_size(same) == 3 * n
+    assert effective_sample_size(apart) == pytest.approx(float(arviz.ess(apart)))
+    assert effective_sample_size(apart) < 8
 
 
 def test_the_worst_quantity_counts():
@@ -55,6 +60,53 @@ def test_the_worst_quantity_counts():
     assert cold.r_hat == r_hat(good)
     assert cold.status.startswith("The chains agree: R-hat 1.00")
     assert convergence_of({"singular_values": good[:, :3, None]}, 1.0) is None
+
+
+def test_chains_that_are_stuck_in_components_disagree():
+    """Although energy and singular values agree: the sign of ``det`` tells."""
+    signs = np.array([1.0, 1.0, -1.0])[:, None, None]
+    settings = {
+        "depth": 2, "beta": 100.0, "step_size": 0.01, "n_steps": 2000, "save_every": 5, "rng": 0,
+        "energy": lambda x: (np.sum(x**2, axis=(1, 2)) - 2) ** 2 + (abs(np.linalg.det(x)) - 1) ** 2,
+    }  # fmt: skip
+
+    def gradient(x):
+        square, det = np.sum(x**2, axis=(1, 2)), np.linalg.det(x)
+        cofactors = np.linalg.inv(x).swapaxes(1, 2) * det[:, None, None]
+        slope = 2 * (abs(det) - 1) * np.sign(det)
+        return 4 * (square - 2)[:, None, None] * x + slope[:, None, None] * cofactors
+
+    start = np.tile(np.eye(2), (3, 1, 1)) * np.concatenate([signs, 1 + 0 * signs], axis=2)
+    result = langevin(gradient, start, **settings)
+    assert (result.trace["determinant_sign"] == signs[:, :, 0]).all()
+    assert result.r_hat == np.inf
+    assert "The chains disagree: R-hat inf" in result.status
+    assert "R-hat inf" in repr(result)
+    values = {name: result.trace[name] for name in ("singular_values", "energy")}
+    assert convergence_of(values, 100.0).r_hat < 1.2
+    alike = langevin(gradient, abs(start), **settings)
+    assert (alike.trace["determinant_sign"] == 1).all()
+    assert alike.r_hat < 1.2
+    confined = langevin(gradient, abs(start), determinant="positive", **settings)
+    assert "determinant_sign" not in confined.trace
+
+
+def test_diagnostics_are_found_when_they_are_asked_for(monkeypatch):
+    """And once; runs whose draws nobody judges do not pay for it."""
+    calls = []
+
+    def counted(*arguments):
+        calls.append(1)
+        return convergence_of(*arguments)
+
+    monkeypatch.setattr(run, "convergence_of", counted)
+    result = langevin(
+        lambda s: s, np.ones((2, 1)), depth=2, beta=1.0, step_size=0.1, n_steps=8, save_every=1
+    )
+    assert not calls
+    assert "R-hat" in result.status
+    assert result.r_hat == result.convergence.r_hat
+    assert len(calls) == 1
 
 
 def test_runs_say_whether_their_chains_agree():

@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> None:
     data: Any = to_inference_data(found)
     data.attrs["problem"] = options.problem.read_text(encoding="utf-8-sig")
     summary = summarise(data)
-    if not all(numpy.isfinite(summary[name]).all() for name in ("energy", "energy_error", "r_hat")):
+    has_means = all(numpy.isfinite(summary[name]).all() for name in ("energy", "energy_error"))
+    if not has_means or numpy.isnan(summary["r_hat"]).any():
         shutil.rmtree(checkpoints)
         raise RuntimeError(
             "the chains have no means with finite errors: they stand still or run away; take "

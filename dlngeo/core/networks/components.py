@@ -1,6 +1,7 @@
 """The two components of square matrices of full rank, by the sign of the determinant."""
 
-from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.arrays import Array, namespace, transpose
+from dlngeo.core.networks.frames import SingularFrames
 
 SIGNS = {"positive": 1, "negative": -1}
 """The components by name, and the signs of their determinants."""
@@ -15,3 +16,11 @@ def is_across(matrix: Array, determinant: str | None) -> Array:
     if determinant is None:
         return xp.zeros_like(matrix[..., 0, 0], dtype=xp.bool)
     return xp.linalg.slogdet(matrix)[0] == -SIGNS[determinant]
+
+
+def determinant_sign(matrix: SingularFrames) -> Array:
+    """Return the sign of ``det`` of square matrices of full rank, in frames, shape=[...].
+
+    That of the frames is right where small values would be lost to round-off.
+    """
+    return namespace(matrix.left).linalg.slogdet(matrix.left @ transpose(matrix.right))[0]

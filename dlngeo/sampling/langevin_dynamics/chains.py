@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.networks.components import determinant_sign
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics.checkpoint import as_text
 from dlngeo.sampling.langevin_dynamics.equation import Equation
@@ -123,6 +124,8 @@ class Chains:
         values = {"singular_values": frames.sigma}
         if self.equation.has_value:
             values["energy"] = self.equation.values(frames)
+        if self.equation.crosses:
+            values["determinant_sign"] = determinant_sign(frames)
         if self._record is not None:
             for name, array in self._record(self.equation.point(frames)).items():
                 values[name] = numpy.asarray(array, dtype=float)

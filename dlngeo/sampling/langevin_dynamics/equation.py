@@ -64,6 +64,11 @@ class Equation:
         return self.widths[0] == self.widths[-1] == self.rank
 
     @property
+    def crosses(self) -> bool:
+        """Whether chains may go from one component to the other."""
+        return self.has_components and self.determinant is None and not self.is_spectral
+
+    @property
     def space(self) -> str:
         """On which space chains have their law, in words."""
         rows, columns = self.widths[-1], self.widths[0]

@@ -1,7 +1,8 @@
 """The run of Langevin dynamics, and its result."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from tqdm import tqdm
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import generator, integer, nonnegative, positive
 from dlngeo.core.networks.factors import Factors
-from dlngeo.outcomes import Outcome, interruptible
-from dlngeo.sampling.convergence import convergence_of
+from dlngeo.outcomes import Ending, interruptible
+from dlngeo.sampling.convergence import Convergence, convergence_of
 from dlngeo.sampling.energies import terms_of
 from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
@@ -39,7 +40,7 @@ PER_CHAIN = (
 
 
 @dataclass(frozen=True, eq=False)
-class LangevinResult(Outcome):
+class LangevinResult(Ending):
     """Chains of Langevin dynamics.
 
     Attributes
@@ -70,14 +71,15 @@ class LangevinResult(Outcome):
     n_reflections, n_rejected : array, shape=[chains]
         How often a step was reflected at the boundary, and how often one was rejected because it
         led where there is no finite state, energy or gradient.
-    r_hat, effective_sample_size : float, or None
-        The largest R-hat and the least effective sample size of energy and singular values, of
-        what was recorded at constant temperatures (`dlngeo.sampling.convergence`).
     swap_rates : array, shape=[levels - 1], or None
         Share of exchanges accepted between neighbours, for a `Ladder`.
     n_passages : int, or None
         How many replicas came from the lowest to the highest ``β``: none, and the cold chains
         know nothing of the hot ones.
+    is_stationary : bool
+        Whether temperatures were constant, and noise acted, so that chains have a law to agree on.
+    ending : str
+        How the run ended; `status` says it too, and whether the chains agree.
     """
 
     observables: Array | None
@@ -96,10 +98,35 @@ class LangevinResult(Outcome):
     acceptance_rate: Array | None
     n_reflections: Array
     n_rejected: Array
-    r_hat: float | None
-    effective_sample_size: float | None
     swap_rates: Array | None
     n_passages: int | None
+    is_stationary: bool = field(repr=False)
+    ending: str = field(repr=False)
+
+    @cached_property
+    def convergence(self) -> Convergence | None:
+        """The worst diagnostics of what was recorded, if it was of a law; found when asked for.
+
+        Of energy, singular values, and the sign of ``det`` of chains that may change it
+        (`dlngeo.sampling.convergence`).
+        """
+        return convergence_of(self.trace, self.beta) if self.is_stationary else None
+
+    @property
+    def r_hat(self) -> float | None:
+        """The largest R-hat."""
+        return None if self.convergence is None else self.convergence.r_hat
+
+    @property
+    def effective_sample_size(self) -> float | None:
+        """The least effective sample size."""
+        return None if self.convergence is None else self.convergence.effective_sample_size
+
+    @property
+    def status(self) -> str:
+        """How the run ended, whether its chains agree, and what to do if not."""
+        found = self.convergence
+        return self.ending if found is None else f"{self.ending} {found.status}"
 
     def at(self, beta: float) -> "LangevinResult":
         """Return the chains at a temperature, as a result.
@@ -121,16 +148,8 @@ class LangevinResult(Outcome):
 
         arrays = {name: chosen(getattr(self, name)) for name in PER_CHAIN}
         trace = {name: chosen(values) for name, values in self.trace.items()}
-        found = None if self.r_hat is None else convergence_of(trace, beta)
         return replace(
-            self,
-            **arrays,
-            trace=trace,
-            beta=float(beta),
-            r_hat=None if found is None else found.r_hat,
-            effective_sample_size=None if found is None else found.effective_sample_size,
-            swap_rates=None,
-            n_passages=None,
+            self, **arrays, trace=trace, beta=float(beta), swap_rates=None, n_passages=None
         )
 
 
@@ -220,12 +239,13 @@ def langevin(
     rng : numpy.random.Generator or int, optional
         Random numbers, or a seed.
     save_every : int, optional
-        Record every so many steps; nothing by default, so that memory stays constant. The status
-        says of four draws or more whether the chains agree.
+        Record every so many steps singular values, the energy where it is known, and the
+        "determinant_sign" of chains that may change it; nothing by default, so that memory stays
+        constant. The status says of four draws or more whether the chains agree.
     burn_in : int
         Steps at the beginning of which nothing is recorded.
     record : callable, optional
-        What to record besides "singular_values" and "energy": from end-to-end matrices,
+        What to record besides: from end-to-end matrices,
         shape=[chains, d_N, d_0], to a dictionary of arrays, shape=[chains, ...].
     checkpoint : path, optional
         NPZ file for the state, written whole or not at all. If the file is there, the run goes on
@@ -317,15 +337,11 @@ def langevin(
             "steps, as there is no finite state or gradient where they go: take a smaller "
             "step_size, or correct the energy."
         )
-    status = trouble or f"took {n_steps} steps on {equation.space}."
+    ending = trouble or f"took {n_steps} steps on {equation.space}."
     if n_reflections.any():
-        status += f" The boundary turned chains back {n_reflections.sum()} times."
+        ending += f" The boundary turned chains back {n_reflections.sum()} times."
     if n_rejected.any():
-        status += f" Steps that led nowhere were rejected {n_rejected.sum()} times."
-    is_stationary = kappa > 0 and (isinstance(beta, Ladder) or not callable(beta))
-    found = convergence_of(chains.trace, betas) if is_stationary else None
-    if found is not None:
-        status += f" {found.status}"
+        ending += f" Steps that led nowhere were rejected {n_rejected.sum()} times."
     exchanges: dict[str, Any] = {"swap_rates": None, "n_passages": None}
     if isinstance(kernel, ReplicaExchange):
         exchanges["swap_rates"] = kernel.swap_rates(chains.state)
@@ -347,12 +363,11 @@ def langevin(
         acceptance_rate=None if n_accepted is None else n_accepted / max(chains.n_steps, 1),
         n_reflections=n_reflections,
         n_rejected=n_rejected,
-        r_hat=None if found is None else found.r_hat,
-        effective_sample_size=None if found is None else found.effective_sample_size,
         **exchanges,
+        is_stationary=kappa > 0 and (isinstance(beta, Ladder) or not callable(beta)),
+        ending=ending,
         success=not trouble,
         interrupted=interrupted,
-        status=status,
     )
 
 

@@ -461,3 +461,18 @@ def test_refused_arguments(problem, output, tmp_path, capsys):
     (output / "table.csv").mkdir(parents=True)
     assert call(problem, output) == 2
     assert "table.csv is a folder" in capsys.readouterr().err
+
+
+def test_chains_stuck_in_components_are_told(tmp_path, output, capsys):
+    """Of a run too short to cross from either sign of ``det`` to the other."""
+    numpy.save(tmp_path / "target.npy", numpy.eye(2))
+    energy = {"name": "least squares", "target": "target.npy"}
+    langevin = {"beta": [4.0], "step_size": 1e-6}
+    network = {"shape": None, "depth": 2}
+    problem = written(tmp_path, network=network, energy=energy, langevin=langevin)
+    assert call(problem, output) == 0
+    assert "The chains disagree (R-hat above 1.01) for beta 4 at depth 2" in capsys.readouterr().out
+    with (output / "table.csv").open(encoding="utf-8") as file:
+        assert [row["r_hat"] for row in csv.DictReader(file)] == ["inf"]
+    shares = samples(output).posterior["determinant_sign"]
+    assert set(numpy.unique(shares)) == {-1.0, 1.0}

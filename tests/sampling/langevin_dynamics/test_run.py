@@ -25,14 +25,19 @@ from tests.sampling.langevin_dynamics.runs import (
 
 
 def test_memory_is_constant():
-    """In the number of steps, without a trace."""
-    peaks = []
-    for n_steps in (20, 400):
+    """In the number of steps, without a trace; with one it is not."""
+
+    def peak(**changes):
         tracemalloc.start()
-        run(n_steps=n_steps)
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        run(**changes)
+        found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0] + 20_000
+        return found
+
+    run()  # what is loaded once
+    # Up to 200 kB are tuples that the interpreter keeps for the next ones.
+    assert peak(n_steps=3000) < peak(n_steps=20) + 200_000
+    assert peak(n_steps=3000, save_every=1) > peak(n_steps=20) + 200_000
 
 
 def test_progress_is_shown(capsys):
@@ -155,7 +160,8 @@ def test_a_gradient_that_is_lost_rejects_the_step_of_its_chain(scheme, start):
         np.testing.assert_array_equal(values[others], expected.trace[name][others])
         for draw in (2, 3):
             np.testing.assert_array_equal(values[1, draw], values[1, 1])
-        assert (values[1, 4] != values[1, 1]).any() or scheme == "metropolis"
+        may_rest = scheme == "metropolis" or name == "determinant_sign"
+        assert (values[1, 4] != values[1, 1]).any() or may_rest
         assert np.isfinite(values).all()
 
 
