@@ -65,7 +65,7 @@ def test_the_worst_quantity_counts():
 def test_chains_that_are_stuck_in_components_disagree():
     """Although energy and singular values agree: the sign of ``det`` tells."""
     signs = np.array([1.0, 1.0, -1.0])[:, None, None]
-    settings = {
+    settings: dict[str, Any] = {
         "depth": 2, "beta": 100.0, "step_size": 0.01, "n_steps": 2000, "save_every": 5, "rng": 0,
         "energy": lambda x: (np.sum(x**2, axis=(1, 2)) - 2) ** 2 + (abs(np.linalg.det(x)) - 1) ** 2,
     }  # fmt: skip
@@ -83,10 +83,13 @@ def test_chains_that_are_stuck_in_components_disagree():
     assert "The chains disagree: R-hat inf" in result.status
     assert "R-hat inf" in repr(result)
     values = {name: result.trace[name] for name in ("singular_values", "energy")}
-    assert convergence_of(values, 100.0).r_hat < 1.2
+    found = convergence_of(values, 100.0)
+    assert found is not None
+    assert found.r_hat < 1.2
     alike = langevin(gradient, abs(start), **settings)
     assert (alike.trace["determinant_sign"] == 1).all()
-    assert alike.r_hat < 1.2
+    assert alike.convergence is not None
+    assert alike.convergence.r_hat < 1.2
     confined = langevin(gradient, abs(start), determinant="positive", **settings)
     assert "determinant_sign" not in confined.trace
 
@@ -105,6 +108,7 @@ def test_diagnostics_are_found_when_they_are_asked_for(monkeypatch):
     )
     assert not calls
     assert "R-hat" in result.status
+    assert result.convergence is not None
     assert result.r_hat == result.convergence.r_hat
     assert len(calls) == 1
 

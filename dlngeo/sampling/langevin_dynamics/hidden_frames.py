@@ -84,7 +84,7 @@ class FactorKernel:
         """Return what was counted along each chain."""
         return self.kernel.counts(state.matrices)
 
-    def factors(self, state: FactorState, rng: numpy.random.Generator) -> Layers:
+    def factors(self, state: FactorState) -> Layers:
         """Return the factors."""
         root = self.kernel.root(state.matrices)
         frames = BalancedFrames((root.right, *state.hidden, root.left), root.sigma)

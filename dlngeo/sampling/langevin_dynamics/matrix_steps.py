@@ -18,12 +18,7 @@ from dlngeo.core.base.arrays import diagonal_matrix, transpose
 from dlngeo.core.base.optional import compiled_loop
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.blocks import Blocks
-from dlngeo.core.networks.frames import (
-    BalancedFrames,
-    SingularFrames,
-    balanced_frames,
-    singular_frames,
-)
+from dlngeo.core.networks.frames import SingularFrames, balanced_frames, singular_frames
 from dlngeo.sampling.langevin_dynamics import brownian
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.states import is_finite
@@ -96,9 +91,10 @@ class MatrixKernel:
             numpy.take_along_axis(right, order[:, None], -1),
         )
 
-    def factors(self, state: Any, rng: numpy.random.Generator) -> Layers:
-        """Draw balanced factors over the matrices, from the uniform law of each orbit."""
-        return random_factors(self.frames(state), self.equation.widths, rng)
+    def factors(self, state: Any) -> Layers:
+        """Return the matrices."""
+        matrix = self.observable(self.root(state))
+        return Layers((matrix.with_values(matrix.sigma),))
 
     def drift(self, root: SingularFrames, covector: numpy.ndarray) -> Blocks:
         """Return ``-grad F`` in depth-root coordinates, over a step, in frames."""
@@ -129,22 +125,6 @@ def compiled_loops(equation: Equation, module: str, names: Sequence[str]) -> lis
         return None
     loops = [compiled_loop(module, name) for name in names]
     return None if None in loops else loops  # type: ignore[return-value]
-
-
-def random_factors(
-    frames: SingularFrames, widths: Sequence[int], rng: numpy.random.Generator
-) -> Layers:
-    """Return balanced factors over matrices in frames, from the uniform law of each orbit."""
-    n_chains, rank = frames.sigma.shape
-    columns = [frames.right]
-    for width in widths[1:-1]:
-        frame, triangle = numpy.linalg.qr(rng.standard_normal((n_chains, width, rank)))
-        # With the signs that make R's diagonal positive Q is uniform; those of LAPACK are not.
-        diagonal = numpy.einsum("...kk->...k", triangle)
-        columns.append(frame * numpy.copysign(1.0, diagonal)[..., None, :])
-    columns.append(frames.left)
-    lam = frames.sigma ** (1 / (len(widths) - 1))
-    return Layers(BalancedFrames(tuple(columns), lam).layers)
 
 
 def normal_blocks(root: SingularFrames, rng: numpy.random.Generator) -> Blocks:

@@ -220,8 +220,7 @@ def langevin(
     scheme : str
         "euler-maruyama", of weak order one, in depth-root coordinates or with a retraction of
         second order; "second-order", of weak order two, at some tenfold cost; "metropolis", whose
-        law is exact in the limit of many steps (of factors, the hidden frames of a state are then
-        drawn independently from the uniform law of the orbit).
+        law is exact in the limit of many steps.
     energy : callable, optional
         ``E``, to shape=[chains]; the Metropolis scheme needs it, and it is recorded. With its
         gradient as a method ``gradient``: a loss of `dlngeo.solvers`, a `SpectralEnergy` such as
@@ -323,7 +322,7 @@ def langevin(
         frames = chains.frames
         observables = None if face.is_spectral else frames.with_values(frames.sigma)
         if face.is_of_factors:
-            factors = kernel.factors(chains.state, random)
+            factors = kernel.factors(chains.state)
             factors = numpy.stack(factors, axis=1) if face.is_stacked else tuple(factors)
     counts = kernel.counts(chains.state)
     zeros = numpy.zeros(len(frames.sigma), dtype=int)

@@ -36,8 +36,8 @@ class Kernel(Protocol):
     def frames(self, state: Any) -> SingularFrames:
         """Return end-to-end matrices in singular frames, with values in descending order."""
 
-    def factors(self, state: Any, rng: numpy.random.Generator) -> Layers:
-        """Return factors of the state, whose hidden frames are drawn if it has none."""
+    def factors(self, state: Any) -> Layers:
+        """Return the factors of a state, or the matrix alone: what `init` takes."""
 
     def counts(self, state: Any) -> dict[str, Array]:
         """Return what was counted along each chain, shape=[chains]: "n_accepted" and the like."""

@@ -105,9 +105,9 @@ class TemperedKernel:
         """Return end-to-end matrices in singular frames."""
         return self.inner.frames(state.chains)
 
-    def factors(self, state: Any, rng: numpy.random.Generator) -> Layers:
+    def factors(self, state: Any) -> Layers:
         """Return factors of the state."""
-        return self.inner.factors(state.chains, rng)
+        return self.inner.factors(state.chains)
 
     def counts(self, state: Any) -> dict[str, Array]:
         """Return what was counted along each chain."""

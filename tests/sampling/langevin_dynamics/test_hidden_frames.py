@@ -38,7 +38,7 @@ def factors_after_a_step(name, net, beta, kappa, step):
     start = tuple(w[None] for w in net.factors)
     nodes, weights = cubature(normals_of_a_step(kernel, kernel.init(start)))
     state = kernel.step(kernel.init(repeated(start, len(nodes))), replay(nodes))
-    after = kernel.factors(state, np.random.default_rng(0))
+    after = kernel.factors(state)
     moved = [(a - b).reshape(len(nodes), -1) for a, b in zip(after, start, strict=True)]
     return np.concatenate(moved, axis=1), weights
 
@@ -114,7 +114,7 @@ def test_chains_stay_balanced_and_of_their_rank(depth, name, width, end, rank, d
     root = kernel.kernel.root(state.matrices)
     for frame in (root.left, *state.hidden, root.right):
         assert_close(frame.swapaxes(-1, -2) @ frame, np.eye(rank) + np.zeros((20, 1, 1)), 1e-12)
-    after = kernel.factors(state, rng)
+    after = kernel.factors(state)
     assert_close(end_to_end(after), matrix_of(state, depth), 1e-11)
     assert tuple(w.shape[1:] for w in after) == tuple(w.shape[1:] for w in start)
     scale = max(float(abs(w).max()) for w in after) ** 2
@@ -161,7 +161,7 @@ def test_schemes_agree_on_the_start():
     equation = equation_of(problem)
     for name in ("factors", "second-order factors", "metropolis factors"):
         kernel = KERNELS[name](equation, 0.1)
-        again = kernel.factors(kernel.init(start), rng)
+        again = kernel.factors(kernel.init(start))
         for a, b in zip(again, start, strict=True):
             assert_close(a, b, 1e-12)
 
@@ -181,6 +181,6 @@ def test_steps_without_bound_are_rejected(name, size, rank):
     with np.errstate(all="ignore"):
         for _ in range(20):
             state = kernel.step(state, np.random.default_rng(0))
-        after = kernel.factors(state, np.random.default_rng(0))
+        after = kernel.factors(state)
     assert all(np.isfinite(layer).all() for layer in after)
     assert kernel.counts(state)["n_rejected"].all() or "metropolis" in name

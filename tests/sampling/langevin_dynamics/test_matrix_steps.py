@@ -1,16 +1,16 @@
-"""What kernels of end-to-end matrices share: starts, and factors drawn over matrices."""
+"""What kernels of end-to-end matrices share: starts, the boundary, and what states are over."""
 
 import numpy as np
 import pytest
 
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.core.networks.network import end_to_end, moment_map
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama
-from dlngeo.sampling.langevin_dynamics.matrix_steps import fold, random_factors
+from dlngeo.sampling.langevin_dynamics.matrix_steps import fold
 from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
+from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
 from tests.core.brute import assert_close
-from tests.sampling.reference import rotations
+from tests.sampling.reference import matrices, rotations
 
 
 @pytest.mark.parametrize("kind", [EulerMaruyama, Metropolis])
@@ -54,22 +54,10 @@ def test_a_chain_crosses_the_boundary_or_is_reflected():
     assert (signs == before).all()
 
 
-def test_factors_of_an_orbit_are_uniform():
-    """Over the given matrices, balanced, with independent uniform hidden frames."""
-    rng = np.random.default_rng(6)
-    n, widths = 4000, (3, 3, 4, 2)
-    lam = np.tile([1.2, 0.6], (n, 1))
-    frames = SingularFrames(rotations(n, 2, 2, rng), lam**3, rotations(n, 3, 2, rng))
-    layers = random_factors(frames, widths, rng)
-    assert tuple(w.shape[-2] for w in layers) == widths[1:]
-    assert_close(end_to_end(layers), frames.with_values(lam**3), 1e-12)
-    for moment in moment_map(layers):
-        assert_close(moment, 0 * moment, 1e-12, scale=1.0)
-    for p, width in ((0, 3), (1, 4)):
-        # W_p's left frame times Λ, turned back into the right frame of X or of its neighbour.
-        gram = layers[p] @ layers[p].swapaxes(-1, -2)
-        mean = gram.mean(0)
-        expected = (1.2**2 + 0.6**2) / width * np.eye(width)
-        assert_close(mean, expected, 0.08)
-    # Neighbouring hidden frames are independent: the middle factor has no mean.
-    assert abs(layers[1].mean(0)).max() < 5 * 1.2 / np.sqrt(n)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_state_gives_back_the_matrices_it_is_over(scheme):
+    equation = Equation(np.zeros_like, (2, 3, 3), 2, beta=1.0, energy=lambda x: np.zeros(len(x)))
+    matrix = matrices(np.array([[1.2, 0.6], [0.5, 0.5]]), 2, 3, 2, np.random.default_rng(1))
+    kernel = SCHEMES[scheme](equation, 0.1)
+    (found,) = kernel.factors(kernel.init((matrix,)))
+    assert_close(found, matrix, 1e-13)

@@ -47,7 +47,7 @@ class Still:
         frames = np.ones((len(state), 1, 1))
         return SingularFrames(frames, state[:, None], frames)
 
-    def factors(self, state, rng):
+    def factors(self, state):
         raise NotImplementedError
 
     def counts(self, state):
