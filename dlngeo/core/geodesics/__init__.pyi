@@ -4,6 +4,7 @@ from .balanced_curves import balanced_transport as balanced_transport
 from .balanced_logarithm import balanced_connect as balanced_connect
 from .balanced_logarithm import balanced_dist as balanced_dist
 from .balanced_logarithm import balanced_log as balanced_log
+from .conjugate_points import conjugate_times as conjugate_times
 from .curves import Geodesic as Geodesic
 from .curves import Positions as Positions
 from .distance_matrix import dist_pairwise as dist_pairwise

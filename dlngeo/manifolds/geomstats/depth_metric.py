@@ -10,6 +10,7 @@ from tqdm import tqdm
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.depth_metric import curvature, metric, ricci_operator
 from dlngeo.core.geodesics import (
+    conjugate_points,
     distance_matrix,
     exponential,
     logarithm,
@@ -87,6 +88,26 @@ class DepthMetric(ObservableMetric):
 
     def _transport(self, base_point: Array, direction: Array, vector: Array) -> Array:
         return self._at_boundary(transport.parallel_transport, base_point, direction, vector)
+
+    def conjugate_times(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Return the times up to one at which geodesics are conjugate to their base points.
+
+        A geodesic with such a time below one is not the shortest path to its end. See
+        `dlngeo.core.geodesics.conjugate_times`.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., m, n]
+            Initial velocities.
+        base_point : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        times : array-like, shape=[..., k]
+            In ascending order, each as often as Jacobi fields vanish; then infinity.
+        """
+        check_shape(tangent_vec, self._space.shape)
+        return self._at_boundary(conjugate_points.conjugate_times, base_point, tangent_vec)
 
     def log_volume_density(self, base_point: Array) -> Array:
         r"""Return ``½ log det g^N``, the volume density against Lebesgue's measure.
