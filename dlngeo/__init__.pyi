@@ -1,6 +1,7 @@
 from . import core as core
 from . import intrinsic as intrinsic
 from . import manifolds as manifolds
+from . import networks as networks
 from . import sampling as sampling
 from . import solvers as solvers
 from . import systems as systems

@@ -1,0 +1,2 @@
+from .exact_curves import ExactLearning as ExactLearning
+from .exact_curves import exact_learning as exact_learning
