@@ -10,6 +10,7 @@ from .curves import Positions as Positions
 from .distance_matrix import dist_pairwise as dist_pairwise
 from .exponential import exp as exp
 from .horizontal_alignment import align_horizontally as align_horizontally
+from .injectivity import injectivity_bound as injectivity_bound
 from .logarithm import Connection as Connection
 from .logarithm import connect as connect
 from .logarithm import dist as dist

@@ -18,6 +18,7 @@ from dlngeo.core.balanced.submanifold import checked_layers
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
 from dlngeo.core.base.packing import Shape, flatten_batch, pack, take, unpack
 from dlngeo.core.geodesics.charts.balanced_chart import BalancedChart
+from dlngeo.core.geodesics.injectivity import proved_radius_of_factors
 from dlngeo.core.geodesics.logarithm import Connection
 from dlngeo.core.geodesics.search.balanced_turns import SEGMENTS, balanced_turns, shorten
 from dlngeo.core.geodesics.search.factor_spaces import FactorSpace, factor_space
@@ -242,6 +243,10 @@ def _connect(
         from_numpy((unit * v).reshape(*batch, *shape), array)
         for v, shape, array in zip(velocity, shapes, arrays, strict=False)
     ]
+    # The bound of the radius is proved where no hidden layer is wider than the rank.
+    is_narrow = all(rows == rank for rows, _ in shapes[:-1])
+    largest = numpy.maximum(source.balanced.lam, target.balanced.lam)
+    radius = is_narrow * proved_radius_of_factors(largest, len(shapes)) * unit[:, 0, 0]
     connection = Connection(
         in_kind(results, factors),
         from_numpy((norms(found.velocity) * unit[:, 0, 0]).reshape(batch), arrays[0]),
@@ -249,6 +254,7 @@ def _connect(
         found.is_found.reshape(batch),
         # Straight lines of parameter space are no longer.
         (norms(target.point - source.point) * unit[:, 0, 0]).reshape(batch),
+        radius.reshape(batch),
         found.number.reshape(batch),
     )
     return connection, ways.passes

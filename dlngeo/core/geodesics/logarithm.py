@@ -15,6 +15,7 @@ from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.depth_metric.metric import lower_index
 from dlngeo.core.geodesics.charts.chart import extend, restrict
+from dlngeo.core.geodesics.injectivity import proved_radius
 from dlngeo.core.geodesics.observable_curves import checked_problem
 from dlngeo.core.geodesics.search.bounds import lower_bound
 from dlngeo.core.geodesics.search.turn_search import turn_search
@@ -44,6 +45,8 @@ class Connection:
     is_found : array of bool, shape=[...]
     bound : array, shape=[...]
         A length that no path between the points is shorter than.
+    radius : array, shape=[...]
+        A length up to which it is proved that there is one geodesic, see `injectivity_bound`.
     number : array of int, shape=[...]
         How many distinct geodesics were found.
     """
@@ -53,12 +56,17 @@ class Connection:
     residual: numpy.ndarray
     is_found: numpy.ndarray
     bound: numpy.ndarray
+    radius: numpy.ndarray
     number: numpy.ndarray
 
     @property
     def is_certified(self) -> numpy.ndarray:
-        """Where the length is the bound: there the geodesic is proved to be the shortest."""
-        return to_numpy(self.length) <= (1 + _CERTAIN) * self.bound
+        """Where the geodesic is proved to be the shortest path.
+
+        There its length is the bound, or less than the radius.
+        """
+        length = to_numpy(self.length)
+        return (length <= (1 + _CERTAIN) * self.bound) | (length < self.radius)
 
 
 def are_apart(x: numpy.ndarray, y: numpy.ndarray, rank: int) -> numpy.ndarray:
@@ -125,12 +133,13 @@ def connect(
     Every geodesic ends at the second matrix, as accurately as the residual tells. Which matrix
     comes first, transposition, rotations and scaling make no difference to the lengths.
 
-    No path is shorter than the `bound`. Where the length is equal to it (`is_certified`) the
-    geodesic is the shortest path: at rank one, at depth one and full rank, between matrices with
-    the same singular vectors in order, between multiples of rotations of the plane, and between
-    positive matrices at depth two. Elsewhere it is the shortest one that was found. At finite
-    depth the metric is incomplete: where every short path runs into the boundary there may be no
-    shortest geodesic, and often none is found.
+    A geodesic is proved to be the shortest path (`is_certified`) if its length is the `bound`, than
+    which no path is shorter: at rank one, at depth one and full rank, between matrices with the
+    same singular vectors in order, between multiples of rotations of the plane, and between
+    positive matrices at depth two; or if it is less than the `radius`, the larger
+    `injectivity_bound` of the two points. Elsewhere it is the shortest one that was found. At
+    finite depth the metric is incomplete: where every short path runs into the boundary there may
+    be no shortest geodesic, and often none is found.
 
     Parameters
     ----------
@@ -216,12 +225,14 @@ def connect(
     signed = SingularFrames(target.left * sides[:, None, :], target.sigma * sides, target.right)
     bound = numpy.full(len(x), numpy.inf)
     bound[joined] = lower_bound(take(source, joined), take(signed, joined), depth)
+    radius = numpy.maximum(proved_radius(source.sigma, depth), proved_radius(target.sigma, depth))
     return Connection(
         from_numpy(velocity.reshape(*batch, *velocity.shape[1:]), matrix),
         from_numpy(length.reshape(batch), matrix),
         residual.reshape(batch),
         is_found.reshape(batch),
         (bound * scale).reshape(batch),
+        (radius * scale).reshape(batch),
         number.reshape(batch),
     )
 
