@@ -50,14 +50,15 @@ def riccati_path(first: Array, second: Array, target: Array, offset: float, time
     """
     rows, columns = target.shape
     left, values, _ = numpy.linalg.svd(numpy.concatenate([first.T, second]), full_matrices=False)
-    # Directions that are not there at the start never come; round-off there would grow.
-    is_there = values > values[0] * len(left) * numpy.finfo(float).eps
+    # What is not there at the start never comes; round-off in its place would grow.
+    round_off = values[0] * len(left) * numpy.finfo(float).eps
     half = offset / 2
     generator = numpy.block(
         [[-half * numpy.eye(columns), target.T], [target, half * numpy.eye(rows)]]
     )
     rates, basis = numpy.linalg.eigh(generator)
-    start = basis.T @ (left * values)[:, is_there]
+    start = basis.T @ (left * values)[:, values > round_off]
+    start[numpy.linalg.norm(start, axis=1) <= round_off] = 0
     grown = 2 * rates * times[:, None]
     log_decay = _log_decay(grown)
     log_times = numpy.log(times)[:, None]
@@ -98,11 +99,8 @@ def _graded_triangle(rows: Array, log_sizes: Array) -> tuple[Array, Array]:
         log_scales[:, k] = log_norms[every, pivot]
         direction = rest[every, pivot]
         direction = direction / numpy.linalg.norm(direction, axis=-1, keepdims=True)
-        part = numpy.zeros(log_sizes.shape)
-        for _ in range(2):  # the second time takes off what round-off left
-            along = numpy.einsum("tnk,tk->tn", rest, direction)
-            rest = rest - along[..., None] * direction[:, None]
-            part = part + along
+        part = numpy.einsum("tnk,tk->tn", rest, direction)
+        rest = rest - part[..., None] * direction[:, None]
         with numpy.errstate(divide="ignore"):
             ratios = numpy.exp(sizes + numpy.log(numpy.abs(part)) - log_scales[:, [k]])
         matrix[..., k] = numpy.sign(part) * ratios

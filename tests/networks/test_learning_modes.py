@@ -40,7 +40,14 @@ def test_strengths_follow_their_flow(case, depth):
 
 @pytest.mark.parametrize("depth", [3, 10])
 @pytest.mark.parametrize(
-    ("start", "end", "target"), [(1e-3, 1 - 1e-9, 1.0), (8.0, 1.25, 1.0), (2.0, 1e-9, -1.0)]
+    ("start", "end", "target"),
+    [
+        (1e-3, 1 - 1e-9, 1.0),
+        (0.3, 0.499, 1.0),
+        (8.0, 1.25, 1.0),
+        (3.0, 2.01, 1.0),
+        (2.0, 1e-9, -1.0),
+    ],
 )
 def test_times_are_integrals(start, end, target, depth):
     with mpmath.workdps(30):

@@ -1,5 +1,6 @@
 """Two layers against the integrated Riccati equation, at early and late times."""
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -84,3 +85,26 @@ def test_rates_far_apart():
     for k, y in enumerate(np.diag(target)):
         sigmoid = y / (1 + (y / 1e-4 - 1) * np.exp(-2 * y * times))
         assert_close(path[:, k, k], sigmoid, 1e-13, scale=y)
+
+
+@pytest.mark.parametrize(
+    ("second", "tolerance"),
+    [([[0, 0], [1, 1], [0, 1]], 1e-13), ([[1, 0], [1, 1e-4], [1, 1]], 1e-11)],
+)
+def test_late_times_without_growing_exponentials(second, tolerance):
+    """Modes that are not there at first never come; nearly parallel ones part, late.
+
+    The solution in 200 digits, by ``P = e^{Ft} Q_0 (1 + Q_0^T g(F) Q_0)^{-1} Q_0^T e^{Ft}``.
+    """
+    rates, times = [3, 2, 1], np.array([0.5, 5.0, 20.0, 100.0])
+    second = np.array(second, dtype=float)
+    found = riccati_path(second.T, second, np.diag([3.0, 2, 1]), 0.0, times)
+    with mpmath.workdps(200):
+        # In the sums and the differences of both ends, of which the latter are zero at the start.
+        start = mpmath.matrix(second) * mpmath.sqrt(2)
+        for path, time in zip(found, times, strict=True):
+            growth = mpmath.diag([(mpmath.exp(2 * y * time) - 1) / (2 * y) for y in rates])
+            ends = mpmath.diag([mpmath.exp(y * time) for y in rates]) * start
+            gram = mpmath.eye(2) + start.T * growth * start
+            p = ends * mpmath.inverse(gram) * ends.T / 2
+            assert_close(path, np.array(p.tolist(), dtype=float), tolerance)
