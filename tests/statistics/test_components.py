@@ -10,7 +10,7 @@ import pytest
 from scipy.special import ive
 
 from dlngeo.sampling import langevin
-from tests.sampling.reference import layers, matrices, rotations
+from tests.sampling.reference import SpectralLaw, layers, matrices, rotations
 
 BETA, N_CHAINS = 4.0, 1000
 TARGET = np.diag([2.0, 0.5])
@@ -124,6 +124,67 @@ def test_confined_chains_are_told_apart(face):
     draws = draws_near_the_target(face, "euler-maruyama", 2, 2, "negative")
     assert (draws[:, 1] == 1).all()
     assert deviations(draws[:, :1], exact_near_the_target(2, 2)[:1])[0] > 8
+
+
+def exact_near_a_rank_one_target(depth):
+    """Return exact means for ``½ ‖X - 2 e_1 e_1ᵀ‖²`` of 2 × 3 matrices.
+
+    The row ``2aᵀΣ`` of a left frame meets a uniform vector of the sphere, ``∫ e^{w·b} = sinh w/w``.
+    """
+    angle = np.pi * (np.arange(64) + 0.5) / 64
+
+    def averages(lam):
+        """Return ``E`` averaged over frames, and ``-log ∫ e^{-βE}`` over ``β``."""
+        sigma = lam**depth
+        length = np.hypot(sigma[..., :1] * np.cos(angle), sigma[..., 1:] * np.sin(angle))
+        w = 2 * BETA * length
+        top = w.max(axis=-1, keepdims=True)
+        mean = np.exp(w - top) * -np.expm1(-2 * w) / (2 * w)
+        overlap = np.mean(mean * (2 * length / np.tanh(w) - 1 / BETA), axis=-1)
+        mean = mean.mean(axis=-1)
+        square = (np.sum(sigma**2, axis=-1) + 4) / 2
+        return square - overlap / mean, square - (np.log(mean) + top[..., 0]) / BETA
+
+    def statistics(lam):
+        values = (averages(lam)[0][..., None], lam**depth, lam ** (2 * depth))
+        return np.concatenate(values, axis=-1)
+
+    reach = 6.0 if depth == 1 else 2.6
+    widths = (3, *[2] * depth)
+    return SpectralLaw(widths, 2, lambda lam: averages(lam)[1], BETA, reach=reach).mean(statistics)
+
+
+@pytest.mark.parametrize(
+    ("face", "depth"),
+    [*[("observables", depth) for depth in (1, 2, 3, 4)], ("factors", 2), ("factors", 4)],
+)
+def test_law_of_two_by_three_from_hostile_starts(face, depth):
+    """From the other side of the origin, from next to the boundary, and from far off."""
+    target = np.array([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+
+    def energy(x):
+        return np.sum((x - target) ** 2, axis=(-2, -1)) / 2
+
+    rng, n = np.random.default_rng([depth, len(face)]), 400
+    scale = np.repeat([[2.0, 1.0], [1e-4, 1e-6], [4.0, 3.0]], n, axis=0) ** (1 / depth)
+    if face == "factors":
+        start = layers(scale, (3, *[2] * depth), rng)
+    else:
+        start = matrices(scale, depth, 2, 3, rng)
+        start[:n] = -target + [[0.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
+    result = langevin(
+        lambda x: x - target, start, **({} if face == "factors" else {"depth": depth}),
+        beta=BETA, step_size=0.01, n_steps={1: 600, 2: 900, 3: 1200, 4: 1600}[depth], rng=rng,
+    )  # fmt: skip
+    assert result.success, result.status
+    assert result.space == "2 x 3 matrices of rank 2"
+    expected = exact_near_a_rank_one_target(depth)
+    if depth == 1:
+        assert abs(expected[0] - 3 / BETA) < 1e-9
+    sigma = result.singular_values
+    draws = np.concatenate([energy(result.observables)[:, None], sigma, sigma**2], axis=1)
+    for part in np.split(draws, 3):
+        assert abs(deviations(part, expected)).max() < 4
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
