@@ -95,9 +95,9 @@ def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData":
 
 def _settings(result: LangevinResult) -> dict[str, Any]:
     """Return the settings of a run as a file takes them."""
-    depth, rank = len(result.widths) - 1, result.singular_values.shape[-1]
     named = {name: getattr(result, name) for name in SETTINGS}
-    return {"depth": depth, "rank": rank, **named, "widths": list(result.widths)}
+    rank = result.singular_values.shape[-1]
+    return {"depth": result.depth, "rank": rank, **named, "widths": list(result.widths)}
 
 
 def _labels(values: tuple[Any, ...]) -> Array:

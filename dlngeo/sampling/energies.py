@@ -15,6 +15,7 @@ of end-to-end matrices.
 """
 
 import abc
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array, round_off
-from dlngeo.core.base.checks import finite
+from dlngeo.core.base.checks import finite, integer
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 from dlngeo.core.numerics.derivatives import Differentiated
 from dlngeo.sampling.formulas import parse
@@ -89,6 +90,9 @@ class WeightDecay(SpectralEnergy):
 
     depth: int
 
+    def __post_init__(self) -> None:
+        integer(self.depth, "the depth of weight decay")
+
     def __call__(self, sigma: Array) -> Array:
         """Return ``E``."""
         return self.depth / 2 * (sigma ** (2 / self.depth)).sum(axis=-1)
@@ -132,7 +136,7 @@ class DoubleWell(SpectralEnergy):
 
 @dataclass(frozen=True)
 class SpectralExpression(SpectralEnergy):
-    r"""A formula for one singular value ``s``, in which ``N`` is the depth.
+    r"""A formula for one singular value ``s``, in which ``N`` is the depth, if that is finite.
 
     .. math:: E = \sum_k f(σ_k)
 
@@ -144,7 +148,7 @@ class SpectralExpression(SpectralEnergy):
     ----------
     formula : str
         ``f``, for example ``"N/2 * s**(2/N) + (s - 1)**2"``.
-    depth : int
+    depth : int or inf
 
     Raises
     ------
@@ -153,7 +157,7 @@ class SpectralExpression(SpectralEnergy):
     """
 
     formula: str
-    depth: int
+    depth: float
 
     def __post_init__(self) -> None:
         self._functions  # noqa: B018  # that it can be read
@@ -167,7 +171,10 @@ class SpectralExpression(SpectralEnergy):
         import sympy
 
         s = sympy.Symbol("s", positive=True)
-        expression = parse(self.formula, {"s": s, "N": sympy.Integer(self.depth), "pi": sympy.pi})
+        names = {"s": s, "pi": sympy.pi}
+        if self.depth != math.inf:
+            names["N"] = sympy.Integer(self.depth)
+        expression = parse(self.formula, names)
         if s not in expression.free_symbols:
             raise ValueError(f"the formula {self.formula!r} does not depend on s: nothing acts.")
         slope = sympy.diff(expression, s)

@@ -16,6 +16,7 @@ C. H. Bennett, *Efficient estimation of free energy differences from Monte Carlo
 Phys. 22 (1976); THEORY 4.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -176,6 +177,10 @@ def free_energies(result: LangevinResult, log_partition: Any = None) -> FreeEner
     >>> bool(abs(found.log_partition[1] + numpy.log(2) / 2) < 4 * found.log_partition_error[1])
     True
     """
+    if result.depth == math.inf:
+        raise ValueError(
+            "orbits of infinite depth have no volume to measure entropies by: take a finite depth."
+        )
     betas, counts = numpy.unique(result.beta, return_counts=True)
     n_chains = len(result.singular_values)
     if len(betas) < 2 or len(set(counts)) > 1 or counts[0] < 2:

@@ -4,6 +4,7 @@ Minutes long: ``make statistics``.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,9 +168,8 @@ def test_law_of_two_by_three_from_hostile_starts(face, depth):
 
     rng, n = np.random.default_rng([depth, len(face)]), 400
     scale = np.repeat([[2.0, 1.0], [1e-4, 1e-6], [4.0, 3.0]], n, axis=0) ** (1 / depth)
-    if face == "factors":
-        start = layers(scale, (3, *[2] * depth), rng)
-    else:
+    start: Any = layers(scale, (3, *[2] * depth), rng)
+    if face == "observables":
         start = matrices(scale, depth, 2, 3, rng)
         start[:n] = -target + [[0.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
     result = langevin(

@@ -27,7 +27,7 @@ class Equation:
         ``∇E`` of matrices, shape=[chains, d_N, d_0] to the same; of a spectral energy the
         derivatives ``∂E/∂σ``, shape=[chains, r] to the same, of values in descending order.
     widths : tuple of int
-        ``(d_0, ..., d_N)``.
+        ``(d_0, ..., d_N)``; at infinite depth the two ends.
     rank : int
     beta : float, or array, shape=[chains]
         Inverse temperature ``β``, of all chains or of each.
@@ -41,6 +41,8 @@ class Equation:
         A further energy, of the singular values of matrices.
     determinant : str, optional
         "positive" or "negative": the component that chains are confined to; all by default.
+    is_infinite : bool
+        Whether the depth is infinite.
     """
 
     gradient: Callable[[numpy.ndarray], Any] | None
@@ -52,10 +54,12 @@ class Equation:
     energy: Callable[[numpy.ndarray], Any] | None = None
     spectral: SpectralEnergy | None = None
     determinant: str | None = None
+    is_infinite: bool = False
 
     @property
     def depth(self) -> int:
-        """Number of factors."""
+        """Number of factors, of finite depth."""
+        assert not self.is_infinite
         return len(self.widths) - 1
 
     @property
@@ -73,6 +77,8 @@ class Equation:
         """On which space chains have their law, in words."""
         rows, columns = self.widths[-1], self.widths[0]
         matrices = f"{rows} x {columns} matrices of rank {self.rank}"
+        if self.is_infinite:
+            matrices = f"{matrices} at infinite depth"
         if self.is_spectral:
             return f"singular values of {matrices}"
         if not self.has_components:

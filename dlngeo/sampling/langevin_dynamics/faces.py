@@ -1,5 +1,6 @@
 """The faces of the Langevin equation: what initial states are, and of which network."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -7,9 +8,10 @@ import numpy
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import host_array
+from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.components import SIGNS
-from dlngeo.core.networks.factors import check_widths, network_shape, widths_of
+from dlngeo.core.networks.factors import check_widths, is_infinite, network_shape, widths_of
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.sampling.langevin_dynamics.equation import Equation
@@ -25,11 +27,14 @@ class Face(NamedTuple):
     name : str
         Factors, observables or singular values.
     widths : tuple of int
+        At infinite depth the two ends.
     rank : int
     start : tuple of array
         Balanced factors, or a matrix alone; of singular values the diagonal one.
     is_stacked : bool
         Whether factors come and go as one array.
+    is_infinite : bool
+        Whether the depth is infinite.
     """
 
     name: str
@@ -37,6 +42,12 @@ class Face(NamedTuple):
     rank: int
     start: tuple[Array, ...]
     is_stacked: bool = False
+    is_infinite: bool = False
+
+    @property
+    def depth(self) -> float:
+        """Depth of the network."""
+        return math.inf if self.is_infinite else len(self.widths) - 1
 
     @property
     def is_of_factors(self) -> bool:
@@ -61,7 +72,7 @@ class Face(NamedTuple):
 
 
 def face_of(
-    initial: Any, depth: int | None, widths: Sequence[int] | None, rank: int | None
+    initial: Any, depth: float | None, widths: Sequence[int] | None, rank: int | None
 ) -> Face:
     """Return the face that initial states of any library are of.
 
@@ -92,9 +103,9 @@ def face_of(
         raise ValueError("matrices and singular values need the depth of the network: give depth=.")
     if array.ndim == 2:
         return _face_of_values(array, depth, widths, rank)
-    widths, rank = network_shape(array, depth, widths, rank)
+    widths, rank = _network_shape(array, depth, widths, rank)
     exact_frames(array, rank)
-    return Face(OBSERVABLES, widths, rank, (array,))
+    return Face(OBSERVABLES, widths, rank, (array,), is_infinite=is_infinite(depth))
 
 
 def on_host(array: Any, name: str) -> Array:
@@ -103,7 +114,7 @@ def on_host(array: Any, name: str) -> Array:
 
 
 def _face_of_values(
-    values: Array, depth: int, widths: Sequence[int] | None, rank: int | None
+    values: Array, depth: float, widths: Sequence[int] | None, rank: int | None
 ) -> Face:
     if not (values > 0).all():
         raise ValueError(
@@ -117,14 +128,28 @@ def _face_of_values(
     matrix = numpy.zeros((len(values), rows, columns))
     diagonal = numpy.arange(min(n_values, rows, columns))
     matrix[:, diagonal, diagonal] = values[:, : len(diagonal)]
-    widths, rank = network_shape(matrix, depth, widths, n_values)
-    return Face(SINGULAR_VALUES, widths, rank, (matrix,))
+    widths, rank = _network_shape(matrix, depth, widths, n_values)
+    return Face(SINGULAR_VALUES, widths, rank, (matrix,), is_infinite=is_infinite(depth))
+
+
+def _network_shape(
+    matrix: Array, depth: float, widths: Sequence[int] | None, rank: int | None
+) -> tuple[tuple[int, ...], int]:
+    """Return widths and rank of a network over matrices; of infinite depth it has the ends."""
+    if not is_infinite(depth):
+        return network_shape(matrix, depth, widths, rank)
+    rank = check_observable(matrix, depth, rank)
+    if widths is not None:
+        raise ValueError(
+            "at infinite depth hidden layers are as wide as the rank: leave out widths."
+        )
+    return matrix.shape[:-3:-1], rank
 
 
 def _face_of_factors(
     layers: tuple[Array, ...],
     is_stacked: bool,
-    depth: int | None,
+    depth: float | None,
     widths: Sequence[int] | None,
     rank: int | None,
 ) -> Face:

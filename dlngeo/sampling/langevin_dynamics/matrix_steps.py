@@ -28,8 +28,8 @@ COMPILED_UP_TO = 16
 
 
 @dataclass(eq=False)
-class MatrixKernel:
-    """What is alike in all kernels whose states hold ``Y = left · diag(lam) · rightᵀ``."""
+class FrameKernel:
+    """What is alike in all kernels whose states hold frames, and values that ``σ`` goes by."""
 
     equation: Equation
     step_size: float
@@ -53,6 +53,34 @@ class MatrixKernel:
     def counts(self, state: Any) -> dict[str, numpy.ndarray]:
         """Return what was counted along each chain."""
         raise NotImplementedError
+
+    def root(self, state: Any) -> SingularFrames:
+        """Return the frames and their values, in no order."""
+        raise NotImplementedError
+
+    def observable(self, root: SingularFrames) -> SingularFrames:
+        """Return ``X`` in the same frames."""
+        raise NotImplementedError
+
+    def frames(self, state: Any) -> SingularFrames:
+        """Return end-to-end matrices in singular frames, with values in descending order."""
+        left, sigma, right = self.observable(self.root(state))
+        order = numpy.argsort(-sigma, axis=-1)
+        return SingularFrames(
+            numpy.take_along_axis(left, order[:, None], -1),
+            numpy.take_along_axis(sigma, order, -1),
+            numpy.take_along_axis(right, order[:, None], -1),
+        )
+
+    def factors(self, state: Any) -> Layers:
+        """Return the matrices."""
+        matrix = self.observable(self.root(state))
+        return Layers((matrix.with_values(matrix.sigma),))
+
+
+@dataclass(eq=False)
+class MatrixKernel(FrameKernel):
+    """What is alike in all kernels whose states hold ``Y = left · diag(lam) · rightᵀ``."""
 
     def is_bounded(self, lam: numpy.ndarray) -> numpy.ndarray:
         """Return where kernels of the depth metric, within the squares of ``σ``, are finite."""
@@ -80,21 +108,6 @@ class MatrixKernel:
     def observable(self, root: SingularFrames) -> SingularFrames:
         """Return ``X`` in the frames of ``Y``."""
         return root._replace(sigma=root.sigma**self.equation.depth)
-
-    def frames(self, state: Any) -> SingularFrames:
-        """Return end-to-end matrices in singular frames, with values in descending order."""
-        left, sigma, right = self.observable(self.root(state))
-        order = numpy.argsort(-sigma, axis=-1)
-        return SingularFrames(
-            numpy.take_along_axis(left, order[:, None], -1),
-            numpy.take_along_axis(sigma, order, -1),
-            numpy.take_along_axis(right, order[:, None], -1),
-        )
-
-    def factors(self, state: Any) -> Layers:
-        """Return the matrices."""
-        matrix = self.observable(self.root(state))
-        return Layers((matrix.with_values(matrix.sigma),))
 
     def drift(self, root: SingularFrames, covector: numpy.ndarray) -> Blocks:
         """Return ``-grad F`` in depth-root coordinates, over a step, in frames."""

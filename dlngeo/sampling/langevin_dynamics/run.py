@@ -19,6 +19,7 @@ from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.faces import check_component, face_of
+from dlngeo.sampling.langevin_dynamics.infinite_depth import has_law
 from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES, kernel_of
 from dlngeo.sampling.langevin_dynamics.temperatures import (
     Ladder,
@@ -57,8 +58,10 @@ class LangevinResult(Ending):
         On which matrices the chains have their law.
     n_steps : int
         Steps taken.
+    depth : float
+        ``N``.
     widths : tuple of int
-        ``(d_0, ..., d_N)``.
+        ``(d_0, ..., d_N)``; at infinite depth the two ends.
     beta : float, or array, shape=[chains]
         Inverse temperatures; of a schedule the last.
     kappa, step_size : float
@@ -77,7 +80,8 @@ class LangevinResult(Ending):
         How many replicas came from the lowest to the highest ``β``: none, and the cold chains
         know nothing of the hot ones.
     is_stationary : bool
-        Whether temperatures were constant, and noise acted, so that chains have a law to agree on.
+        Whether temperatures were constant, noise acted, and the energy has a Gibbs law, so that
+        chains have a law to agree on.
     ending : str
         How the run ended; `status` says it too, and whether the chains agree.
     """
@@ -88,6 +92,7 @@ class LangevinResult(Ending):
     trace: dict[str, Array]
     space: str
     n_steps: int
+    depth: float
     widths: tuple[int, ...]
     beta: Any
     kappa: float
@@ -157,7 +162,7 @@ def langevin(
     energy_gradient: Callable[[Array], Any] | None = None,
     initial: Factors = None,
     *,
-    depth: int | None = None,
+    depth: float | None = None,
     beta: float | Array | Ladder | Schedule,
     step_size: float,
     n_steps: int,
@@ -191,7 +196,7 @@ def langevin(
     drift of ``Δ_g``. Its stationary law is ``e^{-(β/κ) F_β} dvol_g``. It has three faces, which the
     initial states choose: factors on the balanced manifold, whose vertical noise is the source of
     the entropy; end-to-end matrices; singular values, for an energy that depends on nothing else.
-    Every shape, rank and finite depth serves.
+    Every shape, rank and depth serves; infinite depth of square matrices of full rank.
 
     Parameters
     ----------
@@ -203,8 +208,9 @@ def langevin(
         Factors, shape=[chains, N, d, d] or a tuple of shape=[chains, d_p, d_{p-1}], which are
         balanced first; or end-to-end matrices, shape=[chains, d_N, d_0]; or singular values,
         shape=[chains, r].
-    depth : int
-        Depth ``N``; of factors it is their number.
+    depth : int or inf
+        Depth ``N``; of factors it is their number. Infinite depth, with the metric scaled by ``N``,
+        is of square matrices of full rank, by the scheme "euler-maruyama".
     beta : float, array-like of shape=[chains], callable, or Ladder
         Inverse temperature ``β`` of vertical noise, which the entropy comes from; of all chains
         or of each. Of the time ``t`` it is a schedule, for annealing. A `Ladder` is of replicas
@@ -275,6 +281,10 @@ def langevin(
     and noise and drift are continuous, so that at depth one this is plain Langevin dynamics. A
     chain that is confined is reflected there (the Metropolis scheme rejects what crosses).
     Singular values know no sign of ``det``: their law is that of both components.
+    At infinite depth the components are infinitely far apart, and chains go from one to the other
+    by jumps ``X → X - 2σ_d u_d v_dᵀ``, accepted with ``e^{-(β/κ)ΔE}``. There the volume is infinite
+    towards ``det X = 0``, so that only an energy that rises there, such as ``½ Σ log² σ_k``, has a
+    Gibbs law; without, chains that are confined run away, and the status says so.
     Of factors, the signs of ``det W_p`` are gauge but for that of their product.
 
     References
@@ -299,8 +309,9 @@ def langevin(
     like = face.points if isinstance(like, tuple | list) else like
     value, slope, spectral = terms_of(energy, energy_gradient, face.points, like)
     equation = Equation(
-        slope, face.widths, face.rank, betas, kappa, face.is_spectral, value, spectral, determinant
-    )
+        slope, face.widths, face.rank, betas, kappa, face.is_spectral, value, spectral, determinant,
+        face.is_infinite,
+    )  # fmt: skip
     check_component(face, equation)
     kernel = kernel_of(scheme, face, equation, step_size)
     kernel = tempered(kernel, equation, beta, step_size)
@@ -341,6 +352,10 @@ def langevin(
         ending += f" The boundary turned chains back {n_reflections.sum()} times."
     if n_rejected.any():
         ending += f" Steps that led nowhere were rejected {n_rejected.sum()} times."
+    is_stationary = kappa > 0 and (isinstance(beta, Ladder) or not callable(beta))
+    if face.is_infinite and not has_law(equation, frames):
+        is_stationary = False
+        ending += " There is no Gibbs law: the energy does not rise towards det X = 0."
     exchanges: dict[str, Any] = {"swap_rates": None, "n_passages": None}
     if isinstance(kernel, ReplicaExchange):
         exchanges["swap_rates"] = kernel.swap_rates(chains.state)
@@ -352,6 +367,7 @@ def langevin(
         trace=chains.trace,
         space=equation.space,
         n_steps=chains.n_steps,
+        depth=face.depth,
         widths=face.widths,
         beta=betas,
         kappa=kappa,
@@ -363,7 +379,7 @@ def langevin(
         n_reflections=n_reflections,
         n_rejected=n_rejected,
         **exchanges,
-        is_stationary=kappa > 0 and (isinstance(beta, Ladder) or not callable(beta)),
+        is_stationary=is_stationary,
         ending=ending,
         success=not trouble,
         interrupted=interrupted,

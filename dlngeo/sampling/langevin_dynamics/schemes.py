@@ -15,7 +15,8 @@ from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.euler_maruyama import EulerMaruyama
 from dlngeo.sampling.langevin_dynamics.faces import Face
 from dlngeo.sampling.langevin_dynamics.hidden_frames import FactorKernel
-from dlngeo.sampling.langevin_dynamics.matrix_steps import MatrixKernel
+from dlngeo.sampling.langevin_dynamics.infinite_depth import LogarithmicEulerMaruyama
+from dlngeo.sampling.langevin_dynamics.matrix_steps import FrameKernel, MatrixKernel
 from dlngeo.sampling.langevin_dynamics.metropolis import Metropolis
 from dlngeo.sampling.langevin_dynamics.second_order import SecondOrder
 
@@ -50,8 +51,26 @@ SCHEMES: dict[str, Callable[[Equation, float], MatrixKernel]] = {
 }
 """The kernels of end-to-end matrices, made of an equation and a step size."""
 
+LIMIT_SCHEMES: dict[str, Callable[[Equation, float], FrameKernel]] = {
+    "euler-maruyama": LogarithmicEulerMaruyama
+}
+"""Those of infinite depth."""
+
 
 def kernel_of(scheme: str, face: Face, equation: Equation, step_size: float) -> Kernel:
-    """Return the kernel of a scheme that serves a face: over that of matrices, of factors."""
+    """Return the kernel of a scheme that serves a face: over that of matrices, of factors.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if face.is_infinite:
+        if scheme not in LIMIT_SCHEMES:
+            raise ValueError(
+                f"the scheme {scheme!r} is of finite depth: at infinite depth take "
+                f"{', '.join(LIMIT_SCHEMES)}."
+            )
+        return LIMIT_SCHEMES[scheme](equation, step_size)
     kernel = SCHEMES[scheme](equation, step_size)
     return FactorKernel(kernel) if face.is_of_factors else kernel
