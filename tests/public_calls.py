@@ -231,7 +231,7 @@ CALLS: dict[str, Call] = {
         observability_gramian=(A, C),
         hankel_singular_values=(A, B, C, {"dt": 0}),
         balanced_realization=(A, B, C),
-        balanced_truncation=(A, B, C, {"order": 1}),
+        balanced_truncation=(A, B, C, {"order": 1, "method": "matchdc"}),
     ),
     **_of(
         intrinsic,

@@ -34,17 +34,33 @@ inverse but that of ``Σ``,
 and at a lower rank ``r`` the same formulas are the balanced truncation. Each row of ``T`` takes
 one singular value, so that small ones do not disturb the rows before them.
 
-Systems are given by arrays ``A``, ``B``, ``C``, ``D`` of shapes ``(n, n)``, ``(n, m)``, ``(p, n)``,
-``(p, m)``, where ``D`` is zero by default, and ``dt``: None or 0 in continuous time, the sampling
-time or True in discrete time; or by a ``control.StateSpace`` in the place of ``A``, alone. All
-functions raise a ValueError if the system is not stable, or for wrong shapes, NaN or ``dt``.
+Truncation is exact at infinite frequency. Projected by ``T`` as well, the resolvent ``(s_0 -
+A)^{-1}`` at zero frequency, ``s_0 = 0`` or ``z_0 = 1``, gives the reduction that is exact there
+(``method="matchdc"``, singular perturbation). In continuous time ``(A^{-1}, A^{-1} B, C A^{-1})``
+has the Gramians of ``(A, B, C)``, so that its truncation obeys the same bound; in discrete time the
+bilinear transform says the same. An unstable system is a sum ``G = G_u + G_s``, by the Schur form
+of ``A`` and a Sylvester equation: ``G_s`` is reduced, and ``G_u`` kept.
+
+Systems are given as
+
+- arrays ``A``, ``B``, ``C``, ``D`` of shapes ``(n, n)``, ``(n, m)``, ``(p, n)``, ``(p, m)``, where
+  ``D`` is zero by default, and ``dt``: None or 0 in continuous time, the sampling time or True in
+  discrete time; results are of the same library and precision;
+- in the place of ``A``, alone: a tuple ``(A, B, C, D)`` or ``(A, B, C, D, dt)``; a ``StateSpace``
+  or ``TransferFunction`` of python-control; a ``StateSpace``, ``TransferFunction`` or
+  ``ZerosPolesGain`` of ``scipy.signal``. Of transfer functions a minimal realisation is taken, and
+  what comes back is a ``StateSpace`` of their library, with the names of the signals.
+
+All functions raise a ValueError for wrong shapes, NaN or ``dt``, and for improper transfer
+functions; and all but `balanced_truncation` if the system is not stable.
 
 The factors are never taken from Gramians, whose round-off would leave errors of the order of
 ``√ε`` in small Hankel singular values, but solve the Lyapunov equations themselves.
 
 References
 ----------
-[HM94]; THEORY 5; B. Moore, *Principal component analysis in linear systems*, IEEE TAC 26,
+[HM94]; THEORY 5; Y. Liu, B. Anderson, *Singular perturbation approximation of balanced systems*,
+Int. J. Control 50, 1989; B. Moore, *Principal component analysis in linear systems*, IEEE TAC 26,
 1981; S. Hammarling, *Numerical solution of the stable, non-negative definite Lyapunov
 equation*, IMA J. Numer. Anal. 2, 1982.
 """

@@ -4,37 +4,47 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
-import scipy.linalg
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import integer
-from dlngeo.core.networks.balancing import factors_over
-from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.systems.gramians import Hankel, hankel_of, unstable_eigenvalue
-from dlngeo.systems.state_space import StateSpace, System, in_kind, system_of
+from dlngeo.core.base.checks import choice, integer, nonnegative
+from dlngeo.systems.formats import LinearSystem, Origin, system_of
+from dlngeo.systems.hankel import Hankel, hankel_of
+from dlngeo.systems.stability import (
+    Modes,
+    modes_of,
+    schur_form,
+    spectrum_of,
+    stable_modes_of,
+)
+from dlngeo.systems.state_space import System
+
+METHODS = {"truncate": System.projected, "matchdc": System.residualized}
 
 
 @dataclass(frozen=True, eq=False)
 class BalancedRealization:
-    r"""A balanced realisation of a linear system, or a truncation of it.
+    r"""A balanced realisation of a linear system, or a reduction of it.
 
     Attributes
     ----------
     A, B, C, D : array, shape=[r, r], shape=[r, m], shape=[p, r], shape=[p, m]
-        ``A = T A' T^{-1}``, ``B = T B'``, ``C = C' T^{-1}``, ``D = D'`` of the given system.
+        ``A = T A' T^{-1}``, ``B = T B'``, ``C = C' T^{-1}``, ``D = D'`` of the given system; with
+        the method ``"matchdc"`` what stands for them at zero frequency.
     dt : float, bool or None
         None or 0 in continuous time, the sampling time or True in discrete time.
-    hankel_singular_values : array, shape=[n]
-        Those of the given system, in descending order; the first ``r`` were kept. Of a full
-        realisation, both Gramians are the diagonal matrix of them.
-    transformation : array, shape=[r, n]
-        ``T``, from the given state to the balanced one.
-    inverse_transformation : array, shape=[n, r]
-        ``T^{-1}``, of which ``T`` is the left inverse.
+    hankel_singular_values : array, shape=[n - u]
+        Those of the stable part of the given system, in descending order; the first ``r - u`` were
+        kept. Of a full realisation, both Gramians are the diagonal matrix of them.
     error_bound : float
         Bound of the largest singular value of the error of the transfer function, over all
         frequencies: twice the sum of the Hankel singular values left out, each distinct
         value counted once. (Values equal to round-off count as one.) Zero if none was left out.
+    unstable_order : int
+        Number ``u`` of states of the unstable part, the first ones. They are kept as they are.
+    transformation : array, shape=[r, n]
+        ``T``, from the given state to the balanced one.
+    inverse_transformation : array, shape=[n, r]
+        ``T^{-1}``, of which ``T`` is the left inverse.
     """
 
     A: Array
@@ -43,9 +53,10 @@ class BalancedRealization:
     D: Array
     dt: float | bool | None
     hankel_singular_values: Array
+    error_bound: float
+    unstable_order: int
     transformation: Array
     inverse_transformation: Array
-    error_bound: float
 
     @property
     def order(self) -> int:
@@ -54,7 +65,7 @@ class BalancedRealization:
 
 
 def balanced_realization(
-    A: Array | StateSpace,
+    A: Array | LinearSystem,
     B: Array | None = None,
     C: Array | None = None,
     D: Array | None = None,
@@ -67,11 +78,13 @@ def balanced_realization(
 
     Parameters
     ----------
-    A, B, C, D, dt : array-like and float, bool or None; or control.StateSpace
+    A, B, C, D, dt : array-like and float, bool or None; or another system
 
     Returns
     -------
-    balanced : BalancedRealization, or control.StateSpace if one was given
+    balanced : BalancedRealization, or StateSpace of the library of the given system
+        A StateSpace has the further attributes ``hankel_singular_values``, ``error_bound`` and
+        ``unstable_order`` of a BalancedRealization.
 
     Raises
     ------
@@ -82,16 +95,16 @@ def balanced_realization(
     ----------
     [HM94]; THEORY 5; derivation in `dlngeo.systems`.
     """
-    system = system_of(A, B, C, D, dt)
-    hankel = hankel_of(system)
-    order = system.A.shape[0]
-    if hankel.minimal_order < order:
-        raise ValueError(_why_not_minimal(hankel, order))
-    return in_kind(_truncate(system, hankel, order), A)
+    system, origin = system_of(A, B, C, D, dt)
+    modes = stable_modes_of(system)
+    hankel = hankel_of(modes)
+    if hankel.minimal_order < system.order:
+        raise ValueError(_why_not_minimal(hankel, system.order))
+    return _reduction(origin, modes, hankel, system.order, "truncate")
 
 
 def balanced_truncation(
-    A: Array | StateSpace,
+    A: Array | LinearSystem,
     B: Array | None = None,
     C: Array | None = None,
     D: Array | None = None,
@@ -99,11 +112,13 @@ def balanced_truncation(
     *,
     order: int | None = None,
     tolerance: float | None = None,
+    method: str = "truncate",
 ) -> Any:
-    r"""Return the balanced truncation of a stable system: a model of lower order.
+    r"""Return the balanced truncation of a system: a model of lower order.
 
-    It keeps the states of the ``r`` largest Hankel singular values, and its error is bounded
-    by the others (Enns, Glover; in discrete time Hinrichsen and Pritchard),
+    It keeps the states of the largest Hankel singular values of the stable part, and all of the
+    unstable part, poles on the boundary included. With ``r`` stable states kept, its error is
+    bounded by the other values (Enns, Glover; in discrete time Hinrichsen and Pritchard),
 
     .. math:: σ_{r+1} ≤ \sup_ω \|G(iω) - G_r(iω)\| ≤ 2 \sum_{k > r} σ_k,
 
@@ -112,18 +127,23 @@ def balanced_truncation(
 
     Parameters
     ----------
-    A, B, C, D, dt : array-like and float, bool or None; or control.StateSpace
+    A, B, C, D, dt : array-like and float, bool or None; or another system
     order : int
-        Number of states to keep, from 0 (the gain ``D``) to the order of a minimal
-        realisation, to round-off.
+        Number of states to keep: from that of the unstable part (zero if there is none: the
+        gain alone) to the order of a minimal realisation, to round-off.
     tolerance : float
         Instead of the order: keep as few states as bring the error bound below it.
+    method : str, {"truncate", "matchdc"}
+        Leave the other states out, exact at infinite frequency; or put them at their equilibrium,
+        exact at zero frequency (singular perturbation). The bound is the same.
 
     Returns
     -------
-    reduced : BalancedRealization, or control.StateSpace if one was given
-        In continuous time it is balanced itself; in discrete time its Gramians differ from
-        the diagonal ones.
+    reduced : BalancedRealization, or StateSpace of the library of the given system
+        In continuous time, and with ``"matchdc"`` in discrete time, its stable part is balanced
+        itself; truncated in discrete time its Gramians differ from the diagonal ones. A
+        StateSpace has the names of the signals, and the further attributes
+        ``hankel_singular_values``, ``error_bound`` and ``unstable_order``.
 
     Raises
     ------
@@ -138,57 +158,80 @@ def balanced_truncation(
     References
     ----------
     [HM94]; THEORY 5; derivation in `dlngeo.systems`. D. Enns, CDC 1984; K. Glover, Int.
-    J. Control 39, 1984; D. Hinrichsen, A. Pritchard, Syst. Control Lett. 15, 1990.
+    J. Control 39, 1984; Y. Liu, B. Anderson, Int. J. Control 50, 1989; D. Hinrichsen, A.
+    Pritchard, Syst. Control Lett. 15, 1990.
+
+    Examples
+    --------
+    >>> A, B, C = [[-1.0, 0.0], [0.0, -50.0]], [[1.0], [1.0]], [[1.0, 1.0]]
+    >>> reduced = balanced_truncation(A, B, C, order=1, method="matchdc")
+    >>> reduced.error_bound < 0.02  # beside a gain of 1.02
+    True
     """
-    system = system_of(A, B, C, D, dt)
+    system, origin = system_of(A, B, C, D, dt)
+    method = choice(method, "the method", METHODS)
     if (order is None) == (tolerance is None):
         raise ValueError("expected either an order or a tolerance, got both or none.")
-    hankel = hankel_of(system)
-    minimal = hankel.minimal_order
+    modes = modes_of(system)
+    hankel = hankel_of(modes)
+    least, most = modes.unstable.order, modes.unstable.order + hankel.minimal_order
     if order is not None:
         order = integer(order, "the order", 0)
-        if not 0 <= order <= minimal:
+        if order < least:
             raise ValueError(
-                f"the order must be from 0 to {minimal}, the order of a minimal realisation to "
+                f"the order must be at least {least}, that of the unstable part, which is kept, "
+                f"got {order}. (A has the eigenvalue {modes.eigenvalues[0]:.4g}, and dt is {dt!r}.)"
+            )
+        if order > most:
+            raise ValueError(
+                f"the order must be from {least} to {most}, the order of a minimal realisation to "
                 f"round-off, got {order}."
             )
     else:
-        bounds = hankel.error_bounds[: minimal + 1]
+        tolerance = nonnegative(tolerance, "the tolerance")
+        bounds = hankel.error_bounds[: hankel.minimal_order + 1]
         if not (bounds <= tolerance).any():
             raise ValueError(
-                f"the error bound goes down to {bounds[-1]:.1e} at order {minimal}, where "
+                f"the error bound goes down to {bounds[-1]:.1e} at order {most}, where "
                 f"round-off begins, but the tolerance is {tolerance}: pass a larger one."
             )
-        order = int(numpy.argmax(bounds <= tolerance))
-    reduced = _truncate(system, hankel, order)
-    before, after = abs(reduced.transformation), abs(reduced.inverse_transformation)
-    triangle, vectors = scipy.linalg.schur(reduced.A, output="complex")
-    unstable = unstable_eigenvalue(triangle, vectors, before @ abs(system.A) @ after, system.dt)
-    if unstable is not None:
+        order = least + int(numpy.argmax(bounds <= tolerance))
+    return _reduction(origin, modes, hankel, order, method)
+
+
+def _reduction(origin: Origin, modes: Modes, hankel: Hankel, order: int, method: str) -> Any:
+    unstable_order = modes.unstable.order
+    to, back = hankel.projections(order - unstable_order)
+    stable = METHODS[method](modes.stable, to, back)
+    spectrum = spectrum_of(
+        schur_form(stable.A), abs(to) @ abs(modes.stable.A) @ abs(back), stable.dt
+    )
+    if spectrum.is_unstable.any():
         raise ValueError(
-            f"the reduced model of order {order} is not stable, eigenvalue {unstable:.4g}: it "
-            "parts Hankel singular values that are nearly equal. Pass another order."
+            f"the reduced model of order {order} is not stable, eigenvalue "
+            f"{spectrum.unstable[0]:.4g}: it parts Hankel singular values that are nearly equal. "
+            "Pass another order."
         )
-    return in_kind(reduced, A)
-
-
-def _truncate(system: System, hankel: Hankel, order: int) -> BalancedRealization:
-    sigma = hankel.frames.sigma[:order]
-    n = len(system.A)
-    frames = SingularFrames(hankel.frames.left[:, :order], sigma, hankel.frames.right[:, :order])
-    first, last = factors_over(frames, (n, order, n))
-    transformation = last.T @ hankel.factors.outputs.T / sigma[:, None]
-    inverse = hankel.factors.inputs @ first.T / sigma
+    system = modes.unstable.parallel(stable)
+    facts: dict[str, Any] = {
+        "hankel_singular_values": origin.array(hankel.frames.sigma),
+        "error_bound": float(hankel.error_bounds[order - unstable_order]),
+        "unstable_order": unstable_order,
+    }
+    if origin.library:
+        return origin.state_space(system, **facts)
+    left, right = modes.transformation, modes.inverse
+    to = numpy.concatenate([left[:unstable_order], to @ left[unstable_order:]])
+    back = numpy.concatenate([right[:, :unstable_order], right[:, unstable_order:] @ back], axis=1)
     return BalancedRealization(
-        A=transformation @ system.A @ inverse,
-        B=transformation @ system.B,
-        C=system.C @ inverse,
-        D=system.D,
+        A=origin.array(system.A),
+        B=origin.array(system.B),
+        C=origin.array(system.C),
+        D=origin.array(system.D),
         dt=system.dt,
-        hankel_singular_values=hankel.frames.sigma,
-        transformation=transformation,
-        inverse_transformation=inverse,
-        error_bound=float(hankel.error_bounds[order]),
+        transformation=origin.array(to),
+        inverse_transformation=origin.array(back),
+        **facts,
     )
 
 

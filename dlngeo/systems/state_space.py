@@ -1,71 +1,80 @@
-"""What linear systems are given by, and the checks that they pass."""
+"""Linear systems in state space, and what is done with their matrices."""
 
-import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple, Self
 
 import numpy
+import scipy.linalg
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import host_array
-
-StateSpace = Any
-"""A ``control.StateSpace`` of python-control."""
 
 
 class System(NamedTuple):
+    """``ẋ = A x + B u`` or ``x_{t+1} = A x_t + B u_t``, and ``y = C x + D u``."""
+
     A: Array
     B: Array
     C: Array
     D: Array
     dt: float | bool | None
 
+    @property
+    def order(self) -> int:
+        """Number of states."""
+        return len(self.A)
 
-def is_state_space(system: Any) -> bool:
-    control = sys.modules.get("control")  # a StateSpace exists only where it was imported
-    return control is not None and isinstance(system, control.StateSpace)
+    def projected(self, left: Array, right: Array) -> Self:
+        """Return the system of the states ``left x``, in which ``x`` is ``right (left x)``."""
+        return self._replace(A=left @ self.A @ right, B=left @ self.B, C=self.C @ right)
 
+    def residualized(self, left: Array, right: Array) -> Self:
+        r"""Return the projection that keeps the response at zero frequency.
 
-def system_of(
-    A: Array | StateSpace, B: Array | None, C: Array | None, D: Array | None, dt: Any
-) -> System:
-    """Return a system after the checks of what was given."""
-    if is_state_space(A):
-        if any(given is not None for given in (B, C, D, dt)):
-            raise ValueError("a StateSpace holds B, C, D and dt itself: pass it alone.")
-        A, B, C, D, dt = A.A, A.B, A.C, A.D, A.dt
-    if B is None or C is None:
-        raise ValueError("expected the matrices of a system, or a StateSpace in place of A.")
-    A, B, C = (_matrix(m, name) for m, name in ((A, "A"), (B, "B"), (C, "C")))
-    n, inputs, outputs = A.shape[0], B.shape[1], C.shape[0]
-    D = numpy.zeros((outputs, inputs)) if D is None else _matrix(D, "D")
-    shapes = [m.shape for m in (A, B, C, D)]
-    if n == 0 or shapes != [(n, n), (n, inputs), (outputs, n), (outputs, inputs)]:
-        raise ValueError(
-            "expected A, B, C, D of shapes (n, n), (n, m), (p, n), (p, m) with at least one "
-            f"state, got {', '.join(map(str, shapes))}."
+        The resolvent ``F = (s_0 - A)^{-1}``, at ``s_0 = 0`` or in discrete time at one, is
+        projected in place of ``A``,
+
+        .. math:: (s_0 - A_r)^{-1} = T F T^{-1}, \quad B_r = (s_0 - A_r) T F B, \quad
+                  C_r = C F T^{-1} (s_0 - A_r), \quad G_r(s_0) = D + C F B.
+        """
+        start = float(bool(self.dt))
+        shifted = start * numpy.eye(self.order) - self.A
+        solved = scipy.linalg.solve(shifted, numpy.concatenate([self.B, right], axis=1))
+        driven, moved = numpy.split(solved, [self.B.shape[1]], axis=1)
+        outputs = self.C @ moved
+        back = scipy.linalg.solve(
+            left @ moved, numpy.concatenate([left @ driven, numpy.eye(len(left))], axis=1)
         )
-    is_time = isinstance(dt, float | int | numpy.number) and 0 <= dt < numpy.inf
-    if dt is not None and not is_time:
-        raise ValueError(
-            "dt must be None or 0 (continuous time), or the sampling time or True (discrete "
-            f"time), got {dt!r}."
+        B, inverse = numpy.split(back, [self.B.shape[1]], axis=1)
+        return self._replace(
+            A=start * numpy.eye(len(left)) - inverse,
+            B=B,
+            C=outputs @ inverse,
+            D=self.D + self.C @ driven - outputs @ B,
         )
-    return System(A, B, C, D, dt)
 
+    def gain_only(self) -> Self:
+        """Return the part without states and without gain, to add to."""
+        n = self.order
+        empty = self.projected(numpy.zeros((0, n)), numpy.zeros((n, 0)))
+        return empty._replace(D=0 * self.D)
 
-def _matrix(matrix: Any, name: str) -> Array:
-    matrix = host_array(matrix, name)
-    if matrix.ndim != 2:
-        raise ValueError(f"{name} must be a matrix, got shape {matrix.shape}.")
-    return matrix
+    def parallel(self, other: Self) -> Self:
+        """Return both systems side by side, with the sum of their responses."""
+        return self._replace(
+            A=scipy.linalg.block_diag(self.A, other.A),
+            B=numpy.concatenate([self.B, other.B]),
+            C=numpy.concatenate([self.C, other.C], axis=1),
+            D=self.D + other.D,
+        )
 
+    def series(self, other: Self) -> Self:
+        """Return the system whose outputs are those of the other one, driven by this one's.
 
-def in_kind(result: Any, given: Any) -> Any:
-    """Return a realisation as a StateSpace, with the names of its signals, if one was given."""
-    if not is_state_space(given):
-        return result
-    import control
-
-    matrices = result.A, result.B, result.C, result.D
-    names = {"inputs": given.input_labels, "outputs": given.output_labels}
-    return control.StateSpace(*matrices, result.dt, **names)
+        The states of the other one come first, so that ``A`` stays upper triangular.
+        """
+        n, m = self.order, other.order
+        return self._replace(
+            A=numpy.block([[other.A, other.B @ self.C], [numpy.zeros((n, m)), self.A]]),
+            B=numpy.concatenate([other.B @ self.D, self.B]),
+            C=numpy.concatenate([other.C, other.D @ self.C], axis=1),
+            D=other.D @ self.D,
+        )

@@ -50,6 +50,16 @@ def transfer(A, B, C, D, points):
     return D + C @ np.linalg.solve(shifted, np.broadcast_to(B, (len(points), *B.shape)))
 
 
+def unstable_matrix(kind, dt):
+    """Return three poles: apart and unstable, integrators, or a chain of integrators."""
+    A = {
+        "growing": np.array([[0.5, 2, 0], [-2, 0.5, 0], [0, 0, 0.1]]),
+        "integrators": np.zeros((3, 3)),
+        "chain": np.eye(3, k=1),
+    }[kind]
+    return linalg.expm(A) if dt else A
+
+
 def boundary(A, dt, count=400):
     """Return points of the boundary of stability: a sweep, and where modes resonate."""
     eigenvalues = np.linalg.eigvals(A)

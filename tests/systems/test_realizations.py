@@ -25,6 +25,7 @@ from tests.systems.linear_systems import (
     sup_norm,
     transfer,
     transformed,
+    unstable_matrix,
 )
 
 
@@ -101,7 +102,7 @@ def test_order_that_parts_equal_values(monkeypatch):
         left, sigma, right = singular_frames(matrix, rank)
         return SingularFrames(left @ frame, sigma, right @ frame)
 
-    monkeypatch.setattr("dlngeo.systems.gramians.singular_frames", turned_frames)
+    monkeypatch.setattr("dlngeo.systems.hankel.singular_frames", turned_frames)
     T = sy.balanced_realization(A, B, B.T).transformation
     assert_close(T @ T.T, np.eye(2), 1e-14)
     frame = T  # T becomes I, from Tᵀ T
@@ -138,7 +139,7 @@ def test_bound_is_sharp_for_relaxation():
 
 
 MODELS: dict[str, tuple[System, list[int]]] = {
-    "rod": (heated_rod(200), [2, 4, 6, 8, 10]),
+    "rod": (heated_rod(100), [2, 4, 6, 8, 10]),
     "building": (building(24), [4, 10, 20, 30, 40]),
     "CD player": (cd_player(30), [4, 10, 20, 30, 50]),
 }
@@ -233,6 +234,123 @@ def test_nearly_unobservable_states_leave_the_others_alone():
     assert_close(red.C @ signs, expected.C, 1e-9)
 
 
+# --- exact at zero frequency ------------------------------------------------------------
+
+
+def test_matchdc_of_python_control():
+    """Its own residualisation of the balanced realisation, in continuous time."""
+    A, B, C = random_system(12, None)
+    system = control.StateSpace(A, B, C, np.ones((3, 2)))
+    expected = control.model_reduction(
+        sy.balanced_realization(system), elim_states=[3, 4, 5, 6], method="matchdc"
+    )
+    red = sy.balanced_truncation(system, order=3, method="matchdc")
+    for name in "ABCD":
+        assert_close(getattr(red, name), getattr(expected, name), 1e-10)
+
+
+def test_matchdc_example_of_python_control():
+    """MATLAB's figures, of its tests."""
+    A = [[-15, -7.5, -6.25, -1.875], [8, 0, 0, 0], [0, 4, 0, 0], [0, 0, 1, 0]]
+    B, C = [[2], [0], [0], [0]], [[0.5, 0.6875, 0.7031, 0.5]]
+    red = sy.balanced_truncation(A, B, C, order=2, method="matchdc")
+    signs = np.diag(np.sign(red.B[:, 0]))
+    expected = [[-4.43094773, -4.55232904], [-4.55232904, -5.36195206]]
+    np.testing.assert_allclose(signs @ red.A @ signs, expected, rtol=1e-7)
+    np.testing.assert_allclose(signs @ red.B, [[1.36235673], [1.03114388]], rtol=1e-7)
+    np.testing.assert_allclose(red.C @ signs, [[1.36235673, 1.03114388]], rtol=1e-7)
+    np.testing.assert_allclose(red.D, [[-0.08383902]], rtol=1e-6)
+
+
+def test_matchdc_in_discrete_time_is_that_of_the_bilinear_transform():
+    """``z = (1 + s)/(1 - s)`` keeps the Gramians, and takes ``s = 0`` to ``z = 1``."""
+    A, B, C = random_system(12, True)
+    D, identity = np.ones((3, 2)), np.eye(7)
+    inverse = np.linalg.inv(A + identity)
+    continuous = (
+        inverse @ (A - identity),
+        2**0.5 * inverse @ B,
+        2**0.5 * C @ inverse,
+        D - C @ inverse @ B,
+    )
+    expected = sy.balanced_truncation(*continuous, order=3, method="matchdc")
+    red = sy.balanced_truncation(A, B, C, D, True, order=3, method="matchdc")
+    z = np.exp(1j * np.linspace(0, 3, 20))
+    response = transfer(expected.A, expected.B, expected.C, expected.D, (z - 1) / (z + 1))
+    assert_close(transfer(red.A, red.B, red.C, red.D, z), response, 1e-10)
+    assert_close(red.hankel_singular_values, expected.hankel_singular_values, 1e-10)
+
+
+@TIMES
+def test_matchdc_is_exact_at_zero_frequency_and_balanced(dt):
+    """At every order; in a system that is not minimal, too, and its bound is that of truncation."""
+    A = linalg.block_diag(random_system(3, dt, n=6)[0], 0.5 if dt else -0.5)
+    rng = np.random.default_rng(3)
+    B, C, D = (rng.standard_normal(shape) for shape in ((7, 2), (3, 7), (3, 2)))
+    C[:, 6] = 0
+    start, points = np.array([1.0 if dt else 0.0]), boundary(A, dt)
+    full = transfer(A, B, C, D, points)
+    for order in range(7):
+        red = sy.balanced_truncation(A, B, C, D, dt, order=order, method="matchdc")
+        system = red.A, red.B, red.C, red.D
+        assert_close(transfer(*system, start), transfer(A, B, C, D, start), 1e-11)
+        sigma = np.diag(red.hankel_singular_values[:order])
+        for gramian in gramians(*system[:3], dt) if order else ():
+            assert_close(gramian, sigma, 1e-9)
+        error = sup_norm(full - transfer(*system, points))
+        truncated = sy.balanced_truncation(A, B, C, D, dt, order=order)
+        assert red.error_bound == truncated.error_bound
+        assert error <= red.error_bound * (1 + 1e-9) + 1e-10
+        assert error >= 0.99 * red.hankel_singular_values[order] - 1e-10
+
+
+# --- unstable systems --------------------------------------------------------------------
+
+
+@TIMES
+@pytest.mark.parametrize("method", ["truncate", "matchdc"])
+@pytest.mark.parametrize("kind", ["growing", "integrators", "chain"])
+def test_the_unstable_part_is_kept(kind, method, dt):
+    """The response is that of the unstable part and of the reduced stable one, in any states."""
+    first, (last, *_) = unstable_matrix(kind, dt), random_system(4, dt, n=5)
+    rng = np.random.default_rng(4)
+    B, C, D = (rng.standard_normal(shape) for shape in ((8, 2), (3, 8), (3, 2)))
+    A = linalg.block_diag(first, last)
+    mixed = transformed((A, B, C), change_of_state(4, 8))
+    points = 1.3 * np.exp(1j * np.linspace(0.1, 3, 9))
+    for order in (3, 5, 8):
+        stable = sy.balanced_truncation(
+            last, B[3:], C[:, 3:], D, dt, order=order - 3, method=method
+        )
+        expected = transfer(first, B[:3], C[:, :3], 0, points) + transfer(
+            stable.A, stable.B, stable.C, stable.D, points
+        )
+        for system in ((A, B, C), mixed):
+            given = (*system, D, dt)
+            red = sy.balanced_truncation(given, order=order, method=method)
+            assert (red.order, red.unstable_order) == (order, 3)
+            assert_close(transfer(red.A, red.B, red.C, red.D, points), expected, 1e-8)
+            assert_close(red.hankel_singular_values, stable.hankel_singular_values, 1e-8)
+            assert red.error_bound == pytest.approx(stable.error_bound, rel=1e-7)
+            assert_close(red.transformation @ red.inverse_transformation, np.eye(order), 1e-9)
+            if method == "truncate":
+                projected = red.transformation @ system[0] @ red.inverse_transformation
+                assert_close(projected, red.A, 1e-9)
+            assert_close(red.A[:3, 3:], np.zeros((3, order - 3)), 1e-15)
+    given = (*mixed, D, dt)
+    red = sy.balanced_truncation(given, tolerance=stable.hankel_singular_values.sum() / 2)
+    assert red.unstable_order == 3 < red.order < 8
+    with pytest.raises(ValueError, match="at least 3, that of the unstable part"):
+        sy.balanced_truncation(given, order=2)
+    with pytest.raises(ValueError, match="from 3 to 8"):
+        sy.balanced_truncation(given, order=9)
+
+
+def test_nothing_but_unstable_poles():
+    red = sy.balanced_truncation(np.eye(2), ONE[[0, 0]], np.ones((1, 2)), order=2)
+    assert (red.unstable_order, red.error_bound, len(red.hankel_singular_values)) == (2, 0, 0)
+
+
 # --- what is refused -------------------------------------------------------------------
 
 ONE = np.array([[1.0]])
@@ -260,10 +378,20 @@ def test_orders_out_of_range(order):
         sy.balanced_truncation(*not_minimal(), order=order)
 
 
-@pytest.mark.parametrize("tolerance", [-1.0, 0.0, np.nan])
-def test_tolerances_that_cannot_be_met(tolerance):
+def test_tolerances_that_cannot_be_met():
     with pytest.raises(ValueError, match=r"goes down to .* at order 4"):
+        sy.balanced_truncation(*not_minimal(), tolerance=0)
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, np.nan, "1", True])
+def test_tolerances(tolerance):
+    with pytest.raises(ValueError, match="the tolerance must be at least zero"):
         sy.balanced_truncation(*not_minimal(), tolerance=tolerance)
+
+
+def test_methods():
+    with pytest.raises(ValueError, match="method must be one of truncate, matchdc, got 'dc'"):
+        sy.balanced_truncation(-ONE, ONE, ONE, order=1, method="dc")
 
 
 @pytest.mark.parametrize("given", [{}, {"order": 1, "tolerance": 1.0}])

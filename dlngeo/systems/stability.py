@@ -1,0 +1,209 @@
+r"""Which poles of a system are stable, and the system as a sum over stable and unstable ones.
+
+In states that order the Schur form of ``A`` by stability, a Sylvester equation takes the
+coupling away,
+
+.. math:: \begin{pmatrix} A_u & A_{us} \\ 0 & A_s \end{pmatrix}, \quad
+          A_u X - X A_s = -A_{us},
+
+and ``G = G_u + G_s`` in the states ``x_u - X x_s`` and ``x_s``. Poles on the axis, or on the unit
+circle, belong to ``G_u``.
+
+References
+----------
+C. Hsu, D. Hou, *Reducing unstable linear control systems via real Schur transformation*,
+Electronics Letters 27, 1991.
+"""
+
+from typing import NamedTuple
+
+import numpy
+import scipy.linalg
+
+from dlngeo.core.base.arrays import Array
+from dlngeo.systems.state_space import System
+
+ROUND_OFF = 10 * float(numpy.finfo(float).eps)
+"""Errors of eigenvalues and, for each state, of Hankel singular values, in their units."""
+
+
+class SchurForm(NamedTuple):
+    """``A = V S Vᴴ`` with an upper triangular ``S``, complex."""
+
+    triangle: Array
+    vectors: Array
+
+
+def schur_form(matrix: Array) -> SchurForm:
+    # Not the real form, whose blocks of two poles lose a slow one beside a fast one.
+    if matrix.size == 0:
+        return SchurForm(matrix + 0j, matrix + 0j)
+    return SchurForm(*scipy.linalg.schur(matrix, output="complex"))
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues, shape=[n], in the order of a Schur form.
+
+    Attributes
+    ----------
+    eigenvalues, growth : array, shape=[n]
+        Growth is the real part, or in discrete time the modulus minus one.
+    is_unstable : array, shape=[n]
+        Whether they are not stable to round-off.
+    """
+
+    eigenvalues: Array
+    growth: Array
+    is_unstable: Array
+
+    @property
+    def unstable(self) -> Array:
+        """The eigenvalues that are not stable, the one that grows fastest first."""
+        fastest = numpy.argsort(-self.growth[self.is_unstable])
+        return self.eigenvalues[self.is_unstable][fastest]
+
+
+def spectrum_of(schur: SchurForm, sizes: Array, dt: float | bool | None) -> Spectrum:
+    """Return the eigenvalues of a matrix of which the Schur form is given.
+
+    Round-off of an eigenvalue is that of the entries which its eigenvectors see: a slow pole beside
+    a fast one has its own, where they are not coupled.
+
+    Parameters
+    ----------
+    sizes : array, shape=[n, n]
+        Of the entries of the matrix, or of those that cancelled in them.
+    """
+    if schur.triangle.size == 0:
+        nothing = numpy.zeros(0)
+        return Spectrum(nothing, nothing, nothing > 0)
+    # Those of a triangular matrix come in its order.
+    eigenvalues, left, right = scipy.linalg.eig(schur.triangle, left=True, right=True)
+    seen = numpy.maximum(abs(schur.vectors @ left), abs(schur.vectors @ right))
+    round_off = ROUND_OFF * (seen * (sizes @ seen)).sum(axis=0)
+    growth = abs(eigenvalues) - 1 if dt else eigenvalues.real
+    return Spectrum(eigenvalues, growth, growth >= -round_off)
+
+
+class Modes(NamedTuple):
+    """A system as the sum of an unstable and a stable one.
+
+    Attributes
+    ----------
+    unstable, stable : System
+    schur : SchurForm
+        Of ``stable.A``.
+    eigenvalues : array, shape=[u]
+        Those of ``unstable.A``.
+    transformation, inverse : array, shape=[n, n]
+        From the states of the system to both, the unstable ones first, and back.
+    """
+
+    unstable: System
+    stable: System
+    schur: SchurForm
+    eigenvalues: Array
+    transformation: Array
+    inverse: Array
+
+
+def modes_of(system: System) -> Modes:
+    """Return a system as a sum. Where it is stable, its states have only changed their units."""
+    n = system.order
+    units = numpy.ones(n)
+    if n:
+        # Units of their own, powers of 2: otherwise the Schur form loses small states.
+        _, (units, _) = scipy.linalg.matrix_balance(system.A, permute=False, separate=True)
+    to, back = numpy.diag(1 / units), numpy.diag(units)
+    scaled = system.projected(to, back)
+    schur = schur_form(scaled.A)
+    spectrum = spectrum_of(schur, abs(scaled.A), system.dt)
+    if not spectrum.is_unstable.any():
+        return Modes(scaled.gain_only(), scaled, schur, spectrum.unstable, to, back)
+    order, frame, inverse = _split(scaled.A, schur, spectrum)
+    unstable = scaled.projected(frame[:order], inverse[:, :order])
+    # Round-off of another kind may decide once more what is stable.
+    rest = modes_of(scaled.projected(frame[order:], inverse[:, order:]))
+    return Modes(
+        unstable._replace(D=0 * unstable.D).parallel(rest.unstable),
+        rest.stable,
+        rest.schur,
+        numpy.concatenate([spectrum.unstable, rest.eigenvalues]),
+        numpy.concatenate([frame[:order], rest.transformation @ frame[order:]]) @ to,
+        back @ numpy.concatenate([inverse[:, :order], inverse[:, order:] @ rest.inverse], axis=1),
+    )
+
+
+def stable_modes_of(system: System) -> Modes:
+    """Return `modes_of` a stable system.
+
+    Raises
+    ------
+    ValueError
+        If it is not stable.
+    """
+    modes = modes_of(system)
+    if modes.unstable.order:
+        expected = "modulus below 1" if system.dt else "negative real part"
+        raise ValueError(
+            f"the system is not stable: A has the eigenvalue {modes.eigenvalues[0]:.4g}, and needs "
+            f"eigenvalues of {expected} (dt is {system.dt!r}). Stabilise it; balanced_truncation "
+            "reduces its stable part, and keeps the rest."
+        )
+    return modes
+
+
+def _split(matrix: Array, schur: SchurForm, spectrum: Spectrum) -> tuple[int, Array, Array]:
+    """Return the number of unstable states, and the change to states that are not coupled.
+
+    A stable pole that round-off cannot tell from an unstable one, as in a chain of integrators,
+    goes with it.
+    """
+    poles, chosen = spectrum.eigenvalues, spectrum.is_unstable
+    conjugates = abs(poles[:, None] - poles.conj()).argmin(axis=1)
+    n = len(matrix)
+    while True:
+        chosen = chosen | chosen[conjugates]
+        triangle, frame, _, order, *_ = scipy.linalg.lapack.ztrsen(chosen, *schur, job="N")
+        if order == n:
+            return n, numpy.eye(n), numpy.eye(n)
+        distances = abs(poles[~chosen, None] - poles[chosen]).min(axis=1)
+        if distances.min() > 0:
+            coupling = _coupling(triangle, order)
+            entries = abs(frame[:, order:]).T @ abs(matrix) @ abs(frame[:, :order])
+            if distances.min() > n * ROUND_OFF * (entries @ abs(coupling)).max():
+                break
+        chosen = chosen | (poles == poles[~chosen][distances.argmin()])
+    to, back = frame.conj().T, frame
+    unstable = to[:order] - coupling @ to[order:], back[:, :order]
+    stable = to[order:], back[:, order:] + back[:, :order] @ coupling
+    (to_u, back_u), (to_s, back_s) = _real_states(*unstable), _real_states(*stable)
+    return order, numpy.concatenate([to_u, to_s]), numpy.concatenate([back_u, back_s], axis=1)
+
+
+def _coupling(triangle: Array, order: int) -> Array:
+    """Solve ``A_u X - X A_s = -A_us``, with blocks of a triangle.
+
+    LAPACK's solver takes divisors as small as a slow pole beside a fast one for zero.
+    """
+    upper, lower, source = (
+        triangle[:order, :order],
+        triangle[order:, order:],
+        triangle[:order, order:],
+    )
+    solution = numpy.zeros_like(source)
+    for k in range(lower.shape[0]):
+        shifted = upper - lower[k, k] * numpy.eye(order)
+        driven = solution[:, :k] @ lower[:k, k] - source[:, k]
+        solution[:, k] = scipy.linalg.solve_triangular(shifted, driven)
+    return solution
+
+
+def _real_states(to: Array, back: Array) -> tuple[Array, Array]:
+    """Return real states of a subspace that is its own conjugate, with the same projection."""
+    # Pivots, not singular vectors, which would mix slow and fast states.
+    frame, *_ = scipy.linalg.qr(
+        numpy.concatenate([back.real, back.imag], axis=1), mode="economic", pivoting=True
+    )
+    frame = frame[:, : len(to)]
+    return (frame.T @ back @ to).real, frame
