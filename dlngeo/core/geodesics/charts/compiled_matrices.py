@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy
 from numba import njit
 
-compiled: Callable = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+# No "reassoc": the order of sums would depend on what else is compiled or found in the cache.
+compiled: Callable = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
 
 
 @compiled
