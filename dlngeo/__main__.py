@@ -1,7 +1,5 @@
 """``python -m dlngeo``: the command line."""
 
-import sys
+from dlngeo.app.cli import command
 
-from dlngeo.app.cli import main
-
-sys.exit(main())
+command()

@@ -51,7 +51,7 @@ def draw_completion_report(
         heights = [min(width / len(pictures) * rows / columns, 4.0) + 0.6, *heights]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, sum(heights) + 0.4), layout="constrained")
-        figure.suptitle(title, fontsize=13, fontweight="bold")
+        figure.suptitle(title, fontsize=13, fontweight="bold", parse_math=False)
         bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
         if pictures:
             names = ["observed", *map(_name, completions), "truth"]

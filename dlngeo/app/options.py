@@ -15,7 +15,8 @@ from dlngeo.version import __version__
 DEFAULT_RANK = 40
 DEMO_OBSERVED, DEMO_OUTPUT = 0.3, "demo-output"
 SAMPLES, REPORT, TABLE = "samples.nc", "report.png", "table.csv"
-"""Files that ``dlngeo sample`` writes."""
+CHECKPOINTS = "checkpoints"
+"""Files that ``dlngeo sample`` writes, and the folder of states to go on from, beside them."""
 
 
 LARGEST_DEPTH = 100
@@ -84,8 +85,8 @@ def _add_complete(commands: Any) -> None:
         description="Fill the missing entries of a matrix by a deep linear network, whose descent "
         "is stopped early by the error on held-out entries, and compare depths.",
         epilog="DIR gets the completed matrix in the format and under the name of INPUT (for "
-        "triples also its factors), report.png and result.json: all of them, or nothing. An entry "
-        "that is given k times counts as its average, k times.",
+        "triples also its factors), result.json and report.png, every one whole or not at all. An "
+        "entry that is given k times counts as its average, k times.",
     )
     _add_file(
         complete,
@@ -194,9 +195,9 @@ def _add_sample(commands: Any) -> None:
         help="sample deep linear networks at temperatures, by Langevin dynamics",
         description="Run chains of the Riemannian Langevin equation of a deep linear network at "
         "several temperatures and depths, until they are in equilibrium.",
-        epilog=f"DIR gets {SAMPLES} (ArviZ's InferenceData), {REPORT} and {TABLE}: all of them, or "
-        "nothing. If the command is interrupted or killed, the same command goes on from its "
-        "checkpoints, in DIR.checkpoints.",
+        epilog=f"DIR gets {SAMPLES} (ArviZ's InferenceData), {TABLE} and {REPORT}. If the command "
+        "is interrupted, killed or fails, the same command goes on from its checkpoints, in "
+        f"DIR/{CHECKPOINTS}; they go when it succeeds.",
     )
     _add_file(
         sample,

@@ -85,7 +85,7 @@ def draw_sampling_report(
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(15.0, 10.4), layout="constrained")
-        figure.suptitle(title, fontsize=13, fontweight="bold")
+        figure.suptitle(title, fontsize=13, fontweight="bold", parse_math=False)
         bands: Any = figure.subfigures(3, 1)
         top, middle, bottom = bands
         by_energy, by_values = top.subplots(1, 2)

@@ -509,10 +509,15 @@ RUNS = {
 
 
 @pytest.mark.parametrize("case", RUNS)
-def test_runs_that_fail_leave_nothing(tmp_path, case, capsys):
+def test_runs_that_fail_leave_their_checkpoints(tmp_path, case, capsys):
     old, new, message = RUNS[case]
     (tmp_path / "problem.toml").write_text(PROBLEM.replace(old, new))
-    refuse(tmp_path, ["sample", "problem.toml", "--output", "out"], message, capsys, code=1)
+    assert main(["sample", "problem.toml", "--output", "out"]) == 1
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert "the checkpoints are in" in error
+    assert error.count("\n") == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoints"]
 
 
 CELLS = st.one_of(

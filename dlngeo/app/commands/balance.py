@@ -2,24 +2,33 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy
 
 from dlngeo.app.files.array_archives import in_type, load_arrays, save_arrays
-from dlngeo.app.results import check_file, result_file
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import real_array
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.network import end_to_end, moment_map
+from dlngeo.runs.outputs import hold_file, written_file
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     factors = _read(options.input)
-    output = options.output
-    check_file(output)
+    with hold_file(options.output):
+        balanced, lines = _balance(factors, options)
+        with written_file(options.output) as file:
+            save_arrays(file, balanced)
+    print(*lines, f"written to {options.output}", sep="\n")
+
+
+def _balance(
+    factors: Mapping[str, Array], options: argparse.Namespace
+) -> tuple[dict[str, Array], list[str]]:
+    """Return balanced factors, and what to say of them."""
     layers = tuple(
         real_array(factor.astype(float), f"{name} in {options.input}")
         for name, factor in factors.items()
@@ -49,9 +58,7 @@ def run(options: argparse.Namespace) -> None:
         imbalance = _norm(moment_map(tuple(layer.astype(float) / size for layer in network)))
         lines.append(f"{label:<8}|W| = {size:.10g}, moment map {imbalance:.1e} of |W|^2")
     lines.append(f"product changed by {change:.1e} of its norm")
-    with result_file(output) as file:
-        save_arrays(file, balanced)
-    print(*lines, f"written to {output}", sep="\n")
+    return balanced, lines
 
 
 def _norm(matrices: Sequence[Array]) -> float:

@@ -19,14 +19,16 @@ from dlngeo.app.files.matrix_files import MatrixFile, Picture
 from dlngeo.app.files.matrix_tables import FACTORS, read_matrix
 from dlngeo.app.files.table_layouts import Layout
 from dlngeo.app.options import DEFAULT_RANK, DEMO_OBSERVED, DEMO_OUTPUT, LARGEST_DEPTH
+from dlngeo.app.pictures import save_picture
 from dlngeo.app.printed_tables import heading, line
-from dlngeo.app.results import check_folder, results_folder
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import fraction
+from dlngeo.runs.outputs import hold_folder, written_files
 from dlngeo.solvers.completion import Completion, complete
 from dlngeo.version import __version__
 
-REPORTS = ("report.png", "result.json")
+PICTURE, RECORD = "report.png", "result.json"
+RESULTS = (PICTURE, RECORD, FACTORS)
 COMPARED_DEPTHS = (1, 2, 3)
 HELD_OUT = 0.1
 DEMO_FILE, DEMO_SIZE = "china.jpg", (320, 213)
@@ -55,6 +57,21 @@ def run(options: argparse.Namespace) -> None:
         )
     output = _output(options, name)
     observed, held_out = _split(file, options)
+    with hold_folder(output, (name, *RESULTS)):
+        written = _complete(file, name, observed, held_out, solver, output, options)
+    print(f"\nwritten to {output}: " + ", ".join(written))
+
+
+def _complete(
+    file: MatrixFile,
+    name: str,
+    observed: Array,
+    held_out: Array,
+    solver: str,
+    output: Path,
+    options: argparse.Namespace,
+) -> list[str]:
+    """Compare the depths, write the results, and return the names of their files."""
     known = file.known
     center = options.rank is None if options.center is None else options.center
     completions: list[Completion] = []
@@ -88,18 +105,24 @@ def run(options: argparse.Namespace) -> None:
             rows.append(row)
     answer = next(c for c in completions if c.depth == options.depth)
     record = _record(name, file, observed, held_out, answer, options) | {"depths": rows}
-    with results_folder(output) as results:
+    with written_files(output) as results:
         written = file.write(answer, observed, results, name)
-        figure = draw_completion_report(
-            completions,
-            [_caption(row) for row in rows],
-            file.pictures(observed, completions),
-            observed=f"{observed.sum() / numpy.prod(file.shape):.0%} of the entries",
-            title=f"Completion of {name} by deep linear networks",
-        )
-        figure.savefig(results / "report.png", dpi=150)
-        (results / "result.json").write_text(json.dumps(record, indent=2) + "\n")
-    print(f"\nwritten to {output}: " + ", ".join((*written, *REPORTS)))
+        (results / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+    return [
+        *written,
+        RECORD,
+        *save_picture(
+            output,
+            PICTURE,
+            lambda: draw_completion_report(
+                completions,
+                [_caption(row) for row in rows],
+                file.pictures(observed, completions),
+                observed=f"{observed.sum() / numpy.prod(file.shape):.0%} of the entries",
+                title=f"Completion of {name} by deep linear networks",
+            ),
+        ),
+    ]
 
 
 def _input(options: argparse.Namespace) -> tuple[MatrixFile, str]:
@@ -116,14 +139,13 @@ def _input(options: argparse.Namespace) -> tuple[MatrixFile, str]:
 
 
 def _output(options: argparse.Namespace, name: str) -> Path:
-    """Return the folder to write to, if its files can be written there."""
+    """Return the folder to write to."""
     output = options.output
     if output is None and options.demo:
         output = Path(DEMO_OUTPUT)
     if output is None:
         raise ValueError("there is no folder to write to: give --output DIR.")
-    check_folder(output, (name, *REPORTS, FACTORS))
-    if name in (*REPORTS, FACTORS):
+    if name in RESULTS:
         raise ValueError(f"the input has the name of a result, {name}: rename it.")
     if options.input is not None and output.resolve() == options.input.resolve().parent:
         raise ValueError(f"results in {output} would overwrite the input: give another folder.")

@@ -3,9 +3,11 @@
 import argparse
 import csv
 import functools
+import io
 import math
-import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -14,12 +16,13 @@ from typing import Any
 import numpy
 
 from dlngeo.app.files.problem_files import read_problem
-from dlngeo.app.options import REPORT, SAMPLES, TABLE
+from dlngeo.app.options import CHECKPOINTS, REPORT, SAMPLES, TABLE
+from dlngeo.app.pictures import save_picture
 from dlngeo.app.printed_tables import heading, line
 from dlngeo.app.problems import Problem
-from dlngeo.app.results import check_folder, results_folder
 from dlngeo.app.sampling_report import draw_sampling_report, summarise
-from dlngeo.app.workers import process_pool
+from dlngeo.runs.outputs import hold_folder, written_file, written_files
+from dlngeo.runs.workers import process_pool
 from dlngeo.sampling.convergence import CONVERGED
 from dlngeo.sampling.diagnostics import load_arviz, to_inference_data
 from dlngeo.sampling.energies import WeightDecay
@@ -28,6 +31,9 @@ from dlngeo.thermodynamics.equilibrium import Equilibrium
 from dlngeo.thermodynamics.least_squares import LeastSquaresEquilibrium
 
 EXAMPLE = files("dlngeo.app") / "sampling.toml"
+
+LABEL, STATES = ".dlngeo-problem", "run-*.npz"
+"""Of the folder of checkpoints: what says of which problem they are, and the states."""
 
 MOST_VALUES = 3
 """Up to so many singular values the law is integrated, to compare."""
@@ -56,21 +62,100 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("there is no folder to write to: give --output DIR.")
     load_arviz()
     problem = read_problem(options.problem)
-    output = options.output
-    check_folder(output, (SAMPLES, REPORT, TABLE))
     if options.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {options.workers}.")
     equilibria = _equilibria(problem)
-    checkpoints = output.with_name(f"{output.name}.checkpoints")
+    with (
+        hold_folder(options.output, (SAMPLES, REPORT, TABLE)) as output,
+        _kept(output / CHECKPOINTS, problem) as checkpoints,
+    ):
+        found = _by_temperature(_sample(problem, checkpoints, options.workers), problem)
+        written = _report(found, problem, options.problem, equilibria, output)
+    print(f"\nwritten to {options.output}: " + ", ".join(written))
+
+
+@contextmanager
+def _kept(checkpoints: Path, problem: Problem) -> Iterator[Path]:
+    """Give the folder of checkpoints, which goes when the block succeeds, and not before."""
+    _claim(checkpoints, problem)
+    try:
+        yield checkpoints
+    except (Exception, KeyboardInterrupt) as error:
+        if any(checkpoints.glob(STATES)):
+            how = (
+                f"the checkpoints are in {checkpoints}: give the same command to go on, or remove "
+                "them to start anew."
+            )
+        else:
+            how = "nothing was written."
+            _remove(checkpoints)
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"{str(error).rstrip('.') or 'interrupted'}; {how}") from error
+        error.add_note(f"({how})")
+        raise
+    _remove(checkpoints)
+
+
+def _claim(checkpoints: Path, problem: Problem) -> None:
+    """Make the folder of checkpoints, or make sure that those there are of this problem."""
+    checkpoints.mkdir(exist_ok=True)
+    label = checkpoints / LABEL
+    if not any(checkpoints.glob(STATES)):
+        with written_file(label) as file:
+            file.write_text(problem.digest)
+    elif not label.is_file() or label.read_text() != problem.digest:
+        raise ValueError(
+            f"{checkpoints} holds the checkpoints of another problem: remove it to start anew, or "
+            "give another --output."
+        )
+    else:
+        print(f"going on from {checkpoints}", file=sys.stderr)
+
+
+def _remove(checkpoints: Path) -> None:
+    """Remove what is ours in the folder of checkpoints, and the folder if nothing else is there."""
+    for pattern in (STATES, ".dlngeo-*"):
+        for file in checkpoints.glob(pattern):
+            file.unlink()
+    with suppress(OSError):
+        checkpoints.rmdir()
+
+
+def _sample(problem: Problem, checkpoints: Path, n_workers: int) -> Ensemble:
+    """Run all chains, or say why there are no results."""
+    shows = sys.stderr.isatty()
     n_runs = math.prod(map(len, problem.grid.values()))
-    found = _sample(problem, checkpoints, min(options.workers, n_runs))
-    found = _by_temperature(found, problem)
+    with process_pool(min(n_workers, n_runs)) as executor:
+        found = ensemble(
+            functools.partial(problem.run, progress=shows and executor is None),
+            problem.grid,
+            seed=problem.seed,
+            executor=executor,
+            folder=checkpoints,
+            progress=shows,
+        )
+    if found.interrupted:
+        raise KeyboardInterrupt
+    if any(run.result is None for run in found.runs):
+        raise RuntimeError("workers died; take fewer of them if memory is short.")
+    if not found.success:
+        raise RuntimeError(found.status)
+    return found
+
+
+def _report(
+    found: Ensemble,
+    problem: Problem,
+    path: Path,
+    equilibria: dict[tuple[float, int], Equilibrium],
+    output: Path,
+) -> list[str]:
+    """Write the results, and return the names of their files."""
     data: Any = to_inference_data(found)
-    data.attrs["problem"] = options.problem.read_text(encoding="utf-8-sig")
+    data.attrs["problem"] = path.read_text(encoding="utf-8-sig")
     summary = summarise(data)
     has_means = all(numpy.isfinite(summary[name]).all() for name in ("energy", "energy_error"))
     if not has_means or numpy.isnan(summary["r_hat"]).any():
-        shutil.rmtree(checkpoints)
         raise RuntimeError(
             "the chains have no means with finite errors: they stand still or run away; take "
             "another step_size."
@@ -82,47 +167,30 @@ def run(options: argparse.Namespace) -> None:
     ]
     print(heading(COLUMNS), *(line(COLUMNS, row) for row in rows), sep="\n")
     print(*_remarks(found, rows), sep="\n")
-    with results_folder(output) as results:
-        data.to_netcdf(str(results / SAMPLES), engine="h5netcdf")
-        title = f"Langevin dynamics of {options.problem.name}: {problem.energy}"
-        figure = draw_sampling_report(data, summary, equilibria, title=title)
-        figure.savefig(results / REPORT, dpi=150)
+    with written_files(output) as results:
+        (results / SAMPLES).write_bytes(_netcdf(data))
         with (results / TABLE).open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, rows[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    shutil.rmtree(checkpoints)
-    print(f"\nwritten to {output}: {SAMPLES}, {REPORT}, {TABLE}")
+    title = f"Langevin dynamics of {path.name}: {problem.energy}"
+    draw = functools.partial(draw_sampling_report, data, summary, equilibria, title=title)
+    return [SAMPLES, TABLE, *save_picture(output, REPORT, draw)]
 
 
-def _sample(problem: Problem, checkpoints: Path, n_workers: int) -> Ensemble:
-    """Run all chains, or say how to go on."""
-    _claim(checkpoints, problem)
-    shows = sys.stderr.isatty()
-    task = functools.partial(problem.run, progress=shows and n_workers == 1)
-    try:
-        with process_pool(n_workers) as executor:
-            found = ensemble(
-                task,
-                problem.grid,
-                seed=problem.seed,
-                executor=executor,
-                folder=checkpoints,
-                progress=shows,
-            )
-        is_complete = all(run.result is not None for run in found.runs)
-        if is_complete and not found.success and not found.interrupted:
-            raise RuntimeError(found.status)
-    except Exception:
-        # What cannot succeed leaves nothing behind.
-        shutil.rmtree(checkpoints)
-        raise
-    how = f"the states are in {checkpoints}: give the same command to go on"
-    if found.interrupted:
-        raise KeyboardInterrupt(f"interrupted: {how}.")
-    if not is_complete:
-        raise RuntimeError(f"workers died; {how}, with fewer workers if memory is short.")
-    return found
+def _netcdf(data: Any) -> bytes:
+    """Return the bytes of a NetCDF file, as `arviz.InferenceData.to_netcdf` writes it.
+
+    In memory, as the library of the format does not survive a disk that is full.
+    """
+    _, xarray = load_arviz()
+    file, mode = io.BytesIO(), "w"
+    groups = {"/": xarray.Dataset(attrs=data.attrs)} | {name: data[name] for name in data.groups()}
+    for name, group in groups.items():
+        packed = {variable: {"zlib": True} for variable in group.data_vars}
+        group.to_netcdf(file, mode, group=name, engine="h5netcdf", encoding=packed)
+        mode = "a"
+    return file.getvalue()
 
 
 def _by_temperature(found: Ensemble, problem: Problem) -> Ensemble:
@@ -142,21 +210,6 @@ def _by_temperature(found: Ensemble, problem: Problem) -> Ensemble:
         for j, depth in enumerate(problem.depths)
     )
     return replace(found, grid={"beta": problem.betas, "depth": problem.depths}, runs=runs)
-
-
-def _claim(checkpoints: Path, problem: Problem) -> None:
-    """Make the folder of checkpoints, or make sure that the one there is of this problem."""
-    label = checkpoints / "problem"
-    if not checkpoints.exists():
-        checkpoints.mkdir()
-        label.write_text(problem.digest)
-    elif not label.is_file() or label.read_text() != problem.digest:
-        raise ValueError(
-            f"{checkpoints} holds the checkpoints of another problem: remove it to start anew, or "
-            "give another --output."
-        )
-    elif any(checkpoints.glob("*.npz")):
-        print(f"going on from {checkpoints}", file=sys.stderr)
 
 
 def _equilibria(problem: Problem) -> dict[tuple[float, int], Equilibrium]:

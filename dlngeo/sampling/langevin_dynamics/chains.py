@@ -51,12 +51,21 @@ class Chains:
         # Without a trace one is due after the last step.
         self._every = n_steps + 1 if save_every is None else save_every
         self._burn_in, self._record = burn_in, record
-        self._n_draws = self._draws_after(n_steps)
+        self._n_steps, self._n_draws = n_steps, self._draws_after(n_steps)
         self._draws: dict[str, Array] = {}
         # In one place, so that an interrupt finds a state and its random numbers together.
         self._now: tuple[Any, int, Any] = (kernel.init(start), 0, random.bit_generator.state)
         with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self.names = tuple(self._measure(self.state))
+            measured = self._measure(self.state)
+        self._shapes = {
+            name: (len(values), self._n_draws, *values.shape[1:])
+            for name, values in measured.items()
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is recorded."""
+        return tuple(self._shapes)
 
     @property
     def state(self) -> Any:
@@ -91,8 +100,7 @@ class Chains:
         if n_draws > self._draws_after(self.n_steps):
             for name, values in self._measure(state).items():
                 if name not in self._draws:
-                    shape = (len(values), self._n_draws, *values.shape[1:])
-                    self._draws[name] = numpy.full(shape, math.nan)
+                    self._draws[name] = numpy.full(self._shapes[name], math.nan)
                 self._draws[name][:, n_draws - 1] = values
         # Last, so that a step that was interrupted while it was recorded is taken again.
         self._now = (state, n_steps, self.random.bit_generator.state)
@@ -108,12 +116,33 @@ class Chains:
         return to_arrays(state) | trace | {"n_steps": n_steps, "random": as_text(random)}
 
     def load(self, arrays: dict[str, Array]) -> None:
-        """Go on from what `pack` returned."""
+        """Go on from what `pack` returned.
+
+        Raises
+        ------
+        ValueError
+            If that cannot be.
+        """
         state, random = from_arrays(arrays, self.state), json.loads(str(arrays["random"]))
-        self._now = (state, int(arrays["n_steps"]), random)
+        own, n_steps = to_arrays(self.state), arrays["n_steps"].item()
+        for name, array in to_arrays(state).items():
+            if array.shape != own[name].shape or array.dtype != own[name].dtype:
+                raise ValueError(
+                    f"the state is of other arrays, {name} is {array.dtype} {array.shape}"
+                )
+            if not numpy.isfinite(array).all():
+                raise ValueError(f"the state is not finite in {name}")
+        if not isinstance(n_steps, int) or not 0 <= n_steps <= self._n_steps:
+            raise ValueError(f"there are {n_steps} of {self._n_steps} steps")
+        n_draws = self._draws_after(n_steps)
+        draws = {name: arrays[f"trace.{name}"] for name in self._shapes if n_draws}
+        for name, array in draws.items():
+            if array.shape != self._shapes[name] or array.dtype != float:
+                raise ValueError(f"the trace of {name} is {array.dtype} {array.shape}")
+        if n_draws and not numpy.isfinite(draws["singular_values"][:, :n_draws]).all():
+            raise ValueError("the trace has a hole")
+        self._now, self._draws = (state, n_steps, random), draws
         self.rewind()
-        prefix = "trace."
-        self._draws = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
     def _draws_after(self, n_steps: int) -> int:
         return max(n_steps - self._burn_in, 0) // self._every

@@ -1,5 +1,7 @@
 """The run of Langevin dynamics, and its result."""
 
+import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,12 +15,14 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import generator, integer, nonnegative, positive
 from dlngeo.core.networks.factors import Factors
 from dlngeo.outcomes import Ending, interruptible
+from dlngeo.runs.outputs import hold_file
 from dlngeo.sampling.convergence import Convergence, convergence_of
 from dlngeo.sampling.energies import terms_of
 from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.faces import check_component, face_of
+from dlngeo.sampling.langevin_dynamics.fingerprints import code_of, values_at
 from dlngeo.sampling.langevin_dynamics.infinite_depth import has_law
 from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES, kernel_of
 from dlngeo.sampling.langevin_dynamics.temperatures import (
@@ -254,7 +258,8 @@ def langevin(
         shape=[chains, d_N, d_0], to a dictionary of arrays, shape=[chains, ...].
     checkpoint : path, optional
         NPZ file for the state, written whole or not at all. If the file is there, the run goes on
-        from it, and gives the bits of the uninterrupted run.
+        from it, and gives the bits of the uninterrupted run. One run at a time holds it. If it
+        cannot be written, as on a full disk, the run goes on, and the status says so at the end.
     checkpoint_seconds : float
         Time between checkpoints.
     progress : bool
@@ -270,8 +275,9 @@ def langevin(
     Raises
     ------
     ValueError
-        If an argument does not fit, the gradient is not finite at a start, or the checkpoint is of
-        another run.
+        If an argument does not fit, the gradient is not finite at a start, or the checkpoint is in
+        use, no checkpoint, or of another run: of other settings, seed or version, or of an energy
+        or gradient with other values at the start. (Of code that differs the status tells.)
 
     Notes
     -----
@@ -317,17 +323,21 @@ def langevin(
     kernel = tempered(kernel, equation, beta, step_size)
     random = generator(rng)
     chains = Chains(kernel, equation, face.start, random, n_steps, save_every, burn_in, record)
-    store = None
-    if checkpoint is not None:
-        numbers = (n_steps, save_every, burn_in, kappa, step_size)
-        heat = settings_of(beta, n_chains, n_steps * step_size)
-        settings = (face.name, scheme, determinant, *numbers, heat, chains.names, *face[1:])
-        seed = None if rng is None else random.bit_generator.state
-        store = Checkpoint(Path(checkpoint), settings, seed, checkpoint_seconds)
-        arrays = store.read()
-        if arrays is not None:
-            chains.load(arrays)
-    trouble, interrupted = _advance(chains, n_steps, store, progress)
+    with contextlib.ExitStack() as held:
+        store = None
+        if checkpoint is not None:
+            numbers = (n_steps, save_every, burn_in, kappa, step_size)
+            heat = settings_of(beta, n_chains, n_steps * step_size)
+            store = Checkpoint(
+                held.enter_context(hold_file(Path(checkpoint))),
+                (face.name, scheme, determinant, *numbers, heat, chains.names, *face[1:]),
+                None if rng is None else random.bit_generator.state,
+                checkpoint_seconds,
+                code_of((energy, energy_gradient, record)),
+                functools.partial(values_at, equation, chains.frames),
+            )
+            store.restore(chains.load)
+        trouble, interrupted = _advance(chains, n_steps, store, progress)
     factors: Factors = None
     with numpy.errstate(over="ignore", invalid="ignore"):  # of chains that have left
         frames = chains.frames
@@ -356,6 +366,8 @@ def langevin(
     if face.is_infinite and not has_law(equation, frames):
         is_stationary = False
         ending += " There is no Gibbs law: the energy does not rise towards det X = 0."
+    if store is not None:
+        ending += store.remarks
     exchanges: dict[str, Any] = {"swap_rates": None, "n_passages": None}
     if isinstance(kernel, ReplicaExchange):
         exchanges["swap_rates"] = kernel.swap_rates(chains.state)
@@ -403,18 +415,19 @@ def _advance(
             chains.advance()
             bar.update()
             if store is not None and store.is_due():
-                store.write(chains.pack())
+                store.save(chains.pack())
             if chains.n_stuck.min() >= PATIENCE:
                 break
-    if store is not None:
-        store.write(chains.pack())
+    # A second interrupt ends the writing, and nothing else.
+    with interruptible() as late:
+        if store is not None:
+            store.save(chains.pack())
     chains.rewind()
-    trouble = ""
-    if interruption.happened:
-        remedy = (
-            "start again from the last states to go on."
-            if store is None
-            else "call again with the same arguments to go on from the checkpoint."
-        )
-        trouble = f"interrupted after {chains.n_steps} of {n_steps} steps: {remedy}"
-    return trouble, interruption.happened
+    if not interruption.happened and not late.happened:
+        return "", False
+    remedy = (
+        "start again from the last states to go on."
+        if store is None
+        else "call again with the same arguments to go on from the checkpoint."
+    )
+    return f"interrupted after {chains.n_steps} of {n_steps} steps: {remedy}", True

@@ -1,10 +1,12 @@
 """Checkpoints: runs that are killed go on, and give the bits of the uninterrupted run."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from dlngeo.sampling import langevin
-from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
+from dlngeo.sampling.langevin_dynamics import checkpoint
 from tests.sampling.langevin_dynamics.runs import (
     COMMON,
     SCHEMES,
@@ -30,7 +32,7 @@ FACES = ("square", "rectangular", "values", "layers", "stacked")
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("start", FACES)
-@pytest.mark.parametrize("call", [3, 6])
+@pytest.mark.parametrize("call", [4, 7])
 def test_an_interrupted_run_goes_on(scheme, start, call, tmp_path):
     """In memory and from the file; a finished one gives its result again."""
     initial, shape = STARTS[start]
@@ -53,7 +55,7 @@ def test_an_interrupted_run_goes_on(scheme, start, call, tmp_path):
         return gradient(x)
 
     assert_same_bits(langevin(counted, initial, **settings), expected)
-    assert len(calls) == 1  # at the start: no step is left to take
+    assert len(calls) == 2  # at the start, and to tell an energy: no step is left to take
     assert os.listdir(tmp_path) == ["run.npz"]
 
 
@@ -63,7 +65,7 @@ def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path):
     settings = {**COMMON, **shape, "checkpoint": path, "n_steps": 20}
     first = langevin(Turning(9, interrupt), initial, **settings)
     with np.load(path, allow_pickle=False) as file:
-        assert int(file["n_steps"]) == first.n_steps == 7
+        assert int(file["n_steps"]) == first.n_steps == 6
     one = langevin(gradient, initial, **settings)
     other = langevin(gradient, initial, **settings)
     assert_same_bits(one, other)
@@ -78,7 +80,7 @@ def test_a_run_that_was_lost_can_be_taken_up(tmp_path):
 
     def lost(x):
         calls.append(0)
-        return gradient(x) if len(calls) < 4 else np.nan * x
+        return gradient(x) if len(calls) < 5 else np.nan * x
 
     settings["n_steps"] = 40
     first = langevin(lost, initial, **settings)
@@ -144,7 +146,7 @@ def test_every_generator_can_go_on(kind, tmp_path):
         return {**COMMON, **shape, "rng": generator, "scheme": "metropolis", "energy": energy}
 
     path = tmp_path / "run.npz"
-    half = langevin(Turning(4, interrupt), initial, **settings(), checkpoint=path)
+    half = langevin(Turning(5, interrupt), initial, **settings(), checkpoint=path)
     assert 0 < half.n_steps < 6
     resumed = langevin(gradient, initial, **settings(), checkpoint=path)
     assert_same_bits(resumed, langevin(gradient, initial, **settings()))
@@ -162,23 +164,152 @@ def test_equal_numbers_are_equal_settings(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no checkpoint", b"PK\x03\x04", None, "truncated", "other arrays", "pickle"]
+    "content",
+    [
+        *(b"", b"no checkpoint", b"PK\x03\x04"),
+        *("truncated", "other arrays", "pickle", "array", "compressed", "large", "text"),
+    ],
 )
 def test_a_corrupt_file_is_refused(content, tmp_path):
     path = tmp_path / "run.npz"
-    if content is None:
-        path.mkdir()
-    elif content == "truncated":
+    if content == "truncated":
         run(checkpoint=path)
         path.write_bytes(path.read_bytes()[:-200])
     elif content == "other arrays":
         np.savez(path, a=np.ones(3))
     elif content == "pickle":
         np.savez(path, run=np.array([{}], dtype=object), seed=np.array("a"))
+    elif content == "array":
+        with path.open("wb") as file:
+            np.save(file, np.ones(3))
+    elif content == "compressed":
+        run(checkpoint=path)
+        with np.load(path) as file:
+            arrays = dict(file)
+        np.savez_compressed(path, **arrays)
+    elif content == "large":
+        described = "{'descr': '<f8', 'fortran_order': False, 'shape': (10**15,), }"
+        with zipfile.ZipFile(path, "w") as archive:
+            head = b"\x93NUMPY\x01\x00v\x00" + described.encode().ljust(117) + b"\n"
+            archive.writestr("content.npy", head)
+    elif content == "text":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("content", "text")
     else:
         path.write_bytes(content)
     with pytest.raises(ValueError, match="is no checkpoint: give another path, or remove it"):
         run(checkpoint=path)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ValueError, match="is a folder"):
+        run(checkpoint=tmp_path / "folder")
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", "/dev/full"):
+        with pytest.raises(ValueError, match="no regular file"):
+            run(checkpoint=place)
+    with pytest.raises(ValueError, match="there is no folder"):
+        run(checkpoint=tmp_path / "none" / "run.npz")
+
+
+def crafted(path, **changes):
+    """Change arrays of a checkpoint, with the digest that goes with them."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays |= {name: change(arrays[name]) for name, change in changes.items()}
+    content = checkpoint._content({n: a for n, a in arrays.items() if n != "content"})
+    np.savez(path, **(arrays | {"content": content}))
+
+
+CRAFTED: dict[str, dict[str, Any]] = {
+    "steps to come": {"n_steps": lambda n: n + 1},
+    "steps before the start": {"n_steps": lambda n: -n},
+    "half a step": {"n_steps": lambda n: n - 0.5},
+    "a state that is not finite": {"state.lam": lambda lam: np.nan * lam},
+    "a state of other chains": {"state.lam": lambda lam: lam[:2]},
+    "a state of integers": {"state.lam": lambda lam: lam.astype(int)},
+    "a trace of other chains": {"trace.energy": lambda energy: energy[:2]},
+    "a hole in the trace": {"trace.singular_values": lambda sigma: np.nan * sigma},
+    "another generator": {"random": lambda text: np.array(str(text).replace("PCG64", "MT19937"))},
+    "no generator": {"random": lambda text: np.array("{}")},
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_state_is_refused(name, tmp_path):
+    path = tmp_path / "run.npz"
+    expected = run(checkpoint=path, save_every=1)
+    crafted(path)
+    assert_same_bits(run(checkpoint=path, save_every=1), expected)
+    crafted(path, **CRAFTED[name])
+    with pytest.raises(ValueError, match="is no checkpoint"):
+        run(checkpoint=path, save_every=1)
+
+
+def test_one_step_less_is_not_believed(tmp_path):
+    """Whoever changes a number changes the digest of all."""
+    path = tmp_path / "run.npz"
+    run(checkpoint=path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **(arrays | {"n_steps": arrays["n_steps"] - 1}))
+    with pytest.raises(ValueError, match="is no checkpoint"):
+        run(checkpoint=path)
+
+
+def test_another_energy_is_refused(tmp_path, monkeypatch):
+    """By its values at the start; where only its code differs the status says so."""
+    path = tmp_path / "run.npz"
+    expected = run(checkpoint=path)
+    assert "checkpoint" not in expected.status
+    initial, shape = STARTS["square"]
+    settings = {**COMMON, **shape, "energy": energy, "rng": 0, "checkpoint": path}
+
+    def other_nearby(x):
+        return x - 0.50001
+
+    with pytest.raises(ValueError, match="another energy or gradient"):
+        langevin(other_nearby, initial, **settings)
+    with pytest.raises(ValueError, match="another energy or gradient"):
+        langevin(gradient, initial, **{**settings, "energy": lambda x: 2 * energy(x)})
+
+    def same_at_the_start(x):
+        return np.where(abs(x) < 100, gradient(x), 7.0)
+
+    again = langevin(same_at_the_start, initial, **settings)
+    assert_same_bits(again, expected)
+    assert "is written otherwise, with the same values at the start" in again.status
+    monkeypatch.setattr(checkpoint, "__version__", "9.9")
+    with pytest.raises(ValueError, match=r"of dlngeo .*, and this is 9\.9: go on with that"):
+        run(checkpoint=path)
+
+
+def test_a_noisy_gradient_goes_on(tmp_path):
+    """Its values at the start differ by themselves."""
+    path, random = tmp_path / "run.npz", np.random.default_rng(0)
+    initial, shape = STARTS["square"]
+    settings = {**COMMON, **shape, "rng": 0, "checkpoint": path}
+
+    def noisy(x):
+        return gradient(x) + 0.1 * random.standard_normal(x.shape)
+
+    langevin(noisy, initial, **settings)
+    assert langevin(noisy, initial, **settings).success
+
+
+def test_two_runs_do_not_share_a_checkpoint(tmp_path):
+    path = tmp_path / "run.npz"
+
+    def second(x):
+        with pytest.raises(ValueError, match=f"in use by process {os.getpid()} on .* since 20"):
+            run(checkpoint=path)
+        return gradient(x)
+
+    initial, shape = STARTS["square"]
+    settings = {**COMMON, **shape, "rng": 0, "checkpoint": path}
+    assert langevin(Turning(4, second), initial, **settings).success
+    assert os.listdir(tmp_path) == ["run.npz"]
 
 
 def test_a_flipped_byte_is_noticed(tmp_path):
@@ -193,23 +324,32 @@ def test_a_flipped_byte_is_noticed(tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    """And no scratch."""
-    store = Checkpoint(tmp_path / "run.npz", ("a", 1), None, 0.0)
-    store.write({"x": np.ones(3)})
-    before = store.path.read_bytes()
+    """And no scratch; the run goes on, and says so at the end."""
+    path = tmp_path / "run.npz"
+    initial, shape = STARTS["square"]
+    settings = {
+        **COMMON, **shape, "energy": energy, "rng": 0,
+        "checkpoint": path, "checkpoint_seconds": 0.0,
+    }  # fmt: skip
+    half = langevin(Turning(5, interrupt), initial, **settings)
+    assert half.interrupted
+    before, expected = path.read_bytes(), run()
 
     def full(*_):
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     for name in ("fsync", "replace"):
         with monkeypatch.context() as context:
             context.setattr(os, name, full)
-            with pytest.raises(OSError, match="no space"):
-                store.write({"x": np.zeros(3)})
-        assert store.path.read_bytes() == before
+            found = langevin(gradient, initial, **settings)
+        assert found.success
+        assert_same_bits(found, expected)
+        assert "The last checkpoint is missing" in found.status
+        assert "No space left on device" in found.status
+        assert path.read_bytes() == before
         assert os.listdir(tmp_path) == ["run.npz"]
-    assert store.is_due()
-    assert not Checkpoint(tmp_path / "run.npz", (), None, 60.0).is_due()
+    assert "missing" not in langevin(gradient, initial, **settings).status
+    assert path.read_bytes() != before
 
 
 PROGRAM = """

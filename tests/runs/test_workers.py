@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dlngeo.app.workers import process_pool
+from dlngeo.runs.workers import process_pool
 
 
 def stay(path):

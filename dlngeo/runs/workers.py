@@ -1,14 +1,16 @@
-"""Worker processes, which the keyboard stops by way of their parent.
+"""Worker processes, which end with the block that uses them and with their parent.
 
 It stands apart from the commands, as every worker loads it.
 """
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing.connection import wait
 
 from tqdm import tqdm
 
@@ -26,6 +28,9 @@ def process_pool(n_workers: int) -> Iterator[Executor | None]:
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_heed_the_parent)
     try:
+        with _deaf_children():
+            for _ in range(n_workers):
+                executor.submit(os.getpid)
         yield executor
     finally:
         for process in multiprocessing.active_children():
@@ -33,9 +38,26 @@ def process_pool(n_workers: int) -> Iterator[Executor | None]:
         executor.shutdown()
 
 
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let processes that begin leave Ctrl-C to their parent, from their first moment on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _heed_the_parent() -> None:
-    """Leave it to the parent to end this process, which the keyboard interrupts too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End with the parent, however that ends."""
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
     # Progress bars would make one for all processes, of which nobody tells the system's tracker
     # that it is given back.
     tqdm.set_lock(threading.RLock())
+
+
+def _outlive_nobody() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)

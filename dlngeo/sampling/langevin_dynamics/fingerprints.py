@@ -1,0 +1,88 @@
+"""What can be told of functions, so that a run does not go on with others unseen."""
+
+import functools
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import numpy
+
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.sampling.langevin_dynamics.equation import Equation
+
+PLAIN = (int, float, complex, str, bytes, type(None), type(...))
+
+
+def code_of(functions: Sequence[Any]) -> str:
+    """Return a digest of the code of functions, with the constants and functions it refers to.
+
+    Of an object that is called it is the code of its class: what it holds shows in its values.
+    """
+    state = hashlib.sha256(repr(sys.version_info[:2]).encode())
+    for function in functions:
+        for part in _parts(function, set()):
+            state.update(part + b";")
+    return state.hexdigest()
+
+
+def values_at(equation: Equation, frames: SingularFrames) -> Array:
+    """Return numbers that tell an energy by its values and gradient, shape=[numbers, chains]."""
+    known = [equation.covector(frames)]
+    if equation.has_value:
+        known.append(equation.values(frames))
+    numbers = []
+    for array in known:
+        entries = array.reshape(len(array), -1)
+        # Of entries that are rearranged the sum is the same.
+        weights = 1 + numpy.arange(entries.shape[1]) / entries.shape[1]
+        numbers += [
+            numpy.linalg.norm(entries, axis=1),
+            numpy.linalg.norm(entries * weights, axis=1),
+        ]
+        numbers += [numpy.linalg.norm(numpy.maximum(entries, 0), axis=1)]
+    return numpy.array(numbers)
+
+
+def _parts(item: Any, seen: set[int]) -> Iterator[bytes]:
+    if isinstance(item, numpy.ndarray):
+        yield repr((item.shape, str(item.dtype))).encode() + item.tobytes()
+    elif isinstance(item, PLAIN):
+        yield repr(item).encode()
+    elif isinstance(item, tuple):
+        for entry in item:
+            yield from _parts(entry, seen)
+    elif isinstance(item, frozenset):
+        yield repr(sorted(map(repr, item))).encode()
+    elif isinstance(item, CodeType):
+        yield item.co_code + repr(item.co_names).encode()
+        yield from _parts(item.co_consts, seen)
+    elif isinstance(item, functools.partial):
+        yield from _parts((item.func, item.args, *item.keywords.values()), seen)
+    elif isinstance(item, MethodType):
+        yield from _parts(item.__func__, seen)
+    elif isinstance(item, FunctionType):
+        if id(item) not in seen:
+            seen.add(id(item))
+            yield from _parts((item.__code__, item.__defaults__, *_referred(item)), seen)
+    else:
+        yield type(item).__qualname__.encode()
+        for name in ("__call__", "gradient"):
+            method = getattr(type(item), name, None)
+            if isinstance(method, FunctionType):
+                yield from _parts(method.__code__, seen)
+
+
+def _referred(function: FunctionType) -> Iterator[Any]:
+    """Yield what a function finds around it, of other modules the names alone."""
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # it is empty yet
+            yield None
+    for name in function.__code__.co_names:
+        found = function.__globals__.get(name)
+        is_elsewhere = getattr(found, "__module__", None) != function.__module__
+        yield name if isinstance(found, FunctionType) and is_elsewhere else found
