@@ -25,9 +25,9 @@ from dlngeo.core.geodesics.search.factor_spaces import FactorSpace, factor_space
 from dlngeo.core.geodesics.search.turn_search import MOST_STEPS
 from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
+from dlngeo.core.numerics.integration import Status
 from dlngeo.core.numerics.shooting import (
     CONVERGED,
-    FINEST,
     Aim,
     Attempt,
     Found,
@@ -48,6 +48,8 @@ _NEAREST = 0.05
 _PRECISION = 10 * CONVERGED
 # The same for geodesics that pass the boundary, which are told of alone.
 _PASSING = 1e-5
+# Tolerance of the integrations that tell whether they do: exacter ones take too many steps near it.
+_ROUGH = 1e-8
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ class _Shots:
     ----------
     miss : callable
         Displacements along the tangent spaces, see `dlngeo.core.numerics.shooting.Miss`.
-    residual : callable
-        From velocities to distances of the ends, infinite where the boundary comes before.
+    stay_inside : callable
+        From velocities, and distances of the ends, to which geodesics do not pass the boundary.
     """
 
     miss: Miss
-    residual: Callable[[numpy.ndarray], numpy.ndarray]
+    stay_inside: Callable[[numpy.ndarray, numpy.ndarray], numpy.ndarray]
 
     def __call__(
         self, index: numpy.ndarray, u: numpy.ndarray, tolerance: numpy.ndarray
@@ -75,8 +77,8 @@ def _shoot(
     shots: Any, start: numpy.ndarray, inverse: numpy.ndarray
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return what `shoot` does; of what it finds only geodesics that stay inside count."""
-    u, _ = shoot(shots, start, inverse)
-    return u, shots.residual(u)
+    u, defect = shoot(shots, start, inverse)
+    return u, numpy.where(shots.stay_inside(u, defect), defect, numpy.inf)
 
 
 class _TurnSearch(NamedTuple):
@@ -117,23 +119,16 @@ class _TurnSearch(NamedTuple):
         beyond = replace(self.chart, goes_on=True)
         aim = aim_at(there, here, partial(self._gap, beyond))
 
-        def ends(chart: BalancedChart, index: numpy.ndarray, u: numpy.ndarray) -> numpy.ndarray:
-            """Return the distances of the ends of some of the geodesics."""
-            first, second = take((here, there), index)
-            direction, length = unit_vectors(u[index])
-            tolerance = numpy.full(len(index), FINEST)
+        def stay_inside(u: numpy.ndarray, defect: numpy.ndarray) -> numpy.ndarray:
+            direction, length = unit_vectors(u)
+            state = self.chart.enter(here.balanced, unpack(here.unpack(direction), self.shapes))
             with numpy.errstate(all="ignore"):  # a shot may have gone wild
-                gap = self._gap(chart, first, second, first.unpack(direction), length, tolerance)
-            return numpy.nan_to_num(norms(gap), nan=numpy.inf)
+                flow = self.chart.flow(state, length, _ROUGH, MOST_STEPS)
+            is_inside = flow.status == Status.ARRIVED
+            self.passes[pairs] |= ~is_inside & (defect <= _PASSING)
+            return is_inside
 
-        def residual(u: numpy.ndarray) -> numpy.ndarray:
-            inside = ends(self.chart, numpy.arange(len(u)), u)
-            lost = numpy.flatnonzero(numpy.isinf(inside))
-            if len(lost):
-                self.passes[pairs[lost]] |= ends(beyond, lost, u) <= _PASSING
-            return inside
-
-        return aim._replace(miss=_Shots(aim.miss, residual))
+        return aim._replace(miss=_Shots(aim.miss, stay_inside))
 
     def along_shortened_turns(self, found: Found) -> Iterator[Attempt]:
         """Shoot from the first velocities of the shortest curves."""
