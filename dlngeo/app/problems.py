@@ -34,6 +34,12 @@ ENERGIES: Mapping[str, Callable[..., Any]] = {
 """These, and the losses of end-to-end matrices."""
 
 
+def widths_at(depth: float, shape: tuple[int, int], hidden_width: int) -> tuple[int, ...]:
+    """Return ``(d_0, ..., d_N)``; at infinite depth the two ends."""
+    n_hidden = 0 if depth == math.inf else int(depth) - 1
+    return (shape[1], *[hidden_width] * n_hidden, shape[0])
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """What to sample: networks, an energy, and chains at temperatures.
@@ -42,7 +48,7 @@ class Problem:
     ----------
     shape : tuple of int
         ``(d_N, d_0)``.
-    depths : tuple of int
+    depths : tuple of int, or inf
     rank : int
     hidden_width : int
     energy : str
@@ -66,7 +72,7 @@ class Problem:
     """
 
     shape: tuple[int, int]
-    depths: tuple[int, ...]
+    depths: tuple[float, ...]
     rank: int
     hidden_width: int
     energy: str
@@ -102,20 +108,22 @@ class Problem:
             return {"beta": self.betas, "depth": self.depths}
         return {"beta": (Ladder(sorted(self.betas), self.swap_every),), "depth": self.depths}
 
-    def widths(self, depth: int) -> tuple[int, ...]:
-        """Return ``(d_0, ..., d_N)``."""
-        return (self.shape[1], *[self.hidden_width] * (depth - 1), self.shape[0])
+    def widths(self, depth: float) -> tuple[int, ...]:
+        """Return ``(d_0, ..., d_N)``; at infinite depth the two ends."""
+        return widths_at(depth, self.shape, self.hidden_width)
 
-    def energy_at(self, depth: int) -> Any:
+    def energy_at(self, depth: float) -> Any:
         """Return the energy at a depth."""
         energy = ENERGIES[self.energy](depth, **self.parameters)
-        return energy if self.weight_decay == 0 else energy + self.weight_decay * WeightDecay(depth)
+        if self.weight_decay == 0:
+            return energy
+        return energy + self.weight_decay * WeightDecay(int(depth))
 
     def run(
         self,
         *,
         beta: float | Ladder,
-        depth: int,
+        depth: float,
         rng: numpy.random.Generator,
         checkpoint: Path,
         progress: bool = False,
@@ -131,7 +139,7 @@ class Problem:
         return langevin(
             initial=sigma if self.is_spectral else (left * sigma[:, None]) @ right,
             depth=depth,
-            widths=self.widths(depth),
+            widths=None if depth == math.inf else self.widths(depth),
             rank=self.rank,
             beta=beta,
             kappa=self.kappa,

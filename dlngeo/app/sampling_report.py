@@ -1,5 +1,6 @@
 """The figure of what Langevin dynamics found, by temperature and depth."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def summarise(data: "InferenceData") -> "Dataset":
 def draw_sampling_report(
     data: "InferenceData",
     summary: "Dataset",
-    equilibria: Mapping[tuple[float, int], Any],
+    equilibria: Mapping[tuple[float, float], Any],
     *,
     title: str = "",
 ) -> Figure:
@@ -75,7 +76,7 @@ def draw_sampling_report(
         Of the grid ``beta``, ``depth``.
     summary : xarray.Dataset
         By `summarise`.
-    equilibria : dict of (float, int) to Equilibrium
+    equilibria : dict of (float, float) to Equilibrium
         The exact laws by ``beta`` and ``depth``; none, if they are not known.
     title : str
 
@@ -111,7 +112,7 @@ def _along_beta(axes: Axes, summary: "Dataset") -> None:
     mark_temperatures(axes, summary["beta"].values.tolist())
 
 
-def _depths(summary: Any) -> list[int]:
+def _depths(summary: Any) -> list[float]:
     return sorted(summary["depth"].values.tolist())
 
 
@@ -119,7 +120,7 @@ def _draw_mean(
     axes: Axes,
     summary: "Dataset",
     name: str,
-    depth: int,
+    depth: float,
     exact: Mapping[float, float],
     marker: str = "o",
     line: str = "-",
@@ -181,17 +182,18 @@ def _set_log_if_wide(axes: Axes, values: Any) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _add_depth_legend(axes: Axes, depths: list[int]) -> None:
+def _add_depth_legend(axes: Axes, depths: list[float]) -> None:
     handles = [
-        Line2D([], [], color=depth_colour(n), marker="o", label=f"depth {n}") for n in depths
+        Line2D([], [], color=depth_colour(n), marker="o", label=f"depth {n:g}") for n in depths
     ]
     axes.legend(handles=handles, loc="best")
 
 
 def _draw_law(axes: Axes, sigma: Any, equilibria: Mapping) -> None:
-    """Draw the law of all values ``λ = σ^{1/N}`` at a temperature."""
-    beta = float(sigma["beta"])
-    roots = {n: sigma.sel(depth=n).values.ravel() ** (1 / n) for n in _depths(sigma)}
+    """Draw the law of all values ``λ = σ^{1/N}`` at a temperature; at infinite depth of ``σ``."""
+    beta, depths = float(sigma["beta"]), _depths(sigma)
+    powers = {n: 1.0 if n == math.inf else 1 / n for n in depths}
+    roots = {n: sigma.sel(depth=n).values.ravel() ** powers[n] for n in depths}
     # All but the last of the tails, so that a few values far out do not press the rest together.
     last = 1.15 * max(float(numpy.quantile(lam, 0.999)) for lam in roots.values())
     bins = numpy.linspace(0, last, 61)
@@ -204,12 +206,13 @@ def _draw_law(axes: Axes, sigma: Any, equilibria: Mapping) -> None:
             grid = numpy.linspace(0, last, 400)[1:]
             axes.plot(grid, _density(law, grid, depth), color=colour, lw=1.8)
     compared = ", and the exact law" if equilibria else ""
+    compared += r"; at infinite depth of $\sigma$" if math.inf in depths else ""
     axes.set(title=rf"histogram of $\lambda_k = \sigma_k^{{1/N}}$ at $\beta$ = {beta:g}{compared}")
     axes.set(xlabel=r"$\lambda$  [unit of $W$]", ylabel=r"density", xlim=(0, last))
     axes.set_ylim(bottom=0)
 
 
-def _density(law: Any, lam: Any, depth: int) -> Any:
+def _density(law: Any, lam: Any, depth: float) -> Any:
     """Return the density of a singular value that is chosen at random, over ``λ``."""
     change = depth * lam ** (depth - 1)
     laws = [law.marginal(index) for index in range(law.rank)]

@@ -1,5 +1,6 @@
 """How figures look: colours of depths, fonts and lines."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,9 +26,11 @@ STYLE: Any = {
 }
 
 
-def depth_colour(depth: int) -> str:
-    """Return the colour that stands for a depth in every figure."""
-    return DEPTH_COLOURS[(depth - 1) % len(DEPTH_COLOURS)]
+def depth_colour(depth: float) -> str:
+    """Return the colour that stands for a depth in every figure; infinite depth is black."""
+    if depth == math.inf:
+        return "#000000"
+    return DEPTH_COLOURS[int(depth - 1) % len(DEPTH_COLOURS)]
 
 
 def mark_temperatures(axes: Axes, betas: Sequence[float]) -> None:

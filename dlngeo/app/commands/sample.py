@@ -40,7 +40,7 @@ MOST_VALUES = 3
 
 COLUMNS = {
     "beta": ("beta", "g"),
-    "depth": ("depth", "d"),
+    "depth": ("depth", "g"),
     "energy": ("<E>", "#.5g"),
     "error": ("+-", ".1e"),
     "exact": ("exact", "#.5g"),
@@ -147,7 +147,7 @@ def _report(
     found: Ensemble,
     problem: Problem,
     path: Path,
-    equilibria: dict[tuple[float, int], Equilibrium],
+    equilibria: dict[tuple[float, float], Equilibrium],
     output: Path,
 ) -> list[str]:
     """Write the results, and return the names of their files."""
@@ -212,7 +212,7 @@ def _by_temperature(found: Ensemble, problem: Problem) -> Ensemble:
     return replace(found, grid={"beta": problem.betas, "depth": problem.depths}, runs=runs)
 
 
-def _equilibria(problem: Problem) -> dict[tuple[float, int], Equilibrium]:
+def _equilibria(problem: Problem) -> dict[tuple[float, float], Equilibrium]:
     """Return the exact laws by β and depth, where there are integrals to compute them by."""
     has_frames = problem.energy == "least squares" and problem.has_small_frames
     is_known = problem.is_spectral or (has_frames and problem.determinant is None)
@@ -222,24 +222,32 @@ def _equilibria(problem: Problem) -> dict[tuple[float, int], Equilibrium]:
         (beta, depth): _equilibrium(problem, beta, depth)
         for beta in problem.betas
         for depth in problem.depths
+        if depth < math.inf
     }
 
 
-def _equilibrium(problem: Problem, beta: float, depth: int) -> Equilibrium:
+def _equilibrium(problem: Problem, beta: float, depth: float) -> Equilibrium:
     widths, rank, kappa = problem.widths(depth), problem.rank, problem.kappa
     if problem.is_spectral:
         return Equilibrium(problem.energy_at(depth), widths, rank, beta=beta, kappa=kappa)
-    decay = problem.weight_decay * WeightDecay(depth)
+    decay = problem.weight_decay * WeightDecay(int(depth))
     target = problem.parameters["target"]
     return LeastSquaresEquilibrium(target, widths, rank, spectral=decay, beta=beta, kappa=kappa)
 
 
 def _remarks(found: Ensemble, rows: list[dict[str, Any]]) -> list[str]:
     """Return of what law the chains are, and where they do not agree on it."""
-    remarks = [f"\nlaw of {found.runs[0].result.space}"]
+    results = [run.result for run in found.runs]
+    remarks = [f"\nlaw of {results[0].space}"]
+    # Of infinite depth; without noise (kappa) nobody expects one.
+    remarks += [
+        f"depth {result.depth:g}: {result.ending}"
+        for result in results
+        if result.kappa > 0 and not result.is_stationary
+    ]
     apart = [row for row in rows if row["r_hat"] > CONVERGED]
     if apart:
-        points = ", ".join(f"{row['beta']:g} at depth {row['depth']}" for row in apart)
+        points = ", ".join(f"{row['beta']:g} at depth {row['depth']:g}" for row in apart)
         remarks.append(
             f"The chains disagree (R-hat above {CONVERGED}) for beta {points}: take more steps and "
             "a longer burn_in, or chains that start apart less."
@@ -250,9 +258,9 @@ def _remarks(found: Ensemble, rows: list[dict[str, Any]]) -> list[str]:
 def _row(
     found: Ensemble,
     summary: Any,
-    equilibria: dict[tuple[float, int], Any],
+    equilibria: dict[tuple[float, float], Any],
     beta: float,
-    depth: int,
+    depth: float,
 ) -> dict[str, Any]:
     """Return what is reported of one temperature and depth."""
     here, law = summary.sel(beta=beta, depth=depth), equilibria.get((beta, depth))

@@ -1,6 +1,7 @@
 """Problems of sampling, from TOML files."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,11 +14,11 @@ from dlngeo.app.files.table_layouts import Layout
 from dlngeo.app.files.text_tables import DECIMALS, DELIMITERS
 from dlngeo.app.files.toml_tables import REQUIRED, Table, read_table
 from dlngeo.app.options import LARGEST_DEPTH
-from dlngeo.app.problems import ENERGIES, SPECTRAL_ENERGIES, Problem
+from dlngeo.app.problems import ENERGIES, SPECTRAL_ENERGIES, Problem, widths_at
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.sampling.energies import SpectralExpression
-from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES
+from dlngeo.sampling.langevin_dynamics.schemes import LIMIT_SCHEMES, SCHEMES
 
 NETWORK = ("shape", "depth", "rank", "hidden_width")
 MOST_NUMBERS = 10**9
@@ -48,14 +49,16 @@ def read_problem(path: Path) -> Problem:
     parameters = read_parameters(chosen)
     matrices = [value for value in parameters.values() if isinstance(value, numpy.ndarray)]
     shape = _shape(network, matrices[0].shape if matrices else None)
-    depths = tuple(int(depth) for depth in network.numbers("depth", whole=True))
+    depths = network.depths("depth")
     rank = network.whole("rank", min(shape))
     hidden_width = network.whole("hidden_width", min(shape))
     for depth in depths:
-        if depth > LARGEST_DEPTH:
+        if math.inf > depth > LARGEST_DEPTH:
             raise network.error("depth", f"expected at most {LARGEST_DEPTH}, got {depth}")
         with _in_table(network):
-            check_widths((shape[1], *[hidden_width] * (depth - 1), shape[0]), rank)
+            check_widths(widths_at(depth, shape, hidden_width), rank)
+        if depth == math.inf:
+            _check_infinite(network, chosen, energy, {*shape, rank, hidden_width})
         if energy == "formula":
             with _in_table(chosen):
                 SpectralExpression(depth=depth, **parameters)
@@ -72,7 +75,8 @@ def read_problem(path: Path) -> Problem:
     n_chains = sampling.whole("chains", 100, least=2)
     betas = sampling.numbers("beta")
     n_draws = (n_steps - burn_in) // thinning * len(betas) * len(depths)
-    n_entries = max(shape) * max(*shape, hidden_width * max(depths))
+    n_layers = max(depth for depth in (1, *depths) if depth < math.inf)
+    n_entries = max(shape) * max(*shape, hidden_width * int(n_layers))
     for what, number in (("values are kept", n_draws * rank), ("entries are moved", n_entries)):
         if n_chains * number > MOST_NUMBERS:
             raise sampling.error(
@@ -80,7 +84,8 @@ def read_problem(path: Path) -> Problem:
                 f"{n_chains * number} {what}, more than the {MOST_NUMBERS} that fit: take fewer "
                 "chains or steps, or a larger thinning",
             )
-    scheme = sampling.choice("scheme", tuple(SCHEMES), "euler-maruyama")
+    schemes = LIMIT_SCHEMES if math.inf in depths else SCHEMES
+    scheme = sampling.choice("scheme", tuple(schemes), "euler-maruyama")
     determinant = sampling.choice("determinant", ("either", "positive", "negative"), "either")
     has_components = shape[0] == shape[1] == rank and energy not in SPECTRAL_ENERGIES
     if determinant != "either" and not has_components:
@@ -126,6 +131,20 @@ def read_problem(path: Path) -> Problem:
         seed=sampling.whole("seed", 0, least=0),
         start=sampling.number("start", 1.0),
     )
+
+
+def _check_infinite(network: Table, chosen: Table, energy: str, sizes: set[int]) -> None:
+    """Raise an error if there is no law of infinite depth."""
+    if len(sizes) > 1:
+        raise network.error(
+            "depth", "infinite depth is of square matrices of full rank, all layers of their width"
+        )
+    if energy != "formula" or "weight_decay" in chosen.values:
+        raise network.error(
+            "depth",
+            "at infinite depth the energy must rise towards singular values zero, or there is no "
+            "law: give a formula that does, such as 'log(s)**2 / 2', without weight_decay",
+        )
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
 """Tables of TOML files, whose errors name the key and say what to do."""
 
 import difflib
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,30 @@ class Table:
         expected = "a number of at least 0" if or_zero else "a positive number"
         return self._number(key, self.read(key, default, expected), or_zero, expected)
 
-    def numbers(self, key: str, *, whole: bool = False, or_zero: bool = False) -> tuple[float, ...]:
+    def numbers(self, key: str, *, or_zero: bool = False) -> tuple[float, ...]:
         """Return different numbers like `number`, of which one may stand without brackets."""
-        expected = f"a positive {'integer' if whole else 'number'}, or a list of them"
+        expected = "a positive number, or a list of them"
+        return self._several(key, expected, lambda item: self._number(key, item, or_zero, expected))
+
+    def depths(self, key: str) -> tuple[float, ...]:
+        """Return different depths, positive integers or inf, as `numbers`."""
+        expected = "a positive integer or inf, or a list of them"
+
+        def depth(item: Any) -> float:
+            if item == math.inf:
+                return math.inf
+            number = self._number(key, item, False, expected)
+            if number != int(number):
+                raise self.error(key, f"expected {expected}, got {item!r}")
+            return int(number)
+
+        return self._several(key, expected, depth)
+
+    def _several(self, key: str, expected: str, read: Callable[[Any], float]) -> tuple[float, ...]:
         value = self.read(key, REQUIRED, expected)
         values = value if isinstance(value, list) else [value]
-        numbers = tuple(self._number(key, item, or_zero, expected) for item in values)
-        if not numbers or (whole and any(number != int(number) for number in numbers)):
+        numbers = tuple(map(read, values))
+        if not numbers:
             raise self.error(key, f"expected {expected}, got {value!r}")
         if len(set(numbers)) < len(numbers):
             raise self.error(key, f"a value is there twice in {value!r}: take it out")

@@ -20,6 +20,7 @@ from dlngeo.app.files.problem_files import read_problem
 from dlngeo.sampling import Ladder
 from dlngeo.sampling.energies import DoubleWell, WeightDecay
 
+INF = float("inf")
 FILES = {"samples.nc", "report.png", "table.csv"}
 
 TABLES = {
@@ -376,9 +377,23 @@ REFUSED = {
     "shape": network_case("network.shape: expected [rows, columns]", shape=[2]),
     "zero shape": network_case("network.shape: expected [rows, columns]", shape=[2, 0]),
     "true shape": network_case("network.shape: expected [rows, columns]", shape=[2, True]),
-    "depth": network_case("network.depth: expected a positive integer, or a list", depth=[1, 2.5]),
+    "depth": network_case(
+        "network.depth: expected a positive integer or inf, or a list", depth=[1, 2.5]
+    ),
     "no depth": network_case("network.depth: expected a positive integer", depth=[]),
     "zero depth": network_case("network.depth: expected a positive integer", depth=0),
+    "infinite depth of a loss": network_case("network.depth: at infinite depth", depth=INF),
+    "infinite depth of rectangles": case(
+        "network.depth: infinite depth is of square matrices",
+        network={"depth": INF, "shape": [3, 2]},
+        energy={"name": "formula", "formula": "log(s)**2"},
+    ),
+    "infinite depth by another scheme": case(
+        "langevin.scheme: expected one of euler-maruyama",
+        network={"depth": [1, INF]},
+        energy={"name": "formula", "formula": "log(s)**2"},
+        langevin={"scheme": "metropolis"},
+    ),
     "same depth": network_case("network.depth: a value is there twice", depth=[2, 2]),
     "rank": network_case("[network]: ", rank=3),
     "zero rank": network_case("network.rank: expected an integer of at least 1", rank=0),
@@ -477,3 +492,20 @@ def test_chains_stuck_in_components_are_told(tmp_path, output, capsys):
         assert [row["r_hat"] for row in csv.DictReader(file)] == ["inf"]
     shares = samples(output).posterior["determinant_sign"]
     assert set(numpy.unique(shares)) == {-1.0, 1.0}
+
+
+def test_infinite_depth(tmp_path, output, capsys):
+    """Beside finite ones, of a formula that has a law there, or a remark that it has none."""
+    energy = {"name": "formula", "formula": "log(s)**2 / 2 + s"}
+    network = {"depth": [2, INF]}
+    settings = {"beta": [2.0]}
+    problem = written(tmp_path, network=network, energy=energy, langevin=settings)
+    assert call(problem, output) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
+    assert [row[1] for row in rows] == ["2", "inf"]
+    assert rows[1][4] == "-"
+    assert samples(output).posterior["depth"].values.tolist() == [2.0, INF]
+    energy["formula"] = "(s - 1)**2"
+    assert call(written(tmp_path, network=network, energy=energy, langevin=settings), output) == 0
+    assert "depth inf: took 60 steps" in (printed := capsys.readouterr().out)
+    assert "There is no Gibbs law: the energy does not rise towards det X = 0." in printed
