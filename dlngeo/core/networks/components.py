@@ -7,6 +7,12 @@ SIGNS = {"positive": 1, "negative": -1}
 """The components by name, and the signs of their determinants."""
 
 
+def check_determinant(determinant: str | None) -> None:
+    """Raise a ValueError if no component has that name, and it is not None."""
+    if determinant not in (None, *SIGNS):
+        raise ValueError(f'determinant is "positive", "negative" or None, got {determinant!r}.')
+
+
 def is_across(matrix: Array, determinant: str | None) -> Array:
     """Tell which matrices are of the other component than the one that is named, shape=[...].
 

@@ -116,14 +116,20 @@ def _pack(
 def geodesic(
     matrix: Array, velocity: Array, network: RelaxedNetwork, *, on_boundary: str = "raise"
 ) -> Geodesic:
-    """Return geodesics; ``on_boundary`` and errors as in `dlngeo.core.geodesics.geodesic`.
+    r"""Return geodesics; errors as in `dlngeo.core.geodesics.geodesic`.
+
+    A complete metric has no boundary: its geodesics run through matrices of lower rank. Else ``s``
+    factors have the largest shift, and as ``σ_k ~ μ^s``, ``μ^2 = m_k - \max τ``, the metric is
+    ``s dμ²``: the boundary is where it is for depth ``s``. The lift would go on beyond it as it
+    does there, but the covector along which it is integrated grows like ``μ^{1-s}``.
 
     Parameters
     ----------
     matrix, velocity : array-like, shape=[..., m, n]
     network : RelaxedNetwork
     on_boundary : str
-        "raise" or "nan".
+        What happens when a time is asked for at which a geodesic has reached the boundary: "raise"
+        an error that names the time, or "nan".
 
     Returns
     -------

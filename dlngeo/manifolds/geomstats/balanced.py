@@ -1,6 +1,7 @@
 """The balanced manifold of a deep linear network, as a geomstats manifold."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import geomstats.backend as gs
@@ -8,7 +9,7 @@ import geomstats.backend as gs
 from dlngeo.core.balanced import curvature
 from dlngeo.core.balanced import submanifold as core
 from dlngeo.core.balanced.basis import tangent_basis
-from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.arrays import Array, transpose
 from dlngeo.core.geodesics.balanced_curves import (
     balanced_exp,
     balanced_geodesic,
@@ -16,12 +17,13 @@ from dlngeo.core.geodesics.balanced_curves import (
 )
 from dlngeo.core.geodesics.balanced_logarithm import balanced_dist, balanced_log
 from dlngeo.core.networks.balancing import balance, factorize
+from dlngeo.core.networks.components import check_determinant, is_across
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import check_widths
-from dlngeo.core.networks.network import act, moment_map
+from dlngeo.core.networks.network import act, end_to_end, moment_map
 from dlngeo.manifolds.geomstats.checks import judge_rank
 from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
-from dlngeo.manifolds.geomstats.embedded import gaussian
+from dlngeo.manifolds.geomstats.embedded import gaussian, in_unit_ball
 from dlngeo.manifolds.geomstats.factor_space import FactorSpace, FrobeniusMetric
 from dlngeo.manifolds.geomstats.fixed_rank import FixedRankMatrices
 from dlngeo.manifolds.geomstats.geodesic_metric import GeodesicMetric, kernel
@@ -39,7 +41,10 @@ class BalancedManifold(FactorSpace):
     it is the flat vector of the factors one after the other, as in geomstats'
     ProductManifold. `to_factors` and `from_factors` translate.
 
-    The manifold is not closed: it ends where a singular value vanishes.
+    The manifold is not closed: it ends where a singular value vanishes. It has components where
+    several layers are as wide as the rank: the product of the factors between two such layers has a
+    determinant of one sign. Symmetries of the hidden layers exchange those whose end-to-end
+    matrices are of one component, so that there are two up to symmetry.
 
     Parameters
     ----------
@@ -53,11 +58,23 @@ class BalancedManifold(FactorSpace):
         Widths ``(d_0, ..., d_N)``, instead of depth and width.
     equip : bool
         If True, equip with the `BalancedMetric`.
+    determinant : str, optional
+        "positive" or "negative": one component alone. The first of these determinants are positive,
+        and the last of them has this sign.
 
     Raises
     ------
     ValueError
-        If neither depth and width nor widths are given, or the rank does not fit.
+        If neither depth and width nor widths are given, the rank does not fit, or there is no such
+        determinant.
+
+    Examples
+    --------
+    >>> from geomstats.learning.frechet_mean import FrechetMean
+    >>> space = BalancedManifold(depth=2, width=2, determinant="positive")
+    >>> mean = FrechetMean(space).fit(space.random_point(4)).estimate_
+    >>> bool(space.belongs(mean))
+    True
 
     References
     ----------
@@ -71,6 +88,8 @@ class BalancedManifold(FactorSpace):
         rank: int | None = None,
         widths: Sequence[int] | None = None,
         equip: bool = True,
+        *,
+        determinant: str | None = None,
     ):
         if widths is None:
             if depth is None or width is None or not (depth >= 1 and float(depth).is_integer()):
@@ -85,7 +104,23 @@ class BalancedManifold(FactorSpace):
             )
         widths, self.rank = check_widths(widths, rank)
         rows, columns = widths[-1], widths[0]
-        self._observables = FixedRankMatrices(rows, columns, rank=self.rank, equip=False)
+        check_determinant(determinant)
+        wide = [layer for layer, width in enumerate(widths) if width == self.rank]
+        if determinant and len(wide) < 2:
+            raise ValueError(
+                "only where two layers are as wide as the rank there are determinants, got rank "
+                f"{self.rank} of widths {tuple(widths)}: leave out determinant={determinant!r}."
+            )
+        self.determinant = determinant
+        # Layers between which the factors have a determinant, and its name.
+        self._determinants = [
+            (before, after, "positive" if after != wide[-1] else determinant)
+            for before, after in pairwise(wide if determinant else [])
+        ]
+        of_matrix = determinant if rows == columns == self.rank else None
+        self._observables = FixedRankMatrices(
+            rows, columns, rank=self.rank, equip=False, determinant=of_matrix
+        )
         super().__init__(widths, core.dimension(widths, self.rank), equip)
 
     @staticmethod
@@ -98,6 +133,9 @@ class BalancedManifold(FactorSpace):
         for moment in moment_map(factors):
             bound = atol * scale[..., None, None] ** 2
             fulfils = gs.logical_and(fulfils, gs.all(abs(moment) <= bound, axis=(-2, -1)))
+        for before, after, determinant in self._determinants:
+            product = end_to_end(factors[before:after])
+            fulfils = gs.logical_and(fulfils, ~is_across(product, determinant))
         return fulfils
 
     def to_tangent(self, vector: Array, base_point: Array) -> Array:
@@ -113,11 +151,26 @@ class BalancedManifold(FactorSpace):
     def projection(self, point: Array) -> Array:
         """Balance arbitrary factors, keeping the end-to-end matrix up to the rank.
 
+        Where the result is of another component than that of the space, layers are reflected along
+        their last singular vectors: the end-to-end matrix stays, or changes by a reflection at the
+        boundary.
+
         References
         ----------
         THEORY 2 (closed form, see `dlngeo.core.networks.balancing.balance`).
         """
-        return self.apply(balance, point, rank=self.rank)
+        balanced = self.apply(balance, point, rank=self.rank)
+        factors = list(self.to_factors(balanced)) if self._determinants else []
+        for before, after, determinant in self._determinants:
+            is_turned = is_across(end_to_end(factors[before:after]), determinant)
+            left = gs.linalg.svd(factors[after - 1], full_matrices=False)[0]
+            last = left[..., :, self.rank - 1 : self.rank]
+            last = gs.where(is_turned[..., None, None], last, 0 * last)
+            mirror = gs.eye(self.widths[after]) - 2 * last @ transpose(last)
+            factors[after - 1] = mirror @ factors[after - 1]
+            if after < self.depth:
+                factors[after] = factors[after] @ mirror
+        return self.from_factors(factors) if factors else balanced
 
     def retraction(self, tangent_vec: Array, base_point: Array) -> Array:
         """Retract by ``bal(W + V)``, to second order (THEORY 2).
@@ -136,8 +189,21 @@ class BalancedManifold(FactorSpace):
     def random_point(self, n_samples: int = 1, bound: float = 1.0) -> Array:
         """Sample balanced factors of a Gaussian matrix, turned at random along the fibre.
 
-        The matrix is a random point of `FixedRankMatrices`, with the same ``bound``.
+        The matrix is a random point of `FixedRankMatrices`, with the same ``bound``. Of one
+        component: factors in the ball of radius ``λ/2``, ``λ = bound^{1/N}``, around ``λ`` times
+        identities, cut or filled up with zeros, of which one has a last entry of -1 if the
+        determinant is negative; and then balanced. All of them are joined by shortest geodesics
+        that stay off the boundary.
         """
+        if self.determinant is not None:
+            centre = [gs.eye(*shape) for shape in self._shapes]
+            if self.determinant == "negative":
+                last = self._determinants[-1][1] - 1
+                signs = gs.where(gs.arange(self.rank) == self.rank - 1, -1.0, 1.0)
+                centre[last] = signs[:, None] * centre[last]
+            size = sum(rows * columns for rows, columns in self._shapes)
+            step = in_unit_ball(n_samples, size, *self.shape) / 2
+            return bound ** (1 / self.depth) * self.projection(self.from_factors(centre) + step)
         matrix = self._observables.random_point(n_samples, bound)
         factors = factorize(matrix, self.depth, self.widths, self.rank)
         rotations = [polar_factor(gaussian(n_samples, width, width)) for width in self.widths[1:-1]]

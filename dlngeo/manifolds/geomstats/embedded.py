@@ -48,3 +48,16 @@ class EmbeddedSpace(CheckedArguments, Manifold):
 def gaussian(n_samples: int, *shape: int) -> Array:
     """Return arrays of Gaussian numbers, with a batch axis where geomstats has one."""
     return gs.random.normal(size=shape if n_samples == 1 else (n_samples, *shape))
+
+
+def in_unit_ball(n_samples: int, dim: int, *shape: int) -> Array:
+    """Return arrays in the unit ball, with a batch axis where geomstats has one.
+
+    The norm is distributed as in a ball of dimension ``dim``, uniformly if that is the size.
+    """
+    step = gaussian(n_samples, *shape)
+    axes = tuple(range(-len(shape), 0))
+    square = gs.sum(step**2, axis=axes, keepdims=True)
+    # The part of the radius of which balls have the part u of their volume.
+    share = gs.random.rand(*square.shape) ** (1 / dim)
+    return share * step / gs.sqrt(square)

@@ -6,11 +6,11 @@ from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.depth_metric.metric import tangent_projection
-from dlngeo.core.networks.components import SIGNS, is_across
+from dlngeo.core.networks.components import check_determinant, is_across
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.manifolds.geomstats.checks import check_shape, judge_rank
 from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
-from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace, gaussian
+from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace, gaussian, in_unit_ball
 
 
 class FixedRankMatrices(EmbeddedSpace):
@@ -62,8 +62,7 @@ class FixedRankMatrices(EmbeddedSpace):
         determinant: str | None = None,
     ):
         (self.n, self.m), self.rank = check_widths((n, m), rank)
-        if determinant not in (None, *SIGNS):
-            raise ValueError(f'determinant is "positive", "negative" or None, got {determinant!r}.')
+        check_determinant(determinant)
         if determinant and not self.m == self.n == self.rank:
             raise ValueError(
                 "only square matrices of full rank have determinants of a sign, got rank "
@@ -112,14 +111,10 @@ class FixedRankMatrices(EmbeddedSpace):
         to it, and beyond it their geodesics end.
         """
         if self.determinant is not None:
-            step = gaussian(n_samples, *self.shape)
-            length = gs.linalg.norm(step, axis=(-2, -1))[..., None, None]
-            # The part of the radius of which balls have the part u of their volume.
-            share = gs.random.rand(*step.shape[:-2], 1, 1) ** (1 / self.dim)
             centre = gs.eye(self.m)
             if self.determinant == "negative":
                 centre = gs.where(gs.arange(self.m) == self.m - 1, -centre, centre)
-            return bound * (centre + share / 2 * step / length)
+            return bound * (centre + in_unit_ball(n_samples, self.dim, *self.shape) / 2)
         if self.rank == min(self.shape):
             return bound * gaussian(n_samples, *self.shape)
         left, right = gaussian(n_samples, self.m, self.rank), gaussian(n_samples, self.rank, self.n)

@@ -42,8 +42,10 @@ class RelaxedDepthMetric(ObservableMetric):
 
     Notes
     -----
-    Where the metric is complete, indices are lowered at matrices of lower rank too. `log` is that
-    of a geodesic found. Curvature is not implemented.
+    Where the metric is complete, indices are lowered at matrices of lower rank too, and geodesics
+    have no boundary. Elsewhere they end where a singular value vanishes, and are not continued:
+    ``on_boundary`` is "raise" or "nan". `log` is that of a geodesic found, not always the shortest.
+    Curvature is not implemented.
 
     References
     ----------

@@ -21,7 +21,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.checks import positive
-from dlngeo.core.networks.components import SIGNS, is_across
+from dlngeo.core.networks.components import check_determinant, is_across
 from dlngeo.core.networks.frames import check_positive
 
 try:
@@ -49,10 +49,7 @@ class NetworkSystem(mici.systems.System):
         beta: float,
         determinant: str | None,
     ) -> None:
-        if determinant not in (None, *SIGNS):
-            raise ValueError(
-                f"determinant must be 'positive', 'negative' or None, got {determinant!r}."
-            )
+        check_determinant(determinant)
         if determinant is not None and not self._has_components:
             raise ValueError(
                 f"matrices of this shape and rank are one space: leave out {determinant=}."

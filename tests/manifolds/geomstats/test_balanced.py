@@ -225,3 +225,33 @@ def test_geodesics_aimed_at_the_boundary_do_not_come_out_of_it(t):
             with pytest.raises(ValueError, match=r"boundary|round-off") as info:
                 metric.geodesic(start, initial_tangent_vec=factor * start)(t)
             assert boundary_time(info) == pytest.approx(0.2, rel=1e-5)
+
+
+@pytest.mark.parametrize("determinant", ["positive", "negative"])
+@pytest.mark.parametrize(("widths", "rank"), [((2, 2, 2), 2), ((2, 3, 2, 2), 2), ((3, 2, 2, 4), 2)])
+def test_one_component(widths, rank, determinant):
+    """All random points are of it, near each other, and projections lead there."""
+    space = BalancedManifold(widths=widths, rank=rank, determinant=determinant)
+    every = BalancedManifold(widths=widths, rank=rank)
+    gs.random.seed(4)
+    points = space.random_point(6, bound=8.0)
+    assert gs.all(space.belongs(points))
+    size = 8.0 ** (1 / space.depth)
+    distances = space.metric.dist(points[:1], points[1:])
+    assert gs.all(distances < 1.9 * size)
+    others = every.random_point(20)
+    is_inside = space.belongs(others)
+    assert 0 < gs.sum(gs.cast(is_inside, int)) < 20
+    moved = space.projection(others)
+    assert gs.all(space.belongs(moved))
+    assert gs.allclose(moved[is_inside], others[is_inside], atol=1e-9)
+    before, after = (end_to_end(every.to_factors(point)) for point in (others, moved))
+    values = [gs.linalg.svd(matrix, compute_uv=False) for matrix in (before, after)]
+    assert gs.allclose(*values, atol=1e-9)
+
+
+def test_wrong_components():
+    with pytest.raises(ValueError, match="leave out determinant"):
+        BalancedManifold(widths=(3, 2, 3), rank=2, determinant="positive")
+    with pytest.raises(ValueError, match=r'"positive", .* got'):
+        BalancedManifold(depth=2, width=2, determinant="plus")
