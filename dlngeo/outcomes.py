@@ -55,6 +55,8 @@ def _brief(value: Any) -> str:
         return str(tuple(value))
     if isinstance(value, float):
         return f"{value:.6g}"
+    if hasattr(value, "_fields") and all(hasattr(entry, "shape") for entry in value):
+        return f"{type(value).__name__} of {_brief(value[0])}"
     is_plain = isinstance(value, bool | int | str | Printed)
     return repr(value).partition("\n")[0] if is_plain else type(value).__name__
 

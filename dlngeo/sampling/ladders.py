@@ -5,7 +5,7 @@ from typing import Any
 import numpy
 from scipy.interpolate import PchipInterpolator
 
-from dlngeo.core.base.checks import fraction, integer, positive
+from dlngeo.core.base.checks import fraction, generator, integer, positive
 from dlngeo.sampling.langevin_dynamics.run import langevin
 from dlngeo.sampling.langevin_dynamics.temperatures import Ladder
 
@@ -63,7 +63,7 @@ def find_ladder(
         raise ValueError(f"lowest must be below highest, got {lowest} and {highest}.")
     rejection = 1 - fraction(acceptance, "acceptance")
     n_steps = integer(n_steps, "n_steps", least=4 * swap_every)
-    random = numpy.random.default_rng(rng)
+    random = generator(rng)
     ladder = Ladder(numpy.geomspace(lowest, highest, FIRST_LEVELS).tolist(), swap_every)
     for round_ in range(integer(n_rounds, "n_rounds")):
         found = langevin(beta=ladder, n_steps=n_steps * 2**round_, rng=random, **options)

@@ -26,7 +26,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import finite
+from dlngeo.core.base.checks import finite, generator
 from dlngeo.outcomes import Printed
 from dlngeo.sampling.energies import SpectralEnergy, terms_of
 from dlngeo.sampling.langevin_dynamics.faces import face_of
@@ -177,6 +177,8 @@ def free_energies(result: LangevinResult, log_partition: Any = None) -> FreeEner
     >>> bool(abs(found.log_partition[1] + numpy.log(2) / 2) < 4 * found.log_partition_error[1])
     True
     """
+    if not isinstance(result, LangevinResult):
+        raise ValueError(f"expected the result of langevin, got {type(result).__name__}.")
     if result.depth == math.inf:
         raise ValueError(
             "orbits of infinite depth have no volume to measure entropies by: take a finite depth."
@@ -292,7 +294,12 @@ def thermodynamics_by_depth(
     ----------
     THEORY 4.
     """
-    random, ladder = numpy.random.default_rng(rng), Ladder(betas, swap_every)
+    for name, of_depth in (("energy_at", energy_at), ("reference_at", reference_at)):
+        if of_depth is not None and (not callable(of_depth) or hasattr(of_depth, "gradient")):
+            raise ValueError(f"{name} must be a function of the depth: give lambda depth: energy.")
+    if numpy.ndim(depths) != 1:
+        raise ValueError(f"depths must be one depth or more, in a list, got {depths!r}.")
+    random, ladder = generator(rng), Ladder(betas, swap_every)
     found = {}
     for depth in depths:
         run = {
@@ -313,6 +320,11 @@ def _from_reference(
     reference: SpectralEnergy, energy: Any, hot: LangevinResult, run: Mapping[str, Any]
 ) -> tuple[float, float]:
     """Return ``log Z`` of the hot chains, and its error, from that of another energy."""
+    if not isinstance(reference, SpectralEnergy):
+        raise ValueError(
+            "reference_at must give an energy of singular values, whose partition function is "
+            f"known, got {type(reference).__name__}: such as SpectralExpression('s**2 / 2', depth)."
+        )
     rank = hot.singular_values.shape[-1]
     face = face_of(run["initial"], run["depth"], hot.widths, rank)
     terms = terms_of(energy, None, face.points, face.points)

@@ -139,6 +139,20 @@ def test_refusals():
             free_energies(source)
     with pytest.raises(ValueError, match="log_partition must be a finite number"):
         free_energies(result, numpy.nan)
+    with pytest.raises(ValueError, match="expected the result of langevin, got dict"):
+        free_energies({})  # type: ignore[arg-type] # what is refused
+    loss = Factorization(TARGET)
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"energy_at": loss}, "energy_at must be a function of the depth: give lambda depth"),
+        ({"reference_at": loss}, "reference_at must be a function of the depth"),
+        ({"reference_at": lambda depth: loss}, "must give an energy of singular values"),
+        ({"depths": 2}, "depths must be one depth or more, in a list, got 2"),
+        ({"rng": "seed"}, "rng must be"),
+    ]
+    for change, message in changes:
+        arguments = BY_DEPTH | {"energy_at": lambda depth: loss, "depths": (1,)} | change
+        with pytest.raises(ValueError, match=message):
+            thermodynamics_by_depth(**arguments)
 
 
 TARGET = numpy.diag([1.5, 0.5])

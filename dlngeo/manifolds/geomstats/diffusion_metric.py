@@ -13,7 +13,7 @@ from geomstats.geometry.product_manifold import ProductManifold
 
 from dlngeo.core.balanced.submanifold import weingarten_map
 from dlngeo.core.base.arrays import Array, to_numpy
-from dlngeo.core.base.checks import nonnegative
+from dlngeo.core.base.checks import generator, nonnegative
 from dlngeo.core.gradient_noise import geodesics, graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.core.gradient_noise.samples import Losses, SampleLosses
@@ -103,7 +103,7 @@ class DiffusionMetric(GeodesicMetric):
         super().__init__(space=space)
         samples = SampleLosses(space.shape, sample_losses, sample_gradients, sample_hvp, n_samples)
         self.geometry = DiffusionGeometry(samples, self.scale, base)
-        self._all, self._batch_size, self._rng = samples, batch_size, numpy.random.default_rng(rng)
+        self._all, self._batch_size, self._rng = samples, batch_size, generator(rng)
         if batch_size is not None:
             if n_samples is None or not 2 <= batch_size <= n_samples:
                 raise ValueError(

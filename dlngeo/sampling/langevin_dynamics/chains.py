@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy
@@ -156,7 +156,13 @@ class Chains:
         if self.equation.crosses:
             values["determinant_sign"] = determinant_sign(frames)
         if self._record is not None:
-            for name, array in self._record(self.equation.point(frames)).items():
+            recorded = self._record(self.equation.point(frames))
+            if not isinstance(recorded, Mapping):
+                raise ValueError(
+                    "record must give a dictionary of arrays [chains, ...], got "
+                    f"{type(recorded).__name__}: name them, as {{'entries': array}}."
+                )
+            for name, array in recorded.items():
                 values[name] = numpy.asarray(array, dtype=float)
                 if values[name].shape[:1] != (len(frames.sigma),):
                     raise ValueError(

@@ -94,7 +94,7 @@ class LangevinResult(Ending):
     factors: Factors | None
     singular_values: Array
     trace: dict[str, Array]
-    space: str
+    space: str = field(repr=False)  # which the status names
     n_steps: int
     depth: float
     widths: tuple[int, ...]
@@ -362,6 +362,8 @@ def langevin(
         ending += f" The boundary turned chains back {n_reflections.sum()} times."
     if n_rejected.any():
         ending += f" Steps that led nowhere were rejected {n_rejected.sum()} times."
+    if save_every is not None and not chains.trace:
+        ending += " Nothing was recorded: save_every and burn_in leave no draw."
     is_stationary = kappa > 0 and (isinstance(beta, Ladder) or not callable(beta))
     if face.is_infinite and not has_law(equation, frames):
         is_stationary = False

@@ -63,7 +63,8 @@ class Ladder:
     swap_every: int = 5
 
     def __post_init__(self) -> None:
-        betas = tuple(positive(beta, "a beta of the ladder") for beta in self.betas)
+        given = self.betas if numpy.ndim(self.betas) == 1 else ()
+        betas = tuple(positive(beta, "a beta of the ladder") for beta in given)
         if len(betas) < 2 or not (numpy.diff(betas) > 0).all():
             raise ValueError(f"a ladder needs two or more betas in rising order, got {self.betas}.")
         object.__setattr__(self, "betas", betas)

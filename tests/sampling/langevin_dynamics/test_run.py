@@ -88,6 +88,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "folder": ({"checkpoint": "/nowhere/at/all.npz"}, "no folder"),
     "energy of a chain": ({"energy": lambda x: 1.0}, "energy takes all chains"),
     "record of a chain": ({"record": lambda x: {"a": 1.0}}, "record must give"),
+    "record without names": ({"record": lambda x: x}, "record must give a dictionary of arrays"),
     "infinite energy": (
         {"scheme": "metropolis", "energy": lambda x: np.full(len(x), np.inf)},
         "not finite at every",
@@ -121,6 +122,7 @@ def test_burn_in():
         result = run(n_steps=11, save_every=3, burn_in=burn_in)
         assert result.burn_in == burn_in
         assert bool(result.trace) == bool(places)
+        assert ("Nothing was recorded" in result.status) == (not places)
         if places:
             np.testing.assert_array_equal(result.trace["singular_values"], whole[:, places])
 

@@ -197,6 +197,7 @@ def test_a_schedule_is_of_the_time_before_a_step(scheme):
     ("make", "message"),
     [
         (lambda: Ladder((1.0,)), "two or more betas in rising order"),
+        (lambda: Ladder(5.0), "two or more betas in rising order, got 5"),  # type: ignore[arg-type] # refused
         (lambda: Ladder((1.0, 1.0)), "rising order"),
         (lambda: Ladder((2.0, 1.0)), "rising order"),
         (lambda: Ladder((0.0, 1.0)), "a beta of the ladder must be positive"),
