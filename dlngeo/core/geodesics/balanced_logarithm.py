@@ -180,7 +180,11 @@ def _check_components(source: BalancedFrames, target: BalancedFrames) -> None:
 
 
 def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) -> Connection:
-    """Return geodesics of the balanced manifold that were found between pairs of points.
+    """Return the shortest geodesics of the balanced manifold found between pairs of points.
+
+    The bound of the lengths is the chord in parameter space. A geodesic is proved to be the
+    shortest path (`is_certified`) if it is straight, or shorter than the radius, a fraction of the
+    distance to the boundary, which is zero where a hidden layer is wider than the rank.
 
     Parameters
     ----------
@@ -270,7 +274,7 @@ def _found(factors: Factors, point: Factors, rank: int | None) -> Connection:
 
 
 def balanced_log(factors: Factors, point: Factors, rank: int | None = None) -> Factors:
-    """Return the logarithm of the balanced manifold: the velocity of a geodesic to a point.
+    """Return the logarithm of the balanced manifold: the velocity of the shortest geodesic found.
 
     Parameters and errors as in `balanced_connect`.
 
@@ -291,7 +295,7 @@ def balanced_log(factors: Factors, point: Factors, rank: int | None = None) -> F
 
 
 def balanced_dist(factors: Factors, point: Factors, rank: int | None = None) -> Array:
-    """Return the length of the geodesic that was found between points.
+    """Return the length of the shortest geodesic found between points, at least the distance.
 
     Parameters and errors as in `balanced_log`.
 

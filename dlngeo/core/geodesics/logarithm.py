@@ -258,8 +258,8 @@ def log(
 ) -> Array:
     """Return the logarithm: the velocity at ``X`` of the shortest geodesic found to ``X_1``.
 
-    It is the velocity of a geodesic that ends at ``X_1``, or an error. That no geodesic is shorter
-    is proved where `Connection.is_certified` says so, see `connect`.
+    It is the velocity of a geodesic that ends at ``X_1``, or an error. That no path is shorter is
+    proved where `Connection.is_certified` says so, see `connect`.
 
     Parameters and errors as in `connect`.
 
@@ -290,7 +290,8 @@ def dist(
 ) -> Array:
     """Return the length of the shortest geodesic found from ``X`` to ``X_1``.
 
-    Parameters and errors as in `log`.
+    It is at least the distance, and proved to be it where `Connection.is_certified` says so, see
+    `connect`. Parameters and errors as in `log`.
 
     Returns
     -------

@@ -34,7 +34,8 @@ class DepthMetric(ObservableMetric):
     Depth 1 is the Euclidean metric, and depth 2 on positive definite matrices is twice
     the Bures–Wasserstein metric. At infinite depth the metric is scaled by ``N``.
 
-    `log` and `dist` are those of the shortest geodesic found.
+    `log` and `dist` are those of the shortest geodesic found; `dlngeo.core.geodesics.connect` says
+    where it is proved that no path is shorter.
 
     Parameters
     ----------
