@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
-.PHONY: demo test backends statistics lint notebooks benchmark clean
+.PHONY: demo test backends statistics hazards lint notebooks benchmark clean
 
 demo: $(VENV)/demo
 	$(BIN)/dlngeo complete --demo --output demo-output
 
 test: $(VENV)/dev
-	GEOMSTATS_BACKEND=numpy $(PYTEST) tests --ignore tests/statistics
+	GEOMSTATS_BACKEND=numpy $(PYTEST) tests --ignore tests/statistics --ignore tests/hazards
 
 # The spaces under the other two backends of geomstats.
 backends: $(VENV)/dev
@@ -20,6 +20,10 @@ backends: $(VENV)/dev
 # Minutes long: what holds for almost all of many random cases, laws of long chains, the README.
 statistics: $(VENV)/dev
 	$(PYTEST) tests/statistics
+
+# What must not happen: hundreds of bad files, under bounds of memory and time.
+hazards: $(VENV)/dev
+	$(PYTEST) tests/hazards
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -1,12 +1,14 @@
 """The command line."""
 
 import importlib
+import io
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from dlngeo.app.blame import about, one_line, verdict
 from dlngeo.app.options import parser
 from dlngeo.runs.interrupts import ENDINGS, interruptible_by_signals
 
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         except KeyboardInterrupt as stop:
-            return _fail(str(stop) or "interrupted.", 128 + asked.number)
+            return _fail(128 + asked.number, str(stop) or "interrupted.")
 
 
 def command() -> NoReturn:
@@ -36,30 +38,26 @@ def command() -> NoReturn:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files that are no text are printed all the same.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
         if options.command is None:
             parser().print_help()
             return 0
-        with warnings.catch_warnings():
-            # Results that are not finite are errors; NumPy's warnings name lines of code.
-            warnings.simplefilter("ignore", RuntimeWarning)
+        source = getattr(options, "input", None) or getattr(options, "problem", None)
+        with warnings.catch_warnings(), about(source):
+            # Libraries warn of lines of code; what concerns the user is an error.
+            warnings.simplefilter("ignore")
             # Only the module of this command, with the libraries that it needs.
             importlib.import_module(f"dlngeo.app.commands.{options.command}").run(options)
-    except (ValueError, OSError) as error:
-        return _fail(_whole(error), 2)
-    except (RuntimeError, ImportError) as error:
-        return _fail(_whole(error), 1)
-    except MemoryError as error:
-        return _fail(f"there is not enough memory: make the problem smaller. ({error})", 1)
+            sys.stdout.flush()
+    except Exception as error:
+        return _fail(*verdict(error))
     return 0
 
 
-def _whole(error: Exception) -> str:
-    """Return the message of an error with the notes on it."""
-    return " ".join([str(error), *getattr(error, "__notes__", ())])
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"dlngeo: {' '.join(message.split())}", file=sys.stderr)
+def _fail(code: int, message: str) -> int:
+    print(f"dlngeo: {one_line(message)}", file=sys.stderr)
     return code

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array, round_off
-from dlngeo.core.base.checks import finite, integer
+from dlngeo.core.base.checks import finite, integer, shown
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 from dlngeo.core.numerics.derivatives import Differentiated
 from dlngeo.sampling.formulas import parse
@@ -121,7 +121,8 @@ class DoubleWell(SpectralEnergy):
 
     def _bend(self, sigma: Array) -> Array:
         first, second = self.wells
-        return 4 * (sigma - first) * (sigma - second) / (second - first) ** 2
+        half = (second - first) / 2
+        return (sigma - first) / half * ((sigma - second) / half)
 
     def __call__(self, sigma: Array) -> Array:
         """Return ``E``."""
@@ -130,7 +131,8 @@ class DoubleWell(SpectralEnergy):
     def gradient(self, sigma: Array) -> Array:
         """Return ``∂E/∂σ``."""
         first, second = self.wells
-        slope = 4 * (2 * sigma - first - second) / (second - first) ** 2
+        half = (second - first) / 2
+        slope = ((sigma - first) / half + (sigma - second) / half) / half
         return 2 * self.barrier * self._bend(sigma) * slope
 
 
@@ -174,11 +176,20 @@ class SpectralExpression(SpectralEnergy):
         names = {"s": s, "pi": sympy.pi}
         if self.depth != math.inf:
             names["N"] = sympy.Integer(self.depth)
-        expression = parse(self.formula, names)
+        try:
+            expression = parse(self.formula, names)
+            slope = sympy.diff(expression, s)
+            functions = sympy.lambdify(s, expression, "numpy"), sympy.lambdify(s, slope, "numpy")
+        except RecursionError as error:
+            raise ValueError(
+                f"the formula {shown(self.formula)} is nested too deeply: write it with fewer "
+                "brackets and signs in one another."
+            ) from error
         if s not in expression.free_symbols:
-            raise ValueError(f"the formula {self.formula!r} does not depend on s: nothing acts.")
-        slope = sympy.diff(expression, s)
-        return sympy.lambdify(s, expression, "numpy"), sympy.lambdify(s, slope, "numpy")
+            raise ValueError(
+                f"the formula {shown(self.formula)} does not depend on s: nothing acts."
+            )
+        return functions
 
     def __call__(self, sigma: Array) -> Array:
         """Return ``E``."""

@@ -20,6 +20,8 @@ _DEPTH = {1: 50.0, 2: 45.0, 3: 32.0, 4: 28.0}
 _MOST_BOXES = 60_000
 MOST_POINTS = 2**18
 _NARROWEST = 1e-12
+# So little of the mass may lie in boxes that are too narrow to be cut, in e-folds: at walls.
+_RESOLVED = 14.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +128,8 @@ def support(function: Function, lower: numpy.ndarray, upper: numpy.ndarray) -> t
     Raises
     ------
     ValueError
-        If ``ℓ`` is so rough that the boxes are too many.
+        If ``ℓ`` is so rough that the boxes are too many, or has wells that double precision does
+        not resolve.
     """
     rank = len(lower)
     spread = _SPREAD[rank]
@@ -144,20 +147,27 @@ def support(function: Function, lower: numpy.ndarray, upper: numpy.ndarray) -> t
         floor = peak - _DEPTH[rank]
         # The steepest sides first: others may turn out flat.
         is_rough = spreads > numpy.maximum(spread, spreads.max(axis=1) / 4)[:, None]
-        is_rough &= boxes.width > _NARROWEST
+        is_cuttable = is_rough & (boxes.width > _NARROWEST)
         is_live = reach >= floor
-        is_leaf = is_live & ~is_rough.any(axis=1)
+        is_leaf = is_live & ~is_cuttable.any(axis=1)
         volumes = numpy.log(boxes.width).sum(axis=1)
-        leaves.append((boxes[is_leaf], (top + volumes)[is_leaf], (reach + volumes)[is_leaf]))
+        parts = boxes, top + volumes, reach + volumes, is_rough.any(axis=1)
+        leaves.append(tuple(part[is_leaf] for part in parts))
         is_cut = is_live & ~is_leaf
-        boxes = boxes[is_cut].halve(is_rough[is_cut])
+        boxes = boxes[is_cut].halve(is_cuttable[is_cut])
         if len(boxes.lower) > _MOST_BOXES * 2**rank:
             raise ValueError(
                 "the energy is too rough to integrate: expected a smooth function of the singular "
                 "values, whose wells are not many. Smooth it, or take a smaller rank."
             )
-    masses, bounds = (numpy.concatenate([leaf[i] for leaf in leaves]) for i in (1, 2))
-    has_mass = bounds >= numpy.logaddexp.reduce(masses) - _DEPTH[rank]
+    masses, bounds, is_rough = (numpy.concatenate([leaf[i] for leaf in leaves]) for i in (1, 2, 3))
+    total = numpy.logaddexp.reduce(masses)
+    if peak > -numpy.inf and not numpy.logaddexp.reduce(masses[is_rough]) < total - _RESOLVED:
+        raise ValueError(
+            "the energy has wells narrower than double precision resolves, a trillionth of their "
+            "singular values, or falls without bound: lower it, or beta."
+        )
+    has_mass = bounds >= total - _DEPTH[rank]
     return concatenate([leaf[0] for leaf in leaves])[has_mass], peak
 
 

@@ -240,6 +240,9 @@ TABLES = {
     b"\x1f\x8b\x08" + bytes(range(200, 240)): "UTF-8",
     "<html><body>1,2</body></html>\n": "no rows",
     "[[1,2],[3,null]]\n": "no rows",
+    '""\n': "is empty",
+    '1.5,"2"x\n3,\n': "no table",
+    "1.5,2\n" * 200_000 + "1\n": "1 columns in line 200001",
     '1.5,"2\n3,\n': "no table",
     "1.5," + "x" * 200_000 + "\n2,3\n": "holds the text|--header",
     "1,inf\n2,\n": "infinite",
@@ -297,6 +300,15 @@ ARRAYS = {
         claimed("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 9), }"),
         "numpy.save",
     ),
+    "two gigabytes": (
+        claimed("{'descr': '<f8', 'fortran_order': False, 'shape': (16384, 16384), }"),
+        "claims 2 GiB of numbers, but holds 0 bytes",
+    ),
+    "a side that is no integer": (
+        claimed("{'descr': '<f8', 'fortran_order': False, 'shape': (True, 3), }"),
+        "is no shape: save",
+    ),
+    "brackets": (claimed("(" * 100), "numpy.save"),
     "code": (
         claimed("{'descr': __import__('os'), 'fortran_order': False, 'shape': (1, 1), }"),
         "numpy.save",
@@ -317,6 +329,10 @@ PICTURES = {
     "cut off": (picture(Image.effect_noise((40, 40), 50))[:500], "cannot be read"),
     "full": (picture(Image.new("L", (4, 4), 7)), "--observed"),
     "transparent": (picture(Image.new("RGBA", (4, 4), (1, 2, 3, 0))), "all entries are missing"),
+    "very large": (
+        picture(Image.new("L", (4, 4))).replace(b"\0\0\0\4\0\0\0\4", b"\0\1\0\0\0\1\0\0"),
+        "not a table|cannot be read",
+    ),
     "32 bits": (picture(Image.new("I", (4, 4)), "TIFF"), "8 bits"),
     "archive": (NETWORK, "not a table"),
 }
@@ -334,6 +350,14 @@ NETWORKS = {
     "text": (b"hello", "numpy.savez"),
     "one array": (saved(FIRST), "numpy.savez"),
     "no arrays": (packed(), "no arrays"),
+    "too large a claim": (
+        packed(
+            ("a.npy", claimed("{'descr': '<f8', 'fortran_order': False, 'shape': (10**12,), }"))
+        ),
+        "numpy.savez",
+    ),
+    "encrypted": (NETWORK.replace(b"\x14\0\0\0", b"\x14\0\1\0"), "numpy.savez.*encrypted"),
+    "more behind an array": (packed(("a.npy", saved(FIRST) + b"more")), "followed by"),
     "cut off": (NETWORK[:200], "numpy.savez"),
     "a member cut off": (packed(("a.npy", saved(FIRST)[:-9])), "numpy.savez"),
     "a text among arrays": (packed(("a.npy", saved(FIRST)), ("note.txt", b"x")), "note.txt"),
@@ -404,7 +428,7 @@ VALUES = {
     ],
     "steps = 40": [
         *((f"steps = {value}", "langevin.steps") for value in ("0", "3", "-1", "1.5", "true")),
-        ("steps = 9223372036854775807", "that fit"),
+        ("steps = 9223372036854775807", "of memory"),
         ("steps = " + "9" * 20, "langevin.steps"),
     ],
     "step_size = 0.01": [
@@ -491,6 +515,10 @@ FILES = {
     "unknown table": (PROBLEM.encode() + b"[chains]\n", "no key chains"),
     "unknown key": (PROBLEM.encode() + b"step = 1\n", "did you mean"),
     "no table": (b"network = 3\n", "expected a table"),
+    "brackets": (b"a = " + b"[" * 5000, "cannot be read.*recursion"),
+    "many digits": (PROBLEM.encode() + b"seed = " + b"9" * 5000, "toml cannot be read.*digits"),
+    "many bits": (PROBLEM.encode() + b"seed = 0x" + b"f" * 5000, "langevin.seed: .* 20000 bits"),
+    "long": (b"# " + b"x" * 10**6, "1000002 bytes, more than"),
 }
 
 

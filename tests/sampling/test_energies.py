@@ -144,11 +144,26 @@ def test_formulas(formula, function):
         ("s; s", "cannot be read"),
         ("\0s", "cannot be read"),
         ("s + " * 400 + "s", "at most 1000 characters"),
+        ("-" * 990 + "s", "nested too deeply"),
+        ("exp(" * 150 + "s" + ")" * 150, "nested too deeply"),
     ],
 )
 def test_what_a_formula_cannot_hold(formula, message):
     with pytest.raises(ValueError, match=message):
         SpectralExpression(formula, 3)
+
+
+def test_wells_of_every_scale():
+    """Their squares may leave the floating-point range; the energy is the same in all units."""
+    sigma = numpy.array([0.7, 1.3])
+    expected, slope = (
+        DoubleWell((0.5, 2.0), 3.0)(sigma),
+        DoubleWell((0.5, 2.0), 3.0).gradient(sigma),
+    )
+    for unit in (1e-200, 1e200):
+        energy = DoubleWell((0.5 * unit, 2.0 * unit), 3.0)
+        numpy.testing.assert_allclose(energy(unit * sigma), expected, rtol=1e-12)
+        numpy.testing.assert_allclose(unit * energy.gradient(unit * sigma), slope, rtol=1e-12)
 
 
 COMMON: dict[str, Any] = {"beta": 4.0, "step_size": 0.02, "n_steps": 4, "rng": 0, "save_every": 1}

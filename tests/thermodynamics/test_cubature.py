@@ -129,3 +129,19 @@ def test_a_rough_function_is_refused():
     """Wells without number are not searched for ever."""
     with pytest.raises(ValueError, match="too rough to integrate"):
         support(lambda y: 1e3 * np.sin(1e6 * y[..., 0]), np.array([0.0]), np.array([40.0]))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: -((1e15 * (y - 0.3)) ** 2),
+        lambda y: abs(y - 0.3) ** -3.0,
+        lambda y: 1e40 * np.sin(y),
+    ],
+    ids=["a narrow well", "a pole", "a high barrier"],
+)
+@pytest.mark.parametrize("size", [1, 2])
+def test_wells_that_are_not_resolved_are_refused(function, size):
+    """The width of a well is to be a trillionth of the box at least, that of a pole is none."""
+    with np.errstate(divide="ignore"), pytest.raises(ValueError, match="than double precision"):
+        cubature(lambda y: function(y).sum(axis=-1), [0.0] * size, [20.0] * size)

@@ -12,9 +12,11 @@ from typing import ClassVar
 
 import matplotlib
 import numpy
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from dlngeo.app.files.array_archives import in_type
+from dlngeo.app.blame import reading
+from dlngeo.app.files.array_archives import in_type, load_array
+from dlngeo.app.memory import BYTES_PER_NUMBER, check_memory
 from dlngeo.core.base.arrays import Array
 from dlngeo.solvers.completion import Completion, Entries
 
@@ -174,14 +176,7 @@ class ArrayFile(WholeMatrix):
 
     @classmethod
     def read(cls, path: Path) -> "ArrayFile":
-        try:
-            matrix = numpy.load(path, allow_pickle=False)
-            if not isinstance(matrix, numpy.ndarray):
-                raise ValueError("several arrays")
-        except (ValueError, EOFError, MemoryError) as error:
-            raise ValueError(
-                f"{path} is no NumPy file of numbers: save it by numpy.save."
-            ) from error
+        matrix = load_array(path)
         if matrix.ndim != 2 or matrix.size == 0:
             raise ValueError(
                 f"{path} holds an array of shape {matrix.shape}: a matrix needs two axes, none "
@@ -222,18 +217,14 @@ class Picture(WholeMatrix):
 
     @classmethod
     def read(cls, path: Path) -> "Picture":
-        try:
-            with Image.open(path) as image:
-                name = str(image.format)
-                picture = ImageOps.exif_transpose(image)
-                picture.load()
-        except (UnidentifiedImageError, SyntaxError) as error:
-            raise ValueError(
-                f"{path} is not a table (.csv, .tsv, .txt), an array (.npy) or a picture that can "
-                "be read: convert it to one of them."
-            ) from error
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} is a picture that cannot be read: {error}.") from error
+        remedy = "is a picture that cannot be read: save it again"
+        with reading(path, remedy), _opened(path) as image:
+            width, height = image.size
+            n_numbers = width * height * len(image.getbands())
+            check_memory(BYTES_PER_NUMBER * n_numbers, str(path), "make the picture smaller")
+            name = str(image.format)
+            picture = ImageOps.exif_transpose(image)
+            picture.load()
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
             raise ValueError(f"{path} has pixels of mode {picture.mode}: convert it to 8 bits.")
         return cls.of(picture, name)
@@ -259,3 +250,13 @@ class Picture(WholeMatrix):
         pixels = numpy.rint(self._pixels(completed)).astype(numpy.uint8)
         image = Image.fromarray(pixels if self.channels > 1 else pixels[..., 0])
         image.save(path, format=self.format, quality=95)
+
+
+def _opened(path: Path) -> Image.Image:
+    """Return a picture of which the size is read, and not yet the pixels."""
+    remedy = (
+        "is not a table (.csv, .tsv, .txt), an array (.npy) or a picture that can be read: convert "
+        "it to one of them"
+    )
+    with reading(path, remedy):
+        return Image.open(path)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
-import pandas
 
 from dlngeo.app.files.array_archives import save_arrays
 from dlngeo.app.files.matrix_files import (
@@ -66,7 +65,7 @@ class MatrixTable(WholeMatrix):
     @classmethod
     def of(cls, table: TextTable, found: Recognised, path: Path) -> "MatrixTable":
         """Return the matrix in a table."""
-        cells = table.cells.to_numpy(dtype=object)[int(found.header) :, int(found.index) :]
+        cells = table.cells[int(found.header) :, int(found.index) :]
         matrix, is_text = table.numbers(cells)
         if is_text.any():
             row, column = numpy.argwhere(is_text)[0]
@@ -93,10 +92,10 @@ class MatrixTable(WholeMatrix):
 
     def _write(self, completed: Array, kept: Array, path: Path) -> None:
         """Write the kept cells as they were, and the others with ten digits."""
-        cells = self.table.cells.to_numpy(dtype=object, copy=True)
+        cells = self.table.cells.copy()
         entries = cells[int(self.found.header) :, int(self.found.index) :]
         entries[~kept] = self.table.spell(completed[~kept])
-        self.table.write(pandas.DataFrame(cells), path)
+        self.table.write(cells, path)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -135,7 +134,7 @@ class Triples(MatrixFile):
         if is_text.any():
             row = int(numpy.argmax(is_text))
             raise ValueError(
-                f"{path} holds the value {body.cells[last].iloc[row][:20]!r} in row {row + 1}: "
+                f"{path} holds the value {body.cells[row, last][:20]!r} in row {row + 1}: "
                 "keep numbers only, and leave values to be predicted empty."
             )
         refuse_infinite(values, path)
@@ -205,9 +204,8 @@ class Triples(MatrixFile):
         is_predicted[numpy.flatnonzero(~is_predicted)[~kept]] = True
         predicted = completion.at(self.rows[is_predicted], self.columns[is_predicted])
         cells, place = self.table.cells.copy(), self.found.roles[2]
-        texts = cells[place].to_numpy(dtype=object, copy=True)
-        texts[int(self.found.header) :][is_predicted] = self.table.spell(predicted)
-        cells[place] = texts
+        values = cells[int(self.found.header) :, place]
+        values[is_predicted] = self.table.spell(predicted)
         self.table.write(cells, folder / name)
         if len(completion.factors) == 2:
             left, right = completion.factors

@@ -13,15 +13,18 @@ from dlngeo.app.files.matrix_tables import read_matrix
 from dlngeo.app.files.table_layouts import Layout
 from dlngeo.app.files.text_tables import DECIMALS, DELIMITERS
 from dlngeo.app.files.toml_tables import REQUIRED, Table, read_table
+from dlngeo.app.memory import BYTES_PER_NUMBER, check_memory
 from dlngeo.app.options import LARGEST_DEPTH
 from dlngeo.app.problems import ENERGIES, SPECTRAL_ENERGIES, Problem, widths_at
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import shown
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.sampling.energies import SpectralExpression
 from dlngeo.sampling.langevin_dynamics.schemes import LIMIT_SCHEMES, SCHEMES
 
 NETWORK = ("shape", "depth", "rank", "hidden_width")
-MOST_NUMBERS = 10**9
+BYTES_PER_DRAW = 24
+"""At least so many are needed to keep a singular value of a draw, and to look at its chain."""
 
 LANGEVIN = (
     *("beta", "kappa", "swap_every"),
@@ -55,12 +58,12 @@ def read_problem(path: Path) -> Problem:
     for depth in depths:
         if math.inf > depth > LARGEST_DEPTH:
             raise network.error("depth", f"expected at most {LARGEST_DEPTH}, got {depth}")
-        with _in_table(network):
+        with _at(f"{path}, [network]"):
             check_widths(widths_at(depth, shape, hidden_width), rank)
         if depth == math.inf:
             _check_infinite(network, chosen, energy, {*shape, rank, hidden_width})
         if energy == "formula":
-            with _in_table(chosen):
+            with _at(f"{path}, [energy]"):
                 SpectralExpression(depth=depth, **parameters)
     sampling = top.table("langevin", LANGEVIN)
     n_steps = sampling.whole("steps")
@@ -77,13 +80,11 @@ def read_problem(path: Path) -> Problem:
     n_draws = (n_steps - burn_in) // thinning * len(betas) * len(depths)
     n_layers = max(depth for depth in (1, *depths) if depth < math.inf)
     n_entries = max(shape) * max(*shape, hidden_width * int(n_layers))
-    for what, number in (("values are kept", n_draws * rank), ("entries are moved", n_entries)):
-        if n_chains * number > MOST_NUMBERS:
-            raise sampling.error(
-                "chains",
-                f"{n_chains * number} {what}, more than the {MOST_NUMBERS} that fit: take fewer "
-                "chains or steps, or a larger thinning",
-            )
+    check_memory(
+        n_chains * max(BYTES_PER_DRAW * n_draws * rank, BYTES_PER_NUMBER * n_entries),
+        f"{path}, langevin.chains: {n_chains} chains of {n_draws} draws",
+        "take fewer chains or steps, or a larger thinning",
+    )
     schemes = LIMIT_SCHEMES if math.inf in depths else SCHEMES
     scheme = sampling.choice("scheme", tuple(schemes), "euler-maruyama")
     determinant = sampling.choice("determinant", ("either", "positive", "negative"), "either")
@@ -148,12 +149,12 @@ def _check_infinite(network: Table, chosen: Table, energy: str, sizes: set[int])
 
 
 @contextlib.contextmanager
-def _in_table(table: Table) -> Iterator[None]:
-    """Say in an error which table it is about."""
+def _at(place: str) -> Iterator[None]:
+    """Say in an error what in the file it is about."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"{table.path}, [{table.name}]: {error}") from error
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _read_wells(table: Table) -> dict[str, Any]:
@@ -201,7 +202,7 @@ def _shape(network: Table, own: tuple[int, int] | None) -> tuple[int, int]:
     value = network.read("shape", own or REQUIRED, "[rows, columns] of the matrix")
     is_shape = isinstance(value, list | tuple) and len(value) == 2
     if not is_shape or not all(type(n) is int and n >= 1 for n in value):
-        raise network.error("shape", f"expected [rows, columns] of the matrix, got {value!r}")
+        raise network.error("shape", f"expected [rows, columns] of the matrix, got {shown(value)}")
     if own not in (None, tuple(value)):
         raise network.error(
             "shape", f"the matrix in the file has shape {list(own or ())}: leave it out"
@@ -212,10 +213,13 @@ def _shape(network: Table, own: tuple[int, int] | None) -> tuple[int, int]:
 def _matrix(table: Table, key: str) -> Array:
     """Return the matrix of a file beside the problem, NaN where entries are missing."""
     path = table.path.parent / table.text(key)
-    try:
+    with _at(f"{table.path}, {table.full_name(key)}"):
         file = read_matrix(path, _layout(table))
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{table.path}, {table.full_name(key)}: {error}") from error
+        check_memory(
+            BYTES_PER_NUMBER * math.prod(file.shape),
+            f"the matrix of shape {list(file.shape)} in {path}",
+            "take fewer rows and columns",
+        )
     if not file.known.values.size:
         raise table.error(key, f"all entries of {path} are missing")
     matrix = numpy.full(file.shape, numpy.nan)
@@ -231,7 +235,7 @@ def _layout(table: Table) -> Layout:
             told[name] = table.choice(name, tuple(names))
     for name in ("header", "index", "triples"):
         if name in table.values and not isinstance(table.values[name], bool):
-            raise table.error(name, f"expected true or false, got {table.values[name]!r}")
+            raise table.error(name, f"expected true or false, got {shown(table.values[name])}")
         told[name] = table.values.get(name)
     if "columns" in table.values:
         told["columns"] = tuple(part.strip() for part in table.text("columns").split(","))

@@ -219,7 +219,7 @@ class _Recogniser:
     def _labels(self, column: int, *, first: int = 1, whole: bool = True) -> list[str] | None:
         """Return a column from a row on if it may hold labels: none missing, and no fractions."""
         numbers, is_text = self.table.rows(first).column(column)
-        texts = self.table.rows(first).cells[column].str.strip().tolist()
+        texts = [text.strip() for text in self.table.rows(first).cells[:, column]]
         may_be = is_text | numpy.isfinite(numbers)
         if whole:
             is_whole = [INTEGER.fullmatch(text) is not None for text in texts]
@@ -291,7 +291,7 @@ class _Recogniser:
             return True
         if is_text.any():
             place = int(numpy.argmax(is_text))
-            cell = self.table.rows(int(header)).cells[0].iloc[place]
+            cell = self.table.rows(int(header)).cells[place, 0]
             self._ask(
                 "index",
                 f"its first column holds the text {cell[:20]!r} in row {place + 1} among numbers",

@@ -11,6 +11,8 @@ from typing import Any
 import numpy
 import pandas
 
+from dlngeo.app.blame import reading
+from dlngeo.app.memory import BYTES_PER_NUMBER, check_memory
 from dlngeo.core.base.arrays import Array
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ",", "space": " "}
@@ -32,9 +34,12 @@ WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+", re.ASCII)
 
 csv.field_size_limit(2**31 - 1)  # for long lines
 
-SAMPLE, SAMPLE_LENGTH = 1000, 100_000
-"""Lines, and their characters, from which delimiter and decimal mark are guessed; all others are
-checked to follow."""
+SAMPLE, SAMPLE_LENGTH, LONG_LINE = 1000, 100_000, 300_000
+"""Lines, and their characters, from which delimiter and decimal mark are guessed, two lines at
+least, of which so many characters; all others are checked to follow."""
+
+BLOCK, MOST_TEXTS = 2**24, 2**16
+"""Bytes that are looked at in one piece, and different cells that are remembered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +48,14 @@ class TextTable:
 
     Attributes
     ----------
-    cells : pandas.DataFrame
-        Texts, with columns 0, 1, ...
+    cells : array of str, shape=[m, n]
     delimiter, decimal : str
         Names in `DELIMITERS` and `DECIMALS`.
     comments : tuple of str
         Lines that begin with a hash and a space, before the first row.
     """
 
-    cells: pandas.DataFrame
+    cells: Array
     delimiter: str
     decimal: str
     comments: tuple[str, ...] = ()
@@ -68,32 +72,16 @@ class TextTable:
             If it is no text, is empty, or has rows of different lengths, or if its commas may
             stand for decimals and for thousands.
         """
-        try:
-            with path.open(encoding="utf-8-sig") as file:
-                sample = list(itertools.islice(file, SAMPLE))
+        with reading(path, "is no table of text in UTF-8: convert it"):
+            _check_size(path)
+            sample = _sample(path)
             comments = tuple(itertools.takewhile(_is_comment, sample))
             lines = [line for line in sample[len(comments) :] if line.strip()]
             if not lines:
                 raise ValueError(f"{path} is empty: it needs one row of numbers in each line.")
-            ends = itertools.accumulate(map(len, lines))
-            lines = lines[: max(2, sum(end < SAMPLE_LENGTH for end in ends))]
             delimiter = delimiter or _guess_delimiter(lines)
             decimal = decimal or _guess_decimal(lines, delimiter, path)
-            _check_lengths(path, len(comments), delimiter)
-            cells = pandas.read_csv(
-                path,
-                sep=r"\s+" if delimiter == "space" else DELIMITERS[delimiter],
-                header=None,
-                skiprows=len(comments),
-                dtype=str,
-                keep_default_na=False,
-                skipinitialspace=True,
-                encoding="utf-8-sig",
-            )
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is no text in UTF-8: convert it.") from error
-        except (pandas.errors.ParserError, csv.Error) as error:
-            raise ValueError(f"{path} is no table: {error}.") from error
+            cells = _cells(path, len(comments), delimiter)
         return cls(cells, delimiter, decimal, comments)
 
     @property
@@ -107,22 +95,22 @@ class TextTable:
 
     def rows(self, first: int) -> "TextTable":
         """Return the table from a row on."""
-        return TextTable(self.cells.iloc[first:], self.delimiter, self.decimal)
+        return TextTable(self.cells[first:], self.delimiter, self.decimal)
 
     def row(self, place: int) -> list[str]:
         """Return the cells of a row, without white space around them."""
-        return [cell.strip() for cell in self.cells.iloc[place]]
+        return [cell.strip() for cell in self.cells[place]]
 
     def labels(self, column: int) -> tuple[Array, list[str]]:
         """Return the number of the label in each row of a column, and the labels.
 
         They are texts, in the order in which they first appear.
         """
-        codes, texts = pandas.factorize(self.cells[column].to_numpy(dtype=object))
+        codes, texts = pandas.factorize(self.cells[:, column])
         stripped, labels = pandas.factorize(numpy.array([t.strip() for t in texts], dtype=object))
         return stripped[codes], list(labels)
 
-    def numbers(self, texts: Sequence[str] | pandas.Series | Array) -> tuple[Array, Array]:
+    def numbers(self, texts: Sequence[str] | Array) -> tuple[Array, Array]:
         """Return the numbers in cells, NaN if missing, and a mask of those that hold text."""
         cells = numpy.asarray(texts, dtype=object)
         codes, uniques = pandas.factorize(cells.ravel())
@@ -133,23 +121,18 @@ class TextTable:
 
     def column(self, place: int) -> tuple[Array, Array]:
         """Return the numbers in a column and a mask of text, as `numbers` does."""
-        return self.numbers(self.cells[place])
+        return self.numbers(self.cells[:, place])
 
     def spell(self, numbers: Iterable[float]) -> list[str]:
         """Return numbers with ten digits, as the table spells them."""
         return [f"{number:.10g}".replace(".", DECIMALS[self.decimal]) for number in numbers]
 
-    def write(self, cells: pandas.DataFrame, path: Path) -> None:
+    def write(self, cells: Array, path: Path) -> None:
         """Write cells in the style of this table."""
         with path.open("w", encoding="utf-8", newline="") as file:
             file.writelines(self.comments)
-            cells.to_csv(
-                file,
-                sep=DELIMITERS[self.delimiter],
-                header=False,
-                index=False,
-                lineterminator="\n",
-            )
+            mark = DELIMITERS[self.delimiter]
+            csv.writer(file, delimiter=mark, lineterminator="\n").writerows(cells)
 
 
 def _number(text: str, decimal: str) -> float | None:
@@ -166,11 +149,12 @@ def _is_comment(line: str) -> bool:
     return line.startswith("# ") or line.strip() == "#"
 
 
-def _split(lines: Iterable[str], delimiter: str) -> Any:
-    """Return a reader of the cells in lines."""
+def _split(lines: Iterable[str], delimiter: str, *, strict: bool = False) -> Any:
+    """Return a reader of the cells in lines; a strict one refuses quotes that are not closed."""
     if delimiter == "space":
         lines = (line.strip().replace("\t", " ") for line in lines)
-    return csv.reader(lines, delimiter=DELIMITERS[delimiter], skipinitialspace=True)
+    mark = DELIMITERS[delimiter]
+    return csv.reader(lines, delimiter=mark, skipinitialspace=True, strict=strict)
 
 
 def _is_blank(row: list[str]) -> bool:
@@ -213,36 +197,84 @@ def _guess_decimal(lines: list[str], delimiter: str, path: Path) -> str:
     return "comma"
 
 
-def _rows(file: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a file and the numbers of their last lines."""
-    reader = _split(file, delimiter)
-    for row in reader:
-        yield reader.line_num, row
-
-
-def _check_lengths(path: Path, n_comments: int, delimiter: str) -> None:
-    """Refuse rows of different lengths, which pandas would fill up."""
-    length = n_rows = n_blank = 0
+def _sample(path: Path) -> list[str]:
+    """Return the first lines, of very long ones the beginnings."""
+    lines: list[str] = []
+    length = 0
     with path.open(encoding="utf-8-sig") as file:
-        for line, row in _rows(itertools.islice(file, n_comments, None), delimiter):
-            if _is_blank(row):
-                n_blank += 1
-                continue
-            length = length or len(row)
-            if len(row) != length:
-                hint = ""
-                if n_rows == 1 and len(row) == length + 1:
-                    hint = " If the first column holds labels, give it a name."
-                raise ValueError(
-                    f"{path} has {len(row)} columns in line {line + n_comments}, but {length} "
-                    "before: give every row the same number of cells, empty ones where entries "
-                    f"are missing, and the right --delimiter.{hint}"
-                )
+        while len(lines) < SAMPLE and (len(lines) < 2 or length < SAMPLE_LENGTH):
+            line = part = file.readline(LONG_LINE)
+            if not line:
+                break
+            lines.append(line)
+            length += len(line)
+            while len(part) == LONG_LINE and not part.endswith("\n"):
+                part = file.readline(LONG_LINE)
+    return lines
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file that is no text, or whose cells do not fit into memory."""
+    n_lines, n_cells = 1, 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            if b"\0" in block:
+                line = n_lines + block[: block.index(b"\0")].count(b"\n")
+                raise ValueError(f"{path} holds a NUL in line {line}: it is no text in UTF-8.")
+            n_lines += block.count(b"\n")
+            # Between two cells there may be many spaces.
+            n_cells += max(map(block.count, (b"\t", b";", b",", b"\n")))
+            check_memory(BYTES_PER_NUMBER * n_cells + file.tell(), str(path), "give a smaller one")
+
+
+def _cells(path: Path, n_comments: int, delimiter: str) -> Array:
+    """Return the cells of a file, which come in rows of one length."""
+    n_columns = 0
+
+    def each() -> Iterator[str]:
+        nonlocal n_columns
+        # Texts that occur often are kept once.
+        texts: dict[str, str] = {}
+        with path.open(encoding="utf-8-sig") as file:
+            for row in _rows(path, itertools.islice(file, n_comments, None), n_comments, delimiter):
+                n_columns = len(row)
+                yield from map(texts.setdefault, row, row)
+                if len(texts) > MOST_TEXTS:
+                    texts.clear()
+
+    cells = numpy.fromiter(each(), dtype=object)
+    if not n_columns:
+        raise ValueError(f"{path} is empty: it needs one row of numbers in each line.")
+    return cells.reshape(-1, n_columns)
+
+
+def _rows(path: Path, lines: Iterator[str], n_before: int, delimiter: str) -> Iterator[list[str]]:
+    """Yield the rows of a table, without blank ones; refuse rows of different lengths."""
+    reader = _split(lines, delimiter, strict=True)
+    length = n_rows = n_blank = 0
+    for row in reader:
+        if len(row) == length > 1:  # the usual case
             n_rows += 1
-            if length == 1 and n_blank:
-                raise ValueError(
-                    f"{path} has a blank line before line {line + n_comments}, in a table of one "
-                    "column: take it out, or write NaN if it is a missing entry."
-                )
-            if any("\0" in cell for cell in row):
-                raise ValueError(f"{path} holds a NUL in line {line + n_comments}: it is no text.")
+            yield row
+            continue
+        if _is_blank(row):
+            n_blank += 1
+            continue
+        line = reader.line_num + n_before
+        length = length or len(row)
+        if len(row) != length:
+            hint = ""
+            if n_rows == 1 and len(row) == length + 1:
+                hint = " If the first column holds labels, give it a name."
+            raise ValueError(
+                f"{path} has {len(row)} columns in line {line}, but {length} before: give every "
+                "row the same number of cells, empty ones where entries are missing, and the right "
+                f"--delimiter.{hint}"
+            )
+        n_rows += 1
+        if length == 1 and n_blank:
+            raise ValueError(
+                f"{path} has a blank line before line {line}, in a table of one column: take it "
+                "out, or write NaN if it is a missing entry."
+            )
+        yield row

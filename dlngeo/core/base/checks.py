@@ -284,7 +284,7 @@ def integer(number: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> in
     expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
     value = _checked(number, name, expected, lambda x: x >= least and x == math.floor(x))
     if value > most:
-        raise ValueError(f"{name} must be {expected} and at most {most}, got {number!r}.")
+        raise ValueError(f"{name} must be {expected} and at most {most}, got {shown(number)}.")
     return int(value)
 
 
@@ -320,7 +320,18 @@ def choice(value: str, name: str, options: Iterable[str]) -> str:
     options = tuple(options)
     if isinstance(value, str) and value in options:
         return value
-    raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}.")
+    raise ValueError(f"{name} must be one of {', '.join(options)}, got {shown(value)}.")
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: at most 80 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python spells no integers of more than 4300 digits
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "numbers"
+    except RecursionError:
+        text = type(value).__name__
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _checked(number: Any, name: str, expected: str, fits: Callable[[float], bool]) -> float:
@@ -333,4 +344,4 @@ def _checked(number: Any, name: str, expected: str, fits: Callable[[float], bool
             return value
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ValueError(f"{name} must be {expected}, got {number!r}.")
+    raise ValueError(f"{name} must be {expected}, got {shown(number)}.")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlngeo.core.base.arrays import Array, in_precision_of, namespace
-from dlngeo.core.base.checks import alike, check_batches, in_range, integer, real_array
+from dlngeo.core.base.checks import alike, check_batches, in_range, integer, real_array, shown
 
 _MOST_LAYERS = 100_000
 """Depth beyond which kernels, which are sums over the layers, take too long."""
@@ -71,7 +71,7 @@ def layers_of(factors: Factors) -> tuple[Array, ...]:
             raise ValueError(
                 f"the widths do not chain: factor {p} has {shapes[p - 1][-2]} rows, but "
                 f"factor {p + 1} has {shapes[p][-1]} columns. Factors are ordered as "
-                f"data flow, W_1 first; got shapes {shapes}."
+                f"data flow, W_1 first; got shapes {shown(shapes)}."
             )
     return layers
 
@@ -154,8 +154,8 @@ def check_widths(widths: Sequence[int], rank: int | None = None) -> tuple[tuple[
         )
     if sum(a * b for a, b in itertools.pairwise(checked)) > _MOST_ENTRIES:
         raise ValueError(
-            f"factors of the widths {checked} have more than {_MOST_ENTRIES} entries: they do not "
-            "fit into memory."
+            f"factors of the widths {shown(checked)} have more than {_MOST_ENTRIES} entries: they "
+            "do not fit into memory."
         )
     return checked, check_rank(rank, min(checked))
 
@@ -171,7 +171,7 @@ def check_rank(rank: int | None, most: int) -> int:
     if 1 <= checked <= most:
         return checked
     raise ValueError(
-        f"the rank must be an integer between 1 and the smallest width {most}, got {rank!r}."
+        f"the rank must be an integer between 1 and the smallest width {most}, got {shown(rank)}."
     )
 
 
