@@ -231,7 +231,6 @@ ARCHIVES: dict[str, bytes] = {
     "archive elsewhere": b"junk" * 1000 + NETWORK[:300],
     **{f"cut by {n}": NETWORK[:-n] for n in (1, 2, 3, 5, 10, 21, 22, 23, 40, 80, 120, 150)},
     **{f"damaged at {n}": damaged(WHOLE, n) for n in range(40, len(WHOLE) - 200, len(WHOLE) // 60)},
-    **{f"directory damaged at -{n}": damaged(WHOLE, len(WHOLE) - n, 3) for n in range(40, 62, 3)},
 }
 
 

@@ -178,11 +178,10 @@ class _Recogniser:
         n_columns = len(self.names)
         if n_columns < 3:
             return None
-        names = self.names
-        if self.layout.header is False or not self.is_name[1:].all():
-            names = [""] * n_columns
-        identifiers = [k for k, name in enumerate(names) if _is_identifier(name)]
-        values = [k for k, name in enumerate(names) if _is_value(name)]
+        identifiers, values = [], []
+        if self.layout.header is not False and self.is_name[1:].all():
+            identifiers = [k for k, name in enumerate(self.names) if _is_identifier(name)]
+            values = [k for k, name in enumerate(self.names) if _is_value(name)]
         if not values and n_columns == 3 and len(identifiers) == 2:
             values = [k for k in range(3) if k not in identifiers]
         if len(identifiers) >= 2 and values:
