@@ -26,6 +26,9 @@ from dlngeo.systems.state_space import System
 ROUND_OFF = 10 * float(numpy.finfo(float).eps)
 """Errors of eigenvalues and, for each state, of Hankel singular values, in their units."""
 
+LARGEST = 1e75
+"""Bound of the largest entries of a system, and their inverse."""
+
 
 class SchurForm(NamedTuple):
     """``A = V S Vᴴ`` with an upper triangular ``S``, complex."""
@@ -93,8 +96,8 @@ class Modes(NamedTuple):
     unstable, stable : System
     schur : SchurForm
         Of ``stable.A``.
-    eigenvalues : array, shape=[u]
-        Those of ``unstable.A``.
+    eigenvalues : array
+        Those that are not stable to round-off, the one that grows fastest first.
     transformation, inverse : array, shape=[n, n]
         From the states of the system to both, the unstable ones first, and back.
     """
@@ -108,19 +111,39 @@ class Modes(NamedTuple):
 
 
 def modes_of(system: System) -> Modes:
-    """Return a system as a sum. Where it is stable, its states have only changed their units."""
+    """Return a system as a sum. Where it is stable, its states have only changed their units.
+
+    Raises
+    ------
+    ValueError
+        If its largest entries, in these units, leave no room for squares.
+    """
     n = system.order
     units = numpy.ones(n)
     if n:
         # Units of their own, powers of 2: otherwise the Schur form loses small states.
-        _, (units, _) = scipy.linalg.matrix_balance(system.A, permute=False, separate=True)
+        *_, units, _ = scipy.linalg.lapack.dgebal(system.A, scale=True, permute=False)
     to, back = numpy.diag(1 / units), numpy.diag(units)
     scaled = system.projected(to, back)
+    for name, matrix in zip("ABC", scaled[:3], strict=True):
+        size = abs(matrix).max(initial=0.0)
+        if size and not 1 / LARGEST < size < LARGEST:
+            raise ValueError(
+                f"the largest entry of {name} is {size:.1e}, out of the range from "
+                f"{1 / LARGEST:.0e} to {LARGEST:.0e}: choose other units of time or of the signals."
+            )
     schur = schur_form(scaled.A)
     spectrum = spectrum_of(schur, abs(scaled.A), system.dt)
     if not spectrum.is_unstable.any():
         return Modes(scaled.gain_only(), scaled, schur, spectrum.unstable, to, back)
     order, frame, inverse = _split(scaled.A, schur, spectrum)
+    # Inputs and outputs of one size, as in balanced states, beside which these will stand.
+    driven, seen = (
+        numpy.linalg.norm(m) for m in (frame[:order] @ scaled.B, scaled.C @ inverse[:, :order])
+    )
+    unit = (driven / seen) ** 0.5 if driven and seen else 1.0
+    frame[:order] /= unit
+    inverse[:, :order] *= unit
     unstable = scaled.projected(frame[:order], inverse[:, :order])
     # Round-off of another kind may decide once more what is stable.
     rest = modes_of(scaled.projected(frame[order:], inverse[:, order:]))
@@ -172,13 +195,11 @@ def _split(matrix: Array, schur: SchurForm, spectrum: Spectrum) -> tuple[int, Ar
             coupling = _coupling(triangle, order)
             entries = abs(frame[:, order:]).T @ abs(matrix) @ abs(frame[:, :order])
             if distances.min() > n * ROUND_OFF * (entries @ abs(coupling)).max():
-                break
+                to, back = _real_states(frame, coupling)
+                # It fails where round-off took conjugate poles to different sides.
+                if abs(to @ back - numpy.eye(n)).max() < 1e-10 * (abs(to) @ abs(back)).max():
+                    return order, to, back
         chosen = chosen | (poles == poles[~chosen][distances.argmin()])
-    to, back = frame.conj().T, frame
-    unstable = to[:order] - coupling @ to[order:], back[:, :order]
-    stable = to[order:], back[:, order:] + back[:, :order] @ coupling
-    (to_u, back_u), (to_s, back_s) = _real_states(*unstable), _real_states(*stable)
-    return order, numpy.concatenate([to_u, to_s]), numpy.concatenate([back_u, back_s], axis=1)
 
 
 def _coupling(triangle: Array, order: int) -> Array:
@@ -199,11 +220,18 @@ def _coupling(triangle: Array, order: int) -> Array:
     return solution
 
 
-def _real_states(to: Array, back: Array) -> tuple[Array, Array]:
-    """Return real states of a subspace that is its own conjugate, with the same projection."""
-    # Pivots, not singular vectors, which would mix slow and fast states.
-    frame, *_ = scipy.linalg.qr(
-        numpy.concatenate([back.real, back.imag], axis=1), mode="economic", pivoting=True
-    )
-    frame = frame[:, : len(to)]
-    return (frame.T @ back @ to).real, frame
+def _real_states(frame: Array, coupling: Array) -> tuple[Array, Array]:
+    """Return the change to real states of both subspaces, which are their own conjugates."""
+    order, n = len(coupling), len(frame)
+    to, back = frame.conj().T.copy(), frame.copy()
+    to[:order] -= coupling @ to[order:]
+    back[:, order:] += back[:, :order] @ coupling
+    for part in (slice(order), slice(order, n)):
+        own = back[:, part]
+        # Pivots, not singular vectors, which would mix slow and fast states.
+        basis, *_ = scipy.linalg.qr(
+            numpy.concatenate([own.real, own.imag], axis=1), mode="economic", pivoting=True
+        )
+        basis = basis[:, : own.shape[1]]
+        to[part], back[:, part] = basis.T @ own @ to[part], basis
+    return to.real, back.real

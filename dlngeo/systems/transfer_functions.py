@@ -3,7 +3,7 @@ r"""Minimal realisations of transfer functions, given by polynomials or by zeros
 Polynomials are realised entry by entry in companion form, and zeros and poles as a cascade of
 sections of second order, so that they keep their digits. What is then not controllable or not
 observable is taken off: of the stable summand by its Hankel singular values, of the other one by
-those that it has as seen from the right, ``A_u - a I``, or in discrete time ``A_u / a``.
+orthonormal bases of what the inputs reach, and of what the outputs see.
 """
 
 import functools
@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy
-import scipy.linalg
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import host_array
 from dlngeo.systems.hankel import hankel_of
-from dlngeo.systems.stability import modes_of
+from dlngeo.systems.stability import ROUND_OFF, modes_of
 from dlngeo.systems.state_space import System
 
 Matrices = tuple[Array, Array, Array, Array]
@@ -68,10 +67,16 @@ def realization_of_poles(zeros: Any, poles: Any, gain: float, dt: float | bool |
     """
     if len(zeros) > len(poles):
         raise ValueError(_improper(len(zeros), len(poles)))
+    gain = float(host_array(gain, "the gain"))
+    systems = []
+    for own_poles, own_zeros in _sections(_Roots.of(zeros), _Roots.of(poles), dt):
+        A, B, C, D = _section(own_poles, own_zeros)
+        # Of the size of one, as gains of fast systems are not: the others' units are its own.
+        size = abs(numpy.prod(own_poles)) ** (1 - len(own_zeros) / len(own_poles)) or 1.0
+        gain = float(gain / size)
+        systems.append(System(A, B, size * C, size * D, dt))
     empty = numpy.zeros((0, 0)), numpy.zeros((0, 1)), numpy.zeros((1, 0))
-    start = System(*empty, host_array(gain, "the gain").reshape(1, 1), dt)
-    sections = _sections(_Roots.of(zeros), _Roots.of(poles))
-    systems = [System(*matrices, dt) for matrices in sections]
+    start = System(*empty, numpy.array([[gain]]), dt)
     return _minimal(functools.reduce(System.series, systems, start))
 
 
@@ -98,44 +103,41 @@ class _Roots(NamedTuple):
         return roots.pop(int(numpy.argmin(abs(numpy.array(roots) - near))))
 
 
-def _sections(zeros: _Roots, poles: _Roots) -> Iterator[Matrices]:
-    """Yield sections of first and second order, of zeros near their poles."""
-    while zeros.upper:
-        zero = zeros.upper.pop()
-        if poles.upper:
-            pole = _Roots.take(poles.upper, zero)
-            pair = [pole, pole.conjugate()]
+def _sections(
+    zeros: _Roots, poles: _Roots, dt: float | bool | None
+) -> Iterator[tuple[list[complex], list[complex]]]:
+    """Yield poles, one or two, and zeros near them, no more than poles.
+
+    Poles of little damping choose first: no other zero takes their resonance down.
+    """
+    for pole in sorted(poles.upper, key=lambda p: abs(abs(p) - 1) if dt else abs(p.real / p)):
+        if zeros.upper:
+            zero = _Roots.take(zeros.upper, pole)
+            near = [zero, zero.conjugate()]
         else:
-            pair = [_Roots.take(poles.real, zero) for _ in range(2)]
-        yield _second_order(pair, [zero, zero.conjugate()])
-    while poles.upper:
-        pole = poles.upper.pop()
-        near = [_Roots.take(zeros.real, pole) for _ in range(min(2, len(zeros.real)))]
-        yield _second_order([pole, pole.conjugate()], near)
-    while poles.real:
-        pole = poles.real.pop()
-        one, gain = numpy.ones((1, 1)), float(bool(zeros.real))
-        output = (pole - _Roots.take(zeros.real, pole)).real if zeros.real else 1.0
-        yield pole.real * one, one, output * one, gain * one
+            near = [_Roots.take(zeros.real, pole) for _ in range(min(2, len(zeros.real)))]
+        yield [pole, pole.conjugate()], near
+    for zero in zeros.upper:
+        yield [_Roots.take(poles.real, zero) for _ in range(2)], [zero, zero.conjugate()]
+    for pole in poles.real:
+        yield [pole], [_Roots.take(zeros.real, pole)] if zeros.real else []
 
 
-def _second_order(poles: list[complex], zeros: list[complex]) -> Matrices:
-    r"""Return the section of two poles, which are real or conjugate, and at most two zeros.
+def _section(poles: list[complex], zeros: list[complex]) -> Matrices:
+    r"""Return the system of one pole or two, which are real or conjugate, and its zeros.
 
     With ``(s - p_1)(s - p_2) = (s - a)(s - c) + q`` the states are ``x_1 = 1/(...)`` and
     ``x_2 = (s - a) x_1``. The zeros are divided by this basis.
     """
-    is_real = poles[0].imag == 0
-    a, c, q = poles[1].real, poles[0].real, 0.0 if is_real else poles[0].imag ** 2
+    gain = numpy.array([[float(len(zeros) == len(poles))]])
+    a = poles[-1].real
     value = numpy.prod([a - zero for zero in zeros]).real  # at s = a
-    gain = float(len(zeros) == 2)
+    if len(poles) == 1:
+        return numpy.array([[a]]), numpy.ones((1, 1)), numpy.array([[value]]), gain
+    c, q = poles[0].real, -poles[0].imag * poles[1].imag
     slope = a + c - sum(zeros).real if gain else float(len(zeros))
-    return (
-        numpy.array([[a, 1.0], [-q, c]]),
-        numpy.array([[0.0], [1.0]]),
-        numpy.array([[value - gain * q, slope]]),
-        numpy.array([[gain]]),
-    )
+    A, B = numpy.array([[a, 1.0], [-q, c]]), numpy.array([[0.0], [1.0]])
+    return A, B, numpy.array([[value - gain.item() * q, slope]]), gain
 
 
 def _improper(top: int, bottom: int) -> str:
@@ -150,12 +152,22 @@ def _minimal(system: System) -> System:
     modes = modes_of(system)
     hankel = hankel_of(modes)
     stable = modes.stable.projected(*hankel.projections(hankel.minimal_order))
-    unstable = modes.unstable
-    if not unstable.order:
-        return stable
-    size = 2 * (float(scipy.linalg.norm(unstable.A, 2)) or 1.0)
-    A = unstable.A / size if system.dt else unstable.A - size * numpy.eye(unstable.order)
-    seen = modes_of(unstable._replace(A=A))
-    hankel = hankel_of(seen)
-    left, right = hankel.projections(hankel.minimal_order)
-    return unstable.projected(left @ seen.transformation, seen.inverse @ right).parallel(stable)
+    reached = _reached(modes.unstable.A, modes.unstable.B)
+    unstable = modes.unstable.projected(reached.T, reached)
+    seen = _reached(unstable.A.T, unstable.C.T)
+    return unstable.projected(seen.T, seen).parallel(stable)
+
+
+def _reached(A: Array, B: Array) -> Array:
+    """Return an orthonormal basis of the span of ``B, A B, A² B, ...``, to round-off."""
+    n = len(A)
+    basis, block = numpy.zeros((n, 0)), B
+    while True:
+        size = numpy.linalg.norm(A if basis.size else B)
+        for _ in range(2):
+            block = block - basis @ (basis.T @ block)
+        directions, sizes, _ = numpy.linalg.svd(block, full_matrices=False)
+        new = directions[:, sizes > n * ROUND_OFF * size]
+        if not new.size:
+            return basis
+        basis, block = numpy.concatenate([basis, new], axis=1), A @ new

@@ -398,3 +398,12 @@ def test_methods():
 def test_order_or_tolerance(given):
     with pytest.raises(ValueError, match="either an order or a tolerance"):
         sy.balanced_truncation(-ONE, ONE, ONE, **given)
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e160])
+@pytest.mark.parametrize("name", ["A", "B", "C"])
+def test_scales_out_of_range(name, scale):
+    given = {"A": -ONE, "B": ONE, "C": ONE}
+    given[name] = scale * given[name]
+    with pytest.raises(ValueError, match=f"largest entry of {name} is 1.0e.160, .* other units"):
+        sy.balanced_truncation(given["A"], given["B"], given["C"], order=1)

@@ -24,6 +24,8 @@ POINTS = 2j * np.geomspace(0.01, 100, 30) + 0.1
         ([[[4.0]]], [[[2.0]]], 0),
         ([[[1.0], [1]], [[1.0], [1]]], [[[1.0, 1], [1.0, 2]], [[1.0, 1], [1.0, 2]]], 2),
         ([[[1.0], [1]], [[1.0], [1]]], [[[1.0, 1, 0], [1.0, 2, 0]]] * 2, 3),
+        ([[[1e40]]], [[[1.0, 0, 0]]], 2),
+        ([[[1e-40, 0]]], [[[1.0, 0, 0, 0]]], 2),
         ([[[1.0], [1]], [[1.0], [2]]], [[[1.0, 1, 0], [1.0, 2, 0]]] * 2, 4),
         ([[[1.0], [1]], [[1.0], [1]]], [[[1.0, 0, 0], [1.0, 0]], [[1.0, 0], [1.0]]], 2),
         ([[[1.0]], [[2.0, 1]]], [[[1.0, 4, 5]], [[1.0, 4, 5]]], 2),
@@ -93,3 +95,36 @@ def test_stiff_zeros_and_poles():
 def test_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("dt", [None, 1])
+def test_filters(dt):
+    """A steep filter, of poles at 1e-5 from the boundary, from its zeros and poles."""
+    time = {"analog": True} if dt is None else {}
+    zeros, poles, gain = scipy.signal.ellip(
+        16, 1, 40, 1.0 if dt is None else 0.5, "low", **time, output="zpk"
+    )
+    system = realization_of_poles(zeros, poles, gain, dt)
+    points = np.linspace(0, 1.3, 20) * 1j
+    points = points if dt is None else np.exp(2 * points)
+    expected = [gain * np.prod(s - zeros) / np.prod(s - poles) for s in points]
+    assert_close(transfer(*system[:4], points)[:, 0, 0], np.array(expected), 1e-8)
+
+
+def test_a_fast_filter():
+    """The gain ``ω^8`` of a filter in gigahertz is no number that it works with."""
+    zeros, poles, gain = scipy.signal.butter(8, 1e10, analog=True, output="zpk")
+    fast = sy.hankel_singular_values(scipy.signal.lti(zeros, poles, gain))
+    slow = sy.hankel_singular_values(scipy.signal.lti(zeros, poles / 1e10, 1.0))
+    np.testing.assert_allclose(fast, slow, rtol=1e-9)
+
+
+def test_a_filter_that_its_polynomials_make_unstable():
+    """Round-off of the coefficients moves poles across the axis; the sum is that of these poles."""
+    top, bottom = scipy.signal.ellip(16, 1, 40, 1e6, analog=True)
+    reduced = sy.balanced_truncation(scipy.signal.lti(top, bottom), tolerance=1e-9)
+    assert np.roots(bottom).real.max() > 0 < reduced.unstable_order
+    points = np.geomspace(1e4, 1e8, 30) * 1j
+    expected = np.polyval(top, points) / np.polyval(bottom, points)
+    matrices = reduced.A, reduced.B, reduced.C, reduced.D
+    assert_close(transfer(*matrices, points)[:, 0, 0], expected, 1e-4)
