@@ -3,13 +3,12 @@ r"""Radii within which no two geodesics from a point meet: one that is found is 
 ``ρ = √N λ_r`` is the distance of ``X`` from the boundary. The radius of injectivity is at least
 ``l`` if ``R = l (1 + \arcsin(q)/q)``, ``q = √((N-1)/2) l / (λ_r - l/√N)``, is less than
 
-- ``ρ (1 - e^{-π/ω})``, ``ω² = 0.9 N² - 0.25``: no point so near is conjugate to ``X``, as sectional
-  curvature is at most ``0.9 N/λ_r²``; and
-- ``ρ (1 - e^{-φ/a})``, ``a² = N (N - 1)``, with the ``φ > 0`` at which ``\cos φ + a \sin φ`` falls
-  to ``e^{-φ/a}``: no two geodesics so short meet of balanced factors over ``X`` with hidden layers
-  as wide as the rank, as they bend by at most ``√(N-1)/λ_r``.
+.. math:: ρ (1 - e^{-φ/a}), \quad \cos φ + a \sin φ = e^{-φ/a}, \quad a^2 = N (N - 1), \; φ > 0.
 
-At depth one matrices are their own factors, which bend by ``1/σ_r``: ``a = 1``, ``R = l``.
+No two geodesics so short meet of balanced factors over ``X`` with hidden layers as wide as the
+rank, as they bend by at most ``√(N-1)/λ_r``; and no point so near is conjugate to ``X``, as
+sectional curvature is at most ``0.9 N/λ_r²``. At depth one matrices are their own factors, which
+bend by ``1/σ_r``: ``a = 1``, ``R = l``.
 
 References
 ----------
@@ -85,9 +84,7 @@ def _factor(depth: float) -> float:
         # The limit of √N times that for N.
         return _least(1 / math.sqrt(2), 0.0, math.pi)
     size = math.sqrt(depth)
-    omega = math.sqrt(0.9 * depth**2 - 0.25)
-    farthest = min(_reach(depth), -size * math.expm1(-math.pi / omega))
-    return _least(math.sqrt((depth - 1) / 2), 1 / size, farthest)
+    return _least(math.sqrt((depth - 1) / 2), 1 / size, _reach(depth))
 
 
 def _least(slope: float, loss: float, farthest: float) -> float:

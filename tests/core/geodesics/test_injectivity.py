@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.integrate import quad, solve_ivp
+from scipy.optimize import brentq
 
 from dlngeo.core.balanced.submanifold import second_fundamental_form, tangent_projection
 from dlngeo.core.depth_metric.curvature import sectional_curvature
@@ -89,6 +91,30 @@ def test_known_radii():
         known = min(np.sqrt(depth), np.pi * np.sqrt(2 / depth))
         assert known / 4.5 < bound < known
     assert_close(bound * np.sqrt(depth), injectivity_bound(8.0 * np.eye(2), INF), 0.05)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 10])
+def test_radius_of_the_proof(depth):
+    """Conjugate points by Sturm's equation, loops by how far they get, and what is left."""
+    edge = np.sqrt(depth)
+
+    def rates(s: float, state: np.ndarray) -> list[float]:
+        return [state[1], -0.9 * depth**2 / (edge - s) ** 2 * state[0]]
+
+    bend = np.sqrt(depth - 1) * edge
+
+    def advance(half: float) -> float:
+        """Return how far half a loop gets that turns as fast as it can, from its middle."""
+        return quad(lambda s: np.cos(bend * np.log1p(s / (edge - half))), 0, half)[0]
+
+    loop = brentq(advance, 0.1 / edge, -edge * np.expm1(-np.pi / bend))
+    radius = float(injectivity_bound(np.eye(2), depth))
+    angle = np.arcsin(np.sqrt((depth - 1) / 2) * radius / (1 - radius / edge))
+    assert radius * (1 + angle / np.sin(angle)) == pytest.approx(loop, rel=1e-6)
+    field = solve_ivp(rates, (0, loop), [0.0, 1.0], rtol=1e-9, atol=1e-12)
+    assert (field.y[0, 1:] > 0).all()
+    layers = [np.eye(2)] * depth
+    assert balanced_connect(np.stack(layers), np.stack(layers)).radius == pytest.approx(loop)
 
 
 def test_factors():
