@@ -15,6 +15,7 @@ Where ``det X = 0`` the volume is infinite, and as far away: no path leads from 
 other. Chains change it by jumps ``X → X - 2σ_d u_d v_dᵀ``, which keep volume and entropy.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -152,19 +153,26 @@ def has_law(equation: Equation, matrix: SingularFrames) -> bool:
 
     Towards ``det X = 0`` the density over ``L = -\log σ_d`` is ``L^p e^{-βE/κ}``,
     ``p = (d - 1)(1 - 1/2κ)``: ``βE/κ`` must grow faster than ``(p + 1) \log L``. It is measured
-    from ``σ_d e^{-150}`` to ``σ_d e^{-300}``.
+    twice, far out and where an energy that decomposes matrices still sees ``σ_d``.
     """
     if not equation.has_value or equation.kappa == 0:
         return True
-    power = (equation.rank - 1) * (1 - 1 / (2 * equation.kappa))
-    values = []
-    for distance in (150.0, 300.0):
+    least = (equation.rank - 1) * (1 - 1 / (2 * equation.kappa)) + 1
+    heat = equation.beta / equation.kappa
+
+    def energy(distance: float) -> numpy.ndarray:
         sigma = matrix.sigma.copy()
-        sigma[numpy.arange(len(sigma)), numpy.argmin(sigma, axis=-1)] *= numpy.exp(-distance)
+        sigma[numpy.arange(len(sigma)), numpy.argmin(sigma, axis=-1)] *= math.exp(-distance)
         with numpy.errstate(all="ignore"):
-            values.append(equation.values(matrix._replace(sigma=sigma)))
-    gain = equation.beta / equation.kappa * (values[1] - values[0])
-    return bool((gain > (power + 1) * numpy.log(2)).all() or numpy.isposinf(values[1]).all())
+            return equation.values(matrix._replace(sigma=sigma))
+
+    def rises(distance: float) -> bool:
+        far = energy(2 * distance)
+        with numpy.errstate(invalid="ignore"):
+            gain = heat * (far - energy(distance))
+        return bool(((gain > least * math.log(2)) | numpy.isposinf(far)).all())
+
+    return rises(15.0) or rises(150.0)
 
 
 def _turns(gap: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:

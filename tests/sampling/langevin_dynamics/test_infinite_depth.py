@@ -133,6 +133,16 @@ def test_what_there_is_no_law_of():
             initial=start, n_steps=3, determinant="positive", **SETTINGS | {"energy": energy}
         )
         assert ("no Gibbs law" not in found.status) == is_enough
+
+    def decomposed(x):
+        return np.sum(np.log(np.linalg.svd(x, compute_uv=False)) ** 2, axis=-1) / 2
+
+    # By round-off it is bounded beyond 1e-16.
+    found = langevin(
+        lambda x: np.linalg.inv(x).swapaxes(1, 2), start, n_steps=3,
+        **SETTINGS | {"energy": decomposed},
+    )  # fmt: skip
+    assert found.is_stationary
     silent = langevin(initial=start, n_steps=3, kappa=0.0, **bounded)
     assert silent.success
 
