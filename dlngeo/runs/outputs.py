@@ -78,7 +78,7 @@ def written_file(path: Path) -> Iterator[Path]:
     try:
         with _explained(path):
             yield scratch
-            _put({scratch: place})
+            _put({scratch: place}, place.parent)
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -91,7 +91,8 @@ def written_files(folder: Path) -> Iterator[Path]:
         with _explained(folder):
             scratch.mkdir()
             yield scratch
-            _put({file: _end_of(folder / file.name) for file in sorted(scratch.iterdir())})
+            files = sorted(scratch.iterdir())
+            _put({file: _end_of(folder / file.name) for file in files}, _end_of(folder))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -159,14 +160,14 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _put(places: Mapping[Path, Path]) -> None:
-    """Put whole files into their places, all in a moment."""
+def _put(places: Mapping[Path, Path], folder: Path) -> None:
+    """Put whole files of the file system of a folder into their places, all in a moment."""
     with ExitStack() as stack:
         moves = {}
         for file, place in places.items():
             whole = file
-            # A link in the folder may lead to another file system.
-            if file.stat().st_dev != place.parent.stat().st_dev:
+            # A link in the folder leads out of it, and maybe to another file system.
+            if place.parent != folder:
                 whole = _scratch(place.parent, place.name)
                 stack.callback(whole.unlink, missing_ok=True)
                 shutil.copyfile(file, whole)
@@ -175,8 +176,8 @@ def _put(places: Mapping[Path, Path]) -> None:
         with uninterrupted():
             for whole, place in moves.items():
                 os.replace(whole, place)
-        for folder in {place.parent for place in places.values()}:
-            _synchronise(folder)
+        for parent in {place.parent for place in places.values()}:
+            _synchronise(parent)
 
 
 def _synchronise(path: Path) -> None:
