@@ -8,8 +8,15 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    wait,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +27,21 @@ from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.outcomes import Outcome, Printed, interruptible
+from dlngeo.runs.outputs import hold_folder
 
 RESERVED = ("rng", "checkpoint")
+
+POLL_SECONDS, WORKERLESS_SECONDS = 2.0, 300.0
+"""How often Dask is asked for its workers, and how long a cluster may have none."""
+
+LOST, CANCELLED = "lost with its worker.", "cancelled by the executor."
+ABANDONED = "waited for a worker in vain."
+CAUSES = {
+    LOST: "workers died, for want of memory or by a crash",
+    CANCELLED: "the executor gave runs up: it was shut down, or lost its scheduler",
+    ABANDONED: f"there was no worker for {WORKERLESS_SECONDS:g} seconds",
+}
+"""What became of runs that are not finished, and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,18 +161,22 @@ def ensemble(
     executor : concurrent.futures.Executor, optional
         One run after the other by default. `ProcessPoolExecutor`,
         ``dask.distributed.Client(...).get_executor()`` and ``mpi4py.futures.MPIPoolExecutor()`` all
-        serve. It is not shut down.
+        serve. It is not shut down. Processes that are forked while threads of this one compute may
+        stand still for ever, as locks of the threads are copied with them: give a process pool
+        ``mp_context=multiprocessing.get_context("spawn")`` where JAX, PyTorch or threads of your
+        own have been at work before.
     folder : path, optional
         Folder for a checkpoint of each run, made if need be. The same call with it goes on where
-        runs stopped, and does not repeat those that are finished. Workers must share it.
+        runs stopped, and does not repeat those that are finished. Workers must share it, and one
+        call at a time holds it.
     progress : bool
         Whether to show a progress bar.
 
     Returns
     -------
     ensemble : Ensemble
-        If the keyboard interrupts, or worker processes die, the runs that are finished, with a
-        status that says so.
+        If the keyboard interrupts, workers die, or a cluster of Dask loses its scheduler or
+        has no worker for five minutes, the runs that are finished, with a status that says so.
 
     Raises
     ------
@@ -163,26 +187,11 @@ def ensemble(
     """
     axes = _axes(grid)
     n_seeds, seed = _whole(n_seeds, "n_seeds", 1), _whole(seed, "seed", 0)
-    if folder is not None:
-        folder = _make_folder(Path(folder))
-    jobs = []
-    for index in itertools.product(*map(range, (*map(len, axes.values()), n_seeds))):
-        point = {name: axes[name][i] for name, i in zip(axes, index, strict=False)}
-        arguments: dict[str, Any] = dict(point)
+    with contextlib.ExitStack() as held:
         if folder is not None:
-            arguments["checkpoint"] = folder / f"run-{'-'.join(map(str, index))}.npz"
-        jobs.append(_Job(task, point, arguments, index, seed))
-    runs: dict[tuple[int, ...], Run] = {}
-    finished: Any = _run_here(jobs) if executor is None else _run_on(executor, jobs)
-    bar = tqdm(desc="runs", total=len(jobs), disable=not progress)
-    # One thread here too: of the threads of a process the first to set the limit is heeded.
-    with interruptible() as interruption, bar, contextlib.closing(finished), _one_thread():
-        for run in finished:
-            runs[run.index] = run
-            if _is_interrupted(run):
-                raise KeyboardInterrupt
-            bar.update()
-    interrupted = interruption.happened
+            folder = held.enter_context(hold_folder(Path(folder), ()))
+        jobs = _jobs(task, axes, n_seeds, seed, folder)
+        runs, interrupted = _do(jobs, executor, progress)
     rows = tuple(runs.get(job.index, job.unfinished("not finished.")) for job in jobs)
     success, status = _summary(rows, interrupted, folder is not None)
     return Ensemble(
@@ -212,6 +221,40 @@ class _Job:
     def unfinished(self, status: str) -> Run:
         """Return the run as one without a result."""
         return Run(self.point, self.index, None, 0.0, status)
+
+
+def _jobs(
+    task: Callable[..., Any],
+    axes: Mapping[str, tuple[Any, ...]],
+    n_seeds: int,
+    seed: int,
+    folder: Path | None,
+) -> list[_Job]:
+    jobs = []
+    for index in itertools.product(*map(range, (*map(len, axes.values()), n_seeds))):
+        point = {name: axes[name][i] for name, i in zip(axes, index, strict=False)}
+        arguments: dict[str, Any] = dict(point)
+        if folder is not None:
+            arguments["checkpoint"] = folder / f"run-{'-'.join(map(str, index))}.npz"
+        jobs.append(_Job(task, point, arguments, index, seed))
+    return jobs
+
+
+def _do(
+    jobs: Sequence[_Job], executor: Executor | None, progress: bool
+) -> tuple[dict[tuple[int, ...], Run], bool]:
+    """Return runs by their index, and whether the keyboard interrupted."""
+    runs: dict[tuple[int, ...], Run] = {}
+    finished: Any = _run_here(jobs) if executor is None else _run_on(executor, jobs)
+    bar = tqdm(desc="runs", total=len(jobs), disable=not progress)
+    # One thread here too: of the threads of a process the first to set the limit is heeded.
+    with interruptible() as interruption, bar, contextlib.closing(finished), _one_thread():
+        for run in finished:
+            runs[run.index] = run
+            if _is_interrupted(run):
+                raise KeyboardInterrupt
+            bar.update()
+    return runs, interruption.happened
 
 
 _threads = threading.Lock()
@@ -252,19 +295,23 @@ def _run_on(executor: Executor, jobs: Sequence[_Job]) -> Iterator[Run]:
         with contextlib.suppress(BrokenExecutor):
             for job in jobs:
                 futures[executor.submit(job)] = job
-        for future in as_completed(futures):
-            job = futures[future]
+        n_submitted = len(futures)
+        for future in _as_completed(executor, futures):
+            job = futures.pop(future)
             try:
                 with _note_place(job):
                     run = future.result()
             except Exception as error:
                 _explain(error, job)
-                if not _is_loss(error):
+                loss = _loss_of(error)
+                if loss is None:
                     raise
-                run = job.unfinished("lost with its worker.")
+                run = job.unfinished(loss)
             yield run
-        for job in jobs[len(futures) :]:
-            yield job.unfinished("lost with its worker.")
+        for job in futures.values():
+            yield job.unfinished(ABANDONED)
+        for job in jobs[n_submitted:]:
+            yield job.unfinished(LOST)
     finally:
         for future in futures:
             future.cancel()
@@ -285,11 +332,29 @@ def _place(run: _Job | Run) -> str:
     return f"run {run.index[-1]} at {point}" if point else f"run {run.index[-1]}"
 
 
-def _is_loss(error: Exception) -> bool:
-    """Tell whether it was the worker that failed, not the task."""
+def _as_completed(executor: Executor, futures: Iterable[Future[Run]]) -> Iterator[Future[Run]]:
+    """Yield futures as they are done, until a cluster of Dask has had no worker for too long."""
+    client = getattr(executor, "_client", None)  # which its executor does not tell
+    pending, seen = set(futures), time.monotonic()
+    while pending:
+        done, pending = wait(pending, POLL_SECONDS, return_when=FIRST_COMPLETED)
+        # Nobody is told of futures that a shutdown cancels.
+        done |= {future for future in pending if future.cancelled()}
+        pending -= done
+        yield from done
+        if done or client is None or client.scheduler_info()["workers"]:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > WORKERLESS_SECONDS:
+            return
+
+
+def _loss_of(error: Exception) -> str | None:
+    """Return what was lost where it was not the task that failed."""
+    if isinstance(error, CancelledError):
+        return CANCELLED
     # Dask's error, without Dask.
     is_killed = type(error).__name__ == "KilledWorker"
-    return is_killed or isinstance(error, BrokenExecutor | CancelledError)
+    return LOST if is_killed or isinstance(error, BrokenExecutor) else None
 
 
 def _explain(error: Exception, job: _Job) -> None:
@@ -324,7 +389,9 @@ def _summary(runs: Sequence[Run], interrupted: bool, is_kept: bool) -> tuple[boo
     if interrupted:
         status = f"interrupted: {status}"
     else:
-        status = f"workers died, for want of memory or by a crash: {status}"
+        losses = {run.status for run in runs if run.result is None}
+        causes = [cause for loss, cause in CAUSES.items() if loss in losses]
+        status = f"{', and '.join(causes)}: {status}"
     if is_kept:
         status += " Call again with the same folder to go on"
     else:
@@ -371,14 +438,3 @@ def _whole(number: int, name: str, least: int) -> int:
     if not least <= whole < 2**63:
         raise ValueError(f"{name} must be an integer from {least} to 2^63 - 1, got {number!r}.")
     return whole
-
-
-def _make_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"there can be no folder {folder} for the checkpoints ({error.strerror}): make the one "
-            "above it, or give another path."
-        ) from error
-    return folder.resolve()

@@ -11,7 +11,7 @@ import numpy
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from dlngeo.sampling import langevin
+from dlngeo.sampling import ensembles, langevin
 from dlngeo.sampling.ensembles import ensemble
 
 GRID: dict[str, Any] = {"beta": [1.0, 4.0], "depth": [2, 3]}
@@ -177,6 +177,59 @@ def test_dask_with_a_killed_worker_gives_the_same_bits(serial, tmp_path):
     assert bits(found) == bits(serial)
 
 
+def held(rng, folder, checkpoint):
+    with pytest.raises(ValueError, match=f"in use by process {os.getpid()}"):
+        ensemble(raising, {"x": [1]}, folder=folder)
+
+
+def test_a_folder_is_held_by_one_call(tmp_path):
+    ensemble(functools.partial(held, folder=tmp_path), {}, folder=tmp_path)
+    assert not os.listdir(tmp_path)
+
+
+class Cluster(ThreadPoolExecutor):
+    """An executor as Dask's is, of a cluster whose workers go, or whose scheduler does."""
+
+    def __init__(self, workers):
+        super().__init__(1)
+        self._client, self.workers = self, workers
+
+    def scheduler_info(self):
+        return {"workers": self.workers.pop(0) if self.workers else {}}
+
+
+def patient(rng, x, path):
+    while x == 2 and not path.exists():
+        time.sleep(0.01)
+    return x
+
+
+def test_a_cluster_without_workers_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(ensembles, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(ensembles, "WORKERLESS_SECONDS", 0.1)
+    path = tmp_path / "end"
+    with Cluster([{"one": 1}] * 5) as executor:
+        found = ensemble(functools.partial(patient, path=path), {"x": [1, 2, 3]}, executor=executor)
+        path.touch()
+    assert not executor.workers
+    assert [run.result for run in found.runs] == [1, None, None]
+    assert found.status.startswith("there was no worker for 300 seconds: 1 of 3 runs are finished.")
+    assert "call again, with a new executor" in found.status
+
+
+def test_a_scheduler_that_is_gone_is_told(monkeypatch):
+    monkeypatch.setattr(ensembles, "POLL_SECONDS", 0.01)
+    with ThreadPoolExecutor(1) as executor:
+
+        def stop(rng, x):
+            executor.shutdown(wait=False, cancel_futures=True)
+            return x
+
+        found = ensemble(stop, {"x": [1, 2, 3]}, executor=executor)
+    assert [run.result for run in found.runs] == [1, None, None]
+    assert "lost its scheduler: 1 of 3 runs" in found.status
+
+
 class Interrupted:
     """Chains that the keyboard interrupts at the first run with the larger beta."""
 
@@ -331,8 +384,8 @@ def test_refuses(case):
 
 def test_refuses_folders(tmp_path):
     (tmp_path / "file").touch()
-    for place in ("file", "none/within"):
-        with pytest.raises(ValueError, match="can be no folder"):
+    for place, message in {"file": "is a file", "none/within": "there is no folder"}.items():
+        with pytest.raises(ValueError, match=message):
             ensemble(raising, {"x": [1]}, folder=tmp_path / place)
     ensemble(CHAINS, {"beta": [1.0], "depth": [2]}, folder=tmp_path / "runs")
     with pytest.raises(ValueError, match="other settings, start or seed"):
