@@ -5,21 +5,14 @@ package raises is a message to the user, and any other one a fault of the progra
 """
 
 import contextlib
-import errno
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
-LONGEST_MESSAGE = 800
+from dlngeo.runs.outputs import MACHINE
 
-MACHINE = frozenset(
-    [
-        *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM),
-        *(errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ESTALE, errno.EPIPE),
-    ]
-)
-"""Errors of the system that no other input avoids."""
+LONGEST_MESSAGE = 800
 
 PACKAGE = str(Path(__file__).parents[1])
 

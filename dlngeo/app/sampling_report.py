@@ -234,6 +234,11 @@ def _draw_traces(figure: SubFigure, data: "InferenceData", beta: float) -> None:
     all_axes[-1].set_xlabel(r"time $t$ = steps $\times$ step size")
 
 
+def _largest(values: Any, least: float) -> float:
+    """Return the largest finite value; of chains that stand still there may be none."""
+    return float(values[numpy.isfinite(values)].max(initial=least))
+
+
 def _draw_diagnostics(ratio: Axes, size: Axes, summary: "Dataset") -> None:
     summary = summary.assign(r_hat=summary["r_hat"].clip(max=LARGEST_RATIO))
     for depth in _depths(summary):

@@ -18,8 +18,13 @@ from pathlib import Path
 from dlngeo.runs.interrupts import uninterrupted
 from dlngeo.runs.locks import locked
 
-MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE)
-"""Errors that are not the user's: of disks that are full or broken, and of limits."""
+MACHINE = frozenset(
+    [
+        *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM),
+        *(errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ESTALE, errno.EPIPE),
+    ]
+)
+"""Errors of the system that are not the user's: no other input or place avoids them."""
 
 
 class OutputError(RuntimeError):

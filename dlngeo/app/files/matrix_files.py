@@ -4,6 +4,7 @@ A file is read into the entries that it holds; it writes a completed matrix in i
 draws it.
 """
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -227,7 +228,15 @@ class Picture(WholeMatrix):
             picture.load()
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
             raise ValueError(f"{path} has pixels of mode {picture.mode}: convert it to 8 bits.")
-        return cls.of(picture, name)
+        found = cls.of(picture, name)
+        try:
+            found._save(numpy.zeros(found.shape), io.BytesIO())
+        except Exception as error:  # each format has its own
+            raise ValueError(
+                f"{path} is a picture of the format {name}, which cannot be written: convert it to "
+                "PNG."
+            ) from error
+        return found
 
     def clip(self, values: Array) -> Array:
         """Cut values to 0 ... 255."""
@@ -247,9 +256,12 @@ class Picture(WholeMatrix):
 
     def _write(self, completed: Array, kept: Array, path: Path) -> None:
         """Write the picture. Formats like JPEG change also the pixels that are kept."""
+        self._save(completed, path)
+
+    def _save(self, completed: Array, file: Path | io.BytesIO) -> None:
         pixels = numpy.rint(self._pixels(completed)).astype(numpy.uint8)
         image = Image.fromarray(pixels if self.channels > 1 else pixels[..., 0])
-        image.save(path, format=self.format, quality=95)
+        image.save(file, format=self.format, quality=95)
 
 
 def _opened(path: Path) -> Image.Image:
