@@ -21,7 +21,8 @@ backends: $(VENV)/dev
 statistics: $(VENV)/dev
 	$(PYTEST) tests/statistics
 
-# What must not happen: hundreds of bad files, under bounds of memory and time.
+# What must not happen: hundreds of bad files, under bounds of memory and time; runs that are killed,
+# interrupted, without room or in each other's way.
 hazards: $(VENV)/dev
 	$(PYTEST) tests/hazards
 

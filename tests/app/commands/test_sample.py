@@ -1,11 +1,7 @@
 """``dlngeo sample``, from problem files to results."""
 
 import csv
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import arviz
@@ -283,27 +279,6 @@ def test_interrupt_and_go_on(problem, output, tmp_path, monkeypatch, capsys, bla
     assert "going on from" in capsys.readouterr().err
     assert samples(output).posterior.equals(samples(tmp_path / "whole").posterior)
     assert not checkpoints.exists()
-
-
-def test_workers_that_are_interrupted(tmp_path, output, blank_report):
-    """The processes of a terminal get the signal together, as by Ctrl-C."""
-    problem = written(tmp_path, network={"depth": [1, 2, 3]}, langevin={"steps": 5000})
-    checkpoints = output / "checkpoints"
-    command = [sys.executable, "-m", "dlngeo", "sample", str(problem), "--output", str(output)]
-    process = subprocess.Popen(
-        [*command, "--workers", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while process.poll() is None and not list(checkpoints.glob("*.npz")):
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate()
-    assert list(output.iterdir()) == [checkpoints]
-    assert process.returncode == 130
-    assert "give the same command" in error
-    assert error.count("\n") == 1
-    assert call(problem, output) == 0
-    assert call(problem, tmp_path / "whole") == 0
-    assert samples(output).posterior.equals(samples(tmp_path / "whole").posterior)
 
 
 def test_chains_that_diverge(tmp_path, output, capsys):
