@@ -127,7 +127,8 @@ def learning_flow(
     rtol, atol : float
         Tolerances of the adaptive integrator.
     method : str
-        One of SciPy's integrators: DOP853, RK45, RK23, or LSODA for small stiff problems.
+        One of SciPy's integrators: DOP853, RK45, RK23, or LSODA. Where the first two find a flow of
+        at most 500 numbers stiff, LSODA goes on.
     n_saved : int
         Number of equidistant times at which the flow is saved, at least two.
     progress : bool

@@ -90,3 +90,29 @@ def test_an_end_out_of_reach_ends_the_flow():
     assert not path.success
     assert "take LSODA" in path.status
     assert path.n_evaluations < 20_000
+
+
+@pytest.mark.parametrize("method", ["DOP853", "RK45"])
+def test_a_stiff_flow_goes_on_by_steps_that_need_not_be_short(method):
+    """Relaxation at the rate 1e6 to a slow motion: ``ẋ = -λ (x - sin t)``."""
+    rates = numpy.array([1e6, 1.0])
+
+    def end(n_copies: int):
+        return flow_path(
+            lambda t, x: -numpy.repeat(rates, n_copies) * (x - numpy.sin(t)),
+            numpy.ones(2 * n_copies),
+            Integration(n_copies**-2.0, 5, 1e-8, 1e-11, method),
+            name="flow",
+            remedy="",
+        )
+
+    path = end(1)
+    assert path.success
+    assert path.n_evaluations < 5_000
+    t = path.times
+    for rate, values in zip(rates, path.states.T, strict=True):
+        slow = rate * (rate * numpy.sin(t) - numpy.cos(t)) / (1 + rate**2)
+        exact = slow + (1 + rate / (1 + rate**2)) * numpy.exp(-rate * t)
+        numpy.testing.assert_allclose(values, exact, atol=1e-6)
+    # Jacobians of many entries cost more than short steps.
+    assert end(300).n_evaluations > 15
