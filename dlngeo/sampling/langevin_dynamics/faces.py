@@ -10,7 +10,7 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import host_array
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.networks.balancing import balance
-from dlngeo.core.networks.components import SIGNS
+from dlngeo.core.networks.components import check_determinant, is_across
 from dlngeo.core.networks.factors import check_widths, is_infinite, network_shape, widths_of
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import end_to_end
@@ -168,16 +168,14 @@ def _face_of_factors(
 def check_component(face: Face, equation: Equation) -> None:
     """Raise a ValueError if initial states are not of the component that chains are confined to."""
     determinant = equation.determinant
+    check_determinant(determinant)
     if determinant is None:
         return
-    if determinant not in SIGNS:
-        raise ValueError(f"determinant must be 'positive' or 'negative', got {determinant!r}.")
     if face.is_spectral or not equation.has_components:
         raise ValueError(f"{equation.space} are one space: leave out determinant={determinant!r}.")
-    signs = numpy.linalg.slogdet(end_to_end(face.start))[0]
-    n_others = int(numpy.sum(signs != SIGNS[determinant]))
-    if n_others:
+    is_other = is_across(end_to_end(face.start), determinant)
+    if is_other.any():
         raise ValueError(
-            f"{n_others} of {len(signs)} initial matrices do not have a {determinant} determinant: "
-            "start them there, or leave determinant out to sample both components."
+            f"{is_other.sum()} of {len(is_other)} initial matrices do not have a {determinant} "
+            "determinant: start them there, or leave determinant out to sample both components."
         )
