@@ -8,7 +8,7 @@ In singular frames it is made of second divided differences ``H`` of the weights
 
 import math
 
-from dlngeo.core.base.arrays import Array, is_traced, transpose
+from dlngeo.core.base.arrays import Array, is_traced, namespace, transpose
 from dlngeo.core.base.checks import check_range, real_array
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.depth_metric.metric import check_observable
@@ -129,3 +129,63 @@ def adjoint_in_frames(weights: Weights, z: Blocks, covector: Blocks) -> Blocks:
         core = core + null * (right @ transpose(z.right_null))
         right = transpose(null * z.core) @ right
     return -1 * Blocks(core, left, right)
+
+
+def _turn(weights: Weights, tangent: Blocks, e: Blocks) -> Blocks:
+    """Return ``Σ_l Ω^{(m)}_kl e_lm``, block by block; see `parallel_rates`."""
+    sigma, root, null_root = weights.sigma, weights.root, weights.null_root
+    # σ_l z_kl
+    z = sigma[..., None, :] * tangent.core / weights.core
+    by_k, by_l = root[..., :, None, :], root[..., None, :, :]
+    form = by_k * z[..., None] - by_l * transpose(z)[..., None]
+    form = weights.second / by_k / by_l / (by_k + by_l) * form
+    core = namespace(form).einsum("bklm,bflm->bfkm", form, e.core)
+    left = right = both = None
+    if e.left_null is not None:
+        weight = (weights.null_second / root / (root + null_root[..., None, :]))[:, None]
+        z_null = (tangent.left_null * (sigma / weights.null)[..., None, :])[:, None]
+        left = z_null @ (weight * e.core)
+        core = core - weight * (transpose(z_null) @ e.left_null)
+    if e.right_null is not None:
+        by_k, by_l = null_root[..., :, None], null_root[..., None, :]
+        form = by_k * z - by_l * transpose(z)
+        form = weights.null_second / by_k / by_l / (by_k + by_l) * form
+        right = form[:, None] @ e.right_null
+        if e.left_null is not None:
+            both = (tangent.left_null / sigma[..., None, :])[:, None] @ e.right_null
+    return Blocks(core, left, right, both)
+
+
+def parallel_rates(weights: Weights, tangent: Blocks, e: Blocks) -> Blocks:
+    r"""Return the velocity of parallel fields in singular frames that stand still.
+
+    In the coordinates ``e = E / √r``, that is with ``e = A^{-1/2}(E)`` as a matrix in a fixed
+    basis, the terms of the connection unite to skew ones,
+
+    .. math:: \dot e_{km} = \sum_l Ω^{(m)}_{kl} e_{lm} + \sum_l e_{kl} Ω'^{(k)}_{lm}, \quad
+              Ω^{(m)}_{kl} = H_{klm} \frac{\sqrt{r_{km}} σ_l z_{kl} - \sqrt{r_{lm}} σ_k z_{lk}}
+              {\sqrt{r_{km}} \sqrt{r_{lm}} (\sqrt{r_{km}} + \sqrt{r_{lm}})},
+
+    and ``Ω'`` is the same for the transposed matrix. No difference of singular values is divided
+    by; null spaces are singular values zero.
+
+    Parameters
+    ----------
+    weights : Weights
+        Of the points, shape=[b, ...].
+    tangent : Blocks
+        Velocities ``Z`` of the points, shape=[b, ...].
+    e : Blocks
+        Fields, shape=[b, f, ...].
+
+    Returns
+    -------
+    rates : Blocks
+        With a part between the null spaces, by which fields follow the tangent spaces.
+
+    References
+    ----------
+    Own derivation; THEORY 3.
+    """
+    left = _turn(weights, tangent, e)
+    return left + _turn(weights, tangent.transposed(), e.transposed()).transposed()

@@ -1,22 +1,7 @@
 r"""Parallel transport and Jacobi fields along the geodesics of the depth metric.
 
-Fields are carried in orthonormal coordinates. With ``x = σ^{2/N}`` the weights ``r_kl`` of
-the metric are the first divided differences of the function ``x^N``, and its Christoffel
-symbols are the second ones,
-
-.. math:: Γ(Z, E)_{kl} = -\sum_m σ_m H_{kml} (z_{km} w_{ml} + w_{km} z_{ml}), \quad
-          z = Z / r, \; w = E / r, \; H_{kml} = \sum_{a+b+c=N-2} x_k^a x_m^b x_l^c;
-
-at infinite depth ``r`` and ``H`` are the divided differences of ``exp`` at ``2 log σ``. In the
-coordinates ``e = E / √r``, that is with ``e = A^{-1/2}(E)`` as a matrix in a fixed basis, the
-terms of the connection unite to skew ones,
-
-.. math:: \dot e_{km} = \sum_l Ω^{(m)}_{kl} e_{lm} + \sum_l e_{kl} Ω'^{(k)}_{lm}, \quad
-          Ω^{(m)}_{kl} = H_{klm} \frac{\sqrt{r_{km}} σ_l z_{kl} - \sqrt{r_{lm}} σ_k z_{lk}}
-          {\sqrt{r_{km}} \sqrt{r_{lm}} (\sqrt{r_{km}} + \sqrt{r_{lm}})},
-
-and ``Ω'`` is the same for the transposed matrix (own derivation). No difference of singular
-values is divided by; null spaces are singular values zero.
+Fields are carried in orthonormal coordinates, in which the connection is skew, see
+`dlngeo.core.depth_metric.connection.parallel_rates`.
 """
 
 import math
@@ -27,8 +12,9 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy, transpose
 from dlngeo.core.base.vectors import Layers
+from dlngeo.core.depth_metric.connection import parallel_rates
 from dlngeo.core.depth_metric.curvature import curvature_in_frames
-from dlngeo.core.depth_metric.weights import Weights, weights_of
+from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.geodesics.charts.chart import Chart, Matrices, ObservableChart
 from dlngeo.core.geodesics.curves import FieldAxes, Geodesic
 from dlngeo.core.geodesics.observable_curves import chart_of, checked_problem, frames_and_velocity
@@ -36,37 +22,6 @@ from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import checked_matrix
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.integration import Status, Trajectory, integrate, integrate_on
-
-
-def _turn(weights: Weights, tangent: Blocks, e: Blocks) -> Blocks:
-    """Return ``Σ_l Ω^{(m)}_kl e_lm``, block by block; fields have an axis of their own."""
-    sigma, root, null_root = weights.sigma, weights.root, weights.null_root
-    # σ_l z_kl
-    z = sigma[..., None, :] * tangent.core / weights.core
-    by_k, by_l = root[..., :, None, :], root[..., None, :, :]
-    form = by_k * z[..., None] - by_l * transpose(z)[..., None]
-    form = weights.second / by_k / by_l / (by_k + by_l) * form
-    core = numpy.einsum("bklm,bflm->bfkm", form, e.core)
-    left = right = both = None
-    if e.left_null is not None:
-        weight = (weights.null_second / root / (root + null_root[..., None, :]))[:, None]
-        z_null = (tangent.left_null * (sigma / weights.null)[..., None, :])[:, None]
-        left = z_null @ (weight * e.core)
-        core = core - weight * (transpose(z_null) @ e.left_null)
-    if e.right_null is not None:
-        by_k, by_l = null_root[..., :, None], null_root[..., None, :]
-        form = by_k * z - by_l * transpose(z)
-        form = weights.null_second / by_k / by_l / (by_k + by_l) * form
-        right = form[:, None] @ e.right_null
-        if e.left_null is not None:
-            both = (tangent.left_null / sigma[..., None, :])[:, None] @ e.right_null
-    return Blocks(core, left, right, both)
-
-
-def _connection(weights: Weights, tangent: Blocks, e: Blocks) -> Blocks:
-    """Return the velocity of parallel fields ``e`` in singular frames that stand still."""
-    left = _turn(weights, tangent, e)
-    return left + _turn(weights, tangent.transposed(), e.transposed()).transposed()
 
 
 def _tide(frames: SingularFrames, tangent: Blocks, e: Blocks, depth: float) -> Blocks:
@@ -152,7 +107,7 @@ class _Fields(Chart):
         matrices = self._matrices(state)
         e = split(matrices, wide.left, wide.right)
         weights = weights_of(frames.sigma, self.depth)
-        rates = join(_connection(weights, tangent, e), wide.left, wide.right)
+        rates = join(parallel_rates(weights, tangent, e), wide.left, wide.right)
         if self.is_jacobi:
             count = matrices.shape[1] // 2
             along = weights.coordinates(tangent).map(lambda block: block[:, None])

@@ -24,7 +24,13 @@ CONVERGED = 1e-10
 FINEST = 1e-12
 """Tolerance of the integrations in the last iterations."""
 
-_COARSEST = 1e-8
+COARSEST = 1e-5
+"""Tolerance of those in the first ones, and of the differences for Jacobians."""
+
+# Displacement below which the coarsest tolerance does not serve the first steps.
+_NEAR = 1e-3
+# What a step with a Jacobian by differences leaves of a displacement, about.
+_GAIN = 0.03
 _GOAL = 3e-11
 _MOST_ITERATIONS = 40
 # Length below which displacements are lost to round-off, and such a displacement.
@@ -54,6 +60,7 @@ def shoot(
     inverse: numpy.ndarray,
     goal: float = _GOAL,
     most_iterations: int = _MOST_ITERATIONS,
+    renews: bool = True,
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return velocities for which the displacement vanishes, and the displacement left.
 
@@ -72,6 +79,8 @@ def shoot(
     goal : float
         Displacement at which the iterations end, relative to lengths below one.
     most_iterations : int
+    renews : bool
+        Whether Jacobians by differences take the place of those that do not contract.
 
     Returns
     -------
@@ -81,16 +90,22 @@ def shoot(
     """
     u, inverse = start.copy(), inverse.copy()
     every = numpy.arange(len(u))
-    ends = miss(every, u, numpy.full(len(u), _COARSEST))
+    ends = miss(every, u, numpy.full(len(u), COARSEST))
     for _ in range(12):
         lost = every[~numpy.isfinite(ends).all(axis=1)]
         if not len(lost):
             break
         u[lost] *= 0.7
-        ends[lost] = miss(lost, u[lost], numpy.full(len(lost), _COARSEST))
+        ends[lost] = miss(lost, u[lost], numpy.full(len(lost), COARSEST))
     defect = norms(ends)
+    near = every[defect < _NEAR]
+    if len(near):
+        ends[near] = miss(near, u[near], _tolerance(defect[near]))
+        defect = norms(ends)
     is_fresh = numpy.zeros(len(u), dtype=bool)
     share = numpy.ones(len(u))
+    # A Jacobian costs as many integrations as there are coordinates, and has to gain more.
+    enough = _GAIN ** (1 / (1 + u.shape[1]))
     for _ in range(most_iterations):
         # Displacements count in units of lengths below one.
         unit = numpy.clip(norms(u), _SHORTEST, 1)
@@ -101,11 +116,10 @@ def shoot(
         # Beyond half of the length the linear model means nothing.
         bound = norms(u[active]) / 2 + defect[active]
         step *= numpy.minimum(1, bound / numpy.maximum(norms(step), 1e-300))[:, None]
-        tolerance = numpy.clip(1e-5 * defect[active], FINEST, _COARSEST)
-        new = miss(active, u[active] + step, tolerance)
+        new = miss(active, u[active] + step, _tolerance(defect[active]))
         new_defect = norms(new)
         is_better = new_defect < defect[active]
-        contracts = new_defect < 0.2 * defect[active]
+        contracts = new_defect < enough * defect[active]
         better = active[is_better]
         inverse[better] = _updated(inverse[better], step[is_better], new[is_better] - ends[better])
         u[better] += step[is_better]
@@ -114,14 +128,19 @@ def shoot(
         # level of round-off it is the last one.
         worse = active[~is_better]
         share[better] = 1.0
-        share[worse] /= numpy.where(is_fresh[worse], 3.0, 1.0)
+        share[worse] /= numpy.where(is_fresh[worse] | (not renews), 3.0, 1.0)
         share[worse[defect[worse] < numpy.maximum(CONVERGED / 10 * unit[worse], _ROUND_OFF)]] = 0.0
         is_fresh[better] = False
-        stale = active[~contracts & ~is_fresh[active] & (share[active] > 0)]
+        stale = active[~contracts & ~is_fresh[active] & (share[active] > 0) & renews]
         if len(stale):
-            inverse[stale] = _inverse_jacobian(miss, stale, u[stale], ends[stale])
+            inverse[stale] = inverse_jacobian(miss, stale, u[stale], ends[stale])
             is_fresh[stale] = True
     return u, defect
+
+
+def _tolerance(defect: numpy.ndarray) -> numpy.ndarray:
+    """Return the tolerance of the integrations for a step from a displacement."""
+    return numpy.clip(1e-4 * defect, FINEST, COARSEST)
 
 
 def _updated(inverse: numpy.ndarray, step: numpy.ndarray, change: numpy.ndarray) -> numpy.ndarray:
@@ -133,14 +152,17 @@ def _updated(inverse: numpy.ndarray, step: numpy.ndarray, change: numpy.ndarray)
     return inverse + (step - image)[:, :, None] * (row / length[:, None])[:, None, :]
 
 
-def _inverse_jacobian(
+def inverse_jacobian(
     miss: Miss, index: numpy.ndarray, u: numpy.ndarray, ends: numpy.ndarray
 ) -> numpy.ndarray:
-    """Return inverses of Jacobians by differences."""
+    """Return inverses of Jacobians by differences, shape=[k, n, n].
+
+    The displacements ``ends`` of the velocities are found as roughly as those beside them.
+    """
     size, n = u.shape
-    step = 1e-5 * numpy.maximum(1e-2, norms(u))[:, None, None]
+    step = 1e-3 * numpy.maximum(1e-2, norms(u))[:, None, None]
     moved = (u[:, None, :] + step * numpy.eye(n)).reshape(-1, n)
-    images = miss(numpy.repeat(index, n), moved, numpy.full(size * n, _COARSEST))
+    images = miss(numpy.repeat(index, n), moved, numpy.full(size * n, COARSEST))
     change = (images.reshape(size, n, n) - ends[:, None, :]) / step
     jacobian = numpy.where(numpy.isfinite(change), change, 0.0).swapaxes(-1, -2)
     try:
@@ -221,6 +243,11 @@ class Found(NamedTuple):
     def missing(self) -> numpy.ndarray:
         """The pairs that are not joined, an index."""
         return numpy.flatnonzero(~self.is_found)
+
+    @property
+    def is_hard(self) -> numpy.ndarray:
+        """Which pairs the first attempt did not join, shape=[b]."""
+        return ~numpy.isfinite(self.every[0]).all(axis=1)
 
     @property
     def number(self) -> numpy.ndarray:

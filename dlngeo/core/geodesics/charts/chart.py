@@ -112,6 +112,11 @@ class ObservableChart(Chart):
         """Return the velocity at ``X`` of the straight line of the chart by a displacement."""
 
     @property
+    def is_flat(self) -> bool:
+        """Whether geodesics are straight lines, one between two points at most."""
+        return False
+
+    @property
     def is_mirror(self) -> bool:
         """Whether geodesics come back from the boundary."""
         return False

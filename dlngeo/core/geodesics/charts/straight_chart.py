@@ -26,6 +26,10 @@ class StraightChart(ObservableChart):
     rows: int
     columns: int
 
+    @property
+    def is_flat(self) -> bool:
+        return True
+
     def _pair(self, state: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
         return packing.unpack(state, [(self.rows, self.columns)] * 2)
 

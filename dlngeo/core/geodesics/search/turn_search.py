@@ -1,10 +1,11 @@
 r"""Search for the shortest geodesics between matrices: shooting along turns.
 
-Shooting starts from the mean velocities of explicit curves, the turns of
-`dlngeo.core.geodesics.search.turns`, in the order of their lengths: from all that are not clearly
-longer than the shortest one, and from further ones as long as nothing is found. Where a turn leads
-to no geodesic that is shorter than it, it is shortened first, by Birkhoff's process: points on it
-move to the middle of the geodesics between their neighbours.
+Shooting starts from the mean velocity of an explicit curve, the shortest of the turns of
+`dlngeo.core.geodesics.search.turns`. Other turns follow that are not clearly longer, do not unroll
+on longer straight lines than the geodesic found, and do not belong to it: from those that do, steps
+with its Jacobian lead to it. They are shortened first, by Birkhoff's process: points on them move
+to the middle of the geodesics between their neighbours. So is the first one where it leads to no
+geodesic that is shorter than it, and as long as nothing is found further ones are.
 """
 
 from collections.abc import Iterator
@@ -20,12 +21,14 @@ from dlngeo.core.geodesics.search.turns import Candidates, Turns, shortest_turns
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.shooting import (
+    COARSEST,
     CONVERGED,
     FINEST,
     Aim,
     Attempt,
     Found,
     aim_at,
+    inverse_jacobian,
     norms,
     search,
     shoot,
@@ -36,19 +39,35 @@ MOST_STEPS = 100
 """Steps of an integration after which a shot counts as lost."""
 
 PROMISING = 1.06
-"""Length of a turn, in units of the shortest turn, up to which shooting starts from it."""
+"""Length of a turn, in units of the shortest one, up to which it may lead to a shorter geodesic."""
 
+# The same of turns that unroll on less than this part of the least length, where null spaces on
+# both sides bend the space and elsewhere.
+_SURE, _FARTHEST_CURVED, _FARTHEST = 1.005, 1.5, 1.12
+# Length on which a turn unrolls, in units of the shortest geodesic that was found, from which on
+# it is not followed.
+_LONGER = 1.015
 # Of the process of Birkhoff: segments of a curve, sweeps over half of the points in between, and
-# the displacement up to which local geodesics are found.
-_SEGMENTS, _SWEEPS, _ROUGH = 4, 12, 1e-5
+# displacement and iterations up to which local geodesics are found.
+_SEGMENTS, _SWEEPS, _ROUGH, _FEW = 8, 6, 1e-3, 8
 # Turns that are followed, in any case, as long as nothing is found.
 _FURTHER = 3
-# Iterations after which a rough geodesic counts as lost.
-_FEW = 16
-# Part of its norm by which a rough velocity differs from one that was found, to be a new one.
-_SAME = 1e-2
-# Part of its norm by which a guess differs from a velocity found before, to be tried.
-_NEAREST = 0.05
+# Iterations in which a guess that belongs to a geodesic comes as near to it as this part.
+_CHORDS, _NEAR = 10, 0.1
+
+
+class _Basins(NamedTuple):
+    """Geodesics that are known.
+
+    Attributes
+    ----------
+    velocity : array, shape=[b, n]
+    inverse : array, shape=[b, n, n]
+        Inverses of the Jacobians of their ends; NaN where none is asked for.
+    """
+
+    velocity: numpy.ndarray
+    inverse: numpy.ndarray
 
 
 class TurnSearch(NamedTuple):
@@ -77,41 +96,80 @@ class TurnSearch(NamedTuple):
         """Whether there are null spaces on both sides, where geodesics part fast."""
         return 0 not in (*self.source.left_null.shape, *self.source.right_null.shape)
 
+    @property
+    def _is_rough(self) -> bool:
+        """Whether turns are much longer than the geodesics to which they shrink."""
+        return self._is_curved and self.candidates.turns.depth == 1
+
     def along_turns(self, found: Found) -> Iterator[Attempt]:
-        """Shoot from the mean velocities of turns that may lead to shorter geodesics."""
+        """Shoot from the shortest turns, and from what others that may be better shrink to."""
         pair, length, velocity, turns = self.candidates
         rank = self.candidates.rank
-        is_promising = length <= PROMISING * length[rank == 0][pair]
-        for place in range(rank.max(initial=-1) + 1):
-            chosen = numpy.flatnonzero(rank == place)
-            is_missing = ~found.is_found[pair[chosen]] & (place < _FURTHER)
-            chosen = chosen[is_promising[chosen] | is_missing]
-            chosen = chosen[found.is_new(pair[chosen], velocity[chosen], _NEAREST)]
-            if not len(chosen):
-                continue
-            pairs, guess, least = pair[chosen], velocity[chosen], found.length[pair[chosen]]
-            if place == 0:
-                yield self._attempt(pairs, guess)
-                reached = norms(found.every[-1][pairs])
-            else:
-                guess, reached = self._rough_geodesics(pairs, guess)
-                hopeful = numpy.isinf(least) | (reached <= least)
-                hopeful &= found.is_new(pairs, guess, _SAME)
-                yield self._attempt(pairs[hopeful], guess[hopeful])
-                if not self._is_curved:
-                    reached = found.length[pairs]
-            # There is a geodesic that is shorter than the turn, mostly the one found from it.
-            chosen = chosen[~(reached <= (1 + CONVERGED) * length[chosen])]
+        first = rank == 0
+        yield self._attempt(pair[first], velocity[first])
+        if self.chart.is_flat:
+            return
+        # There is a geodesic that is shorter than the turn, mostly the one found from it.
+        again = first & ~(found.length[pair] <= (1 + CONVERGED) * length)
+        if again.any():
+            yield self._attempt(pair[again], self._shorten(pair[again], turns.take(again)))
+        chosen = self._hopeful(found)
+        basins = self._basins(found, pair[chosen])
+        chosen = chosen[~self._are_in(basins, pair[chosen], velocity[chosen])]
+        if self._is_rough or self.chart.way_on is not None:
+            yield from self._attempts(pair[chosen], velocity[chosen])
+        if self.chart.way_on is None and len(chosen):
+            guess = self._shorten(pair[chosen], turns.take(chosen))
+            is_new = ~self._are_in(basins, pair[chosen], guess)
+            yield from self._attempts(pair[chosen[is_new]], guess[is_new])
+        for number in range(1, _FURTHER):
+            chosen = numpy.flatnonzero((rank == number) & ~found.is_found[pair])
             if len(chosen):
                 yield self._attempt(pair[chosen], self._shorten(pair[chosen], turns.take(chosen)))
 
-    def _rough_geodesics(
-        self, pairs: numpy.ndarray, guess: numpy.ndarray
-    ) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return about where guesses lead, and the lengths, infinite where they lead nowhere."""
-        aim = self.aim(*take(self[:2], pairs))
-        u, defect = shoot(aim.miss, guess, aim.inverse, _SAME / 10, _FEW)
-        return u, numpy.where(defect <= _SAME / 10, norms(u), numpy.inf)
+    def _hopeful(self, found: Found) -> numpy.ndarray:
+        """Return which turns may lead to shorter geodesics than those found from the first ones."""
+        pair, length, _, turns = self.candidates
+        first, least = self.candidates.rank == 0, found.length[pair]
+        shortest = length[first][pair]
+        is_near = ~first & (length <= PROMISING * shortest)
+        if self.chart.way_on is not None:
+            return numpy.flatnonzero(is_near)
+        farthest = _FARTHEST_CURVED if self._is_curved else _FARTHEST
+        others = numpy.flatnonzero(~first & (length <= farthest * shortest))
+        unrolled, is_near, least = turns.take(others).unrolled(), is_near[others], least[others]
+        if not self._is_curved:
+            # What is longer than the turn is not to be trusted.
+            is_near &= ~((unrolled > _LONGER * least) & (unrolled <= length[others]))
+        return others[is_near | (unrolled <= _SURE * numpy.minimum(least, shortest[others]))]
+
+    def _basins(self, found: Found, pairs: numpy.ndarray) -> "_Basins":
+        """Return the geodesics found between some pairs, with Jacobians by differences."""
+        pairs = numpy.unique(pairs[found.is_found[pairs]])
+        aim, velocity = self.aim(*take(self[:2], pairs)), found.velocity.copy()
+        index, u = numpy.arange(len(pairs)), velocity[pairs]
+        ends = aim.miss(index, u, numpy.full(len(pairs), COARSEST))
+        inverse = numpy.full((*velocity.shape, velocity.shape[-1]), numpy.nan)
+        inverse[pairs] = inverse_jacobian(aim.miss, index, u, ends)
+        return _Basins(velocity, inverse)
+
+    def _are_in(
+        self, basins: "_Basins", pairs: numpy.ndarray, guess: numpy.ndarray
+    ) -> numpy.ndarray:
+        """Tell from which guesses steps with the Jacobians of known geodesics lead to these."""
+        goal, inverse = take(basins, pairs)
+        known = numpy.flatnonzero(numpy.isfinite(inverse).all(axis=(1, 2)))
+        result = numpy.zeros(len(pairs), dtype=bool)
+        aim, goal = self.aim(*take(self[:2], pairs[known])), goal[known]
+        u, defect = shoot(aim.miss, guess[known], inverse[known], _NEAR / 10, _CHORDS, False)
+        result[known] = (defect <= _NEAR / 10) & (norms(u - goal) <= _NEAR * norms(goal))
+        return result
+
+    def _attempts(self, pairs: numpy.ndarray, velocity: numpy.ndarray) -> Iterator[Attempt]:
+        """Yield attempts, for every pair one at a time; pairs are in order."""
+        place = numpy.arange(len(pairs)) - numpy.searchsorted(pairs, pairs)
+        for number in range(place.max(initial=-1) + 1):
+            yield self._attempt(pairs[place == number], velocity[place == number])
 
     def _attempt(self, pairs: numpy.ndarray, velocity: numpy.ndarray) -> Attempt:
         return Attempt(pairs, velocity, [self.aim(*take(self[:2], pairs))])
@@ -144,7 +202,7 @@ class TurnSearch(NamedTuple):
         u, is_found = self._local_log(before, after)
         direction, length = unit_vectors(u)
         velocity = before.unpack(direction)
-        end = self._flow(before, velocity, length / 2, _ROUGH)
+        end = self._flow(before, velocity, length / 2, COARSEST)
         is_found &= numpy.isfinite(end).all(axis=1)
         still = self.chart.enter(own, 0 * velocity)
         return self.chart.decompose(numpy.where(is_found[:, None], end, still))[0]
@@ -155,8 +213,8 @@ class TurnSearch(NamedTuple):
         """Return about the velocities to near points, and which ones lead there."""
         aim = self.aim(source, source._replace(frames=target))
         start = numpy.zeros((len(target.sigma), source.dimension))
-        u, defect = shoot(aim.miss, start, aim.inverse, _ROUGH, _FEW)
-        return u, defect <= 1e2 * _ROUGH
+        u, defect = shoot(aim.miss, start, aim.inverse, _ROUGH, _FEW, renews=False)
+        return u, defect <= 10 * _ROUGH
 
     def aim(self, source: MatrixSpace, target: MatrixSpace, part: float = 1.0) -> Aim:
         """Return the aim at points."""
@@ -199,7 +257,7 @@ class TurnSearch(NamedTuple):
         back = -length[:, None, None] * ambient
         guess = target.pack(split(back, target.frames.left, target.frames.right))
         aim = self.aim(target, source)
-        polished, defect = shoot(aim.miss, guess, aim.inverse)
+        polished, defect = shoot(aim.miss, guess, aim.inverse, CONVERGED)
         return numpy.where((defect <= CONVERGED)[:, None], polished, guess)
 
 

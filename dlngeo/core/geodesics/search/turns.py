@@ -16,26 +16,33 @@ the cost of the turn makes,
 
 and the pace of the frames is the mean of those of the values. At rank one turns are geodesics.
 Elsewhere they are longer by a few per cent than the geodesic to which they shrink, and their mean
-velocity leads shooting to it. In the completed space, where curves may cross ``det X = 0``, a value
-may become negative; it moves straight from ``f`` to ``-f'``.
+velocity leads shooting to it. The straight line on which a turn unrolls, when its velocities are
+transported to its start in parallel, is about as long as that geodesic. In the completed space,
+where curves may cross ``det X = 0``, a value may become negative; it moves straight from ``f`` to
+``-f'``.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy
 from scipy import linalg
 
 from dlngeo.core.base.arrays import transpose
-from dlngeo.core.base.packing import pack, take
+from dlngeo.core.base.packing import pack, take, unpack
+from dlngeo.core.depth_metric.connection import parallel_rates
 from dlngeo.core.depth_metric.weights import flat_values, values_of_flat, weights_of
 from dlngeo.core.geodesics.search.matchings import matchings, with_signs
 from dlngeo.core.geodesics.search.spaces import MatrixSpace
+from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.equations import polar_factor
-from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.networks.frames import SingularFrames, tangent_at
 from dlngeo.core.numerics.rotations import frame_log
 from dlngeo.core.numerics.shooting import norms
 
 _NODES = 8
+# Steps, of Runge and Kutta, of parallel transport along a turn.
+_STEPS = 4
 _LARGEST_ANGLE = 3.0
 # Relative gap below which singular values count as equal.
 _EQUAL = 1e-5
@@ -110,6 +117,57 @@ class Turns(NamedTuple):
         core, *nulls = self._turning(values_of_flat(flat, self.depth))
         core = pace * core + (speed + 0 * flat)[..., None] * numpy.eye(flat.shape[-1])
         return pack([core, *[pace * null for null in nulls]])
+
+    def unrolled(self) -> numpy.ndarray:
+        r"""Return the lengths of the straight lines on which turns unroll, shape=[c].
+
+        ``‖\int_0^1 P_{s → 0} v(s) ds‖`` with parallel transport ``P`` along the turn: in a flat
+        space the least length of a path. Near the boundary, where frames turn at once, the few
+        steps do not serve; then it may come out longer than the turn. Not for turns that cross.
+        """
+        step = 1 / _STEPS
+        line = 0 * self._velocity(1.0)
+        for end in numpy.arange(_STEPS, 0, -1) * step:
+            late, middle, early = (self._rate(end - part * step) for part in (0.0, 0.5, 1.0))
+            a = late(line)
+            b = middle(line + step / 2 * a)
+            c = middle(line + step / 2 * b)
+            line = line + step / 6 * (a + 2 * b + 2 * c + early(line + step * c))
+        return line.norm()
+
+    def _velocity(self, part: float) -> Blocks:
+        """Return velocities at a part of the way, as blocks in frames that turn."""
+        heights = [generator.shape[-1] for generator in (self.left, self.right)]
+        rank = self.angles.shape[-1]
+        shapes = [(rank, rank), (heights[0] - rank, rank), (rank, heights[1] - rank)]
+        blocks = unpack(self.velocities(numpy.array([part]))[0], shapes)
+        return tangent_at(self.source, *blocks)
+
+    def _rate(self, part: float) -> Callable[[Blocks], Blocks]:
+        """Return the change, towards the start, of what is transported there and adds up."""
+        flat, _, _, pace = self._values(numpy.array([[part]]))
+        weights = weights_of(values_of_flat(flat, self.depth), self.depth)
+        velocity = self._velocity(part)
+        tangent = weights.vector(velocity)
+        pace, rank = pace[..., None, None], flat.shape[-1]
+        left, right = pace * self.left, pace * self.right
+
+        def rate(e: Blocks) -> Blocks:
+            field = parallel_rates(weights, tangent, e.map(lambda block: block[:, None]))
+            still = field.tangent().map(lambda block: block[:, 0])
+            whole = numpy.zeros((len(flat), left.shape[-1], right.shape[-1]))
+            whole[:, :rank, :rank] = e.core
+            if e.left_null is not None:
+                whole[:, rank:, :rank] = e.left_null
+            if e.right_null is not None:
+                whole[:, :rank, rank:] = e.right_null
+            turn = left @ whole - whole @ right
+            turning = tangent_at(
+                self.source, turn[:, :rank, :rank], turn[:, rank:, :rank], turn[:, :rank, rank:]
+            )
+            return velocity - still + turning
+
+        return rate
 
     def at(self, part: float) -> SingularFrames:
         """Return the matrices at a part of the way."""

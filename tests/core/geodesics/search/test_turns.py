@@ -58,3 +58,29 @@ def test_no_geodesic_is_longer_than_a_turn(depth):
     x, y = pairs((2, 2), 2, 8, 1)
     pair, length, _, _ = turns_of(x, y, 2, depth)
     assert np.all(dist(x, y, depth)[pair] <= length * (1 + 1e-9))
+
+
+def test_geodesics_unroll_on_their_length():
+    """At rank one turns are geodesics."""
+    x, y = pairs((3, 2), 1, 20)
+    _, length, _, turns = turns_of(x, y, 1, 4)
+    assert_close(turns.unrolled(), length, 3e-3)
+
+
+@pytest.mark.parametrize(("shape", "rank", "depth"), [*SPACES, ((2, 4), 2, 2), ((3, 3), 3, 1)])
+def test_near_turns_unroll_on_the_distance(shape, rank, depth):
+    """The length of a turn is off by the second order in the distance, that by the fourth."""
+    x, _ = pairs(shape, rank, 6)
+    frames = exact_frames(x, rank)
+    rng, size = np.random.default_rng(1), 0.02
+    left, right = (
+        frame * np.sqrt(frames.sigma)[:, None] + size * rng.standard_normal(frame.shape)
+        for frame in frames[::2]
+    )
+    y = left @ right.swapaxes(1, 2)
+    pair, length, _, turns = turns_of(x, y, rank, depth)
+    first = np.diff(pair, prepend=-1) > 0
+    expected = dist(x, y, depth, rank)
+    assert_close(turns.unrolled()[first], expected, 1e-5)
+    if rank > 1:
+        assert np.max(length[first] / expected) > 1 + 1e-5
