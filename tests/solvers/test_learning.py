@@ -47,7 +47,7 @@ def test_moment_map_is_conserved(widths):
 def test_large_targets_are_reached_and_held(depth):
     """The rate at the end is ``σ^{2-2/N}``: of explicit steps 200 000 would be needed."""
     target = 1e4 * (numpy.eye(3) + 0.3 * normal(3, 3, seed=0))
-    start = 0.5 * numpy.eye(3) + 0.1 * normal(depth, 3, 3, seed=2)
+    start = tuple(0.5 * numpy.eye(3) + 0.1 * normal(depth, 3, 3, seed=2))
     result = learning_flow(Factorization(target), start, t_final=1.0, n_saved=5)
     assert result.success
     assert result.n_evaluations < 5_000
