@@ -25,17 +25,21 @@ OFTEN = "import dlngeo.app.problems; dlngeo.app.problems.CHECKPOINT_SECONDS = 0.
 """That states are there to go on from in runs so short."""
 
 
+TASK, TABLE = "problem$x$y_{.toml", "matrix$x$y_{.csv"
+"""Names that Matplotlib would take for mathematics, in the titles of reports."""
+
+
 def sample(folder: Path, n_workers: int) -> tuple[list[Any], dict[str, str]]:
-    (folder / "problem.toml").write_text(PROBLEM)
-    arguments = ["sample", folder / "problem.toml", "--workers", n_workers]
+    (folder / TASK).write_text(PROBLEM)
+    arguments = ["sample", folder / TASK, "--workers", n_workers]
     return arguments, {"before": OFTEN} if n_workers == 1 else {}
 
 
 def complete(folder: Path, n_workers: int) -> tuple[list[Any], dict[str, str]]:
     matrix = numpy.random.default_rng(0).normal(size=(8, 6)).round(3).astype(str)
     matrix[::3, ::2] = ""
-    (folder / "matrix.csv").write_text("\n".join(map(",".join, matrix)) + "\n")
-    return ["complete", folder / "matrix.csv"], {}
+    (folder / TABLE).write_text("\n".join(map(",".join, matrix)) + "\n")
+    return ["complete", folder / TABLE], {}
 
 
 def contents(folder: Path) -> dict[str, object]:

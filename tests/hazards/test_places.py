@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from tests.hazards.commands import complete, contents, sample
+from tests.hazards.commands import TABLE, complete, contents, sample
 from tests.hazards.processes import Command, run
 
 
@@ -78,7 +78,7 @@ def test_folders_that_cannot_be_written_are_refused_first(tmp_path, command):
         if command == "complete":
             place = closed / "open"
             assert run(*arguments, "--output", place, preexec_fn=without_privilege) == (0, "")
-            assert "matrix.csv" in contents(place)
+            assert TABLE in contents(place)
     finally:
         closed.chmod(0o755)
 
@@ -106,7 +106,7 @@ def test_another_file_system(tmp_path):
     before = APART.format(root=str(away))
     assert run(*arguments, "--output", tmp_path / "link", before=before) == (0, "")
     assert (tmp_path / "link").is_symlink()
-    assert {"matrix.csv", "report.png", "result.json"} == set(contents(away))
+    assert {TABLE, "report.png", "result.json"} == set(contents(away))
     assert len(os.listdir(away)) == 3
 
 
@@ -122,4 +122,4 @@ def test_two_at_once(tmp_path):
     (error,) = (error for code, error in endings if code == 2)
     assert f"in use by process {first.process.pid} on " in error
     assert contents(output) == contents(tmp_path / "whole")
-    assert sorted(os.listdir(output)) == ["matrix.csv", "report.png", "result.json"]
+    assert sorted(os.listdir(output)) == [TABLE, "report.png", "result.json"]

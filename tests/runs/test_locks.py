@@ -57,18 +57,33 @@ def test_the_lock_of_this_process_excludes_it_too(tmp_path):
         pass
 
 
+FORKING = """
+import os, sys, time
+from pathlib import Path
+from dlngeo.runs.locks import locked
+with locked(Path(sys.argv[1]), Path("results")):
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
 def test_a_forked_child_does_not_hold_it(tmp_path):
+    """As a worker that outlives its parent."""
     path = tmp_path / "lock"
-    with locked(path, path):
-        child = os.fork()
-        if child == 0:
-            signal.pause()
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKING, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
     try:
-        with locked(path, path):
-            pass
+        with locked(path, path) as is_held:
+            assert is_held
     finally:
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
 
 
 def test_a_file_that_goes_while_it_is_locked_is_not_believed(tmp_path, monkeypatch):
