@@ -296,6 +296,21 @@ def langevin(
     References
     ----------
     [MY25]; [Men24] for two temperatures; [YZLMZ23]; THEORY 4.
+
+    Examples
+    --------
+    Of ``½‖X‖²`` at depth three; and at infinite depth, with ``½ Σ log² σ_k`` to confine the chains:
+
+    >>> import numpy
+    >>> from dlngeo.sampling import SpectralExpression, langevin
+    >>> start = numpy.random.default_rng(0).normal(size=(20, 2, 2))
+    >>> run = {"initial": start, "beta": 2.0, "step_size": 0.01, "n_steps": 100, "rng": 0}
+    >>> result = langevin(lambda matrix: matrix, depth=3, **run)
+    >>> result.observables.shape, result.success
+    ((20, 2, 2), True)
+    >>> energy = SpectralExpression("s**2 / 2 + log(s)**2 / 2", depth=numpy.inf)
+    >>> langevin(energy=energy, depth=numpy.inf, **run).space
+    '2 x 2 matrices of rank 2 at infinite depth with either sign of the determinant'
     """
     n_steps = integer(n_steps, "n_steps")
     save_every = None if save_every is None else integer(save_every, "save_every")
