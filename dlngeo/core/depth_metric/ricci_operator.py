@@ -5,7 +5,14 @@ Sums of the curvature tensor of `dlngeo.core.depth_metric.curvature` over an ort
 
 from typing import NamedTuple
 
-from dlngeo.core.base.arrays import Array, diagonal_matrix, namespace, off_diagonal, transpose
+from dlngeo.core.base.arrays import (
+    Array,
+    diagonal_matrix,
+    eye,
+    namespace,
+    off_diagonal,
+    transpose,
+)
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.depth_metric.curvature import Point, checked_arrays, hidden_unit
 from dlngeo.core.depth_metric.weights import Weights
@@ -145,22 +152,15 @@ def _ricci_weights(frames: SingularFrames, weights: Weights, depth: float) -> _R
         zero = xp.zeros_like(weights.root)
         return _RicciWeights(zero, zero, zero, xp.zeros_like(sigma), cone, cone_counts)
     solve, after, before = weights.solve, weights.after, weights.before
-    # Of what E_il and E_li add to the mean curvature on the diagonal: a_il² and b_li² are the
-    # same read backwards.
-    moments = off_diagonal(after**2 - transpose(before**2))
-    entries = null = 0.0
-    for p in range(after.shape[-3]):
-        # Row p of Green's matrices, those of T_ll, and the solutions T_ll^{-1} of moments.
-        green = solve(hidden_unit(weights, p) + 0 * after)
-        own, green = xp.einsum("...kk->...k", green), off_diagonal(green)
-        solved = xp.sum(own[..., None, :] * moments, axis=-3)
-        bent = off_diagonal(xp.ones_like(solved)) @ solved
-        flat = after[..., p, :, :] ** 2 * bent - before[..., p, :, :] ** 2 * transpose(bent)
-        rows, columns = after[..., p, None, :, :] * after, before[..., p, None, :, :] * before
-        planes = rows * (off_diagonal(rows) @ green) + columns * (green @ off_diagonal(columns))
-        entries = entries + off_diagonal(flat) + xp.sum(planes, axis=-3)
-        # In the end, of the last row.
-        null = xp.sum(solved + green[..., -1, :, :], axis=-2)
+    # Either sum takes as many solutions as there are terms.
+    by_layers = after.shape[-3] < rank
+    planes, solved = (_sums_by_layers if by_layers else _sums_by_values)(weights)
+    bent = off_diagonal(xp.ones_like(solved)) @ solved
+    flat = xp.sum(after**2 * bent - before**2 * transpose(bent), axis=-3)
+    # The planes of a column are those of a row read backwards.
+    entries = off_diagonal(flat) + planes + transpose(planes)
+    green = off_diagonal(solve(hidden_unit(weights, -1) + 0 * after)[..., -1, :, :])
+    null = xp.sum(solved[..., -1, :, :] + green, axis=-2)
     # Weights times those of the diagonal entry in their row or column.
     a = xp.einsum("...kk->...k", after)[..., :, None] * after
     b = xp.einsum("...kk->...k", before)[..., None, :] * before
@@ -175,3 +175,51 @@ def _ricci_weights(frames: SingularFrames, weights: Weights, depth: float) -> _R
         cone,
         cone_counts,
     )
+
+
+def _moments(weights: Weights) -> Array:
+    """Return what ``E_il`` and ``E_li`` add to the mean curvature on the diagonal.
+
+    ``a_il²`` and ``b_li²`` are the same read backwards.
+    """
+    return off_diagonal(weights.after**2 - transpose(weights.before**2))
+
+
+def _sums_by_layers(weights: Weights) -> tuple[Array, Array]:
+    """Return `_sums_by_values`, from Green's matrices row by row, by products of matrices."""
+    xp, after, moments = namespace(weights.root), weights.after, _moments(weights)
+    planes, solved = 0.0, []
+    for p in range(after.shape[-3]):
+        green = weights.solve(hidden_unit(weights, p) + 0 * after)
+        own, green = xp.einsum("...kk->...k", green), off_diagonal(green)
+        solved.append(xp.sum(own[..., None, :] * moments, axis=-3))
+        rows = after[..., p, None, :, :] * after
+        planes = planes + xp.sum(rows * (off_diagonal(rows) @ green), axis=-3)
+    return planes, xp.stack(solved, -3)
+
+
+def _sums_by_values(weights: Weights) -> tuple[Array, Array]:
+    r"""Return what the curvatures of the planes of ``E_kl`` and ``E_kj`` are summed to.
+
+    With the sources ``s_jl = a_kj a_kl`` of a singular value ``k``, and the moments ``m_kl``,
+
+    .. math:: P_kl = \sum_{j \ne k, l} s_jl^T T_jl^{-1} s_jl, \quad T_ll^{-1} m_kl.
+
+    Returns
+    -------
+    planes : array-like, shape=[..., r, r]
+    solved : array-like, shape=[..., N-1, r, r]
+    """
+    xp, after, moments = namespace(weights.root), weights.after, _moments(weights)
+    rank = after.shape[-1]
+    others = 1 - eye(rank, rank, weights.root)
+    planes, solved = [], []
+    for k in range(rank):
+        row = after[..., k, :]
+        source = off_diagonal(row[..., :, None] * row[..., None, :])
+        # The moments go where these sources have no entries.
+        solution = weights.solve(source + diagonal_matrix(moments[..., k, :]))
+        products = xp.sum(source * solution, axis=-3)
+        planes.append(xp.sum(others[k, :, None] * products, axis=-2))
+        solved.append(xp.einsum("...kk->...k", solution))
+    return xp.stack(planes, -2), xp.stack(solved, -2)

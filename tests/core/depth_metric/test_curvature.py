@@ -349,6 +349,15 @@ def test_ricci_of_tiny_singular_values_is_an_exact_trace(lam, depth):
     np.testing.assert_allclose(scalar, float(sum(exact)), rtol=1e-14)
 
 
+@pytest.mark.parametrize("depth", [2, 5, 40, math.inf])
+def test_ricci_sums_by_layers_are_those_by_values(depth):
+    """Of repeated and of tiny values too."""
+    sigma = np.array([[1.0, 0.7, 0.7, 0.1], [1.0, 1.0, 1.0, 1.0], [1.0, 0.5, 1e-3, 1e-6]])
+    at = weights.weights_of(sigma, depth)
+    for one, other in zip(ro._sums_by_layers(at), ro._sums_by_values(at), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13 * abs(one).max())
+
+
 @pytest.mark.parametrize(("shape", "planes"), [((2, 2), 1), ((3, 2), 3), ((3, 5), 9), ((5, 3), 9)])
 @pytest.mark.parametrize("least", [1e-3, 1e-12, 1e-15])
 def test_scalar_curvature_of_two_layers(shape, planes, least):
