@@ -108,7 +108,7 @@ class Call:
         return self.function(*args, **kwargs)
 
 
-def _of(owner: Any, prefix: str, **arguments: tuple | dict) -> dict[str, Call]:
+def calls_of(owner: Any, prefix: str, **arguments: tuple | dict) -> dict[str, Call]:
     """Return calls of functions, or of methods, of their positional and then named arguments."""
     calls = {}
     for name, given in arguments.items():
@@ -123,7 +123,7 @@ NOISE = {"learning_rate": 0.1, "batch_size": 2, "n_steps": 3, "rng": 0}
 LANGEVIN = {"depth": 3, "beta": 2.0, "step_size": 0.01, "n_steps": 3, "rng": 0}
 
 CALLS: dict[str, Call] = {
-    **_of(
+    **calls_of(
         core.networks,
         "core.networks.",
         end_to_end=(W,),
@@ -135,7 +135,7 @@ CALLS: dict[str, Call] = {
         differential=(W, TANGENT),
         adjoint_differential=(W, Z),
     ),
-    **_of(
+    **calls_of(
         core.balanced,
         "core.balanced.",
         align=(BALANCED, NEAR),
@@ -150,7 +150,7 @@ CALLS: dict[str, Call] = {
         tangent_projection=(BALANCED, W),
         weingarten_map=(BALANCED, TANGENT, W),
     ),
-    **_of(
+    **calls_of(
         core.depth_metric,
         "core.depth_metric.",
         christoffel=(X, Z, V, 3),
@@ -166,7 +166,7 @@ CALLS: dict[str, Call] = {
         vertical_projection=(BALANCED, TANGENT),
         integrability_tensor=(BALANCED, TANGENT, OTHER),
     ),
-    **_of(
+    **calls_of(
         core.fibres,
         "core.fibres.",
         algebra_element=(W, ON_FIBRE),
@@ -187,7 +187,7 @@ CALLS: dict[str, Call] = {
         schatten_minimum=(X, 3, 2.0),
         schatten_norm=(W, 2.0),
     ),
-    **_of(
+    **calls_of(
         core.geodesics,
         "core.geodesics.",
         balanced_exp=(BALANCED, TANGENT),
@@ -203,7 +203,7 @@ CALLS: dict[str, Call] = {
         lambda x, v, depth, t: core.geodesics.geodesic(x, v, depth)(t), X, Z, 3, VALUES / 5
     ),
     "core.relaxed.relaxed_network": Call(core.relaxed.relaxed_network, (0.5,), (3, 3, 3)),
-    **_of(
+    **calls_of(
         thermodynamics,
         "thermodynamics.",
         entropy=(X, SQUARE),
@@ -224,7 +224,7 @@ CALLS: dict[str, Call] = {
         diffusion_constant=(EQUILIBRIUM,),
         mean_passage_time=(EQUILIBRIUM, 1.0, 2.0),
     ),
-    **_of(
+    **calls_of(
         systems,
         "systems.",
         controllability_gramian=(A, B),
@@ -233,7 +233,7 @@ CALLS: dict[str, Call] = {
         balanced_realization=(A, B, C),
         balanced_truncation=(A, B, C, {"order": 1, "method": "matchdc"}),
     ),
-    **_of(
+    **calls_of(
         intrinsic,
         "intrinsic.",
         conservation_laws=((2, 3, 2), "relu", {"bias": True}),
@@ -253,13 +253,15 @@ CALLS: dict[str, Call] = {
         lambda x, s: intrinsic.linear_ode(x).flow(s), GROUP[0], VALUES / 5
     ),
     "intrinsic.intrinsic_metric": Call(
-        lambda phi, x: intrinsic.intrinsic_metric(phi, x) @ VALUES[:2], lift, VALUES
+        lambda phi, x: (m := intrinsic.intrinsic_metric(phi, x)) @ numpy.ones(m.shape[1]),
+        lift,
+        VALUES,
     ),
-    **_of(RELU, "intrinsic.ReluNetwork.", outputs=(THETA, INPUTS[:, :2])),
+    **calls_of(RELU, "intrinsic.ReluNetwork.", outputs=(THETA, INPUTS[:, :2])),
     "intrinsic.ReluNetwork.from_widths": Call(
         lambda widths: intrinsic.ReluNetwork.from_widths(widths).n_parameters, (2, 3, 2)
     ),
-    **_of(
+    **calls_of(
         path_lifting,
         "intrinsic.relu.path_lifting.",
         lift=(RELU, THETA),
@@ -269,7 +271,7 @@ CALLS: dict[str, Call] = {
         pullback=(RELU, THETA, ETA),
         jacobian_product=(RELU, THETA, ETA),
     ),
-    **_of(
+    **calls_of(
         rescaling,
         "intrinsic.relu.rescaling.",
         conserved_values=(RELU, THETA),
@@ -277,7 +279,7 @@ CALLS: dict[str, Call] = {
         with_conserved_values=(RELU, THETA, LAWS),
         horizontal_projection=(RELU, THETA, ETA),
     ),
-    **_of(
+    **calls_of(
         solvers,
         "solvers.",
         learning_flow=(TARGET, BALANCED, {"weight_decay": 0.1, "balancing": 0.1, **FLOW}),
@@ -335,7 +337,7 @@ CALLS: dict[str, Call] = {
         BALANCED[None],
         **{name: value for name, value in LANGEVIN.items() if name != "depth"},
     ),
-    **_of(
+    **calls_of(
         manifolds,
         "manifolds.",
         BalancedManifold=({"widths": SQUARE, "rank": 2},),
@@ -343,7 +345,7 @@ CALLS: dict[str, Call] = {
         DeepFixedRank=(3, 3, 2, 2),
         BalancedFactors=(SQUARE, 2),
     ),
-    **_of(
+    **calls_of(
         NETWORKS,
         "manifolds.BalancedManifold.",
         belongs=(BALANCED,),
@@ -353,7 +355,7 @@ CALLS: dict[str, Call] = {
         random_point=(2, {"bound": 1.0}),
         second_fundamental_form=(TANGENT, OTHER, BALANCED),
     ),
-    **_of(
+    **calls_of(
         NETWORKS.metric,
         "manifolds.BalancedMetric.",
         inner_product=(TANGENT, OTHER, BALANCED),
@@ -362,7 +364,7 @@ CALLS: dict[str, Call] = {
         exp=(TANGENT, BALANCED),
         scalar_curvature=(BALANCED,),
     ),
-    **_of(
+    **calls_of(
         NETWORKS.fiber_bundle,
         "manifolds.OrbitBundle.",
         horizontal_projection=(TANGENT, BALANCED),
@@ -370,7 +372,7 @@ CALLS: dict[str, Call] = {
         riemannian_submersion=(BALANCED,),
         align=(NEAR, BALANCED),
     ),
-    **_of(
+    **calls_of(
         DEPTH,
         "manifolds.FixedRankMatrices.",
         belongs=(X,),
@@ -379,7 +381,7 @@ CALLS: dict[str, Call] = {
         projection=(X,),
         random_point=(2, {"bound": 1.0}),
     ),
-    **_of(
+    **calls_of(
         DEPTH.metric,
         "manifolds.DepthMetric.",
         inner_product=(Z, V, X),
@@ -397,14 +399,14 @@ CALLS: dict[str, Call] = {
         ricci=(Z, X),
         scalar_curvature=(X,),
     ),
-    **_of(
+    **calls_of(
         RELAXED.metric,
         "manifolds.RelaxedDepthMetric.",
         inner_product=(Z, V, X),
         exp=(Z, X),
         riemannian_gradient=(Z, X),
     ),
-    **_of(
+    **calls_of(
         NOISY.metric,
         "manifolds.DiffusionMetric.",
         inner_product=(VALUES, VALUES, VALUES),
@@ -413,7 +415,7 @@ CALLS: dict[str, Call] = {
         sectional_curvature=(VALUES, SIGMA, VALUES),
     ),
     "manifolds.from_geomstats": Call(dlngeo.from_geomstats, DEPTH),
-    **_of(
+    **calls_of(
         MANIFOLD,
         "manifolds.from_geomstats.",
         inner_product=(X, Z, V),

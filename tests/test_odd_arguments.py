@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,12 +12,18 @@ import pytest
 import scipy.sparse
 import torch
 
-from tests.public_calls import CALLS, Call
+from tests.public_calls import CALLS as PLAIN
+from tests.public_calls import DEPTH, RELU, Call
+from tests.public_calls_of_objects import CALLS as WITH_OBJECTS
+
+CALLS = PLAIN | WITH_OBJECTS
 
 JUDGES = {
     *("belongs", "is_tangent"),
     *("Factorization", "MatrixCompletion", "LinearRegression", "MatrixSensing"),
     *("SparseMatrixCompletion", "NetworkSamples"),
+    *("WeightDecay", "DoubleWell", "SpectralExpression", "from_factors"),
+    *("gradients", "hvp", "losses"),
 }
 """What judges arrays that are not finite too: spaces, and losses of their last argument."""
 
@@ -95,6 +102,47 @@ NO_WIDTHS = [
 ]
 
 
+NO_FLAGS = [3, "yes", None, [], math.nan, np.array([1, 2])]
+NO_OBJECTS = [3, "abc", {}, np.eye(3), len, type(DEPTH), DEPTH, DEPTH.metric, RELU]
+NO_FUNCTIONS = [3, "abc", {}, [1], np.eye(3), torch.ones(3), type(DEPTH)]
+# What no function may return, and what may have a meaning.
+NO_RESULTS: dict[str, Callable[[Any], Any]] = {
+    "text": lambda result: "abc",
+    "nothing": lambda result: None,
+    "mapping": lambda result: {0: 1.0},
+    "complex": lambda result: np.asarray(result) * 1j,
+    "objects": lambda result: np.asarray(result).astype(object),
+    "texts": lambda result: np.asarray(result).astype(str),
+    "masked": lambda result: np.ma.masked_array(result, True),
+    "other shape": lambda result: np.stack([np.asarray(result)] * 2, axis=-1),
+}
+ODD_RESULTS: dict[str, Callable[[Any], Any]] = {
+    "NaN": lambda result: result * math.nan,
+    "list": lambda result: np.asarray(result).tolist(),
+    "tensor": lambda result: torch.tensor(np.asarray(result)),
+    "single": lambda result: np.asarray(result, dtype=np.float32),
+}
+
+
+def returning(change: Callable, function: Callable) -> Callable:
+    return lambda *args, **kwargs: change(function(*args, **kwargs))
+
+
+def cases_of_functions(place: int | str, function: Callable) -> Iterator[tuple[Any, str, Any]]:
+    # Schedules and offsets may be numbers, and polynomials a list of numbers.
+    may_be_numbers = function.__name__ in ("rising", "polynomials")
+    for odd in NO_FUNCTIONS:
+        yield place, "odd" if may_be_numbers else "refused", odd
+    if function.__name__ in ("decay_at", "recorded", "polynomials", "task") or place == "stop":
+        return  # it returns an object, or what is true
+    for what, change in NO_RESULTS.items():
+        # Of maps all axes are one, of means there may be more.
+        may_be = what == "other shape" and function.__name__ in ("lift", "law", "first", "rising")
+        yield place, "odd" if may_be else "refused", returning(change, function)
+    for change in ODD_RESULTS.values():
+        yield place, "odd", returning(change, function)
+
+
 def cases(name: str, call: Call) -> Iterator[tuple[int | str, str, Any]]:
     """Yield places, what is to happen, and odd values."""
     is_judge = name.rpartition(".")[-1] in JUDGES
@@ -102,7 +150,9 @@ def cases(name: str, call: Call) -> Iterator[tuple[int | str, str, Any]]:
     for place, value in call.arguments.items():
         if isinstance(value, np.ndarray) and value.dtype == float:
             for what, change in REFUSED.items():
-                is_judged = is_judge and (place == last or "manifolds" in name)
+                is_judged = is_judge and (
+                    place == last or "manifolds" in name or "NetworkSamples." in name
+                )
                 if not (is_judged and what in ("NaN", "infinite")):
                     yield place, "refused", change(value)
             yield from ((place, "odd", change(value)) for change in ODD.values())
@@ -113,10 +163,18 @@ def cases(name: str, call: Call) -> Iterator[tuple[int | str, str, Any]]:
             for position, odd in enumerate(NO_NUMBERS):
                 if taken.get(place) != position:
                     yield place, "refused", odd
+        elif isinstance(value, bool):
+            yield from ((place, "refused", odd) for odd in NO_FLAGS)
+        elif isinstance(value, types.FunctionType):
+            yield from cases_of_functions(place, value)
         elif isinstance(value, str):
             yield from ((place, "refused", odd) for odd in NO_TEXTS)
         elif isinstance(value, tuple) and len(value) > 1 and all(type(x) is int for x in value):
             yield from ((place, "refused", odd) for odd in NO_WIDTHS)
+        elif type(value).__module__.startswith(("dlngeo", "geomstats", "torch")):
+            for odd in NO_OBJECTS:
+                if type(odd) is not type(value):
+                    yield place, "refused", odd
 
 
 def is_clear(error: Exception) -> bool:

@@ -21,7 +21,8 @@ import numpy
 from scipy.sparse.linalg import LinearOperator
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import fraction, host_array
+from dlngeo.core.base.checks import float_array, fraction, host_array
+from dlngeo.core.base.functions import optional_function, returned
 from dlngeo.core.numerics import derivatives
 
 PROBES = 8
@@ -54,6 +55,8 @@ class SmoothMap:
     def __post_init__(self):
         if self.value is None and self.jacobian is None:
             raise ValueError("give the map as a function of the parameters, or its Jacobian.")
+        optional_function(self.value, "the map")
+        optional_function(self.jacobian, "the Jacobian")
 
     @property
     def tolerance(self) -> float:
@@ -63,7 +66,12 @@ class SmoothMap:
     def matrix(self, point: Array) -> numpy.ndarray:
         """Return ``∂φ(θ)``, shape=[n, D]."""
         if self.jacobian is not None:
-            return numpy.asarray(self.jacobian(point), dtype=float).reshape(-1, len(point))
+            matrix = returned(self.jacobian(point), "the Jacobian")
+            if matrix.ndim != 2 or matrix.shape[1] != len(point):
+                raise ValueError(
+                    f"the Jacobian must be a matrix [n, {len(point)}], got shape {matrix.shape}."
+                )
+            return matrix
         return derivatives.jacobian(self._flat, point, self.size(point))
 
     def size(self, point: Array) -> int:
@@ -109,7 +117,7 @@ class SmoothMap:
         def flat(point: Array) -> Array:
             import autograd.numpy
 
-            return autograd.numpy.ravel(value(point))
+            return float_array(autograd.numpy.ravel(value(point)), "what the map returned")
 
         return derivatives.guard_tracing(flat, _UNTRACED)
 

@@ -30,6 +30,7 @@ import scipy.linalg
 
 from dlngeo.core.base.arrays import Array, eye, namespace, symmetric_part, transpose
 from dlngeo.core.base.checks import finite, host_array, integer, real_array
+from dlngeo.core.base.functions import ReturningLike, function
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.depth_metric.weights import unit_quadrature
 from dlngeo.core.networks.factors import Factors, matrices_of
@@ -159,8 +160,10 @@ def linear_ode(matrix: Array, offset: Offset = 0.0) -> LinearODE:
         )
     if not callable(offset):
         offset = finite(offset, "the offset")
-    elif not numpy.isfinite(offset(numpy.linspace(0, 1, 101))).all():
-        raise ValueError("the offset must be finite for all s from 0 to 1.")
+    else:
+        offset = ReturningLike(function(offset, "the offset"), "the offset")
+        if not numpy.isfinite(offset(numpy.linspace(0, 1, 101))).all():
+            raise ValueError("the offset must be finite for all s from 0 to 1.")
     stretch = (transpose(right) * 2 * numpy.log(sigma)) @ right
     bare = LinearODE(_rotation_logarithm(left @ right), stretch, offset)
     shift = bare._integral(numpy.ones(()), 1)

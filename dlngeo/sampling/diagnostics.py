@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import instance
 from dlngeo.sampling.ensembles import Ensemble, Run
 from dlngeo.sampling.langevin_dynamics.run import LangevinResult
 from dlngeo.version import __version__
@@ -65,7 +66,7 @@ def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData":
     if isinstance(source, LangevinResult):
         run = Run({}, (0,), source, 0.0, source.status)
         source = Ensemble({}, 1, 0, (run,), success=True, interrupted=False, status=source.status)
-    elif not source.success:
+    elif not instance(source, Ensemble, "the source, unless a LangevinResult,").success:
         raise ValueError(f"the ensemble did not succeed: {source.status}")
     else:
         attributes |= {"seed": source.seed, "n_seeds": source.n_seeds}

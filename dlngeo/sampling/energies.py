@@ -24,7 +24,9 @@ from typing import Any, NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array, round_off
-from dlngeo.core.base.checks import finite, integer, shown
+from dlngeo.core.base.checks import finite, float_array, integer, real_array, several, shown
+from dlngeo.core.base.functions import optional_function
+from dlngeo.core.networks.factors import is_infinite, matrix_shape
 from dlngeo.core.networks.frames import SingularFrames, singular_frames
 from dlngeo.core.numerics.derivatives import Differentiated
 from dlngeo.sampling.formulas import parse
@@ -70,6 +72,14 @@ class _Combination(SpectralEnergy):
         return sum(factor * energy.gradient(sigma) for factor, energy in self.terms)
 
 
+def _values(sigma: Array) -> Array:
+    """Return an array of singular values; chains that have left may hold NaN."""
+    array = float_array(sigma, "the array of singular values")
+    if array.ndim:
+        return array
+    raise ValueError("expected singular values, shape [..., r], got a number: give an array.")
+
+
 @dataclass(frozen=True)
 class WeightDecay(SpectralEnergy):
     r"""Weight decay: the squared norm of the parameters, as balanced factors have it.
@@ -95,11 +105,11 @@ class WeightDecay(SpectralEnergy):
 
     def __call__(self, sigma: Array) -> Array:
         """Return ``E``."""
-        return self.depth / 2 * (sigma ** (2 / self.depth)).sum(axis=-1)
+        return self.depth / 2 * (_values(sigma) ** (2 / self.depth)).sum(axis=-1)
 
     def gradient(self, sigma: Array) -> Array:
         """Return ``∂E/∂σ``."""
-        return sigma ** (2 / self.depth - 1)
+        return _values(sigma) ** (2 / self.depth - 1)
 
 
 @dataclass(frozen=True)
@@ -119,9 +129,15 @@ class DoubleWell(SpectralEnergy):
     wells: tuple[float, float]
     barrier: float
 
+    def __post_init__(self) -> None:
+        wells = several(self.wells, "wells", finite, least=2)
+        finite(self.barrier, "barrier")
+        if len(wells) > 2 or wells[0] == wells[1]:
+            raise ValueError(f"expected two wells at different places, got {self.wells}.")
+
     def _bend(self, sigma: Array) -> Array:
         first, second = self.wells
-        half = (second - first) / 2
+        half, sigma = (second - first) / 2, _values(sigma)
         return (sigma - first) / half * ((sigma - second) / half)
 
     def __call__(self, sigma: Array) -> Array:
@@ -130,7 +146,7 @@ class DoubleWell(SpectralEnergy):
 
     def gradient(self, sigma: Array) -> Array:
         """Return ``∂E/∂σ``."""
-        first, second = self.wells
+        (first, second), sigma = self.wells, _values(sigma)
         half = (second - first) / 2
         slope = ((sigma - first) / half + (sigma - second) / half) / half
         return 2 * self.barrier * self._bend(sigma) * slope
@@ -162,6 +178,8 @@ class SpectralExpression(SpectralEnergy):
     depth: float
 
     def __post_init__(self) -> None:
+        if not is_infinite(self.depth):
+            integer(self.depth, "the depth")
         self._functions  # noqa: B018  # that it can be read
 
     def __getstate__(self) -> dict[str, Any]:
@@ -193,10 +211,11 @@ class SpectralExpression(SpectralEnergy):
 
     def __call__(self, sigma: Array) -> Array:
         """Return ``E``."""
-        return self._functions[0](sigma).sum(axis=-1)
+        return self._functions[0](_values(sigma)).sum(axis=-1)
 
     def gradient(self, sigma: Array) -> Array:
         """Return ``∂E/∂σ``."""
+        sigma = _values(sigma)
         return numpy.broadcast_to(self._functions[1](sigma), sigma.shape)
 
 
@@ -234,6 +253,8 @@ class EnergySum:
 
 def _known_frames(matrix: Array) -> tuple[SingularFrames, Array]:
     """Return singular frames, with zeros for values that are round-off, and which are not."""
+    matrix = real_array(matrix, "the matrix")
+    matrix_shape(matrix)
     frames = singular_frames(matrix, min(matrix.shape[-2:]))
     bound = max(matrix.shape[-2:]) * round_off(matrix) * frames.sigma[..., :1]
     is_known = frames.sigma > bound
@@ -295,9 +316,8 @@ def terms_of(energy: Any, gradient: Any, points: numpy.ndarray, like: Array) -> 
     """
     if energy is None and gradient is None:
         raise ValueError("give the energy (energy=), or its gradient (energy_gradient).")
-    for name, function in (("energy", energy), ("energy_gradient", gradient)):
-        if function is not None and not callable(function):
-            raise ValueError(f"{name} must be a function of all chains, got {function!r}.")
+    optional_function(energy, "energy")
+    optional_function(gradient, "energy_gradient")
     is_of_values = points.ndim == 2
     if isinstance(energy, EnergySum) and is_of_values:
         raise ValueError("chains of singular values need a spectral energy, got one of matrices.")

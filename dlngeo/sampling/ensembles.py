@@ -26,6 +26,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import file_path, flag, instance
+from dlngeo.core.base.functions import function
 from dlngeo.outcomes import Outcome, Printed, interruptible
 from dlngeo.runs.outputs import hold_folder
 
@@ -185,11 +187,14 @@ def ensemble(
     Exception
         What the task raises; the other runs are then given up.
     """
-    axes = _axes(grid)
+    task, progress = function(task, "task"), flag(progress, "progress")
+    axes = _axes(instance(grid, Mapping, "grid"))
+    if executor is not None:
+        instance(executor, Executor, "executor")
     n_seeds, seed = _whole(n_seeds, "n_seeds", 1), _whole(seed, "seed", 0)
     with contextlib.ExitStack() as held:
         if folder is not None:
-            folder = held.enter_context(hold_folder(Path(folder), ()))
+            folder = held.enter_context(hold_folder(file_path(folder, "folder"), ()))
         jobs = _jobs(task, axes, n_seeds, seed, folder)
         runs, interrupted = _do(jobs, executor, progress)
     rows = tuple(runs.get(job.index, job.unfinished("not finished.")) for job in jobs)
@@ -432,7 +437,7 @@ def _axes(grid: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 def _whole(number: int, name: str, least: int) -> int:
     try:
-        whole = operator.index(number)
+        whole = least - 1 if isinstance(number, bool) else operator.index(number)
     except TypeError:
         whole = least - 1
     if not least <= whole < 2**63:

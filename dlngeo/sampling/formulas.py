@@ -6,6 +6,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from dlngeo.core.base.checks import instance
+
 OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,
@@ -30,6 +32,7 @@ def parse(formula: str, names: dict[str, Any]) -> Any:
     """
     import sympy
 
+    formula = instance(formula, str, "the formula")
     shown = repr(formula if len(formula) <= 60 else formula[:57] + "...")
 
     def refuse(node: ast.AST) -> ValueError:

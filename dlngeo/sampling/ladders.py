@@ -62,6 +62,7 @@ def find_ladder(
     if lowest >= highest:
         raise ValueError(f"lowest must be below highest, got {lowest} and {highest}.")
     rejection = 1 - fraction(acceptance, "acceptance")
+    swap_every = integer(swap_every, "swap_every")
     n_steps = integer(n_steps, "n_steps", least=4 * swap_every)
     random = generator(rng)
     ladder = Ladder(numpy.geomspace(lowest, highest, FIRST_LEVELS).tolist(), swap_every)

@@ -26,7 +26,9 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import finite, generator
+from dlngeo.core.base.checks import finite, generator, instance, several
+from dlngeo.core.base.functions import function, optional_function
+from dlngeo.core.networks.factors import check_depth
 from dlngeo.outcomes import Printed
 from dlngeo.sampling.energies import SpectralEnergy, terms_of
 from dlngeo.sampling.langevin_dynamics.faces import face_of
@@ -177,8 +179,7 @@ def free_energies(result: LangevinResult, log_partition: Any = None) -> FreeEner
     >>> bool(abs(found.log_partition[1] + numpy.log(2) / 2) < 4 * found.log_partition_error[1])
     True
     """
-    if not isinstance(result, LangevinResult):
-        raise ValueError(f"expected the result of langevin, got {type(result).__name__}.")
+    instance(result, LangevinResult, "the result")
     if result.depth == math.inf:
         raise ValueError(
             "orbits of infinite depth have no volume to measure entropies by: take a finite depth."
@@ -295,11 +296,13 @@ def thermodynamics_by_depth(
     THEORY 4.
     """
     for name, of_depth in (("energy_at", energy_at), ("reference_at", reference_at)):
-        if of_depth is not None and (not callable(of_depth) or hasattr(of_depth, "gradient")):
+        if optional_function(of_depth, name) is not None and hasattr(of_depth, "gradient"):
             raise ValueError(f"{name} must be a function of the depth: give lambda depth: energy.")
-    if numpy.ndim(depths) != 1:
-        raise ValueError(f"depths must be one depth or more, in a list, got {depths!r}.")
+    function(energy_at, "energy_at")
     random, ladder = generator(rng), Ladder(betas, swap_every)
+    depths = several(depths, "depths", lambda depth, _: check_depth(depth))
+    if len(set(depths)) < len(depths):
+        raise ValueError(f"depths must differ from each other, got {depths!s:.99}.")
     found = {}
     for depth in depths:
         run = {
@@ -311,7 +314,8 @@ def thermodynamics_by_depth(
         energy, start = energy_at(depth), None
         result = langevin(energy=energy, beta=ladder, **run)
         if reference_at is not None:
-            start = _from_reference(reference_at(depth), energy, result.at(ladder.betas[0]), run)
+            reference = instance(reference_at(depth), SpectralEnergy, "what reference_at returned")
+            start = _from_reference(reference, energy, result.at(ladder.betas[0]), run)
         found[depth] = free_energies(result, start)
     return found
 

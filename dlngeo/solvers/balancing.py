@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy
 
 from dlngeo.core.base.arrays import Array, round_off
-from dlngeo.core.base.checks import choice
+from dlngeo.core.base.checks import choice, flag
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.fibres.depth_two_flow import polar_flow
@@ -130,6 +130,7 @@ def balancing_flow(
     """
     integration = Integration(t_final, n_saved, rtol, atol, progress=progress)
     choice(kind, "kind", KINDS)
+    finish = flag(finish, "finish")
     start = Layers(layers_of(as_float(factors)))
     flow = _flow_of_depth_two if kind == "moment_map" and len(start) == 2 else _flow_of_factors
     path, states = flow(start, kind, integration)

@@ -23,8 +23,10 @@ from scipy.special import boxcox
 from sklearn.utils.extmath import randomized_svd
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import choice, flag, instance
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import factors_over
+from dlngeo.core.networks.factors import check_depth, check_rank, check_shape
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
@@ -344,15 +346,12 @@ def complete(
     ----------
     [CMV22]; [BRTW22]; THEORY 3.
     """
-    if depth < 1:
-        raise ValueError(f"the depth must be at least 1, got {depth}.")
-    if not 1 <= rank <= min(shape):
-        raise ValueError(
-            f"the rank must be between 1 and {min(shape)}, the smaller side of the "
-            f"matrix, got {rank}."
-        )
-    if solver not in ("flow", *SOLVERS):
-        raise ValueError(f"the solver must be flow, {', '.join(SOLVERS)}; got {solver!r}.")
+    depth, shape = check_depth(depth), check_shape(shape)
+    rank = check_rank(rank, min(shape))
+    choice(solver, "the solver", ("flow", *SOLVERS))
+    center, progress = flag(center, "center"), flag(progress, "progress")
+    training = instance(training, Entries, "training").checked(shape)
+    held_out = instance(held_out, Entries, "held_out").checked(shape)
     if solver == "flow" and math.prod(shape) > LARGEST_FLOW:
         raise ValueError(
             f"a matrix of shape {shape} is too large for the flow, which holds all of its entries: "

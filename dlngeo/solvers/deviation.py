@@ -111,7 +111,7 @@ def geodesic_deviation(
 
     def equation(x: Array, v: Array, y: Array, k: Array) -> tuple[Array, ...]:
         tide = geometry.curvature(x, v, y, v) - friction * k
-        if force:
+        if particle.force:
             tide = tide - geometry.hessian(x, y)
         return (
             v,

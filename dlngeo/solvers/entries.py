@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import host_array, index_array
 
 
 class Entries(NamedTuple):
@@ -19,6 +20,18 @@ class Entries(NamedTuple):
     rows: Array
     columns: Array
     values: Array
+
+    def checked(self, shape: tuple[int, int]) -> "Entries":
+        """Return the entries as indices within a shape and floats; else a ValueError."""
+        rows = index_array(self.rows, "rows", shape[0])
+        columns = index_array(self.columns, "columns", shape[1])
+        values = host_array(self.values, "the array of values")
+        if not rows.shape == columns.shape == values.shape:
+            raise ValueError(
+                "rows, columns and values must be three lists of one length, got shapes "
+                f"{rows.shape}, {columns.shape} and {values.shape}."
+            )
+        return Entries(rows, columns, values)
 
     def chosen(self, which: Array) -> "Entries":
         """Return the entries that a mask or a list of indices chooses."""

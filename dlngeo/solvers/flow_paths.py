@@ -11,7 +11,7 @@ import scipy.integrate
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import choice, host_array, integer, positive
+from dlngeo.core.base.checks import choice, flag, host_array, integer, positive
 from dlngeo.core.networks.factors import Factors
 from dlngeo.outcomes import Outcome, interruptible
 
@@ -54,6 +54,7 @@ class Integration:
             positive(getattr(self, name), name)
         object.__setattr__(self, "n_saved", integer(self.n_saved, "n_saved", 2, 10**6))
         choice(self.method, "method", METHODS)
+        flag(self.progress, "progress")
 
 
 STABLE = {"DOP853": 6.1, "RK45": 3.25}

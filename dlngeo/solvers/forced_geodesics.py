@@ -17,7 +17,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
-from dlngeo.core.base.checks import nonnegative, real_array
+from dlngeo.core.base.checks import flag, nonnegative, real_array
 from dlngeo.core.gradient_noise import graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.core.networks.factors import is_infinite
@@ -115,7 +115,7 @@ def forced_geodesic(
     geometry = geometry_of(metric)
     friction = math.inf if is_infinite(friction) else nonnegative(friction, "friction")
     is_overdamped = friction == math.inf
-    if is_overdamped and (velocity is not None or not force):
+    if is_overdamped and (velocity is not None or not flag(force, "force")):
         raise ValueError(
             "in the overdamped limit the force is the velocity: leave out velocity= and force=."
         )
@@ -192,7 +192,8 @@ class Particle:
                 f"initial point and velocity must be of the shape {shape} of one point, got "
                 f"{tuple(x.shape)} and {tuple(v.shape)}."
             )
-        self.geometry, self.friction, self.force, self._like = geometry, friction, force, x
+        self.geometry, self.friction, self._like = geometry, friction, x
+        self.force = flag(force, "force")
         size = math.prod(shape)
         self.start = numpy.concatenate([to_numpy(a).reshape(-1, size) for a in (x, v, *fields)])
 

@@ -161,7 +161,7 @@ def learning_flow(
     balancing = nonnegative(balancing, "balancing")
     loss, slope = with_gradient(loss, gradient)
     descent = _descent(as_float(initial), depth, rank, offsets, widths, weight_decay, balancing)
-    check_start(loss, slope, end_to_end(descent.start), "the end-to-end matrix")
+    check_start(loss, slope, end_to_end(descent.start))
     shapes = [matrix.shape for matrix in descent.start]
 
     def velocity(time: float, state: Array) -> Array | None:
@@ -170,7 +170,7 @@ def learning_flow(
             matrix = end_to_end(layers)
         except ValueError:  # it overflows
             return None
-        covector = numpy.asarray(slope(matrix))
+        covector = slope(matrix)
         if not numpy.isfinite(covector).all():
             return None
         try:

@@ -15,6 +15,7 @@ from pymanopt.manifolds.manifold import Manifold
 from sklearn.utils.extmath import randomized_svd
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import finite, instance
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.frames import SingularFrames
@@ -138,6 +139,7 @@ def _sandwich(after: Array | None, gradient: Any, before: Array | None) -> Array
 
 
 def _points_of(manifold: Manifold, loss: LeastSquares) -> _Points:
+    instance(manifold, Manifold, "the manifold")
     if isinstance(manifold, DeepFixedRank):
         shape: tuple[int, ...] = (manifold.m, manifold.n)
         points: _Points = _Frames()
@@ -182,7 +184,7 @@ class LeastSquaresProblem(pymanopt.Problem):
     """
 
     def __init__(self, manifold: Manifold, loss: LeastSquares):
-        self.loss = loss
+        self.loss = loss = instance(loss, LeastSquares, "the loss")
         self._points = points = _points_of(manifold, loss)
         self._known: list[_Evaluation] = []
         function = pymanopt.function.numpy(manifold)
@@ -247,6 +249,7 @@ class LeastSquaresProblem(pymanopt.Problem):
         ValueError
             If the data are zero, or of lower rank than the manifold.
         """
+        scale = finite(scale, "scale")
         rank = rank_of(self.manifold) or min(self.loss.shape)
         data = self.loss.adjoint(self.loss.data)
         left, sigma, right = randomized_svd(data, rank, random_state=0)

@@ -22,6 +22,7 @@ import scipy.sparse
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
 from dlngeo.core.base.checks import alike, float_array, host_array, index_array, integer, real_array
+from dlngeo.core.base.functions import ReturningLike, ReturningNumbers, function
 from dlngeo.core.low_rank.sampled_products import sampled_product
 from dlngeo.core.numerics.derivatives import Differentiated
 
@@ -370,28 +371,21 @@ _UNTRACED = (
 )
 
 
-def with_gradient(loss: Any, gradient: Callable | None) -> tuple[Any, Callable]:
+def with_gradient(loss: Any, gradient: Callable | None) -> tuple[Any, ReturningLike]:
     """Return a loss, and the gradient that was given, its own, or that by its library."""
-    if gradient is not None:
-        return loss, gradient
-    if not callable(loss):
-        raise ValueError(f"give a loss or a gradient that can be called, got {loss!r}.")
-    if not hasattr(loss, "gradient"):
-        loss = Differentiated(loss, _UNTRACED)
-    return loss, loss.gradient
+    if gradient is None:
+        loss = function(loss, "the loss, unless there is a gradient,")
+        if not hasattr(loss, "gradient"):
+            loss = Differentiated(loss, _UNTRACED)
+        gradient = loss.gradient
+    value = None if loss is None else ReturningNumbers(function(loss, "the loss"), "the loss")
+    return value, ReturningLike(function(gradient, "the gradient"), "the gradient of the loss")
 
 
-def check_start(loss: Callable | None, slope: Callable, matrix: Array, name: str) -> None:
+def check_start(loss: Callable | None, slope: Callable, matrix: Array) -> None:
     """Raise a ValueError if a loss or its gradient do not serve at the start of a flow."""
-    if loss is not None and numpy.size(value := loss(matrix)) != 1:
-        raise ValueError(f"the loss must be one number, got shape {numpy.shape(value)}.")
-    covector = numpy.asarray(slope(matrix))
-    if covector.shape != matrix.shape:
-        raise ValueError(
-            f"the gradient must have the shape {matrix.shape} of {name}, got {covector.shape}."
-        )
-    is_finite = bool(numpy.isfinite(covector).all())
-    if not is_finite or (loss is not None and not math.isfinite(value)):
+    value = 0.0 if loss is None else loss(matrix)
+    if not (numpy.isfinite(slope(matrix)).all() and math.isfinite(value)):
         raise ValueError(
             "loss or gradient are not finite at the start: they must be finite there; correct "
             "them, or start elsewhere."

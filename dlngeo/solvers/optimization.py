@@ -19,7 +19,8 @@ from pymanopt.optimizers.line_search import AdaptiveLineSearcher, BackTrackingLi
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import choice, instance, integer, positive
+from dlngeo.core.base.checks import choice, flag, instance, integer, positive
+from dlngeo.core.base.functions import optional_function
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import FactoredPoint
 from dlngeo.manifolds.pymanopt.points import checked_point, hessian_of, rank_of, size_of
 from dlngeo.outcomes import Outcome, interruptible
@@ -208,6 +209,7 @@ def minimize(
     choice(solver, "the solver", SOLVERS)
     tolerance = positive(tolerance, "tolerance")
     max_iterations = integer(max_iterations, "max_iterations")
+    stop, progress = optional_function(stop, "stop"), flag(progress, "progress")
     if initial_point is None:
         is_own = isinstance(problem, LeastSquaresProblem)
         initial_point = problem.initial_point() if is_own else problem.manifold.random_point()

@@ -12,9 +12,10 @@ import numpy
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import choice, host_array
+from dlngeo.core.base.functions import function
 from dlngeo.intrinsic.relu.path_lifting import jacobian, lift, path_features
 from dlngeo.intrinsic.relu.recovery import recover
-from dlngeo.intrinsic.relu.relu_network import ReluNetwork
+from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
 from dlngeo.intrinsic.relu.rescaling import (
     check_alive,
     conserved_values,
@@ -139,12 +140,12 @@ def relu_flow(
     """
     integration = Integration(t_final, n_saved, rtol, atol, method, progress)
     choice(space, "space", SPACES)
-    inputs = network.check_inputs(host_array(inputs, "the inputs"))
+    inputs = check_network(network).check_inputs(host_array(inputs, "the inputs"))
     start = network.check_parameters(host_array(initial, "initial"))
     if start.ndim != 1 or inputs.ndim != 2:
         raise ValueError("expected the parameters of one network and one list of inputs.")
-    loss, slope = with_gradient(loss, gradient)
-    check_start(loss, slope, network.outputs(start, inputs), "the outputs")
+    value, slope = with_gradient(function(loss, "the loss"), gradient)
+    check_start(value, slope, network.outputs(start, inputs))
     training = _Training(network, inputs, slope)
     state, descent, parameters_of = SPACES[space](training, start)
 
@@ -167,7 +168,7 @@ def relu_flow(
     return ReluFlow(
         states=path.states,
         parameters=parameters,
-        loss=numpy.array([float(loss(y)) for y in network.outputs(parameters, inputs)]),
+        loss=numpy.array([float(value(y)) for y in network.outputs(parameters, inputs)]),
         conserved_values=conserved_values(network, parameters),
         n_activation_changes=int((is_active[1:] != is_active[:-1]).sum()),
         n_sign_changes=int((parameters[1:] * parameters[:-1] < 0).sum()),

@@ -24,7 +24,7 @@ import numpy
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
-from dlngeo.core.base.checks import generator, instance, integer, positive, real_array
+from dlngeo.core.base.checks import flag, generator, instance, integer, positive, real_array
 from dlngeo.core.gradient_noise.network_samples import NetworkSamples as NetworkSamples
 from dlngeo.core.gradient_noise.samples import SampleLosses as SampleLosses
 from dlngeo.outcomes import Outcome, interruptible
@@ -207,7 +207,7 @@ class _Batches:
         self.n_samples = n = samples.count(self.start)
         self.learning_rate = positive(learning_rate, "learning_rate")
         batch_size = integer(batch_size, "batch_size")
-        if not (replacement or batch_size <= n):
+        if not (flag(replacement, "replacement") or batch_size <= n):
             raise ValueError(
                 "a batch holds at least one sample, and without replacement at most all "
                 f"{n}: got batch_size={batch_size}."
@@ -223,6 +223,7 @@ class _Batches:
         progress: bool,
     ) -> NoisyPaths:
         """Take steps, and keep the points after some of them."""
+        flag(progress, "progress")
         n_steps, n_saved = integer(n_steps, "n_steps"), integer(n_saved, "n_saved", 2, 10**7)
         x, count = self.start, 0
         saved = numpy.unique(numpy.round(numpy.linspace(0, n_steps, n_saved)).astype(int))

@@ -26,13 +26,13 @@ from dlngeo.core.base.arrays import (
 )
 from dlngeo.core.base.checks import (
     float_array,
-    function,
     in_range,
     integer,
     positive,
     real_array,
     where,
 )
+from dlngeo.core.base.functions import function
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import Factors, check_widths, layers_of, network_shape, widths_of
@@ -353,8 +353,13 @@ def free_energy(
     matrix = real_array(matrix, "the matrix")
     orbit = entropy(matrix, widths, rank)
     value = function(energy, "the energy")(matrix)
-    if value is None or isinstance(value, str):
-        raise ValueError(f"the energy must return numbers, got {value!r}.")
+    if not isinstance(value, int | float):
+        value = float_array(value, "what the energy returned")
+        if tuple(value.shape) != tuple(orbit.shape):
+            raise ValueError(
+                f"the energy must return a number for each matrix, shape {tuple(orbit.shape)}, got "
+                f"{tuple(value.shape)}."
+            )
     return in_range(value - orbit / _inverse_temperature(beta), "the free energy")
 
 

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from dlngeo.core.base.checks import function, positive
+from dlngeo.core.base.checks import flag, host_array, integer, positive, several
+from dlngeo.core.base.functions import function as function_of
+from dlngeo.core.base.functions import returned
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy_of_logs
 from dlngeo.thermodynamics.cubature import Boxes, Cubature, integrate, support
@@ -99,10 +101,10 @@ class Equilibrium:
         kappa: float = 1.0,
         entropic: bool = True,
     ):
-        self.energy = function(energy, "the energy")
+        self.energy = function_of(energy, "the energy")
         self.widths, self.rank = check_widths(widths, rank)
         self.beta, self.kappa = positive(beta, "beta"), positive(kappa, "kappa")
-        self.entropic = entropic
+        self.entropic = flag(entropic, "entropic")
         if self.rank > _MOST_RANK:
             raise ValueError(
                 f"the quadrature is over at most {_MOST_RANK} singular values, got rank "
@@ -128,6 +130,9 @@ class Equilibrium:
         -------
         log_density : array, shape=[...]
         """
+        roots = host_array(roots, "the array of roots")
+        if roots.ndim < 1 or roots.shape[-1] != self.rank:
+            raise ValueError(f"expected roots [..., {self.rank}], got shape {roots.shape}.")
         volume = log_spectral_volume(roots, self.widths, self.kappa, entropic=self.entropic)
         energies = self._energies(roots**self.depth)
         return volume - self.beta / self.kappa * energies - self.log_partition
@@ -135,7 +140,7 @@ class Equilibrium:
     def _energies(self, sigma: numpy.ndarray) -> numpy.ndarray:
         points = sigma.reshape(-1, self.rank)
         with numpy.errstate(all="ignore"):  # far out an energy may overflow, and bars the region
-            values = numpy.asarray(self.energy(points), dtype=float)
+            values = returned(self.energy(points), "the energy")
         if values.shape != points.shape[:1]:
             raise ValueError(
                 "expected an energy from singular values of shape [p, r] to shape [p], got "
@@ -230,9 +235,18 @@ class Equilibrium:
         -------
         mean : float, or array, shape=[...]
         """
-        return self._cubature(0).mean(
-            lambda points: function(self._sigma(Coordinates(0).logs(points)[0]))
-        )
+        function_of(function, "the function")
+
+        def values(points: numpy.ndarray) -> numpy.ndarray:
+            found = returned(function(self._sigma(Coordinates(0).logs(points)[0])), "the function")
+            if found.shape[:1] != points.shape[:1]:
+                raise ValueError(
+                    f"the function must give values [p, ...] of {len(points)} points, got shape "
+                    f"{found.shape}."
+                )
+            return found
+
+        return self._cubature(0).mean(values)
 
     def _sigma(self, logs: numpy.ndarray) -> numpy.ndarray:
         return numpy.exp(numpy.maximum(self.depth * logs, _LEAST))
@@ -296,7 +310,8 @@ class Equilibrium:
         -------
         marginal : Marginal
         """
-        if not -self.rank <= index < self.rank:
+        index = integer(index, "the index", -self.rank)
+        if index >= self.rank:
             raise ValueError(f"expected the index of one of {self.rank} values, got {index}.")
         return leading_marginal(self._cubature(index % self.rank), self.depth)
 
@@ -341,6 +356,6 @@ def thermodynamic_curves(
     return ThermodynamicCurves.of(
         [
             Equilibrium(energy, widths, rank, beta=beta, kappa=kappa, entropic=entropic)
-            for beta in betas
+            for beta in several(betas, "betas", positive)
         ]
     )

@@ -18,6 +18,7 @@ from scipy.special import gammaln, ive
 
 from dlngeo.core.base.arrays import Array, to_numpy
 from dlngeo.core.base.checks import positive, real_array
+from dlngeo.core.base.functions import optional_function, returned
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.thermodynamics.equilibrium import Energy, Equilibrium
 
@@ -88,7 +89,7 @@ class LeastSquaresEquilibrium(Equilibrium):
                 "the spherical integral is known for one row, one column and 2 × 2 matrices, got "
                 f"shape {matrix.shape}: sample, by langevin and free_energies of dlngeo.sampling."
             )
-        self._spectral = spectral
+        self._spectral = optional_function(spectral, "spectral")
         self._larger = max(matrix.shape)
         self._values = numpy.linalg.svd(matrix, compute_uv=False)
         self._heat = positive(beta, "beta") / positive(kappa, "kappa")
@@ -99,7 +100,9 @@ class LeastSquaresEquilibrium(Equilibrium):
 
     def _of_values(self, sigma: Array) -> Array:
         squares = ((sigma**2).sum(axis=-1) + (self._values**2).sum()) / 2
-        return squares if self._spectral is None else squares + self._spectral(sigma)
+        if self._spectral is None:
+            return squares
+        return squares + returned(self._spectral(sigma), "spectral", squares.shape)
 
     def _averaged(self, sigma: Array) -> Array:
         """Return ``-log ∫ e^{-(β/κ) E} dU dV`` over ``β/κ``."""

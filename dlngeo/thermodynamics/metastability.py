@@ -14,7 +14,7 @@ import math
 import numpy
 import scipy.optimize
 
-from dlngeo.core.base.checks import positive
+from dlngeo.core.base.checks import instance, positive
 from dlngeo.thermodynamics.cubature import Function, rule
 from dlngeo.thermodynamics.equilibrium import Equilibrium
 from dlngeo.thermodynamics.marginal import Marginal
@@ -26,6 +26,7 @@ _NEAR = 1e-11
 
 def diffusion_constant(equilibrium: Equilibrium) -> float:
     """Return ``D = κ/(βN)`` of each ``λ``."""
+    instance(equilibrium, Equilibrium, "the equilibrium")
     return equilibrium.kappa / (equilibrium.beta * equilibrium.depth)
 
 
@@ -79,7 +80,7 @@ def _way(
     """Return the law of a singular value, and ``log λ`` at both ends of the way."""
     start = positive(start, "the singular value to start at")
     stop = positive(stop, "the singular value to stop at")
-    depth = equilibrium.depth
+    depth = instance(equilibrium, Equilibrium, "the equilibrium").depth
     return equilibrium.marginal(index), math.log(start) / depth, math.log(stop) / depth
 
 

@@ -146,9 +146,9 @@ def test_entries_are_averaged():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depth": 0}, "the depth must be at least 1"),
-        ({"rank": 12}, "the rank must be between 1 and 11"),
-        ({"solver": "newton"}, "the solver must be flow, trust-regions"),
+        ({"depth": 0}, "the depth must be a positive integer"),
+        ({"rank": 12}, "the rank must be an integer between 1 and the smallest width 11"),
+        ({"solver": "newton"}, "the solver must be one of flow, trust-regions"),
     ],
 )
 def test_options_that_do_not_fit(options, message):

@@ -267,8 +267,12 @@ SQUARE = factorize(numpy.eye(3), 2)
         (SQUARE, {"method": "Euler"}, "DOP853"),
         (SQUARE, {"depth": 2}, "leave out depth"),
         (SQUARE, {"rank": 4}, "rank"),
-        (SQUARE, {"loss": None}, "give a loss"),
-        (SQUARE, {"gradient": lambda x: x[:2]}, "gradient must have the shape"),
+        (SQUARE, {"loss": None}, "the loss, unless there is a gradient, must be a function"),
+        (
+            SQUARE,
+            {"gradient": lambda x: x[:2]},
+            "gradient of the loss must return an array",
+        ),
         (SQUARE, {"gradient": lambda x: x * math.nan}, "not finite at the start"),
         (SQUARE, {"loss": Factorization(numpy.eye(2))}, "shape"),
         (SQUARE * math.nan, {}, "NaN"),
@@ -328,7 +332,7 @@ def test_a_start_of_higher_rank_is_refused():
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (lambda x: x**2, r"the loss must be one number, got shape \(2, 2\)"),
+        (lambda x: x**2, r"the loss must return one number, got shape \(2, 2\)"),
         (lambda x: float(x.sum()), "write it with autograd.numpy.* or give its gradient"),
     ],
 )

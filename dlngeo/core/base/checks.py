@@ -7,8 +7,10 @@ its values are not looked at.
 import contextlib
 import math
 import numbers
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import array_api_compat
@@ -288,18 +290,43 @@ def integer(number: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> in
     return int(value)
 
 
-def function(value: Any, name: str) -> Callable[..., Any]:
-    """Return what can be called, and is no class; errors as in `finite`."""
-    if callable(value) and not isinstance(value, type):
-        return value
-    raise ValueError(f"{name} must be a function, got {value!s:.99}.")
-
-
-def instance(value: Any, kind: type[T], name: str) -> T:
+def instance(value: T, kind: type, name: str) -> T:
     """Return an object of a class; errors as in `finite`."""
     if isinstance(value, kind):
         return value
-    raise ValueError(f"{name} must be a {kind.__name__}, got {type(value).__name__}.")
+    came = value.__name__ if isinstance(value, type) else f"an object of {type(value).__name__}"
+    raise ValueError(f"{name} must be a {kind.__name__}, got {came}.")
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return a boolean; errors as in `finite`."""
+    if isinstance(value, bool | numpy.bool):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False, got {shown(value)}.")
+
+
+def file_path(value: Any, name: str) -> Path:
+    """Return a path; errors as in `finite`."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if isinstance(path, str) and path and "\0" not in path:
+        return Path(path)
+    raise ValueError(f"{name} must be a path, got {shown(value)}.")
+
+
+def several(
+    values: Any, name: str, check: Callable[[Any, str], T], least: int = 1
+) -> tuple[T, ...]:
+    """Return what a check returns of each of a list of numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is no list, has fewer than ``least`` numbers, or one of them does not pass.
+    """
+    is_list = isinstance(values, tuple | list | range) or getattr(values, "ndim", 0) == 1
+    if not is_list or len(values) < least:
+        raise ValueError(f"{name} must be a list of {least} numbers or more, got {shown(values)}.")
+    return tuple(check(value, f"{name}[{place}]") for place, value in enumerate(values))
 
 
 def generator(seed: Any, name: str = "rng") -> numpy.random.Generator:
@@ -337,7 +364,8 @@ def shown(value: Any) -> str:
 def _checked(number: Any, name: str, expected: str, fits: Callable[[float], bool]) -> float:
     is_number = isinstance(number, numbers.Real | numpy.generic | numpy.ndarray)
     try:
-        if not is_number or isinstance(number, bool | numpy.bool) or numpy.iscomplexobj(number):
+        kind = getattr(getattr(number, "dtype", None), "kind", "f")
+        if not is_number or isinstance(number, bool) or kind not in "iuf":
             raise TypeError
         value = float(number)
         if math.isfinite(value) and fits(value):

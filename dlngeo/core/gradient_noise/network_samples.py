@@ -9,12 +9,13 @@ the moment map to second order alone,
 Own derivation; THEORY 7.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
-from dlngeo.core.base.checks import float_array, real_array
+from dlngeo.core.base.checks import finite, flag, float_array, positive, real_array
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.gradient_noise.samples import SampleLosses
 from dlngeo.core.networks.factors import Factors, check_widths, in_kind
@@ -158,7 +159,10 @@ class NetworkSamples:
         Own derivation; THEORY 7.
         """
         n, rows = self.n_samples, self.gradients(point)
-        if not (batch_size >= 1 and (replacement or batch_size <= n)):
+        learning_rate = positive(learning_rate, "learning_rate")
+        if batch_size != math.inf:
+            batch_size = finite(batch_size, "batch_size")
+        if not (batch_size >= 1 and (flag(replacement, "replacement") or batch_size <= n)):
             raise ValueError(
                 "a batch holds at least one sample, and without replacement at most all "
                 f"{n}: got batch_size={batch_size}."

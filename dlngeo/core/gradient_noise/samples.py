@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, is_traced, namespace
+from dlngeo.core.base.arrays import Array, is_traced, namespace, to_numpy
+from dlngeo.core.base.checks import float_array, integer, real_array, several
+from dlngeo.core.base.functions import optional_function
 from dlngeo.core.numerics import derivatives
 
 Losses = Callable[..., Array]
@@ -69,9 +71,12 @@ class SampleLosses:
                 "give the losses of the samples, f(x) with values of shape [n], or their "
                 "derivatives: sample_gradients= and sample_hvp=."
             )
-        self.shape = tuple(shape)
-        self.losses, self.gradients, self.hvp = losses, gradients, hvp
-        self.n_samples, self.indices = n_samples, indices
+        self.shape = several(shape, "the shape", integer)
+        self.losses = optional_function(losses, "sample_losses")
+        self.gradients = optional_function(gradients, "sample_gradients")
+        self.hvp = optional_function(hvp, "sample_hvp")
+        self.n_samples = None if n_samples is None else integer(n_samples, "n_samples")
+        self.indices = indices
         self._foreign: Any = None
 
     def subset(self, indices: numpy.ndarray) -> "SampleLosses":
@@ -96,12 +101,27 @@ class SampleLosses:
         """Number of samples, zero where a point is needed to tell."""
         return (self.n_samples or 0) if self.indices is None else len(self.indices)
 
-    def _over_batch(self, function: Callable[..., Array], shape: str, *arrays: Array) -> Array:
+    def _over_batch(
+        self, function: Callable[..., Array], shape: str, axes: str, *arrays: Array
+    ) -> Array:
         """Apply a function of vectors to stacks of them, shape=[..., k], one by one.
 
-        The shape of its results is spelled by n, the number of samples, and D, of parameters.
+        The shape of its results, and those of the vectors, are spelled by n, the number of samples,
+        and D, of parameters.
         """
-        batch = numpy.broadcast_shapes(*[tuple(array.shape[:-1]) for array in arrays])
+        arrays = tuple(real_array(array, "the vector") for array in arrays)
+        # How many samples there are may not be known without a call.
+        sizes = {"n": self._known_count or None, "D": math.prod(self.shape)}
+        for array, axis in zip(arrays, axes, strict=True):
+            if array.ndim < 1 or sizes[axis] not in (None, array.shape[-1]):
+                raise ValueError(
+                    f"expected vectors of {'samples' if axis == 'n' else 'parameters'}, shape "
+                    f"[..., {sizes[axis] or axis}], got {tuple(array.shape)}."
+                )
+        try:
+            batch = numpy.broadcast_shapes(*[tuple(array.shape[:-1]) for array in arrays])
+        except ValueError as error:
+            raise ValueError(f"the leading axes of the vectors do not fit: {error}.") from error
         if not batch:
             return function(*arrays)
         xp, size = namespace(*arrays), math.prod(batch)
@@ -117,58 +137,62 @@ class SampleLosses:
 
     def values(self, x: Array) -> Array:
         """Return the losses ``f_s(x)``, shape=[..., n]."""
-        return self._over_batch(self._values, "n", x)
+        return self._over_batch(self._values, "n", "D", x)
 
     def matrix(self, x: Array) -> Array:
         """Return the gradients ``∇f_s(x)``, shape=[..., n, D]."""
         if self.gradients is not None:
-            return self._over_batch(self._rows, "nD", x)
+            return self._over_batch(self._rows, "nD", "D", x)
         n = self.count(x)
         return self._over_batch(
-            self._derivative_at(lambda f, y: derivatives.jacobian(f, y, n)), "nD", x
+            self._derivative_at(lambda f, y: derivatives.jacobian(f, y, n)), "nD", "D", x
         )
 
     def push(self, x: Array, v: Array) -> Array:
         """Return ``⟨∇f_s, v⟩``, shape=[..., n]."""
         if self.gradients is not None:
-            return self._over_batch(lambda y, v: self._rows(y) @ v, "n", x, v)
-        return self._over_batch(self._derivative_at(derivatives.push), "n", x, v)
+            return self._over_batch(lambda y, v: self._rows(y) @ v, "n", "DD", x, v)
+        return self._over_batch(self._derivative_at(derivatives.push), "n", "DD", x, v)
 
     def pull(self, x: Array, w: Array) -> Array:
         """Return ``Σ_s w_s ∇f_s``, shape=[..., D]."""
         if self.gradients is not None:
-            return self._over_batch(lambda y, w: w @ self._rows(y), "D", x, w)
-        return self._over_batch(self._derivative_at(derivatives.pull), "D", x, w)
+            return self._over_batch(lambda y, w: w @ self._rows(y), "D", "Dn", x, w)
+        return self._over_batch(self._derivative_at(derivatives.pull), "D", "Dn", x, w)
 
     def bend(self, x: Array, u: Array, v: Array) -> Array:
         """Return the second derivatives ``uᵀ ∇²f_s v``, shape=[..., n]."""
         if self.hvp is not None:
-            return self._over_batch(lambda y, u, v: self._products(y, u) @ v, "n", x, u, v)
+            return self._over_batch(lambda y, u, v: self._products(y, u) @ v, "n", "DDD", x, u, v)
 
         def second(f: Callable, y: Array, u: Array, v: Array) -> Array:
             return derivatives.push(lambda z: derivatives.push(f, z, u), y, v)
 
-        return self._over_batch(self._derivative_at(second), "n", x, u, v)
+        return self._over_batch(self._derivative_at(second), "n", "DDD", x, u, v)
 
     def turn(self, x: Array, w: Array, v: Array) -> Array:
         """Return ``Σ_s w_s ∇²f_s v``, shape=[..., D]."""
         if self.hvp is not None:
-            return self._over_batch(lambda y, w, v: w @ self._products(y, v), "D", x, w, v)
+            return self._over_batch(lambda y, w, v: w @ self._products(y, v), "D", "DnD", x, w, v)
 
         def second(f: Callable, y: Array, w: Array, v: Array) -> Array:
             return derivatives.pull(lambda z: derivatives.push(f, z, v), y, w)
 
-        return self._over_batch(self._derivative_at(second), "D", x, w, v)
+        return self._over_batch(self._derivative_at(second), "D", "DnD", x, w, v)
 
     # One point at a time.
 
     def _call(self, function: Losses, point: Array, *vectors: Array) -> Array:
         arguments = [_reshape(array, self.shape) for array in (point, *vectors)]
         if self.n_samples is None:
-            result = function(*arguments)
+            result = self._numbers(function(*arguments))
             return result if self.indices is None else result[self.indices]
         indices = numpy.arange(self.n_samples) if self.indices is None else self.indices
-        return function(*arguments, indices)
+        return self._numbers(function(*arguments, indices))
+
+    @staticmethod
+    def _numbers(result: Any) -> Array:
+        return float_array(result, "what a function of the samples returned")
 
     def _values(self, point: Array) -> Array:
         if self.losses is None:
@@ -189,6 +213,8 @@ class SampleLosses:
 
     def _rows_of(self, function: Any, name: str, *arrays: Array) -> Array:
         rows = self._call(function, *arrays)
+        if type(arrays[0]) is numpy.ndarray:
+            rows = to_numpy(rows)
         if tuple(rows.shape[1:]) != tuple(self.shape):
             raise ValueError(
                 f"{name} must return an array of shape [n, {', '.join(map(str, self.shape))}], "

@@ -1,6 +1,7 @@
 """The two components of square matrices of full rank, by the sign of the determinant."""
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
+from dlngeo.core.base.checks import shown
 from dlngeo.core.networks.frames import SingularFrames
 
 SIGNS = {"positive": 1, "negative": -1}
@@ -9,8 +10,10 @@ SIGNS = {"positive": 1, "negative": -1}
 
 def check_determinant(determinant: str | None) -> None:
     """Raise a ValueError if no component has that name, and it is not None."""
-    if determinant not in (None, *SIGNS):
-        raise ValueError(f'determinant is "positive", "negative" or None, got {determinant!r}.')
+    if determinant is not None and not (isinstance(determinant, str) and determinant in SIGNS):
+        raise ValueError(
+            f"determinant must be 'positive', 'negative' or None, got {shown(determinant)}."
+        )
 
 
 def is_across(matrix: Array, determinant: str | None) -> Array:

@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlngeo.core.base.arrays import Array, in_precision_of, namespace
-from dlngeo.core.base.checks import alike, check_batches, in_range, integer, real_array, shown
+from dlngeo.core.base.checks import (
+    alike,
+    check_batches,
+    in_range,
+    integer,
+    real_array,
+    several,
+    shown,
+)
 
 _MOST_LAYERS = 100_000
 """Depth beyond which kernels, which are sums over the layers, take too long."""
@@ -175,6 +183,14 @@ def check_rank(rank: int | None, most: int) -> int:
     )
 
 
+def check_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Return the checked numbers of rows and columns of a matrix; errors as in `check_widths`."""
+    checked = several(shape, "the shape", integer)
+    if len(checked) != 2:
+        raise ValueError(f"the shape of a matrix is of two integers (m, n), got {shape!s:.99}.")
+    return checked[0], checked[1]
+
+
 def check_depth(depth: float) -> int:
     """Return a finite depth.
 
@@ -193,6 +209,7 @@ def is_infinite(depth: Any) -> bool:
 
 def default_widths(rows: int, columns: int, depth: float) -> tuple[int, ...]:
     """Return the widths of a network whose hidden layers are ``min(rows, columns)`` wide."""
+    rows, columns = check_shape((rows, columns))
     return (columns, *[min(rows, columns)] * (check_depth(depth) - 1), rows)
 
 

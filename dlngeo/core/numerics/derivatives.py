@@ -14,7 +14,9 @@ from typing import Any
 import array_api_compat
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
+from dlngeo.core.base.arrays import Array, from_numpy, namespace
+from dlngeo.core.base.checks import float_array
+from dlngeo.core.base.functions import returned
 
 Function = Callable[[Array], Array]
 """From a vector, shape=[D], to a vector, shape=[n]."""
@@ -123,11 +125,6 @@ def guard_tracing(function: Callable[..., Any], remedy: str) -> Callable[..., An
     return guarded
 
 
-def _definite(values: Array) -> numpy.ndarray:
-    """Return values on the host, of functions with parameters of PyTorch that require gradients."""
-    return to_numpy(values.detach() if array_api_compat.is_torch_array(values) else values)
-
-
 class Differentiated:
     """A function of points, by one or by batches, and its gradient, from and to NumPy's arrays.
 
@@ -152,13 +149,16 @@ class Differentiated:
     def __call__(self, x: numpy.ndarray) -> numpy.ndarray:
         """Return the values."""
         function, own = self._own(x)
-        return _definite(function(own))
+        return returned(function(own), "the function")
 
     def gradient(self, x: numpy.ndarray) -> numpy.ndarray:
         """Return the gradients, of the shape of the points."""
         function, own = self._own(x)
-        values, pull_back = _reverse(function, own)
-        return _definite(pull_back(namespace(values).ones_like(values)))
+        try:
+            values, pull_back = _reverse(function, own)
+        except (RuntimeError, TypeError) as error:  # a library has lost track of it
+            raise ValueError(f"{self._remedy} ({error})") from error
+        return returned(pull_back(namespace(values).ones_like(values)), "the derivative")
 
     def _own(self, x: numpy.ndarray) -> tuple[Function, Array]:
         """Return the function, and points as it takes them."""
@@ -184,5 +184,9 @@ class Differentiated:
                 refusals.append(error)
                 continue
             if _library_of_result(values) == _library(own):
+                if not isinstance(values, int | float):
+                    float_array(values, "what the function returned")
                 return kind
+            came, given = type(values).__name__, type(own).__name__
+            refusals.append(ValueError(f"a function of a {given} must not return a {came}."))
         raise refusals[0]

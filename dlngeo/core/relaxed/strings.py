@@ -23,7 +23,8 @@ from typing import NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace, round_off
-from dlngeo.core.networks.factors import check_widths
+from dlngeo.core.base.checks import finite, several
+from dlngeo.core.networks.factors import check_shape, check_widths
 
 _NEWTON_STEPS = 25
 
@@ -203,17 +204,14 @@ def relaxed_network(
 
 
 def check_offsets(offsets: Sequence[float]) -> tuple[float, ...]:
-    """Return offsets as finite floats, or raise a ValueError."""
+    """Return offsets as finite floats; errors as in `several`."""
     try:
-        checked = tuple(float(offset) for offset in offsets)
-    except (TypeError, ValueError) as error:
+        return several(offsets, "offsets", finite, least=0)
+    except ValueError as error:
         raise ValueError(
             "the offsets must be a sequence of N-1 numbers, one for each hidden layer, such as "
-            f"(0.5,) for two factors; got {offsets!r}."
+            f"(0.5,) for two factors: {error}"
         ) from error
-    if not all(math.isfinite(offset) for offset in checked):
-        raise ValueError(f"the offsets must be finite numbers, got {checked}.")
-    return checked
 
 
 def _shifts(offsets: Sequence[float]) -> tuple[float, ...]:
@@ -272,9 +270,9 @@ def intrinsic_network(
     ----------
     [MPG25]; THEORY 6.
     """
-    offsets, (rows, columns) = check_offsets(offsets), shape
+    offsets, (rows, columns) = check_offsets(offsets), check_shape(shape)
     if widths is None:
-        hidden = min(shape) if rank is None else rank
+        hidden = min(rows, columns) if rank is None else rank
         widths = (columns, *[hidden] * len(offsets), rows)
     network = relaxed_network(offsets, widths, rank)
     if (network.widths[-1], network.widths[0]) != (rows, columns):

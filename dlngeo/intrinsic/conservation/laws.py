@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dlngeo.core.base.checks import flag
 from dlngeo.intrinsic.conservation.lie_algebra import LieDimension, lie_dimension, network_chain
 from dlngeo.intrinsic.conservation.network_laws import (
     Laws,
@@ -99,7 +100,7 @@ def conservation_laws(
     [MGP23]; [MPG25]; THEORY 6.
     """
     widths = check_network(widths, kind)
-    bias = bool(bias)
+    bias = flag(bias, "bias")
     n_parameters = n_parameters_of(widths, bias)
     n_known = known_count(widths, kind, bias)
     parts = [] if kind == "relu" or bias else scalar_parts(widths)

@@ -9,7 +9,7 @@ import numpy
 import sympy
 
 from dlngeo.core.base.arrays import Array, namespace
-from dlngeo.core.base.checks import integer, real_array
+from dlngeo.core.base.checks import flag, integer, real_array
 from dlngeo.intrinsic.conservation.lie_algebra import Chain
 from dlngeo.intrinsic.conservation.network_laws import Laws, check_network, check_size
 
@@ -220,6 +220,7 @@ def network_polynomials(
         variables.extend(symbols)
         return numpy.array(symbols, dtype=object).reshape(shape)
 
+    flag(bias, "bias")
     # Of every neuron, the terms of the map from each of the inputs, and from the biases last.
     inputs = [[[sympy.Integer(int(i == j))] for i in range(widths[0])] for j in range(widths[0])]
     terms = [[*row, []] for row in inputs]

@@ -25,7 +25,7 @@ import numpy
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
 from dlngeo.core.base.checks import positive, real_array
 from dlngeo.intrinsic.relu.layered_graph import join
-from dlngeo.intrinsic.relu.relu_network import ReluNetwork
+from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
 
 MOST_ENTRIES = 100_000_000
 """Number of entries above which the Jacobian is not formed."""
@@ -45,7 +45,7 @@ def lift(network: ReluNetwork, parameters: Array, paths: numpy.ndarray | None = 
     ValueError
         If there are too many paths to enumerate.
     """
-    edges = network.edge_vector(network.check_parameters(parameters))
+    edges = check_network(network).edge_vector(network.check_parameters(parameters))
     weights = edges[..., network.paths if paths is None else paths]
     product = weights[..., 0]
     for step in range(1, weights.shape[-1]):
@@ -68,7 +68,7 @@ def jacobian(
     ValueError
         If the matrix is too large to form.
     """
-    parameters = network.check_parameters(parameters)
+    parameters = check_network(network).check_parameters(parameters)
     paths = network.paths if paths is None else paths
     size = len(paths) * network.n_parameters
     if size > MOST_ENTRIES:
@@ -201,7 +201,8 @@ def path_features(
     ValueError
         If there are too many paths to enumerate.
     """
-    parameters, inputs = network.check_parameters(parameters), network.check_inputs(inputs)
+    parameters = check_network(network).check_parameters(parameters)
+    inputs = network.check_inputs(inputs)
     if parameters.ndim != 1 or inputs.ndim != 2:
         raise ValueError("expected the parameters of one network and one list of inputs.")
     paths = network.paths if paths is None else paths
@@ -241,9 +242,11 @@ def tangent_kernel(
     -------
     kernel : array-like, shape=[..., n, n_outputs, n', n_outputs]
     """
-    parameters = network.check_parameters(parameters)
-    sides = [_derivatives(network, parameters, x) for x in (inputs, others) if x is not None]
-    (values, adjoints), (other_values, other_adjoints) = sides[0], sides[-1]
+    parameters = check_network(network).check_parameters(parameters)
+    values, adjoints = one = _derivatives(network, parameters, inputs)
+    other_values, other_adjoints = (
+        one if others is None else _derivatives(network, parameters, others)
+    )
     xp = namespace(parameters)
     kernel = 0 * xp.einsum("...io,...jp->...iojp", values[-1], other_values[-1])
     for block in network.blocks:
@@ -288,7 +291,8 @@ def output_gradient(
     -------
     gradient : array-like, shape=[..., D]
     """
-    matrices = network.matrices(network.edge_vector(network.check_parameters(parameters)))
+    parameters = check_network(network).check_parameters(parameters)
+    matrices = network.matrices(network.edge_vector(parameters))
     values = network.forward(matrices, network.check_inputs(inputs), relu=True)
     cotangents = real_array(cotangents, "the cotangents")
     if tuple(cotangents.shape[-2:]) != tuple(values[-1].shape[-2:]):
@@ -301,7 +305,7 @@ def output_gradient(
 
 
 def _edges(network: ReluNetwork, parameters: Array) -> Array:
-    return network.edge_vector(network.check_parameters(parameters))
+    return check_network(network).edge_vector(network.check_parameters(parameters))
 
 
 def _path_sum(network: ReluNetwork, edges: Array) -> Array:

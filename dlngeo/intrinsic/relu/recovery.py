@@ -12,7 +12,7 @@ import numpy
 from dlngeo.core.base.checks import host_array
 from dlngeo.intrinsic.relu.layered_graph import PADDING
 from dlngeo.intrinsic.relu.path_lifting import jacobian
-from dlngeo.intrinsic.relu.relu_network import ReluNetwork
+from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
 from dlngeo.intrinsic.relu.rescaling import with_conserved_values
 
 
@@ -84,7 +84,7 @@ def recover(
     ----------
     [MPG25] for recoverability; the algorithm is an own derivation.
     """
-    lifted = host_array(lifted, "the path-lifting")
+    network, lifted = check_network(network), host_array(lifted, "the path-lifting")
     if lifted.shape != (network.n_paths,):
         raise ValueError(
             f"the path-lifting of this network has shape ({network.n_paths},), got {lifted.shape}."

@@ -15,7 +15,7 @@ import numpy
 import scipy.sparse
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import instance, real_array
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.intrinsic.relu.layered_graph import ABSENT, PADDING, Block, Layer, LayeredGraph
 
@@ -285,3 +285,8 @@ def _indicator(columns: numpy.ndarray, n_columns: int) -> scipy.sparse.coo_array
     rows = numpy.flatnonzero(columns >= 0)
     ones = numpy.ones(len(rows))
     return scipy.sparse.coo_array((ones, (rows, columns[rows])), (len(columns), n_columns))
+
+
+def check_network(network: Any) -> ReluNetwork:
+    """Return a network; a ValueError if it is none."""
+    return instance(network, ReluNetwork, "network")

@@ -28,7 +28,7 @@ import numpy
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
 from dlngeo.core.base.checks import real_array
 from dlngeo.intrinsic.relu.layered_graph import join
-from dlngeo.intrinsic.relu.relu_network import ReluNetwork
+from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
 
 LONGEST_STEP = 0.25
 """Change of the logarithm of a weight up to which a step of Newton's method is taken as it is."""
@@ -48,7 +48,7 @@ def conserved_values(network: ReluNetwork, parameters: Array) -> Array:
     -------
     values : array-like, shape=[..., n_laws]
     """
-    squares = network.check_parameters(parameters) ** 2
+    squares = check_network(network).check_parameters(parameters) ** 2
     matrices = network.matrices(network.edge_vector(squares, numpy.zeros(len(network.fixed))))
     xp = namespace(squares)
     zeros = (from_numpy(numpy.zeros(n), squares) for n in network.sizes)
@@ -80,7 +80,7 @@ def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
     ValueError
         If a scale is zero, NaN or infinite.
     """
-    parameters = network.check_parameters(parameters)
+    parameters = check_network(network).check_parameters(parameters)
     scales = _check_values(network, scales, "the scales")
     if bool((scales == 0).any()):
         raise ValueError("a neuron cannot be scaled by zero: give scales that are positive.")
@@ -149,7 +149,7 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
     ----------
     Own derivation (Newton's method in boxes).
     """
-    like = network.check_parameters(parameters)
+    like = check_network(network).check_parameters(parameters)
     point = to_numpy(like)
     n_laws, size = len(network.scaling_groups), network.n_parameters
     if isinstance(values, (int, float)):
@@ -262,7 +262,7 @@ def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array
     ----------
     Own derivation.
     """
-    like = network.check_parameters(parameters)
+    like = check_network(network).check_parameters(parameters)
     point = to_numpy(like)
     vector = to_numpy(network.check_parameters(vector, "the vector"))
     if not network.scaling_groups:

@@ -8,6 +8,7 @@ from geomstats.geometry.manifold import Manifold
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import flag
 from dlngeo.core.depth_metric import curvature, metric, ricci_operator
 from dlngeo.core.geodesics import (
     conjugate_points,
@@ -154,8 +155,10 @@ class DepthMetric(ObservableMetric):
         distances : array-like, shape=[k, k]
             NaN where no geodesic was found.
         """
+        points = check_shape(points, self._space.shape)
         total = len(points) * (len(points) - 1) // 2
-        with tqdm(desc="pairs", total=total, disable=not progress, leave=False) as bar:
+        is_quiet = not flag(progress, "progress")
+        with tqdm(desc="pairs", total=total, disable=is_quiet, leave=False) as bar:
             return self._apply(distance_matrix.dist_pairwise, points, advance=bar.update)
 
     def squared_dist(self, point_a: Array, point_b: Array) -> Array:

@@ -13,7 +13,7 @@ from geomstats.geometry.product_manifold import ProductManifold
 
 from dlngeo.core.balanced.submanifold import weingarten_map
 from dlngeo.core.base.arrays import Array, to_numpy
-from dlngeo.core.base.checks import generator, nonnegative
+from dlngeo.core.base.checks import generator, integer, nonnegative
 from dlngeo.core.gradient_noise import geodesics, graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.core.gradient_noise.samples import Losses, SampleLosses
@@ -103,9 +103,10 @@ class DiffusionMetric(GeodesicMetric):
         super().__init__(space=space)
         samples = SampleLosses(space.shape, sample_losses, sample_gradients, sample_hvp, n_samples)
         self.geometry = DiffusionGeometry(samples, self.scale, base)
-        self._all, self._batch_size, self._rng = samples, batch_size, generator(rng)
-        if batch_size is not None:
-            if n_samples is None or not 2 <= batch_size <= n_samples:
+        self._all, self._rng = samples, generator(rng)
+        self._batch_size = None if batch_size is None else integer(batch_size, "batch_size", 2)
+        if self._batch_size is not None:
+            if samples.n_samples is None or self._batch_size > samples.n_samples:
                 raise ValueError(
                     "a minibatch of at least two samples needs their number, and functions that "
                     "take indices: give n_samples= of at least batch_size, got "
@@ -266,6 +267,7 @@ class DiffusionMetric(GeodesicMetric):
         -------
         rates : array-like, shape=[..., 2, *point_shape]
         """
+        state = check_shape(state, (2, *self._space.shape))
         axis = -self._space.point_ndim - 1
         point, velocity = (gs.take(state, i, axis=axis) for i in (0, 1))
         return gs.stack([velocity, -self.christoffel_action(velocity, velocity, point)], axis=axis)

@@ -5,6 +5,7 @@ from geomstats.geometry.manifold import Manifold
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.depth_metric.connection import christoffel
+from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
 from dlngeo.manifolds.geomstats.fixed_rank import FixedRankMatrices
 from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
@@ -67,10 +68,12 @@ class Entries(Manifold):
 
     def to_matrices(self, point: Array) -> Array:
         """Return the matrices of vectors, shape=[..., m, n]."""
+        point = check_shape(point, self.shape)
         return gs.reshape(point, (*point.shape[:-1], *self.space.shape))
 
     def from_matrices(self, matrix: Array) -> Array:
         """Return the vectors of matrices, shape=[..., m n]."""
+        matrix = check_shape(matrix, self.space.shape)
         return gs.reshape(matrix, (*matrix.shape[:-2], self.dim))
 
     def belongs(self, point: Array, atol: float = gs.atol) -> Array:

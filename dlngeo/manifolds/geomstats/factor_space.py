@@ -71,6 +71,10 @@ class FactorSpace(EmbeddedSpace):
         """
         if not isinstance(factors, (tuple, list)):
             stack = float_array(factors, "the array of factors")
+            if stack.ndim < 3:
+                raise ValueError(
+                    f"expected factors [..., N, d, d], got shape {tuple(stack.shape)}."
+                )
             factors = tuple(stack[..., p, :, :] for p in range(stack.shape[-3]))
         # NaN stands for points beyond the boundary.
         factors = [float_array(factor, f"factor {p}") for p, factor in enumerate(factors, 1)]

@@ -7,6 +7,7 @@ import geomstats.backend as gs
 from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core.base.arrays import Array, round_off, transpose
+from dlngeo.core.base.checks import real_array
 from dlngeo.core.fibres import fibre as core
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.equations import polar_factor
@@ -52,6 +53,7 @@ class Fibre(FactorSpace):
 
     def __init__(self, matrix: Array, widths: Sequence[int], equip: bool = True):
         widths, self.rank = check_widths(widths)
+        matrix = real_array(matrix, "the matrix")
         if tuple(matrix.shape) != (widths[-1], widths[0]):
             raise ValueError(
                 f"the widths {widths} need one matrix of shape ({widths[-1]}, {widths[0]}), got "

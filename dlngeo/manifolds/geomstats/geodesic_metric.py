@@ -8,6 +8,7 @@ import geomstats.backend as gs
 from geomstats.geometry.scalar_product_metric import register_scaled_method
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import float_array
 from dlngeo.manifolds.geomstats.checks import velocity_of
 from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
 
@@ -23,6 +24,11 @@ def kernel(function: Callable) -> Callable:
         return metric._apply(function, *arrays, **options)
 
     return method
+
+
+def _times(times: Any) -> Array:
+    array = float_array(times if hasattr(times, "dtype") else gs.array(times), "the array of times")
+    return gs.array(array)
 
 
 class GeodesicMetric(HomogeneousNorm):
@@ -107,7 +113,7 @@ class GeodesicMetric(HomogeneousNorm):
         """
         velocity = velocity_of(self, initial_point, end_point, initial_tangent_vec)
         curve = self._curve(initial_point, velocity, on_boundary or self.on_boundary)
-        return lambda t: curve(gs.to_ndarray(gs.array(t), to_ndim=1))
+        return lambda t: curve(gs.to_ndarray(_times(t), to_ndim=1))
 
     def parallel_transport(
         self,

@@ -8,6 +8,7 @@ from geomstats.geometry.group_action import GroupAction
 from geomstats.geometry.manifold import register_quotient
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import instance, real_array
 from dlngeo.core.base.packing import unpack
 from dlngeo.core.depth_metric import submersion as core
 from dlngeo.core.geodesics.horizontal_alignment import align_horizontally
@@ -15,7 +16,7 @@ from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import act, differential, end_to_end
 from dlngeo.manifolds.geomstats.balanced import BalancedManifold, BalancedMetric
-from dlngeo.manifolds.geomstats.checks import is_small
+from dlngeo.manifolds.geomstats.checks import check_shape, is_small
 from dlngeo.manifolds.geomstats.door import CheckedArguments
 
 
@@ -37,7 +38,7 @@ class OrbitAction(GroupAction):
     """
 
     def __init__(self, space: BalancedManifold):
-        self._space = space
+        self._space = instance(space, BalancedManifold, "the space")
         hidden = space.widths[1:-1]
         self.group_elem_shape: tuple[int, ...] = (
             (len(hidden), space.widths[0], space.widths[0])
@@ -60,6 +61,7 @@ class OrbitAction(GroupAction):
         -------
         matrices : tuple of array-like, shape=[..., d_p, d_p]
         """
+        group_elem = real_array(group_elem, "the group element")
         if tuple(group_elem.shape[-len(self.group_elem_shape) :]) != self.group_elem_shape:
             raise ValueError(
                 f"expected a group element of shape [..., *{self.group_elem_shape}], got "
@@ -109,6 +111,7 @@ class OrbitBundle(CheckedArguments, FiberBundle):
             If the matrix has another rank.
         """
         space = self._total_space
+        check_shape(point, (space.widths[-1], space.widths[0]))
         exact_frames(point, space.rank)  # another rank has no lift here: an error
         return space.from_factors(factorize(point, space.depth, space.widths, space.rank))
 

@@ -15,7 +15,7 @@ from dlngeo.core.geodesics.balanced_logarithm import balanced_dist, balanced_log
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.core.networks.frames import BalancedFrames
-from dlngeo.manifolds.pymanopt.manifold_methods import ManifoldMethods, random_frames
+from dlngeo.manifolds.pymanopt.manifold_methods import ManifoldMethods, arrays_of, random_frames
 
 
 class BalancedFactors(ManifoldMethods, RiemannianSubmanifold):
@@ -68,13 +68,8 @@ class BalancedFactors(ManifoldMethods, RiemannianSubmanifold):
     # Between arrays of pymanopt and layers of the core.
 
     def _layers(self, factors: Any) -> Layers:
-        layers = Layers((factors,) if self.depth == 1 else factors)
-        shapes = [numpy.shape(layer) for layer in layers]
-        if shapes != self._shapes:
-            raise ValueError(
-                f"expected {self.depth} factors of shapes {self._shapes}, W_1 first, got {shapes}."
-            )
-        return layers
+        layers = (factors,) if self.depth == 1 else factors
+        return Layers(arrays_of(layers, self._shapes, "factors, W_1 first,"))
 
     def _factors(self, layers: Sequence[Array]) -> Any:
         return layers[0] if self.depth == 1 else Layers(layers)

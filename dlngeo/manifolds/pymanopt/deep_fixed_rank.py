@@ -6,8 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy
 from pymanopt.manifolds.manifold import Manifold
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import float_array
 from dlngeo.core.base.vectors import VectorOperations
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.depth_metric.weights import weights_of
@@ -16,7 +19,7 @@ from dlngeo.core.low_rank import svd_costs
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.core.networks.frames import SingularFrames
-from dlngeo.manifolds.pymanopt.manifold_methods import ManifoldMethods, random_frames
+from dlngeo.manifolds.pymanopt.manifold_methods import ManifoldMethods, arrays_of, random_frames
 
 
 class _Point(NamedTuple):
@@ -82,6 +85,7 @@ class DeepFixedRank(ManifoldMethods, Manifold):
         check_observable(numpy.broadcast_to(0.0, (self.m, self.n)), depth, self.rank)
         self.depth = depth
         self._shapes = [(self.m, self.rank), (self.rank, self.rank), (self.n, self.rank)]
+        self._point_shapes = [(self.m, self.rank), (self.rank,), (self.rank, self.n)]
         super().__init__(
             f"Manifold of {m}x{n} matrices of rank {self.rank} with the metric of depth {depth}",
             self.rank * (self.m + self.n - self.rank),
@@ -96,15 +100,11 @@ class DeepFixedRank(ManifoldMethods, Manifold):
     # Between arrays of pymanopt and frames and blocks of the core.
 
     def _frames(self, point: Sequence[Array]) -> SingularFrames:
-        u, s, vt = point
-        shapes = [numpy.shape(array) for array in (u, s, vt)]
-        expected = [(self.m, self.rank), (self.rank,), (self.rank, self.n)]
-        if shapes != expected:
-            raise ValueError(f"expected a point (u, s, vt) of shapes {expected}, got {shapes}.")
+        u, s, vt = arrays_of(point, self._point_shapes, "a point (u, s, vt)")
         return SingularFrames(u, s, vt.T)
 
     def _blocks(self, tangent_vector: Sequence[Array]) -> Blocks:
-        left, core, right = tangent_vector
+        left, core, right = arrays_of(tangent_vector, self._shapes, "a vector (Up, M, Vp)")
         return Blocks(
             core,
             left if self.m > self.rank else None,
@@ -145,13 +145,35 @@ class DeepFixedRank(ManifoldMethods, Manifold):
         vector : array, sparse array or linear operator, shape=[m, n], or (U, S, V)
             Three arrays stand for ``U @ S @ V.T``.
         """
-        if isinstance(vector, tuple | list):
-            vector = _Product(*vector)
+        is_product = isinstance(vector, tuple | list)
+        vector = self._product(vector) if is_product else self._operator(vector)
         return self._vector(factored.tangent_blocks(self._frames(point), vector))
+
+    def _product(self, factors: Sequence[Any]) -> "_Product":
+        shapes = [tuple(getattr(factor, "shape", ())) for factor in factors]
+        inner = shapes[1] if len(shapes) == 3 else ()
+        if len(inner) != 2 or shapes != [(self.m, inner[0]), inner, (self.n, inner[1])]:
+            raise ValueError(
+                f"expected three arrays, whose product U @ S @ V.T is {self.m} x {self.n}; got "
+                f"shapes {shapes}."
+            )
+        return _Product(*arrays_of(factors, shapes, "a product"))
+
+    def _operator(self, matrix: Any) -> Any:
+        """Return anything of the shape of the matrices that has products."""
+        shape = getattr(matrix, "shape", None)
+        if shape is not None and tuple(shape) == (self.m, self.n) and hasattr(matrix, "T"):
+            is_array = not isinstance(matrix, LinearOperator) and not issparse(matrix)
+            return float_array(matrix, "the matrix") if is_array else matrix
+        raise ValueError(
+            f"expected a matrix, sparse array or linear operator of shape {(self.m, self.n)}, or "
+            f"a tuple of arrays, got {type(matrix).__name__} of shape {shape}."
+        )
 
     def to_tangent_space(self, point: Any, vector: Any) -> FactoredTangent:
         """Remove from ``Up`` and ``Vp`` what round-off put along ``u`` and ``v``."""
-        (u, _, vt), (left, core, right) = point, vector
+        u, _, vt = arrays_of(point, self._point_shapes, "a point (u, s, vt)")
+        left, core, right = arrays_of(vector, self._shapes, "a vector (Up, M, Vp)")
         return FactoredTangent(left - u @ (u.T @ left), core, right - vt.T @ (vt @ right))
 
     def embedding(self, point: Any, tangent_vector: Any) -> FactoredPoint:
@@ -201,9 +223,10 @@ class DeepFixedRank(ManifoldMethods, Manifold):
 
     def _gradient(self, frames: SingularFrames, gradient: Any) -> Blocks:
         if isinstance(gradient, tuple | list):
-            blocks = svd_costs.gradient(frames, gradient)
+            arrays = arrays_of(gradient, self._point_shapes, "a gradient by (u, s, vt)")
+            blocks = svd_costs.gradient(frames, arrays)
         else:
-            blocks = factored.tangent_blocks(frames, gradient)
+            blocks = factored.tangent_blocks(frames, self._operator(gradient))
         if not numpy.isfinite(blocks.core).all():
             raise ValueError(
                 "the gradient of the cost is NaN or infinite: check the data and the cost, or "

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.arrays import Array, to_numpy
+from dlngeo.core.base.checks import float_array
 from dlngeo.core.networks.equations import polar_factor
 
 
@@ -23,6 +24,32 @@ class ManifoldMethods:
     def pair_mean(self: Any, point_a: Any, point_b: Any) -> Any:
         """Return the middle of the geodesic that `log` finds."""
         return self.exp(point_a, self.log(point_a, point_b) / 2)
+
+
+def arrays_of(
+    value: Any, shapes: Sequence[tuple[int, ...]], name: str
+) -> tuple[numpy.ndarray, ...]:
+    """Return the arrays that a point or a vector is made of; NaN stands for what there is not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not real numbers, or of other shapes.
+    """
+    if isinstance(value, tuple | list) or getattr(value, "ndim", 0) > 1:
+        arrays = tuple(map(_on_host, value))
+        if [array.shape for array in arrays] == list(shapes):
+            return arrays
+        came = f"shapes {[array.shape for array in arrays]}"
+    else:
+        came = type(value).__name__
+    raise ValueError(f"expected {name} of arrays of shapes {list(shapes)}, got {came}.")
+
+
+def _on_host(array: Any) -> numpy.ndarray:
+    if type(array) is numpy.ndarray and array.dtype == float:
+        return array  # the usual case
+    return to_numpy(float_array(array, "an array of a point or a vector"))
 
 
 def random_frames(sizes: Sequence[int], rank: int) -> tuple[list[Array], Array]:

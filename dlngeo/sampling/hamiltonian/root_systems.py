@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.checks import integer
+from dlngeo.core.base.checks import host_array, integer
 from dlngeo.core.base.packing import pack
 from dlngeo.core.depth_metric.roots import depth_root
 from dlngeo.core.networks.factors import check_widths, checked_matrix
@@ -47,7 +47,7 @@ class _RootSystem(NetworkSystem):
         -------
         observables : array, shape=[..., d, d]
         """
-        return self._frames(numpy.asarray(positions)).observable()
+        return self._frames(host_array(positions, "the positions")).observable()
 
     def positions(self, observables: numpy.ndarray) -> list[numpy.ndarray]:
         """Return initial positions of chains, one for each matrix.
@@ -67,9 +67,9 @@ class _RootSystem(NetworkSystem):
             If the matrices have another shape, a lower rank or are of the other component, or
             their energy is not finite.
         """
-        observables = checked_matrix(
-            numpy.asarray(observables), (self.width, self.width), observables, "the matrices"
-        )
+        matrices = host_array(observables, "the matrices")
+        shape = self.width, self.width
+        observables = checked_matrix(matrices, shape, observables, "the matrices")
         roots = depth_root(observables, self.depth)
         return self._checked_positions(observables, pack((roots,)), self.width)
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.checks import positive
+from dlngeo.core.base.functions import ReturningLike, ReturningNumbers, function
 from dlngeo.core.networks.components import check_determinant, is_across
 from dlngeo.core.networks.frames import check_positive
 
@@ -55,7 +56,9 @@ class NetworkSystem(mici.systems.System):
                 f"matrices of this shape and rank are one space: leave out {determinant=}."
             )
         self.beta, self.determinant = positive(beta, "the inverse temperature"), determinant
-        self._energy, self._energy_gradient = energy, energy_gradient
+        self._energy = ReturningNumbers(function(energy, "energy"), "energy")
+        slope = function(energy_gradient, "energy_gradient")
+        self._energy_gradient = ReturningLike(slope, "energy_gradient")
 
     def _is_across(self, product: numpy.ndarray) -> numpy.ndarray:
         """Return where matrices are of the component that chains are not confined to."""
@@ -101,13 +104,7 @@ class NetworkSystem(mici.systems.System):
                 "leave out determinant= to sample both components."
             )
         for observable in observables.reshape(-1, rows, columns):
-            value = numpy.asarray(self._energy(observable))
-            slope = numpy.asarray(self._energy_gradient(observable))
-            if value.size != 1 or slope.shape != observable.shape:
-                raise ValueError(
-                    f"energy and gradient of a matrix of shape {observable.shape} must be a number "
-                    f"and a matrix of its shape, got shapes {value.shape} and {slope.shape}."
-                )
+            value, slope = self._energy(observable), self._energy_gradient(observable)
             if not (numpy.isfinite(value).all() and numpy.isfinite(slope).all()):
                 raise ValueError(
                     "energy or gradient of an initial matrix is NaN or infinite: start elsewhere."

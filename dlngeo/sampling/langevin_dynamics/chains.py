@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.functions import returned
 from dlngeo.core.networks.components import determinant_sign
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics.checkpoint import as_text
@@ -157,13 +158,14 @@ class Chains:
             values["determinant_sign"] = determinant_sign(frames)
         if self._record is not None:
             recorded = self._record(self.equation.point(frames))
-            if not isinstance(recorded, Mapping):
+            is_named = isinstance(recorded, Mapping) and all(isinstance(n, str) for n in recorded)
+            if not is_named:
                 raise ValueError(
                     "record must give a dictionary of arrays [chains, ...], got "
                     f"{type(recorded).__name__}: name them, as {{'entries': array}}."
                 )
             for name, array in recorded.items():
-                values[name] = numpy.asarray(array, dtype=float)
+                values[name] = returned(array, "record")
                 if values[name].shape[:1] != (len(frames.sigma),):
                     raise ValueError(
                         f"record must give arrays [chains, ...] of {len(frames.sigma)} chains, got "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import diagonal_matrix, transpose
+from dlngeo.core.base.functions import returned
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.frames import SingularFrames, tangent_at
 from dlngeo.sampling.energies import SpectralEnergy
@@ -205,7 +206,7 @@ def _descending(values: numpy.ndarray) -> numpy.ndarray:
 
 def _of_shape(values: Any, shape: tuple[int, ...], name: str) -> numpy.ndarray:
     # A copy, as it is kept while the caller may write the next one to the same place.
-    array = numpy.array(numpy.asarray(values, dtype=float), order="C")
+    array = numpy.array(returned(values, name), order="C")
     if array.shape != shape:
         raise ValueError(
             f"{name} takes all chains at once: expected a result of shape {shape}, got "

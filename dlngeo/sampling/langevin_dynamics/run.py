@@ -12,7 +12,16 @@ import numpy
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import generator, integer, nonnegative, positive
+from dlngeo.core.base.checks import (
+    choice,
+    file_path,
+    flag,
+    generator,
+    integer,
+    nonnegative,
+    positive,
+)
+from dlngeo.core.base.functions import optional_function
 from dlngeo.core.networks.factors import Factors
 from dlngeo.outcomes import Ending, interruptible
 from dlngeo.runs.outputs import hold_file
@@ -145,6 +154,7 @@ class LangevinResult(Ending):
         ValueError
             If there are none.
         """
+        beta = positive(beta, "beta")
         is_there = numpy.broadcast_to(self.beta, len(self.singular_values)) == beta
         if not is_there.any():
             known = ", ".join(f"{own:g}" for own in numpy.unique(self.beta))
@@ -317,8 +327,8 @@ def langevin(
     burn_in = integer(burn_in, "burn_in", least=0)
     step_size = positive(step_size, "step_size")
     kappa = nonnegative(kappa, "kappa")
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}.")
+    choice(scheme, "scheme", SCHEMES)
+    record, progress = optional_function(record, "record"), flag(progress, "progress")
     if initial is None:
         raise ValueError("the initial states are missing: give initial=.")
     face = face_of(initial, depth, widths, rank)
@@ -344,10 +354,10 @@ def langevin(
             numbers = (n_steps, save_every, burn_in, kappa, step_size)
             heat = settings_of(beta, n_chains, n_steps * step_size)
             store = Checkpoint(
-                held.enter_context(hold_file(Path(checkpoint))),
+                held.enter_context(hold_file(file_path(checkpoint, "checkpoint"))),
                 (face.name, scheme, determinant, *numbers, heat, chains.names, *face[1:]),
                 None if rng is None else random.bit_generator.state,
-                checkpoint_seconds,
+                nonnegative(checkpoint_seconds, "checkpoint_seconds"),
                 code_of((energy, energy_gradient, record)),
                 functools.partial(values_at, equation, chains.frames),
             )

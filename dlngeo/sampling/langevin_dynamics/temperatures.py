@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import integer, positive
+from dlngeo.core.base.checks import integer, positive, several
+from dlngeo.core.base.functions import function
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics.equation import Equation
@@ -63,10 +64,9 @@ class Ladder:
     swap_every: int = 5
 
     def __post_init__(self) -> None:
-        given = self.betas if numpy.ndim(self.betas) == 1 else ()
-        betas = tuple(positive(beta, "a beta of the ladder") for beta in given)
-        if len(betas) < 2 or not (numpy.diff(betas) > 0).all():
-            raise ValueError(f"a ladder needs two or more betas in rising order, got {self.betas}.")
+        betas = several(self.betas, "betas", positive, least=2)
+        if not (numpy.diff(betas) > 0).all():
+            raise ValueError(f"the betas of a ladder must be in rising order, got {self.betas}.")
         object.__setattr__(self, "betas", betas)
         object.__setattr__(self, "swap_every", integer(self.swap_every, "swap_every"))
 
@@ -205,7 +205,7 @@ def betas_of(beta: Any, n_chains: int) -> Any:
     if isinstance(beta, Ladder):
         return numpy.repeat(beta.betas, n_chains // len(beta.betas))
     if callable(beta):
-        return numpy.full(n_chains, check_betas(beta(0.0), n_chains))
+        return numpy.full(n_chains, check_betas(function(beta, "beta")(0.0), n_chains))
     return check_betas(beta, n_chains)
 
 

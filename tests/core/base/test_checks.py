@@ -1,6 +1,9 @@
 """Checks of arrays and of numbers."""
 
+import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -188,3 +191,43 @@ def test_integers():
             checks.integer(value, "n")
     with pytest.raises(ValueError, match="n must be an integer of at least 2, got 1"):
         checks.integer(1, "n", 2)
+
+
+def test_flags():
+    assert checks.flag(np.True_, "it") is True
+    for value in (1, "yes", None, np.array([True]), math.nan):
+        with pytest.raises(ValueError, match="it must be True or False, got"):
+            checks.flag(value, "it")
+
+
+def test_paths():
+    assert checks.file_path("a/b", "it") == checks.file_path(Path("a/b"), "it") == Path("a/b")
+    for value in ("", "a\0b", b"a", 3, None):
+        with pytest.raises(ValueError, match="it must be a path, got"):
+            checks.file_path(value, "it")
+
+
+def test_lists_of_numbers():
+    for values in ((1, 2), [1.0, 2.0], range(1, 3), np.array([1.0, 2.0])):
+        assert checks.several(values, "it", checks.positive) == (1.0, 2.0)
+    assert checks.several([], "it", checks.positive, least=0) == ()
+    others: list[Any] = ["12", {1.0: 2.0}, 3.0, None, [], np.ones((1, 1))]
+    for bad in others:
+        with pytest.raises(ValueError, match="it must be a list of 1 numbers or more"):
+            checks.several(bad, "it", checks.positive)
+    with pytest.raises(ValueError, match=r"it\[1\] must be positive and finite, got -1"):
+        checks.several([1, -1], "it", checks.positive)
+
+
+def test_objects():
+    assert checks.instance(3, int, "it") == 3
+    with pytest.raises(ValueError, match="it must be a int, got an object of str"):
+        checks.instance("3", int, "it")
+    with pytest.raises(ValueError, match="it must be a int, got int"):
+        checks.instance(int, int, "it")
+
+
+def test_texts_in_arrays_are_no_numbers():
+    for value in (np.array("1"), np.str_("1"), np.array(1, dtype=object), np.array(True)):
+        with pytest.raises(ValueError, match="it must be positive"):
+            checks.positive(value, "it")

@@ -452,7 +452,7 @@ def test_spaces_and_arguments_that_do_not_fit():
             euclidean(3, losses, scale)
     with pytest.raises(ValueError, match="n_samples"):
         euclidean(3, losses, batch_size=2)
-    with pytest.raises(ValueError, match="at least two samples"):
+    with pytest.raises(ValueError, match="integer of at least 2"):
         euclidean(3, losses, n_samples=3, batch_size=1)
     metric = wavy(3, 3).metric
     with pytest.raises(ValueError, match="batch_size"):

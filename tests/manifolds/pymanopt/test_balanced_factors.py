@@ -243,9 +243,9 @@ def test_errors_say_what_is_wrong():
     manifold = BalancedFactors((3, 4, 2), 2)
     point = manifold.random_point()
     vector = manifold.random_tangent_vector(point)
-    with pytest.raises(ValueError, match=r"expected 2 factors of shapes .*, W_1 first, got"):
+    with pytest.raises(ValueError, match=r"factors, W_1 first, of arrays of shapes .*, got"):
         manifold.projection(point, vector[::-1])
-    with pytest.raises(ValueError, match="expected 2 factors"):
+    with pytest.raises(ValueError, match="expected factors"):
         manifold.retraction(point[:1], vector)
     with pytest.raises(ValueError, match="NaN"):
         manifold.projection(point, numpy.nan * vector)

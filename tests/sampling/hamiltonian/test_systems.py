@@ -271,7 +271,7 @@ def test_refused_starts():
         ):
             with pytest.raises(ValueError, match=text):
                 system.positions(start)
-    for broken, text in ((lambda x: x, "must be a number"), (lambda x: numpy.nan, "NaN")):
+    for broken, text in ((lambda x: x, "must return one number"), (lambda x: numpy.nan, "NaN")):
         system = DepthRootSystem(broken, energy.gradient, 2, 2, 1.0)
         with pytest.raises(ValueError, match=text):
             system.positions(eye[None])
