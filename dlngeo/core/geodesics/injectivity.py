@@ -70,6 +70,19 @@ def proved_radius(sigma: numpy.ndarray, depth: float) -> numpy.ndarray:
     return _factor(depth) * sigma[..., -1] ** (1 / depth)
 
 
+def conjugate_radius(sigma: numpy.ndarray, depth: float) -> numpy.ndarray:
+    """Return a radius within which no point is conjugate to square matrices of full rank.
+
+    It is ``ρ (1 - e^{-π/ω})``, ``ω² = 0.9 N² - 0.25``.
+    """
+    least = sigma[..., -1] ** (1 / depth)
+    if depth == 1:
+        return numpy.full_like(least, numpy.inf)
+    if depth == math.inf:
+        return math.pi / math.sqrt(0.9) * least
+    return -math.sqrt(depth) * math.expm1(-math.pi / math.sqrt(0.9 * depth**2 - 0.25)) * least
+
+
 def proved_radius_of_factors(lam: numpy.ndarray, depth: int) -> numpy.ndarray:
     """Return the same for balanced factors with hidden layers as wide as the rank."""
     return _reach(depth) * lam[..., -1]

@@ -14,6 +14,7 @@ from dlngeo.core.geodesics import (
     conjugate_points,
     distance_matrix,
     exponential,
+    injectivity,
     logarithm,
     observable_curves,
     transport,
@@ -110,6 +111,22 @@ class DepthMetric(ObservableMetric):
         """
         check_shape(tangent_vec, self._space.shape)
         return self._at_boundary(conjugate_points.conjugate_times, base_point, tangent_vec)
+
+    def injectivity_bound(self, base_point: Array) -> Array:
+        """Return a radius within which no two geodesics from a point meet.
+
+        It is proved, and less than the radius of injectivity, which is not known. See
+        `dlngeo.core.geodesics.injectivity_bound`.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., m, n]
+
+        Returns
+        -------
+        radius : array-like, shape=[...]
+        """
+        return self._apply(injectivity.injectivity_bound, base_point)
 
     def log_volume_density(self, base_point: Array) -> Array:
         r"""Return ``½ log det g^N``, the volume density against Lebesgue's measure.

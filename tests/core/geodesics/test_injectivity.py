@@ -12,7 +12,7 @@ from dlngeo.core.depth_metric.curvature import sectional_curvature
 from dlngeo.core.geodesics.balanced_curves import balanced_exp
 from dlngeo.core.geodesics.balanced_logarithm import balanced_connect
 from dlngeo.core.geodesics.exponential import exp
-from dlngeo.core.geodesics.injectivity import injectivity_bound
+from dlngeo.core.geodesics.injectivity import conjugate_radius, injectivity_bound
 from dlngeo.core.geodesics.logarithm import connect
 from dlngeo.core.geodesics.search.spaces import metric_space
 from dlngeo.core.networks.blocks import join
@@ -113,6 +113,10 @@ def test_radius_of_the_proof(depth):
     assert radius * (1 + angle / np.sin(angle)) == pytest.approx(loop, rel=1e-6)
     field = solve_ivp(rates, (0, loop), [0.0, 1.0], rtol=1e-9, atol=1e-12)
     assert (field.y[0, 1:] > 0).all()
+    near = float(conjugate_radius(np.ones(2), depth))
+    assert solve_ivp(rates, (0, near), [0.0, 1.0], rtol=1e-9, atol=1e-12).y[0, -1] == pytest.approx(
+        0, abs=1e-6
+    )
     layers = [np.eye(2)] * depth
     assert balanced_connect(np.stack(layers), np.stack(layers)).radius == pytest.approx(loop)
 

@@ -366,3 +366,17 @@ def test_all_pairs_of_points():
     expected = metric.dist(points[:, None], points[None])
     for options in ({"n_jobs": 2}, {"progress": True}):
         assert gs.allclose(metric.dist_pairwise(points, **options), expected, atol=1e-9)
+
+
+def test_how_far_geodesics_are_shortest():
+    """Radii and conjugate points, of every element of a batch, and of the backend."""
+    space = depth_space((2, 2), None, 3)
+    points = gs.stack([gs.eye(2), 8.0 * gs.eye(2)])
+    radius = space.metric.injectivity_bound(points)
+    assert gs.allclose(radius[1], 2 * radius[0])
+    swap = gs.array([[1.9**3, 0.0], [0.0, 0.1**3]])
+    velocity = gs.array([[-3 * 1.9**2 * 1.8, 0.0], [0.0, 3 * 0.1**2 * 1.8]])
+    times = space.metric.conjugate_times(gs.stack([velocity, 0.5 * velocity]), swap)
+    assert tuple(times.shape) == (2, 1)
+    assert gs.all((times < 1) == gs.array([[True], [False]]))
+    assert type(times) is type(radius) is type(points)

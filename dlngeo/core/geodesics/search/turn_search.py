@@ -5,7 +5,8 @@ Shooting starts from the mean velocity of an explicit curve, the shortest of the
 on longer straight lines than the geodesic found, and do not belong to it: from those that do, steps
 with its Jacobian lead to it. They are shortened first, by Birkhoff's process: points on them move
 to the middle of the geodesics between their neighbours. So is the first one where it leads to no
-geodesic that is shorter than it, and as long as nothing is found further ones are.
+geodesic that is shorter than it, and as long as nothing is found further ones are; in the end so
+are those of pairs for which the shortest geodesic found is a saddle of the length.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import numpy
 
 from dlngeo.core.base.packing import take
 from dlngeo.core.geodesics.charts.chart import ObservableChart
+from dlngeo.core.geodesics.injectivity import conjugate_radius
 from dlngeo.core.geodesics.observable_curves import chart_of
 from dlngeo.core.geodesics.search.spaces import MatrixSpace, metric_space
 from dlngeo.core.geodesics.search.turns import Candidates, Turns, shortest_turns
@@ -89,7 +91,7 @@ class TurnSearch(NamedTuple):
     def search(self) -> Found:
         """Return the shortest geodesics that are found."""
         size = len(self.source.frames.sigma)
-        return search(size, self.source.dimension, [self.along_turns])
+        return search(size, self.source.dimension, [self.along_turns, self.off_saddles])
 
     @property
     def _is_curved(self) -> bool:
@@ -126,6 +128,28 @@ class TurnSearch(NamedTuple):
             chosen = numpy.flatnonzero((rank == number) & ~found.is_found[pair])
             if len(chosen):
                 yield self._attempt(pair[chosen], self._shorten(pair[chosen], turns.take(chosen)))
+
+    def off_saddles(self, found: Found) -> Iterator[Attempt]:
+        """Shoot from shortened turns where the shortest that was found has conjugate points."""
+        pair, _, _, turns = self.candidates
+        rank, is_saddle = self.candidates.rank, self._are_saddles(found)
+        for number in range(_FURTHER):
+            chosen = numpy.flatnonzero((rank == number) & is_saddle[pair])
+            if len(chosen):
+                yield self._attempt(pair[chosen], self._shorten(pair[chosen], turns.take(chosen)))
+
+    def _are_saddles(self, found: Found) -> numpy.ndarray:
+        """Tell which of the shortest geodesics found have an odd number of conjugate points.
+
+        There the derivative of the end by the velocity changes its orientation. It is known between
+        square matrices of full rank, of which the two have the same.
+        """
+        nulls = self.source.left_null.shape[-1] + self.source.right_null.shape[-1]
+        if nulls or self.chart.way_on is not None:
+            return numpy.zeros(len(found.length), dtype=bool)
+        radius = conjugate_radius(self.source.frames.sigma, self.candidates.turns.depth)
+        basins = self._basins(found, numpy.flatnonzero(found.length >= radius))
+        return numpy.linalg.slogdet(numpy.nan_to_num(basins.inverse))[0] < 0
 
     def _hopeful(self, found: Found) -> numpy.ndarray:
         """Return which turns may lead to shorter geodesics than those found from the first ones."""
