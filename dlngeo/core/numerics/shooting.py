@@ -247,7 +247,9 @@ class Found(NamedTuple):
     @property
     def is_hard(self) -> numpy.ndarray:
         """Which pairs the first attempt did not join, shape=[b]."""
-        return ~numpy.isfinite(self.every[0]).all(axis=1)
+        # Without any pair there is no attempt.
+        first = self.every[0] if self.every else self.velocity
+        return ~numpy.isfinite(first).all(axis=1)
 
     @property
     def number(self) -> numpy.ndarray:
