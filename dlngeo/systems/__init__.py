@@ -57,6 +57,17 @@ functions; and all but `balanced_truncation` if the system is not stable.
 The factors are never taken from Gramians, whose round-off would leave errors of the order of
 ``√ε`` in small Hankel singular values, but solve the Lyapunov equations themselves.
 
+Examples
+--------
+An integrator behind three lags, which is reduced to two states with an unchanged steady response:
+
+>>> from scipy.signal import lti
+>>> from dlngeo.systems import balanced_truncation
+>>> plant = lti([], [0, -1, -20, -50], 1000)
+>>> reduced = balanced_truncation(plant, order=2, method="matchdc")
+>>> reduced.unstable_order, reduced.A.shape, round(reduced.error_bound, 3)
+(1, (2, 2), 0.003)
+
 References
 ----------
 [HM94]; THEORY 5; Y. Liu, B. Anderson, *Singular perturbation approximation of balanced systems*,

@@ -11,6 +11,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy
 from dlngeo.core.base.checks import host_array, in_range
+from dlngeo.systems.stability import Modes, modes_of
 from dlngeo.systems.state_space import System
 from dlngeo.systems.transfer_functions import realization_of_poles, realization_of_polynomials
 
@@ -70,15 +71,15 @@ class Origin(NamedTuple):
         return result
 
 
-def system_of(
+def modes_given_by(
     A: Array | LinearSystem,
     B: Array | None,
     C: Array | None,
     D: Array | None,
     dt: Any,
     needed: str = "BC",
-) -> tuple[System, Origin]:
-    """Return a system after the checks of what was given, in double precision.
+) -> tuple[Modes, Origin]:
+    """Return a system as a sum after the checks of what was given, in double precision.
 
     Of the matrices ``B`` and ``C`` those that are not needed are empty if they are not given.
     """
@@ -92,12 +93,13 @@ def system_of(
     library = _library(A)
     if library is None:
         model = _model([m for m in (A, B, C, D) if m is not None])
-        return _system_of_matrices(A, B, C, D, dt, needed), Origin(None, None, model)
+        system = _system_of_matrices(A, B, C, D, dt, needed)
+        return modes_of(system), Origin(None, None, model)
     if any(given is not None for given in (B, C, D, dt)):
         raise ValueError(f"a {type(A).__name__} holds B, C, D and dt itself: pass it alone.")
     origin = Origin(library, A, numpy.zeros(0))
     if hasattr(A, "A"):
-        return _system_of_matrices(A.A, A.B, A.C, A.D, A.dt, needed), origin
+        return modes_of(_system_of_matrices(A.A, A.B, A.C, A.D, A.dt, needed)), origin
     dt = _time(A.dt)
     if not hasattr(A, "num"):
         return realization_of_poles(A.zeros, A.poles, A.gain, dt), origin

@@ -6,9 +6,8 @@ References
 """
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.systems.formats import LinearSystem, system_of
+from dlngeo.systems.formats import LinearSystem, modes_given_by
 from dlngeo.systems.hankel import gramian_factors, hankel_of
-from dlngeo.systems.stability import stable_modes_of
 
 
 def controllability_gramian(
@@ -28,9 +27,9 @@ def controllability_gramian(
     gramian : array, shape=[n, n]
         The product of a factor with its transpose: positive semidefinite.
     """
-    system, origin = system_of(A, B, None, None, dt, needed="B")
+    modes, origin = modes_given_by(A, B, None, None, dt, needed="B")
     origin.check_states()
-    modes = stable_modes_of(system)
+    modes.check_stable()
     factor = modes.inverse @ gramian_factors(modes).inputs
     return origin.array(factor @ factor.T)
 
@@ -52,9 +51,9 @@ def observability_gramian(
     gramian : array, shape=[n, n]
         The product of a factor with its transpose: positive semidefinite.
     """
-    system, origin = system_of(A, None, C, None, dt, needed="C")
+    modes, origin = modes_given_by(A, None, C, None, dt, needed="C")
     origin.check_states()
-    modes = stable_modes_of(system)
+    modes.check_stable()
     factor = modes.transformation.T @ gramian_factors(modes).outputs
     return origin.array(factor @ factor.T)
 
@@ -84,5 +83,6 @@ def hankel_singular_values(
     >>> hankel_singular_values([[-2.0]], [[1.0]], [[1.0]])  # of 1/(s + 2)
     array([0.25])
     """
-    system, origin = system_of(A, B, C, None, dt)
-    return origin.array(hankel_of(stable_modes_of(system)).frames.sigma)
+    modes, origin = modes_given_by(A, B, C, None, dt)
+    modes.check_stable()
+    return origin.array(hankel_of(modes).frames.sigma)

@@ -7,14 +7,12 @@ import numpy
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import choice, integer, nonnegative
-from dlngeo.systems.formats import LinearSystem, Origin, system_of
+from dlngeo.systems.formats import LinearSystem, Origin, modes_given_by
 from dlngeo.systems.hankel import Hankel, hankel_of
 from dlngeo.systems.stability import (
     Modes,
-    modes_of,
     schur_form,
     spectrum_of,
-    stable_modes_of,
 )
 from dlngeo.systems.state_space import System
 
@@ -95,12 +93,12 @@ def balanced_realization(
     ----------
     [HM94]; THEORY 5; derivation in `dlngeo.systems`.
     """
-    system, origin = system_of(A, B, C, D, dt)
-    modes = stable_modes_of(system)
+    modes, origin = modes_given_by(A, B, C, D, dt)
+    modes.check_stable()
     hankel = hankel_of(modes)
-    if hankel.minimal_order < system.order:
-        raise ValueError(_why_not_minimal(hankel, system.order))
-    return _reduction(origin, modes, hankel, system.order, "truncate")
+    if hankel.minimal_order < modes.order:
+        raise ValueError(_why_not_minimal(hankel, modes.order))
+    return _reduction(origin, modes, hankel, modes.order, "truncate")
 
 
 def balanced_truncation(
@@ -168,11 +166,10 @@ def balanced_truncation(
     >>> reduced.error_bound < 0.02  # beside a gain of 1.02
     True
     """
-    system, origin = system_of(A, B, C, D, dt)
+    modes, origin = modes_given_by(A, B, C, D, dt)
     method = choice(method, "the method", METHODS)
     if (order is None) == (tolerance is None):
         raise ValueError("expected either an order or a tolerance, got both or none.")
-    modes = modes_of(system)
     hankel = hankel_of(modes)
     least, most = modes.unstable.order, modes.unstable.order + hankel.minimal_order
     if order is not None:
@@ -180,7 +177,8 @@ def balanced_truncation(
         if order < least:
             raise ValueError(
                 f"the order must be at least {least}, that of the unstable part, which is kept, "
-                f"got {order}. (A has the eigenvalue {modes.eigenvalues[0]:.4g}, and dt is {dt!r}.)"
+                f"got {order}. (An eigenvalue is {modes.eigenvalues[0]:.4g}, and dt is "
+                f"{modes.stable.dt!r}.)"
             )
         if order > most:
             raise ValueError(

@@ -24,7 +24,7 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.systems.state_space import System
 
 ROUND_OFF = 10 * float(numpy.finfo(float).eps)
-"""Errors of eigenvalues and, for each state, of Hankel singular values, in their units."""
+"""Errors of eigenvalues and of Hankel singular values for each state, in their units."""
 
 LARGEST = 1e75
 """Bound of the largest entries of a system, and their inverse."""
@@ -45,19 +45,22 @@ def schur_form(matrix: Array) -> SchurForm:
 
 
 class Spectrum(NamedTuple):
-    """Eigenvalues, shape=[n], in the order of a Schur form.
+    """Eigenvalues, in the order of a Schur form.
 
     Attributes
     ----------
-    eigenvalues, growth : array, shape=[n]
-        Growth is the real part, or in discrete time the modulus minus one.
-    is_unstable : array, shape=[n]
-        Whether they are not stable to round-off.
+    eigenvalues, growth, round_off : array, shape=[n]
+        Growth is the real part, or in discrete time the modulus minus one; and its round-off.
     """
 
     eigenvalues: Array
     growth: Array
-    is_unstable: Array
+    round_off: Array
+
+    @property
+    def is_unstable(self) -> Array:
+        """Whether they are not stable to round-off, shape=[n]."""
+        return self.growth >= -self.round_off
 
     @property
     def unstable(self) -> Array:
@@ -79,13 +82,16 @@ def spectrum_of(schur: SchurForm, sizes: Array, dt: float | bool | None) -> Spec
     """
     if schur.triangle.size == 0:
         nothing = numpy.zeros(0)
-        return Spectrum(nothing, nothing, nothing > 0)
+        return Spectrum(nothing, nothing, nothing)
     # Those of a triangular matrix come in its order.
     eigenvalues, left, right = scipy.linalg.eig(schur.triangle, left=True, right=True)
     seen = numpy.maximum(abs(schur.vectors @ left), abs(schur.vectors @ right))
-    round_off = ROUND_OFF * (seen * (sizes @ seen)).sum(axis=0)
-    growth = abs(eigenvalues) - 1 if dt else eigenvalues.real
-    return Spectrum(eigenvalues, growth, growth >= -round_off)
+    round_off = len(sizes) * ROUND_OFF * (seen * (sizes @ seen)).sum(axis=0)
+    return Spectrum(eigenvalues, _growth(eigenvalues, dt), round_off)
+
+
+def _growth(eigenvalues: Array, dt: float | bool | None) -> Array:
+    return abs(eigenvalues) - 1 if dt else eigenvalues.real
 
 
 class Modes(NamedTuple):
@@ -108,6 +114,22 @@ class Modes(NamedTuple):
     eigenvalues: Array
     transformation: Array
     inverse: Array
+
+    @property
+    def order(self) -> int:
+        """Number of all states."""
+        return len(self.transformation)
+
+    def check_stable(self) -> None:
+        """Raise a ValueError if there is an unstable summand."""
+        dt = self.stable.dt
+        if self.unstable.order:
+            expected = "modulus below 1" if dt else "negative real part"
+            raise ValueError(
+                f"the system is not stable: A has the eigenvalue {self.eigenvalues[0]:.4g}, and "
+                f"needs eigenvalues of {expected} (dt is {dt!r}). Stabilise it; "
+                "balanced_truncation reduces its stable part, and keeps the rest."
+            )
 
 
 def modes_of(system: System) -> Modes:
@@ -135,8 +157,8 @@ def modes_of(system: System) -> Modes:
     schur = schur_form(scaled.A)
     spectrum = spectrum_of(schur, abs(scaled.A), system.dt)
     if not spectrum.is_unstable.any():
-        return Modes(scaled.gain_only(), scaled, schur, spectrum.unstable, to, back)
-    order, frame, inverse = _split(scaled.A, schur, spectrum)
+        return Modes(scaled.zero(), scaled, schur, spectrum.unstable, to, back)
+    order, frame, inverse = _split(scaled.A, schur, spectrum.eigenvalues, spectrum.is_unstable)
     # Inputs and outputs of one size, as in balanced states, beside which these will stand.
     driven, seen = (
         numpy.linalg.norm(m) for m in (frame[:order] @ scaled.B, scaled.C @ inverse[:, :order])
@@ -145,6 +167,11 @@ def modes_of(system: System) -> Modes:
     frame[:order] /= unit
     inverse[:, :order] *= unit
     unstable = scaled.projected(frame[:order], inverse[:, :order])
+    # Poles on the boundary must not look stable once nothing else stands beside their round-off.
+    short = -_growth(scipy.linalg.eigvals(unstable.A), system.dt).min()
+    if 0 < short <= spectrum.round_off[spectrum.is_unstable].max():
+        A = unstable.A * (1 + 2 * short) if system.dt else unstable.A + 2 * short * numpy.eye(order)
+        unstable = unstable._replace(A=A)
     # Round-off of another kind may decide once more what is stable.
     rest = modes_of(scaled.projected(frame[order:], inverse[:, order:]))
     return Modes(
@@ -157,32 +184,14 @@ def modes_of(system: System) -> Modes:
     )
 
 
-def stable_modes_of(system: System) -> Modes:
-    """Return `modes_of` a stable system.
-
-    Raises
-    ------
-    ValueError
-        If it is not stable.
-    """
-    modes = modes_of(system)
-    if modes.unstable.order:
-        expected = "modulus below 1" if system.dt else "negative real part"
-        raise ValueError(
-            f"the system is not stable: A has the eigenvalue {modes.eigenvalues[0]:.4g}, and needs "
-            f"eigenvalues of {expected} (dt is {system.dt!r}). Stabilise it; balanced_truncation "
-            "reduces its stable part, and keeps the rest."
-        )
-    return modes
-
-
-def _split(matrix: Array, schur: SchurForm, spectrum: Spectrum) -> tuple[int, Array, Array]:
+def _split(
+    matrix: Array, schur: SchurForm, poles: Array, chosen: Array
+) -> tuple[int, Array, Array]:
     """Return the number of unstable states, and the change to states that are not coupled.
 
     A stable pole that round-off cannot tell from an unstable one, as in a chain of integrators,
     goes with it.
     """
-    poles, chosen = spectrum.eigenvalues, spectrum.is_unstable
     conjugates = abs(poles[:, None] - poles.conj()).argmin(axis=1)
     n = len(matrix)
     while True:

@@ -51,8 +51,8 @@ class System(NamedTuple):
             D=self.D + self.C @ driven - outputs @ B,
         )
 
-    def gain_only(self) -> Self:
-        """Return the part without states and without gain, to add to."""
+    def zero(self) -> Self:
+        """Return the system without states and gain, which `parallel` adds nothing by."""
         n = self.order
         empty = self.projected(numpy.zeros((0, n)), numpy.zeros((n, 0)))
         return empty._replace(D=0 * self.D)

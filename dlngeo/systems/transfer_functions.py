@@ -15,7 +15,7 @@ import numpy
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import host_array
 from dlngeo.systems.hankel import hankel_of
-from dlngeo.systems.stability import ROUND_OFF, modes_of
+from dlngeo.systems.stability import ROUND_OFF, Modes, modes_of
 from dlngeo.systems.state_space import System
 
 Matrices = tuple[Array, Array, Array, Array]
@@ -24,7 +24,7 @@ Matrices = tuple[Array, Array, Array, Array]
 
 def realization_of_polynomials(
     numerators: Any, denominators: Any, dt: float | bool | None
-) -> System:
+) -> Modes:
     """Return the system of ratios of polynomials, by rows of outputs and columns of inputs.
 
     Raises
@@ -57,7 +57,7 @@ def _companion(numerator: Any, denominator: Any) -> Matrices:
     return A, numpy.eye(order, 1), (top[1:] - top[0] * bottom[1:])[None], top[:1, None]
 
 
-def realization_of_poles(zeros: Any, poles: Any, gain: float, dt: float | bool | None) -> System:
+def realization_of_poles(zeros: Any, poles: Any, gain: float, dt: float | bool | None) -> Modes:
     """Return the system of zeros, poles and a gain.
 
     Raises
@@ -147,15 +147,20 @@ def _improper(top: int, bottom: int) -> str:
     )
 
 
-def _minimal(system: System) -> System:
-    """Return the controllable and observable part."""
+def _minimal(system: System) -> Modes:
+    """Return the controllable and observable part; its states are those of both summands."""
     modes = modes_of(system)
     hankel = hankel_of(modes)
     stable = modes.stable.projected(*hankel.projections(hankel.minimal_order))
     reached = _reached(modes.unstable.A, modes.unstable.B)
     unstable = modes.unstable.projected(reached.T, reached)
     seen = _reached(unstable.A.T, unstable.C.T)
-    return unstable.projected(seen.T, seen).parallel(stable)
+    unstable = unstable.projected(seen.T, seen)
+    rest = modes_of(stable)
+    unstable = unstable.parallel(rest.unstable)
+    states = numpy.eye(unstable.order + rest.stable.order)
+    eigenvalues = numpy.concatenate([modes.eigenvalues, rest.eigenvalues])
+    return Modes(unstable, rest.stable, rest.schur, eigenvalues, states, states)
 
 
 def _reached(A: Array, B: Array) -> Array:
@@ -169,5 +174,6 @@ def _reached(A: Array, B: Array) -> Array:
         directions, sizes, _ = numpy.linalg.svd(block, full_matrices=False)
         new = directions[:, sizes > n * ROUND_OFF * size]
         if not new.size:
-            return basis
+            # States that all stay are not rotated, which would leave round-off where zeros are.
+            return basis if basis.shape[1] < n else numpy.eye(n)
         basis, block = numpy.concatenate([basis, new], axis=1), A @ new

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.signal
 from scipy import linalg
 
 from dlngeo import systems as sy
@@ -51,7 +52,7 @@ def test_pairs_stay_together():
     schur = schur_form(A)
     spectrum = spectrum_of(schur, abs(A), None)
     one = abs(spectrum.eigenvalues - 3j) < 1e-9
-    order, to, back = _split(A, schur, spectrum._replace(is_unstable=one))
+    order, to, back = _split(A, schur, spectrum.eigenvalues, one)
     assert (one.sum(), order) == (1, 2)
     assert_close((to @ A @ back)[:2, 2:], np.zeros((2, 2)), 1e-13, scale=1)
 
@@ -114,3 +115,37 @@ def test_integrators_in_dense_states(dt):
         with pytest.raises(ValueError, match="not stable"):
             sy.hankel_singular_values(A, B, C, dt)
         assert sy.balanced_truncation(A, B, C, dt=dt, order=1).unstable_order == 1
+
+
+@TIMES
+@pytest.mark.parametrize("poles", [[0.0], [0.0, 0.0], [1j, -1j], [0.0, 2j, -2j]])
+def test_reduced_again(poles, dt):
+    """What comes back has its poles on the boundary to any reader, and can be given again."""
+    for seed in range(10):
+        blocks = [np.array([[0, p.imag], [-p.imag, 0]]) for p in np.array(poles) if p.imag > 0]
+        first = linalg.block_diag(np.zeros((poles.count(0.0),) * 2), *blocks)[: len(poles)]
+        first = first[-len(poles) :, -len(poles) :]
+        last, *_ = random_system(seed, dt, n=3)
+        A = linalg.block_diag(linalg.expm(first) if dt else first, last)
+        rng = np.random.default_rng(seed)
+        B, C = rng.standard_normal((len(A), 2)), rng.standard_normal((2, len(A)))
+        frame = np.linalg.qr(rng.standard_normal(A.shape))[0]
+        system = frame @ A @ frame.T, frame @ B, C @ frame.T
+        for order in (len(A), len(A) - 1, len(poles)):
+            red = sy.balanced_truncation((*system, np.zeros((2, 2)), dt), order=order)
+            assert red.unstable_order == len(poles)
+            system = red.A, red.B, red.C
+
+
+@pytest.mark.parametrize("lags", [[-1.0, -50], [-1.0, -50, -50, -1e4], [-0.1, -2 + 3j, -2 - 3j]])
+def test_integrators_of_transfer_functions(lags):
+    for count in (1, 2, 3):
+        plant = scipy.signal.lti([], [0.0] * count + lags, 50)
+        for given in (plant, plant.to_tf()):
+            red = sy.balanced_truncation(given, order=count + 1, method="matchdc")
+            assert red.unstable_order == count
+            assert len(red.hankel_singular_values) >= len(lags) - 1  # one may be round-off
+            if count == 1:
+                assert sy.balanced_truncation(red, order=1).unstable_order == 1
+            with pytest.raises(ValueError, match="not stable: A has the eigenvalue"):
+                sy.hankel_singular_values(given)
