@@ -1,14 +1,14 @@
 r"""The Langevin equation of infinite depth: of square matrices of full rank.
 
-With the metric scaled by ``N``, as in the depth limit of [CMV22], and ``X = Q e^S O^T``, ``S``
+With the metric scaled by ``N``, as in the depth limit of [CMV22], and ``X = Q e^M O^T``, ``M``
 symmetric,
 
-.. math:: Δ_g = Δ_S + \text{squares of turns}, \quad
+.. math:: Δ_g = Δ_M + \text{squares of turns}, \quad
           dvol_g ∝ \prod_{k<l} |\log σ_k - \log σ_l| \prod_k d\log σ_k \, dQ \, dO,
 
-with the flat Laplacian ``Δ_S`` of symmetric matrices, which alone moves ``log σ``, as Dyson's
+with the flat Laplacian ``Δ_M`` of symmetric matrices, which alone moves ``log σ``, as Dyson's
 Brownian motion. With ``x = \log σ_k - \log σ_l`` the turns are of both frames by the same angle, of
-the variance ``(x/2 coth(x/2) - 1)/x²`` beyond that of ``S``, and by opposite ones, of
+the variance ``(x/2 coth(x/2) - 1)/x²`` beyond that of ``M``, and by opposite ones, of
 ``tanh(x/2)/(2x)`` (own derivation).
 
 Where ``det X = 0`` the volume is infinite, and as far away: no path leads from a component to the
