@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
-.PHONY: demo test backends statistics hazards lint notebooks benchmark clean
+.PHONY: demo test backends statistics hazards versions lint notebooks benchmark clean
 
 demo: $(VENV)/demo
 	$(BIN)/dlngeo complete --demo --output demo-output
@@ -25,6 +25,13 @@ statistics: $(VENV)/dev
 # interrupted, without room or in each other's way.
 hazards: $(VENV)/dev
 	$(PYTEST) tests/hazards
+
+# What meets other libraries, at the lowest versions that pyproject.toml allows and at the newest.
+MEETS := tests/test_geomstats_import.py tests/test_extras.py tests/core/base tests/systems \
+	tests/sampling/test_diagnostics.py tests/app/files tests/external/test_geomstats_learning.py
+versions: $(VENV)-lowest/test $(VENV)-newest/test
+	$(VENV)-lowest/bin/python -m pytest -q -n auto $(MEETS)
+	$(VENV)-newest/bin/python -m pytest -q -n auto $(MEETS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -50,7 +57,7 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/diffusion.py
 
 clean:
-	rm -rf $(VENV) build demo-output *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build demo-output *.egg-info
 
 $(VENV)/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dlngeo needs Python 3.11 or later; set PYTHON=")'
@@ -65,3 +72,11 @@ $(VENV)/demo: $(VENV)/pip pyproject.toml constraints.txt
 $(VENV)/dev: $(VENV)/pip pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
 	touch $@ $(VENV)/demo
+
+$(VENV)-%/test: pyproject.toml constraints.txt .ci/versions.py
+	$(PYTHON) -m venv --clear $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --upgrade pip
+	$(PYTHON) .ci/versions.py $* > $(VENV)-$*/constraints.txt
+	$(VENV)-$*/bin/python -m pip install --quiet --constraint $(VENV)-$*/constraints.txt \
+		--editable '.[fast,torch,jax,control,sampling,dask]' --group test
+	touch $@

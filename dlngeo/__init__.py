@@ -10,6 +10,8 @@ loaded when they are first used.
 
 import lazy_loader
 
+from dlngeo import geomstats_import
 from dlngeo.version import __version__ as __version__
 
+geomstats_import.install()
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -17,7 +17,7 @@ from dlngeo.sampling.diagnostics import load_arviz
 
 if TYPE_CHECKING:
     from arviz import InferenceData
-    from xarray import Dataset
+    from xarray import Dataset, DataTree
 
 MARKERS, LINES = ("o", "s", "^"), ("-", "--", ":")
 """Of the singular values that are shown, in descending order."""
@@ -26,12 +26,12 @@ LARGEST_RATIO = 10.0
 """What a larger R-hat is drawn as: of chains that stand apart it is infinite."""
 
 
-def summarise(data: "InferenceData") -> "Dataset":
+def summarise(data: "InferenceData | DataTree") -> "Dataset":
     """Return means with their errors, and the worst diagnostics, at every point of a grid.
 
     Parameters
     ----------
-    data : arviz.InferenceData
+    data : arviz.InferenceData or xarray.DataTree
         By `dlngeo.sampling.to_inference_data`, with ``singular_values`` and ``energy``.
 
     Returns
@@ -62,7 +62,7 @@ def summarise(data: "InferenceData") -> "Dataset":
 
 
 def draw_sampling_report(
-    data: "InferenceData",
+    data: "InferenceData | DataTree",
     summary: "Dataset",
     equilibria: Mapping[tuple[float, float], Any],
     *,
@@ -72,7 +72,7 @@ def draw_sampling_report(
 
     Parameters
     ----------
-    data : arviz.InferenceData
+    data : arviz.InferenceData or xarray.DataTree
         Of the grid ``beta``, ``depth``.
     summary : xarray.Dataset
         By `summarise`.
@@ -219,7 +219,7 @@ def _density(law: Any, lam: Any, depth: float) -> Any:
     return change * sum(marginal.pdf(lam**depth) for marginal in laws) / law.rank
 
 
-def _draw_traces(figure: SubFigure, data: "InferenceData", beta: float) -> None:
+def _draw_traces(figure: SubFigure, data: Any, beta: float) -> None:
     """Draw the energy of one chain at each of three depths."""
     energy, attrs = data["sample_stats"]["energy"].sel(beta=beta), data.attrs
     steps = attrs["burn_in"] + (energy["draw"].values + 1) * attrs["save_every"]

@@ -13,6 +13,7 @@ from dlngeo.version import __version__
 
 if TYPE_CHECKING:
     from arviz import InferenceData
+    from xarray import DataTree
 
 SETTINGS = ("beta", "kappa", "step_size", "scheme", "save_every", "burn_in")
 PER_CHAIN = ("acceptance_rate", "n_reflections", "n_rejected")
@@ -20,11 +21,13 @@ PER_CHAIN = ("acceptance_rate", "n_reflections", "n_rejected")
 
 def load_arviz() -> tuple[Any, Any]:
     """Return the modules ArviZ and xarray, or say in an ImportError how to install them."""
-    # It reports what parts of it are not installed, which nothing here needs.
-    logging.getLogger("arviz.preview").setLevel(logging.WARNING)
+    # They report what of them is installed, which nothing here needs.
+    for name in ("arviz", "arviz.preview", "arviz_base", "arviz_stats", "arviz_plots"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         import arviz
-        import h5netcdf  # noqa: F401  # which writes their files
+        import h5netcdf  # noqa: F401  # which writes their files, by h5py
+        import h5py  # noqa: F401
         import xarray
     except ImportError as error:
         raise ImportError(
@@ -33,8 +36,8 @@ def load_arviz() -> tuple[Any, Any]:
     return arviz, xarray
 
 
-def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData":
-    """Return chains as ArviZ's InferenceData.
+def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData | DataTree":
+    """Return chains as ArviZ's InferenceData, which is xarray's DataTree from ArviZ 1 on.
 
     ``arviz.summary(data)``, ``arviz.plot_trace(data)``, ``arviz.ess(data.sample_stats["energy"])``
     then serve, and ``data.to_netcdf(path, engine="h5netcdf")``. The arguments of an ensemble's grid
@@ -47,7 +50,7 @@ def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData":
 
     Returns
     -------
-    data : arviz.InferenceData
+    data : arviz.InferenceData or xarray.DataTree
         Group ``posterior`` with what was recorded: ``singular_values`` of dimensions ``chain``,
         ``draw``, those of the grid, and ``k``. Group ``sample_stats`` with ``energy``, if it was
         recorded, and of each chain ``acceptance_rate``, ``n_reflections`` and ``n_rejected``. As
@@ -87,11 +90,15 @@ def to_inference_data(source: LangevinResult | Ensemble) -> "InferenceData":
     for name in PER_CHAIN:
         if getattr(results[0], name) is not None:
             groups["sample_stats"][name] = _variable(name, source, name)
+    n_chains, n_draws = groups["posterior"]["singular_values"][-1].shape[:2]
+    coordinates |= {"chain": numpy.arange(n_chains), "draw": numpy.arange(n_draws)}
     datasets = {
         group: xarray.Dataset(variables, coordinates, attributes)
         for group, variables in groups.items()
     }
-    return arviz.InferenceData(attrs=attributes, **datasets)
+    if "InferenceData" in vars(arviz):  # ArviZ 1 warns where it is asked for the name
+        return arviz.InferenceData(attrs=attributes, **datasets)
+    return xarray.DataTree.from_dict({"/": xarray.Dataset(attrs=attributes), **datasets})
 
 
 def _settings(result: LangevinResult) -> dict[str, Any]:

@@ -34,7 +34,7 @@ ALONE = CHAINS(depth=3, beta=2.0, rng=0, record=record)
 
 def test_one_run():
     data: Any = to_inference_data(ALONE)
-    assert data.groups() == ["posterior", "sample_stats"]
+    assert list(data) == ["posterior", "sample_stats"]
     sigma = data.posterior["singular_values"]
     assert sigma.dims == ("chain", "draw", "k")
     assert sigma.shape == (4, 10, 2)
@@ -98,8 +98,8 @@ def test_arviz_takes_it(tmp_path):
     assert len(rows) == 4
     assert numpy.isfinite(rows["r_hat"]).all()
     here: Any = again.sel(beta=2.0, depth=2)
-    assert float(arviz.ess(here.sample_stats["energy"])["energy"]) > 4
-    assert arviz.plot_trace(here).shape == (1, 2)
+    assert float(arviz.ess(here)["singular_values"].min()) > 4
+    arviz.plot_trace(here)
     arviz.plot_energy(here)
 
 
