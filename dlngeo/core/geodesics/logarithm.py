@@ -3,7 +3,8 @@ r"""Logarithm and distance of the depth metric: the shortest of the geodesics th
 The search of `dlngeo.core.geodesics.search.turn_search` goes from one of the two matrices to the
 other. Which one it starts from is told by the singular values alone, and the geodesic is turned
 round where that is the second one, so that distances are symmetric. Where they tell nothing, where
-null spaces on both sides bend the space, and where shooting fails at first, it goes both ways.
+null spaces on both sides bend the space between far points, and where shooting fails at first, it
+goes both ways.
 """
 
 from dataclasses import dataclass
@@ -190,7 +191,7 @@ def connect(
     target = SingularFrames(target_left, target.sigma / unit, target_right)
     velocity = numpy.full((len(x), left.shape[-2], right.shape[-2]), numpy.nan)
     length, residual = numpy.full((2, len(x)), numpy.inf)
-    number, is_hard = numpy.zeros(len(x), dtype=int), numpy.zeros(len(x), dtype=bool)
+    number, is_open = numpy.zeros(len(x), dtype=int), numpy.zeros(len(x), dtype=bool)
 
     def go(pairs: numpy.ndarray, from_point: numpy.ndarray) -> None:
         """Search from first or from second matrices, and keep what is shorter."""
@@ -199,7 +200,7 @@ def connect(
         found = ways.search()
         residual[pairs] = numpy.fmin(residual[pairs], found.residual)
         number[pairs] = numpy.maximum(number[pairs], found.number)
-        is_hard[pairs] |= found.is_hard
+        is_open[pairs] |= found.is_hard | ways.is_open
         is_shorter = found.length < (1 - CONVERGED) * length[pairs]
         for back in (False, True):
             chosen = numpy.flatnonzero(is_shorter & (from_point == back))
@@ -213,8 +214,7 @@ def connect(
     order = _order(source, target)
     joined = numpy.flatnonzero(~apart)
     go(joined, order[joined] < 0)
-    is_curved = rank < min(x.shape[-2:])
-    again = numpy.flatnonzero(~apart & (is_curved | (order == 0) | is_hard))
+    again = numpy.flatnonzero(~apart & ((order == 0) | is_open))
     if len(again):
         go(again, order[again] >= 0)
     velocity = unit[:, :, None] * extend(velocity, left_basis, right_basis)

@@ -27,7 +27,7 @@ FINEST = 1e-12
 COARSEST = 1e-5
 """Tolerance of those in the first ones, and of the differences for Jacobians."""
 
-# Displacement below which the coarsest tolerance does not serve the first steps.
+# Displacement, relative to lengths below one, from which on the coarsest tolerance does not serve.
 _NEAR = 1e-3
 # What a step with a Jacobian by differences leaves of a displacement, about.
 _GAIN = 0.03
@@ -98,7 +98,7 @@ def shoot(
         u[lost] *= 0.7
         ends[lost] = miss(lost, u[lost], numpy.full(len(lost), COARSEST))
     defect = norms(ends)
-    near = every[defect < _NEAR]
+    near = every[defect < _NEAR * numpy.clip(norms(u), _SHORTEST, 1)]
     if len(near):
         ends[near] = miss(near, u[near], _tolerance(defect[near]))
         defect = norms(ends)

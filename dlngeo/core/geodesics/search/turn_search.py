@@ -99,6 +99,14 @@ class TurnSearch(NamedTuple):
         return 0 not in (*self.source.left_null.shape, *self.source.right_null.shape)
 
     @property
+    def is_open(self) -> numpy.ndarray:
+        """For which pairs turns to other geodesics are not far longer, where these part fast."""
+        pair, length, _, _ = self.candidates
+        is_near = length <= _FARTHEST_CURVED * length[self.candidates.rank == 0][pair]
+        several = numpy.bincount(pair[is_near], minlength=len(self.source.frames.sigma)) > 1
+        return several & self._is_curved
+
+    @property
     def _is_rough(self) -> bool:
         """Whether turns are much longer than the geodesics to which they shrink."""
         return self._is_curved and self.candidates.turns.depth == 1
