@@ -133,9 +133,13 @@ class TurnSearch(NamedTuple):
             is_new = ~self._are_in(basins, pair[chosen], guess)
             yield from self._attempts(pair[chosen[is_new]], guess[is_new])
         for number in range(1, _FURTHER):
-            chosen = numpy.flatnonzero((rank == number) & ~found.is_found[pair])
-            if len(chosen):
-                yield self._attempt(pair[chosen], self._shorten(pair[chosen], turns.take(chosen)))
+            for shrinks in (False, True):
+                chosen = numpy.flatnonzero((rank == number) & ~found.is_found[pair])
+                if len(chosen):
+                    guess = velocity[chosen]
+                    if shrinks:
+                        guess = self._shorten(pair[chosen], turns.take(chosen))
+                    yield self._attempt(pair[chosen], guess)
 
     def off_saddles(self, found: Found) -> Iterator[Attempt]:
         """Shoot from shortened turns where the shortest that was found has conjugate points."""
