@@ -14,8 +14,9 @@ from depth 2 on the singular values are learned one after the other, the large o
 import itertools
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 import scipy.sparse
@@ -24,15 +25,14 @@ from sklearn.utils.extmath import randomized_svd
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import choice, flag, instance
-from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import factors_over
-from dlngeo.core.networks.factors import check_depth, check_rank, check_shape
+from dlngeo.core.networks.factors import Factors, check_depth, check_rank, check_shape
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
 from dlngeo.outcomes import Outcome
 from dlngeo.solvers.entries import Entries
-from dlngeo.solvers.learning import learning_flow
+from dlngeo.solvers.learning import FlowResult, learning_flow
 from dlngeo.solvers.least_squares import LeastSquaresProblem
 from dlngeo.solvers.losses import SparseMatrixCompletion
 from dlngeo.solvers.optimization import SOLVERS, minimize
@@ -64,6 +64,9 @@ FOLLOWS = 0.9
 
 SETTLED = 1e-4
 """or when doubling the time of a flow has lowered the loss by less than this part."""
+
+SMALL = 1000
+"""A matrix costs less than factors up to this number of products, ``mn min(m, n)``, over ``N²``."""
 
 LARGEST_FLOW = 10**7
 """Number of entries of a matrix above which the flow, which holds all of them, is refused."""
@@ -130,6 +133,13 @@ def _entries(factors: tuple[Array, ...], rows: Array, columns: Array) -> Array:
     if len(factors) == 1:
         return factors[0][rows, columns]
     return numpy.einsum("ek,ek->e", factors[0][rows], factors[1][columns])
+
+
+def _each(flow: FlowResult) -> Iterator[Array]:
+    """Return the end-to-end matrices of a flow, one by one: all may be much larger than factors."""
+    if flow.factors is None:
+        return iter(flow.states)
+    return map(end_to_end, zip(*flow.states, strict=True))
 
 
 def _places(entries: Entries, shape: tuple[int, int]) -> Array:
@@ -229,7 +239,7 @@ class _Descent:
 
     def follow_flow(self, progress: bool) -> int:
         """Follow the gradient flow of the network, and return the number of evaluations."""
-        state = Layers(factors_over(self._start, self.widths))
+        state, options = self._upstairs_or_downstairs()
         n_evaluations = 0
         # In this time λ' = λ^{N-1} takes the leading singular value from the start to one.
         clock, duration = 0.0, -float(boxcox(START ** (1 / self._depth), 2.0 - self._depth))
@@ -238,27 +248,47 @@ class _Descent:
                 self._loss,
                 state,
                 t_final=duration,
-                rank=self._rank,
                 n_saved=SAVED_PER_STAGE,
                 progress=progress,
+                **options,
             )
             if flow.interrupted:
                 raise KeyboardInterrupt
             if not flow.success:
                 raise RuntimeError(f"depth {self._depth}: {flow.status}")
             n_evaluations += flow.n_evaluations
-            states = zip(*flow.states, strict=True)
-            columns = zip(flow.times, flow.loss, flow.singular_values, states, strict=True)
+            columns = zip(flow.times, flow.loss, flow.singular_values, _each(flow), strict=True)
             # The first state is the last one of the stage before.
-            for t, value, sigma, layers in itertools.islice(columns, min(stage, 1), None):
-                if self.ends_at(_State(clock + t, value, sigma, (end_to_end(layers),))):
+            for t, value, sigma, matrix in itertools.islice(columns, min(stage, 1), None):
+                if self.ends_at(_State(clock + t, value, sigma, (matrix,))):
                     return n_evaluations
             if stage > 0 and flow.loss[-1] > (1 - SETTLED) * flow.loss[0]:
                 self.reason = "the flow has settled"
                 break
-            state = Layers(layer[-1] for layer in flow.states)
+            is_upstairs = flow.factors is not None
+            state = tuple(layer[-1] for layer in flow.states) if is_upstairs else flow.states[-1]
             clock = duration = clock + duration
         return n_evaluations
+
+    def _upstairs_or_downstairs(self) -> tuple[Factors, dict[str, Any]]:
+        """Return the start of the flow, and what tells its network: factors, or a matrix.
+
+        They are the same flow, as the start is balanced; the matrix, which is decomposed in every
+        step, costs less where it is small or the layers are many.
+        """
+        n_products = math.prod(self._shape) * min(self._shape)
+        if self._depth == 1 or n_products > SMALL * self._depth**2:
+            return factors_over(self._start, self.widths), {"rank": self._rank}
+        rank = self._start_rank
+        start = SingularFrames(
+            self._start.left[:, :rank], self._start.sigma[:rank], self._start.right[:, :rank]
+        )
+        return start.with_values(start.sigma), {"depth": self._depth, "rank": rank}
+
+    @property
+    def _start_rank(self) -> int:
+        """Rank of the start, which no descent leaves; of few entries it may be a lower one."""
+        return int((self._start.sigma > LEAST * self._start.sigma[0]).sum())
 
     def optimise(self, solver: str, progress: bool) -> int:
         """Run a Riemannian optimiser, and return the number of iterations."""
@@ -268,8 +298,7 @@ class _Descent:
             u, s, vt = point
             return self.ends_at(_State(next(iterations), cost, s, (u * s, vt.T)))
 
-        # Of few entries the start may have a lower rank, which no descent leaves.
-        rank = int((self._start.sigma > LEAST * self._start.sigma[0]).sum())
+        rank = self._start_rank
         left, sigma, right = self._start.left, self._start.sigma, self._start.right
         minimum = minimize(
             LeastSquaresProblem(DeepFixedRank(*self._shape, rank, self._depth), self._loss),

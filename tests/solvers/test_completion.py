@@ -44,6 +44,26 @@ def test_a_descent_that_runs_out_of_iterations_says_so():
     assert result.status == "the descent has not ended: the answer may improve."
 
 
+def test_the_flow_of_factors_and_of_the_matrix_are_one(monkeypatch):
+    downstairs = run(depth=4, rank=3)
+    monkeypatch.setattr("dlngeo.solvers.completion.SMALL", 0)
+    upstairs = run(depth=4, rank=3)
+    assert upstairs.n_evaluations != downstairs.n_evaluations
+    assert upstairs.status == downstairs.status
+    numpy.testing.assert_allclose(upstairs.times, downstairs.times)
+    numpy.testing.assert_allclose(upstairs.matrix, downstairs.matrix, atol=1e-3)
+    scale = upstairs.held_out_error.max()
+    gap = abs(upstairs.held_out_error - downstairs.held_out_error)
+    assert gap.max() < 1e-3 * scale
+
+
+def test_many_layers_cost_no_more_than_few():
+    result = run(depth=100)
+    assert result.success, result.status
+    assert result.n_evaluations < 10_000
+    assert result.held_out_error.min() < 0.3 * result.held_out_error[0]
+
+
 def test_depth_one_leaves_missing_entries_where_they_are():
     for center, before in ((False, 0.0), (True, TRAINING.values.mean())):
         result = run(depth=1, center=center)
