@@ -5,12 +5,14 @@ import io
 import signal
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import NoReturn
 
 from dlngeo.app.blame import about, one_line, verdict
+from dlngeo.app.checkpoints import remaining
 from dlngeo.app.options import parser
-from dlngeo.runs.interrupts import ENDINGS, interruptible_by_signals
+from dlngeo.runs.interrupts import ENDINGS, interruptible_by_signals, uninterrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,8 +43,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files that are no text are printed all the same.
         sys.stdout.reconfigure(errors="backslashreplace")
+    options = Namespace(command=None)
     try:
-        options = parser().parse_args(arguments)
+        # So short that an interrupt can wait for it, and for what there is to say then.
+        with uninterrupted():
+            options = parser().parse_args(arguments)
         if options.command is None:
             parser().print_help()
             return 0
@@ -53,6 +58,10 @@ def _run(arguments: Sequence[str] | None) -> int:
             # Only the module of this command, with the libraries that it needs.
             importlib.import_module(f"dlngeo.app.commands.{options.command}").run(options)
             sys.stdout.flush()
+    except KeyboardInterrupt as stop:
+        # Also before the command has begun there may be what it can go on from.
+        kept = remaining(options.output) if options.command == "sample" else ""
+        raise KeyboardInterrupt(str(stop) or (kept and f"interrupted; {kept}")) from None
     except Exception as error:
         return _fail(*verdict(error))
     return 0

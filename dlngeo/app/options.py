@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 
 import shtab
 
+from dlngeo.app.checkpoints import CHECKPOINTS
 from dlngeo.version import __version__
 
 DEFAULT_RANK = 40
 DEMO_OBSERVED, DEMO_OUTPUT = 0.3, "demo-output"
 SAMPLES, REPORT, TABLE = "samples.nc", "report.png", "table.csv"
-CHECKPOINTS = "checkpoints"
-"""Files that ``dlngeo sample`` writes, and the folder of states to go on from, beside them."""
+"""Files that ``dlngeo sample`` writes."""
 
 
 LARGEST_DEPTH = 100

@@ -1,5 +1,6 @@
 """The command line: what it says of itself."""
 
+import importlib
 import subprocess
 import sys
 
@@ -43,3 +44,22 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not {"numpy", "scipy", "matplotlib", "geomstats", "pandas"} & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize("has_states", [False, True])
+def test_an_interrupt_while_the_command_is_loaded(tmp_path, has_states, monkeypatch, capsys):
+    """It names the checkpoints, if there are any."""
+    states = tmp_path / "out" / "checkpoints"
+    states.mkdir(parents=True)
+    if has_states:
+        (states / "run-0-0.npz").touch()
+
+    def interrupt(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupt)
+    assert main(["sample", "problem.toml", "--output", str(tmp_path / "out")]) == 130
+    error = capsys.readouterr().err
+    assert (f"the checkpoints are in {states}" in error) == has_states
+    assert error.startswith("dlngeo: interrupted")
+    assert error.count("\n") == 1

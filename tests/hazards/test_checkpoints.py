@@ -1,5 +1,6 @@
 """Runs of Langevin dynamics that are killed go on, and give the bits of the uninterrupted run."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -84,3 +85,27 @@ def test_a_killed_run_gives_the_bits_of_the_whole_one(start, scheme, tmp_path):
     resumed = run(start, **settings, checkpoint=path)
     assert resumed.success
     assert_same_bits(resumed, run(start, **settings))
+
+
+COMPILED = """
+from tests.sampling.langevin_dynamics.runs import arrays_of, run
+result = run("square", n_steps=60, save_every=7, scheme="euler-maruyama")
+print(*(array.tobytes().hex() for array in arrays_of(result).values()))
+"""
+
+
+def test_what_is_compiled_now_has_the_bits_of_what_was_kept(tmp_path):
+    """A first run compiles its loops, those that go on from it find them."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", COMPILED],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert list(tmp_path.rglob("*.nbc"))
+    assert found[0] == found[1]

@@ -38,10 +38,10 @@ def test_nothing_is_lost(tmp_path, task, n_workers, n_times, kind):
         found = contents(output)
         assert found == {name: expected[name] for name in found}, f"after {moment} s"
         assert "mine.txt" in found
-        # Before the command begins the signals are Python's.
-        assert code in (0, CODES.get(kind), -KINDS[kind]), error
+        is_python = "Fatal Python error" in error  # which the signal met before the command
+        assert code in (0, CODES.get(kind), -KINDS[kind]) or is_python, error
         n_endings += code != 0
-        if code == CODES.get(kind):
+        if "dlngeo: interrupted" in error:
             assert re.fullmatch(r"(going on from .*\n)?dlngeo: interrupted.*\n", error), error
             states = list(output.glob("checkpoints/run-*.npz"))
             assert (f"the checkpoints are in {output / 'checkpoints'}" in error) == bool(states)

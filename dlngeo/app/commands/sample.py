@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy
 
+from dlngeo.app.checkpoints import CHECKPOINTS, LABEL, STATES, remaining
 from dlngeo.app.files.problem_files import read_problem
-from dlngeo.app.options import CHECKPOINTS, REPORT, SAMPLES, TABLE
+from dlngeo.app.options import REPORT, SAMPLES, TABLE
 from dlngeo.app.pictures import save_picture
 from dlngeo.app.printed_tables import heading, line
 from dlngeo.app.problems import Problem
@@ -31,9 +32,6 @@ from dlngeo.thermodynamics.equilibrium import Equilibrium
 from dlngeo.thermodynamics.least_squares import LeastSquaresEquilibrium
 
 EXAMPLE = files("dlngeo.app") / "sampling.toml"
-
-LABEL, STATES = ".dlngeo-problem", "run-*.npz"
-"""Of the folder of checkpoints: what says of which problem they are, and the states."""
 
 MOST_VALUES = 3
 """Up to so many singular values the law is integrated, to compare."""
@@ -81,12 +79,8 @@ def _kept(checkpoints: Path, problem: Problem) -> Iterator[Path]:
     try:
         yield checkpoints
     except (Exception, KeyboardInterrupt) as error:
-        if any(checkpoints.glob(STATES)):
-            how = (
-                f"the checkpoints are in {checkpoints}: give the same command to go on, or remove "
-                "them to start anew."
-            )
-        else:
+        how = remaining(checkpoints.parent)
+        if not how:
             how = "nothing was written."
             _remove(checkpoints)
         if isinstance(error, KeyboardInterrupt):
