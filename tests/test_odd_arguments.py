@@ -227,3 +227,28 @@ def test_odd_arguments(name):
 def test_there_are_many():
     count = sum(len(list(cases(name, call))) for name, call in CALLS.items())
     assert count > 3000
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("core.networks.act", 1e300),
+        ("core.networks.infinitesimal_action", 1e300),
+        ("core.depth_metric.raise_index", 1e150),
+        ("intrinsic.relu.path_lifting.lift", 1e300),
+        ("intrinsic.relu.path_lifting.pullback", 1e150),
+        ("intrinsic.relu.path_lifting.jacobian_product", 1e150),
+        ("intrinsic.relu.path_lifting.path_norm", 1e150),
+        ("intrinsic.relu.rescaling.conserved_values", 1e300),
+    ],
+)
+def test_what_overflows_says_so(name, scale):
+    call = CALLS[name]
+    scaled = {
+        place: scale * value
+        for place, value in call.arguments.items()
+        if isinstance(value, np.ndarray)
+    }
+    with pytest.raises(ValueError, match=r"overflows|out of range"):
+        call(scaled)

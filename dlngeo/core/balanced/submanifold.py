@@ -202,7 +202,7 @@ def tangent_projection(factors: Factors, vector: Factors, rank: int | None = Non
     [MY25]; THEORY 2.
     """
     (layers, velocity), rank = checked_layers(factors, vector, rank=rank)
-    return in_kind(_project(balanced_frames(layers, rank), velocity), factors)
+    return result_in_kind(_project(balanced_frames(layers, rank), velocity), factors)
 
 
 @primitive(static=("rank",))

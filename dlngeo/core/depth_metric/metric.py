@@ -12,7 +12,7 @@ which multiplies the entry ``(k, l)`` in the singular frames of ``X`` by the ker
 import math
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace, transpose
-from dlngeo.core.base.checks import check_range, real_array
+from dlngeo.core.base.checks import check_range, in_range, real_array
 from dlngeo.core.depth_metric.limit import scale_in_limit
 from dlngeo.core.depth_metric.weights import weights_of
 from dlngeo.core.networks.balancing import inverse_gram, thin_layers
@@ -86,7 +86,7 @@ def raise_index(matrix: Array, covector: Array, depth: float, rank: int | None =
     frames = frames_of_rank(matrix, rank)
     weights = weights_of(frames.sigma, depth)
     check_range(weights.core, divides=False)
-    return frames.join(weights.raise_index(frames.split(covector)))
+    return in_range(frames.join(weights.raise_index(frames.split(covector))), "the vector")
 
 
 def lower_index(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = None) -> Array:

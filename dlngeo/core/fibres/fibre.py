@@ -18,7 +18,7 @@ References
 import itertools
 from collections.abc import Sequence
 
-from dlngeo.core.base.arrays import Array, namespace, quotient, round_off, transpose
+from dlngeo.core.base.arrays import Array, is_traced, namespace, quotient, round_off, transpose
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.fibres.gram import full_frames, gram_solve, tangent_part
@@ -72,7 +72,7 @@ def normal_projection(factors: Factors, vector: Factors) -> Factors:
     """
     layers = layers_of(factors)
     velocity = vector_at(layers, vector)
-    return in_kind(Layers(velocity) - tangent_part(layers, velocity), factors)
+    return in_kind(Layers(velocity) - _tangent_part(layers, velocity), factors)
 
 
 def tangent_projection(factors: Factors, vector: Factors) -> Factors:
@@ -91,7 +91,16 @@ def tangent_projection(factors: Factors, vector: Factors) -> Factors:
     """
     layers = layers_of(factors)
     velocity = vector_at(layers, vector)
-    return in_kind(tangent_part(layers, velocity), factors)
+    return in_kind(_tangent_part(layers, velocity), factors)
+
+
+def _tangent_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:
+    """Return `tangent_part`, at every scale: it is linear, and multiples have the same fibres."""
+    if is_traced(*layers, *velocity):
+        return tangent_part(layers, velocity)
+    direction, length = Layers(velocity).unit()
+    part = tangent_part(Layers(layers).unit()[0], direction)
+    return length[..., None, None] * part
 
 
 def project_to_fibre(factors: Factors, matrix: Array) -> Factors:

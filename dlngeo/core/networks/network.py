@@ -15,7 +15,6 @@ from dlngeo.core.base.checks import check_batches, in_range, invertible
 from dlngeo.core.networks.factors import (
     Factors,
     checked_matrix,
-    in_kind,
     layers_of,
     matrices_of,
     result_in_kind,
@@ -238,7 +237,7 @@ def act(group_element: Factors, factors: Factors) -> Factors:
     for p, element in enumerate(elements):
         layers[p] = element @ layers[p]
         layers[p + 1] = _times_inverse(layers[p + 1], element, p + 1)
-    return in_kind(layers, factors)
+    return result_in_kind(layers, factors)
 
 
 def _times_inverse(layer: Array, element: Array, place: int) -> Array:
@@ -270,7 +269,7 @@ def infinitesimal_action(algebra_element: Factors, factors: Factors) -> Factors:
     """
     layers = layers_of(factors)
     elements = hidden_matrices(algebra_element, layers, "algebra element")
-    return in_kind(action_on_layers(elements, layers), factors)
+    return result_in_kind(action_on_layers(elements, layers), factors)
 
 
 def action_on_layers(elements: Sequence[Array], layers: Sequence[Array]) -> list[Array]:

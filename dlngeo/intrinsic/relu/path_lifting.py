@@ -23,7 +23,7 @@ Sources: [MPG25]; [MGP23]; THEORY 6. Passes instead of paths are an own derivati
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
-from dlngeo.core.base.checks import positive, real_array
+from dlngeo.core.base.checks import in_range, positive, real_array
 from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
 
@@ -50,7 +50,7 @@ def lift(network: ReluNetwork, parameters: Array, paths: numpy.ndarray | None = 
     product = weights[..., 0]
     for step in range(1, weights.shape[-1]):
         product = product * weights[..., step]
-    return product
+    return in_range(product, "the path-lifting")
 
 
 def jacobian(
@@ -95,7 +95,7 @@ def inner_product(network: ReluNetwork, parameters: Array, other: Array) -> Arra
     product : array-like, shape=[...]
     """
     product = _edges(network, parameters) * _edges(network, other)
-    return _path_sum(network, product)
+    return in_range(_path_sum(network, product), "the product")
 
 
 def path_norm(network: ReluNetwork, parameters: Array, order: float = 1.0) -> Array:
@@ -117,7 +117,7 @@ def path_norm(network: ReluNetwork, parameters: Array, order: float = 1.0) -> Ar
     """
     order = positive(order, "the order")
     edges = _edges(network, parameters)
-    return _path_sum(network, abs(edges) ** order) ** (1 / order)
+    return in_range(_path_sum(network, abs(edges) ** order) ** (1 / order), "the norm")
 
 
 def pullback(network: ReluNetwork, parameters: Array, other: Array) -> Array:
@@ -139,7 +139,8 @@ def pullback(network: ReluNetwork, parameters: Array, other: Array) -> Array:
     weights = _edges(network, other)
     matrices = network.matrices(_edges(network, parameters) * weights)
     values, adjoints = _passes(network, matrices)
-    return weights[..., : network.n_parameters] * network.by_edges(values, adjoints)
+    pulled = weights[..., : network.n_parameters] * network.by_edges(values, adjoints)
+    return in_range(pulled, "the covector")
 
 
 def jacobian_product(
@@ -173,7 +174,8 @@ def jacobian_product(
     adjoint_changes = network.adjoint_tangents(matrices, changes, adjoints)
     second = network.by_edges(value_changes, adjoints) + network.by_edges(values, adjoint_changes)
     first = network.by_edges(values, adjoints)
-    return vector * first + edges[..., : network.n_parameters] * second
+    product = vector * first + edges[..., : network.n_parameters] * second
+    return in_range(product, "the product")
 
 
 def path_features(

@@ -26,7 +26,7 @@ import math
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import in_range, real_array
 from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
 
@@ -58,7 +58,7 @@ def conserved_values(network: ReluNetwork, parameters: Array) -> Array:
         sums[block.source] = sums[block.source] - xp.sum(matrix, axis=-2)
     labels, n_groups = network.scaling_labels, len(network.scaling_groups)
     membership = from_numpy(1.0 * (labels[:, None] == numpy.arange(n_groups)), squares)
-    return join(sums) @ membership
+    return in_range(join(sums) @ membership, "a law")
 
 
 def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
@@ -88,7 +88,8 @@ def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
     # The last one is for what cannot be rescaled, of which the label is -1.
     one = from_numpy(numpy.ones((*scales.shape[:-1], 1)), scales)
     of_neurons = join([scales, one])[..., network.scaling_labels]
-    return parameters * of_neurons[..., heads] / of_neurons[..., tails]
+    rescaled = parameters * of_neurons[..., heads] / of_neurons[..., tails]
+    return in_range(rescaled, "a rescaled parameter")
 
 
 def with_conserved_values(

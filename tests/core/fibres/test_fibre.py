@@ -243,3 +243,14 @@ def test_errors_say_what_to_do(name):
     call, message = BAD_CALLS[name]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e150, 1e300])
+def test_projections_hold_at_every_scale(scale):
+    """Multiples of factors have the same tangent spaces, and projections are linear."""
+    factors, vector = np.random.default_rng(0).normal(size=(2, 3, 3, 3))
+    for project in (fb.normal_projection, fb.tangent_projection):
+        expected = project(factors, vector)
+        np.testing.assert_allclose(project(scale * factors, vector), expected, atol=1e-14)
+        found = project(scale * factors, scale * vector) / scale
+        np.testing.assert_allclose(found, expected, atol=1e-14)
