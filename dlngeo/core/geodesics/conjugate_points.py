@@ -31,6 +31,8 @@ from dlngeo.core.networks.frames import exact_frames
 
 # Numbers of segments, and how far from one the singular values of ``B`` of a short one may be.
 _FEWEST, _MOST, _SHORT = 4, 256, 0.5
+# Part of a segment by which the first one is shorter.
+_SHIFT = 0.12
 # Change of a part of a segment at which Newton's method ends, as the next one is its square.
 _CONVERGED, _MOST_ITERATIONS = 1e-6, 40
 
@@ -71,7 +73,8 @@ def conjugate_times(
     Raises
     ------
     ValueError
-        As `geodesic`, and if a geodesic reaches the boundary before time one.
+        As `geodesic`, and if a geodesic reaches the boundary before time one, or comes so near to
+        it that a singular value is lost to round-off.
     RuntimeError
         If Jacobi fields change too fast to be followed.
 
@@ -161,11 +164,18 @@ class _Segments(NamedTuple):
     is_short: numpy.ndarray
 
 
+def _times(count: int) -> numpy.ndarray:
+    """Return the ends of segments, at odd times: at even ones geodesics may cross the boundary."""
+    return numpy.concatenate([[0.0], (numpy.arange(1, count) - _SHIFT) / count, [1.0]])
+
+
 def _cut(fields: _Fields, x: numpy.ndarray, z: numpy.ndarray, count: int) -> _Segments:
     """Return geodesics, shape=[b, m, n], as segments."""
     curve = geodesic(x, z, fields.depth, fields.rank, on_boundary=fields.on_boundary)
-    times = numpy.arange(count + 1) / count
-    nodes, velocity = fields.space(curve.point(times)), curve.velocity(times[:-1]) / count
+    times = _times(count)
+    lengths = numpy.diff(times)
+    nodes = fields.space(curve.point(times))
+    velocity = lengths[:, None, None] * curve.velocity(times[:-1])
     which, place = numpy.divmod(numpy.arange(len(x) * count), count)
     starts, ends = (take(nodes, (which, place + step)) for step in (0, 1))
     n = nodes.dimension
@@ -173,11 +183,12 @@ def _cut(fields: _Fields, x: numpy.ndarray, z: numpy.ndarray, count: int) -> _Se
         array.reshape(len(x), count, n, n)
         for array in fields.along(starts, velocity[which, place], ends)
     )
-    slope, slopes = db[:, 0] @ numpy.linalg.inv(b[:, 0]), []
+    slope, slopes = lengths[1] / lengths[0] * db[:, 0] @ numpy.linalg.inv(b[:, 0]), []
     for j in range(1, count):
         slope = (slope + transpose(slope)) / 2
         slopes.append(slope)
         slope = (da[:, j] + db[:, j] @ slope) @ numpy.linalg.inv(a[:, j] + b[:, j] @ slope)
+        slope = slope * (lengths[min(j + 1, count - 1)] / lengths[j])
     inner = (slice(None), slice(1, None))
     slope = numpy.stack(slopes, axis=1)
     stretch = numpy.linalg.svd(b, compute_uv=False)
@@ -222,5 +233,5 @@ def _vanishing(fields: _Fields, segments: _Segments) -> tuple[numpy.ndarray, num
         change = abs(new - part[active])
         part[active] = new
         active = active[(change > _CONVERGED) & (high - low > _CONVERGED)[active]]
-    count = segments.velocity.shape[1] + 1
-    return which, (place + 1 + part) / count
+    times = _times(segments.velocity.shape[1] + 1)
+    return which, times[place + 1] + part * numpy.diff(times)[place + 1]

@@ -35,6 +35,13 @@ def through_the_diagonal(depth: float, t: float = 0.0) -> tuple[np.ndarray, np.n
     return np.diag(lam**depth), np.diag(depth * lam ** (depth - 1) * speed)
 
 
+def least_stretch(matrix, velocity, depth: float, way: str = "raise") -> float:
+    """Return the least singular value of the differential of ``exp``, by differences."""
+    units = np.eye(4).reshape(4, 2, 2) * 1e-4
+    ahead, behind = (exp(matrix, velocity + s * units, depth, on_boundary=way) for s in (1, -1))
+    return np.linalg.svd((ahead - behind).reshape(4, 4) / 2e-4, compute_uv=False)[-1]
+
+
 @pytest.mark.parametrize(("rows", "depth"), [(2, 2), (4, 3), (3, 5)])
 def test_rank_one(rows, depth):
     """On a cone over spheres of radius ``N^{-1/2}``, as often as the sphere has directions."""
@@ -74,12 +81,9 @@ def test_differential_is_singular():
     matrix, velocity = through_the_diagonal(3)
     (time,) = conjugate_times(matrix, velocity, 3)
 
-    def least(t: float) -> float:
-        units = np.eye(4).reshape(4, 2, 2) * 1e-4
-        columns = exp(matrix, t * velocity + units, 3) - exp(matrix, t * velocity - units, 3)
-        return np.linalg.svd(columns.reshape(4, 4) / 2e-4, compute_uv=False)[-1]
-
-    assert least(time) < 1e-6 < 1e-2 < min(least(0.9 * time), least(1.1 * time))
+    assert least_stretch(matrix, time * velocity, 3) < 1e-6
+    for t in (0.9 * time, 1.1 * time):
+        assert least_stretch(matrix, t * velocity, 3) > 1e-2
 
 
 def test_geodesics_that_are_not_shortest_are_told():
@@ -111,3 +115,13 @@ def test_boundary_is_told():
         conjugate_times(matrix, velocity, 2)
     times = conjugate_times(matrix, np.stack([velocity, matrix]), 2, on_boundary="nan")
     np.testing.assert_array_equal(times, [[np.nan], [np.inf]])
+
+
+@pytest.mark.parametrize("way", ["continue", "cross"])
+def test_beyond_the_boundary(way):
+    """The differential is singular there, too; the boundary is crossed at half of the time."""
+    matrix, velocity = np.eye(2), -6 * np.diag([0.3, 1.0])
+    (time,) = conjugate_times(matrix, velocity, 3, on_boundary=way)
+    assert 0.5 < time < 1
+    assert least_stretch(matrix, time * velocity, 3, way) < 1e-5
+    assert least_stretch(matrix, 0.9 * time * velocity, 3, way) > 1e-2
