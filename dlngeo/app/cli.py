@@ -45,7 +45,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     options = Namespace(command=None)
     try:
-        # So short that an interrupt can wait for it, and for what there is to say then.
+        # An interrupt can wait for it, and for what there is to say then.
         with uninterrupted():
             options = parser().parse_args(arguments)
         if options.command is None:
@@ -55,8 +55,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         with warnings.catch_warnings(), about(source):
             # Libraries warn of lines of code; what concerns the user is an error.
             warnings.simplefilter("ignore")
-            # Only the module of this command, with the libraries that it needs.
-            importlib.import_module(f"dlngeo.app.commands.{options.command}").run(options)
+            # Only the module of this command, with the libraries that it needs, of which some crash
+            # if an interrupt meets them half loaded.
+            with uninterrupted():
+                module = importlib.import_module(f"dlngeo.app.commands.{options.command}")
+            module.run(options)
             sys.stdout.flush()
     except KeyboardInterrupt as stop:
         # Also before the command has begun there may be what it can go on from.

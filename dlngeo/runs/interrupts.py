@@ -39,7 +39,7 @@ def interruptible_by_signals() -> Iterator[Asked]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a short block end before a signal that asks to end is heeded."""
+    """Let a block end, of seconds at most, before a signal that asks to end is heeded."""
     came: list[int] = []
     with _handled(lambda number, frame: came.append(number)):
         yield
