@@ -1,13 +1,13 @@
-"""The search for the shortest geodesic, where the shortest turn does not lead to it."""
+"""The search for shortest geodesics: hard pairs, shortened turns, and what it makes of saddles."""
 
 import numpy as np
 import pytest
 
 from dlngeo.core.geodesics.exponential import exp
-from dlngeo.core.geodesics.logarithm import connect
+from dlngeo.core.geodesics.logarithm import connect, dist
 from dlngeo.core.geodesics.search.turn_search import turn_search
 from dlngeo.core.networks.frames import exact_frames
-from dlngeo.core.numerics.shooting import norms
+from dlngeo.core.numerics.shooting import Attempt, norms, search
 from tests.core.brute import assert_close
 from tests.core.geodesics.search.test_turns import pairs
 
@@ -36,10 +36,31 @@ def test_shortened_turns_are_near_geodesics(shape, rank, depth):
     frames = [exact_frames(a, rank) for a in (x, y)]
     unit = frames[0].sigma[:, :1]
     here, there = (f._replace(sigma=f.sigma / unit) for f in frames)
-    search = turn_search(here, there, depth)
-    found = search.search()
-    pair, _, velocity, turns = search.candidates
-    first = np.flatnonzero(search.candidates.rank == 0)
-    guess = search._shorten(pair[first], turns.take(first))
+    ways = turn_search(here, there, depth)
+    found = ways.search()
+    pair, _, velocity, turns = ways.candidates
+    first = np.flatnonzero(ways.candidates.rank == 0)
+    guess = ways._shorten(pair[first], turns.take(first))
     error, before = (norms(u - found.velocity) / found.length for u in (guess, velocity[first]))
     assert np.median(error) < 0.5 * np.median(before)
+
+
+@pytest.mark.parametrize("depth", [3, 4, np.inf])
+def test_saddles_are_left(depth):
+    """The diagonal between values that change places has a conjugate point, and a shorter way."""
+    x, y = np.diag([1.0, 0.01]), np.diag([0.01, 1.0])
+    ways = turn_search(exact_frames(x[None], 2), exact_frames(y[None], 2), depth)
+    if depth == np.inf:
+        flat = np.diag([np.log(0.01), -np.log(0.01)])
+        velocity, expected = x @ flat, np.linalg.norm(flat)
+    else:
+        root, end = x ** (1 / depth), y ** (1 / depth)
+        velocity = depth * root ** (depth - 1) * (end - root)
+        expected = np.sqrt(depth) * np.linalg.norm(end - root)
+    start = ways.source.pack(ways.source.frames.split(velocity[None]))
+    diagonal = [Attempt(np.zeros(1, dtype=int), start, [ways.aim(*ways[:2])])]
+    found = search(1, ways.source.dimension, [lambda _: diagonal])
+    assert found.length[0] == pytest.approx(expected, rel=1e-9)
+    found = search(1, ways.source.dimension, [lambda _: diagonal, ways.off_saddles])
+    assert found.length[0] < 0.999 * expected
+    assert found.length[0] == pytest.approx(dist(x, y, depth), rel=1e-8)
