@@ -1,5 +1,6 @@
 """Bad files: whatever is in them, a command ends soon, in one line, and leaves no trace."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -28,3 +29,15 @@ def test_bad_files(tmp_path, server, kind, name):
     assert file in ended.err
     assert len(ended.err) < 1000
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_names_that_are_no_text(tmp_path, server):
+    file, output = os.fsdecode(b"\xff\xe9.csv"), os.fsdecode(b"out\xff")
+    (tmp_path / file).write_text("1.5,2,x\n4,,6\n2,3,5\n")
+    ended = server.run(["complete", file, "--output", output], tmp_path)
+    assert ended.code == 2
+    assert ended.err.startswith("dlngeo: \\udcff\\udce9.csv")
+    (tmp_path / file).write_text("1.5,2,3\n4,,6\n2,3,5\n")
+    ended = server.run(["complete", file, "--output", output], tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert sorted(os.listdir(tmp_path / output)) == ["report.png", "result.json", file]

@@ -14,6 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from threadpoolctl import threadpool_limits
 
+from dlngeo.app.blame import one_line
 from dlngeo.app.completion_report import draw_completion_report
 from dlngeo.app.files.matrix_files import MatrixFile, Picture
 from dlngeo.app.files.matrix_tables import FACTORS, read_matrix
@@ -119,7 +120,7 @@ def _complete(
                 [_caption(row) for row in rows],
                 file.pictures(observed, completions),
                 observed=f"{observed.sum() / numpy.prod(file.shape):.0%} of the entries",
-                title=f"Completion of {name} by deep linear networks",
+                title=f"Completion of {one_line(name)} by deep linear networks",
             ),
         ),
     ]

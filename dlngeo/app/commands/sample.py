@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy
 
+from dlngeo.app.blame import one_line
 from dlngeo.app.checkpoints import CHECKPOINTS, LABEL, STATES, remaining
 from dlngeo.app.files.problem_files import read_problem
 from dlngeo.app.options import REPORT, SAMPLES, TABLE
@@ -167,7 +168,7 @@ def _report(
             writer = csv.DictWriter(file, rows[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    title = f"Langevin dynamics of {path.name}: {problem.energy}"
+    title = f"Langevin dynamics of {one_line(path.name)}: {problem.energy}"
     draw = functools.partial(draw_sampling_report, data, summary, equilibria, title=title)
     return [SAMPLES, TABLE, *save_picture(output, REPORT, draw)]
 
