@@ -1,4 +1,8 @@
-"""Samplers of the laws of deep linear networks at a temperature."""
+"""Samplers of the laws of deep linear networks at a temperature.
+
+Chains that start from arrays of any library come back as NumPy's, in double precision; energies
+get arrays of the library that they are of.
+"""
 
 import lazy_loader
 
