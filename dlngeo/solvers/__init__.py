@@ -1,7 +1,7 @@
 """Solvers: things that run for a while, and return a frozen result with a status.
 
-Integrators and optimisers are those of SciPy and pymanopt: flows and minima of arrays of any library
-come back as NumPy's, in double precision.
+Integrators and optimisers are those of SciPy and pymanopt: flows and minima of arrays of any
+library come back as NumPy's, in double precision.
 """
 
 import lazy_loader

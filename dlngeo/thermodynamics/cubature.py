@@ -165,7 +165,7 @@ def support(function: Function, lower: numpy.ndarray, upper: numpy.ndarray) -> t
     if peak > -numpy.inf and not numpy.logaddexp.reduce(masses[is_rough]) < total - _RESOLVED:
         raise ValueError(
             "the energy has wells narrower than double precision resolves, a trillionth of their "
-            "singular values, or falls without bound: lower it, or beta."
+            "singular values, or does not confine them: lower it, or beta, or correct it."
         )
     has_mass = bounds >= total - _DEPTH[rank]
     return concatenate([leaf[0] for leaf in leaves])[has_mass], peak

@@ -96,7 +96,7 @@ COMMANDS = {
         (["-"], "no file -"),
         (["table.csv"], "give --output"),
         (["--demo", "table.csv", "--output", "out"], "leave out table.csv"),
-        (["--demo", "--rank", "100000", "--output", "out"], "between 1 and 213"),
+        (["--demo", "--rank", "100000", "--output", "out"], "the smallest width 213"),
         (["table.csv", "--output", "table.csv"], "is a file"),
         (["table.csv", "--output", "a/b"], "make it first"),
         (["table.csv", "--output", "."], "overwrite the input"),
@@ -106,7 +106,7 @@ COMMANDS = {
         *(
             (["table.csv", "--output", "out", f"{option}={value}"], message)
             for option, values, message in [
-                ("--rank", ("0", "-1", "4"), "between 1 and 3"),
+                ("--rank", ("0", "-1", "4"), "the smallest width 3"),
                 ("--rank", ("1_0", "1.5", "x", "", "9" * 20, "٣", "0x1", "1e0"), "an integer"),
                 ("--depth", ("0", "-1", "101", "1000000000"), "from 1 to 100"),
                 ("--depth", ("1_0", "1.5", "x", "", "9" * 20, "True"), "an integer"),

@@ -139,13 +139,16 @@ def test_refusals():
             free_energies(source)
     with pytest.raises(ValueError, match="log_partition must be a finite number"):
         free_energies(result, numpy.nan)
-    with pytest.raises(ValueError, match="expected the result of langevin, got dict"):
+    with pytest.raises(ValueError, match="must be a LangevinResult, got an object of dict"):
         free_energies({})  # type: ignore[arg-type] # what is refused
     loss = Factorization(TARGET)
     changes: list[tuple[dict[str, Any], str]] = [
         ({"energy_at": loss}, "energy_at must be a function of the depth: give lambda depth"),
         ({"reference_at": loss}, "reference_at must be a function of the depth"),
-        ({"reference_at": lambda depth: loss}, "must give an energy of singular values"),
+        (
+            {"reference_at": lambda depth: loss},
+            "must be a SpectralEnergy, got an object of Factorization",
+        ),
         ({"depths": 2}, "depths must be one depth or more, in a list, got 2"),
         ({"rng": "seed"}, "rng must be"),
     ]

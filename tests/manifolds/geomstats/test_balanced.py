@@ -253,5 +253,5 @@ def test_one_component(widths, rank, determinant):
 def test_wrong_components():
     with pytest.raises(ValueError, match="leave out determinant"):
         BalancedManifold(widths=(3, 2, 3), rank=2, determinant="positive")
-    with pytest.raises(ValueError, match=r'"positive", .* got'):
+    with pytest.raises(ValueError, match=r"'positive', .* got"):
         BalancedManifold(depth=2, width=2, determinant="plus")

@@ -102,7 +102,7 @@ def test_fixed_rank_matrices_know_their_shape(call, message):
     ("make", "message"),
     [
         (lambda: FixedRankMatrices(3, 4, rank=4), "between 1 and the smallest width 3"),
-        (lambda: FixedRankMatrices(3, 3, determinant="plus"), "\"positive\", .* got 'plus'"),
+        (lambda: FixedRankMatrices(3, 3, determinant="plus"), "'positive', .* got 'plus'"),
         (lambda: FixedRankMatrices(3, 4, determinant="positive"), r"got rank 3 of shape \(3, 4\)"),
         (lambda: FixedRankMatrices(3, 3, 2, determinant="negative"), "got rank 2 of shape"),
         (lambda: depth_space((3, 4), None, 0), "got 0"),

@@ -240,7 +240,7 @@ ONE: Any = 1
         (lambda e: ObservableSystem(e, e.gradient, 0, 2, 1.0), "positive integers"),
         (
             lambda e: ObservableSystem(e, e.gradient, 2, 2, 1.0, ONE),
-            'determinant is "positive", "negative" or None, got 1',
+            "determinant must be 'positive', 'negative' or None, got 1",
         ),
         (lambda e: BalancedSystem(e, e.gradient, (2, 2, 3), 1.0, "positive"), "are one space"),
     ],
