@@ -314,8 +314,7 @@ def thermodynamics_by_depth(
         energy, start = energy_at(depth), None
         result = langevin(energy=energy, beta=ladder, **run)
         if reference_at is not None:
-            reference = instance(reference_at(depth), SpectralEnergy, "what reference_at returned")
-            start = _from_reference(reference, energy, result.at(ladder.betas[0]), run)
+            start = _from_reference(reference_at(depth), energy, result.at(ladder.betas[0]), run)
         found[depth] = free_energies(result, start)
     return found
 

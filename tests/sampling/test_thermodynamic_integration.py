@@ -147,9 +147,9 @@ def test_refusals():
         ({"reference_at": loss}, "reference_at must be a function of the depth"),
         (
             {"reference_at": lambda depth: loss},
-            "must be a SpectralEnergy, got an object of Factorization",
+            "must give an energy of singular values",
         ),
-        ({"depths": 2}, "depths must be one depth or more, in a list, got 2"),
+        ({"depths": 2}, "depths must be a list of 1 numbers or more, got 2"),
         ({"rng": "seed"}, "rng must be"),
     ]
     for change, message in changes:
