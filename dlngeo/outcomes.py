@@ -106,5 +106,14 @@ def interruptible() -> Iterator[Interruption]:
     interruption = Interruption()
     try:
         yield interruption
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError) as error:
+        if not is_interrupt(error):
+            raise
         interruption.happened = True
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether an error is Ctrl-C, or what Python makes of it if it met compiled code."""
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, SystemError) and isinstance(error.__cause__, KeyboardInterrupt)
+    )

@@ -69,3 +69,16 @@ def test_other_endings_pass():
     assert not interruption.happened
     with pytest.raises(ValueError, match="other"), interruptible():
         raise ValueError("other")
+
+
+def test_interrupts_of_compiled_code():
+    """Python makes an error of the interpreter of one that compiled code did not look for."""
+
+    def fail(cause):
+        with interruptible() as interruption:
+            raise SystemError("returned a result with an exception set") from cause
+        return interruption.happened
+
+    assert fail(KeyboardInterrupt())
+    with pytest.raises(SystemError):
+        fail(ValueError())

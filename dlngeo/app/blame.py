@@ -65,7 +65,7 @@ def verdict(error: Exception) -> tuple[int, str]:
     """
     code, message = 1, str(error)
     if isinstance(error, MemoryError):
-        message = f"there is not enough memory: make the problem smaller. ({error})"
+        message = " ".join(["there is not enough memory: make the problem smaller.", message])
     elif _is_of_system(error):
         code, message = 1 if error.errno in MACHINE else 2, _said(error)
     elif _is_message(error):

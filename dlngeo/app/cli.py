@@ -12,6 +12,7 @@ from typing import NoReturn
 from dlngeo.app.blame import about, one_line, verdict
 from dlngeo.app.checkpoints import remaining
 from dlngeo.app.options import parser
+from dlngeo.outcomes import is_interrupt
 from dlngeo.runs.interrupts import ENDINGS, interruptible_by_signals, uninterrupted
 
 
@@ -62,12 +63,16 @@ def _run(arguments: Sequence[str] | None) -> int:
             module.run(options)
             sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        # Also before the command has begun there may be what it can go on from.
-        kept = remaining(options.output) if options.command == "sample" else ""
-        raise KeyboardInterrupt(str(stop) or (kept and f"interrupted; {kept}")) from None
+        said = str(stop)
     except Exception as error:
-        return _fail(*verdict(error))
-    return 0
+        if not is_interrupt(error):
+            return _fail(*verdict(error))
+        said = ""
+    else:
+        return 0
+    # Also before the command has begun there may be what it can go on from.
+    kept = remaining(options.output) if options.command == "sample" else ""
+    raise KeyboardInterrupt(said or (kept and f"interrupted; {kept}"))
 
 
 def _fail(code: int, message: str) -> int:

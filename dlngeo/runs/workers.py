@@ -33,9 +33,13 @@ def process_pool(n_workers: int) -> Iterator[Executor | None]:
                 executor.submit(os.getpid)
         yield executor
     finally:
-        for process in multiprocessing.active_children():
+        # First, as Python 3.11 fails to tell cancelled tasks of the death of workers.
+        executor.shutdown(wait=False, cancel_futures=True)
+        children = multiprocessing.active_children()
+        for process in children:
             process.kill()
-        executor.shutdown()
+        for process in children:
+            process.join()
 
 
 @contextlib.contextmanager

@@ -21,14 +21,16 @@ def server() -> Iterator[Server]:
 def test_bad_files(tmp_path, server, kind, name):
     command, file, makers = CASES[kind]
     makers[name](tmp_path / file)
-    before = sorted(tmp_path.iterdir())
+    before = list(tmp_path.iterdir())
     ended = server.run([command, file, "--output", "out"], tmp_path)
     assert ended.code == 2, ended
     assert ended.err.startswith("dlngeo: ")
     assert ended.err.count("\n") == 1
     assert file in ended.err
     assert len(ended.err) < 1000
-    assert sorted(tmp_path.iterdir()) == before
+    # Of several runs those before the one that failed may be there to go on from.
+    made = [path.name for path in tmp_path.iterdir() if path not in before]
+    assert made == (["out"] if "the checkpoints are in" in ended.err else [])
 
 
 def test_names_that_are_no_text(tmp_path, server):

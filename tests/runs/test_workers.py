@@ -1,6 +1,7 @@
 """Worker processes end with the block that uses them, whatever they do."""
 
 import multiprocessing
+import threading
 import time
 
 import pytest
@@ -33,6 +34,27 @@ def test_workers_end_inside_their_tasks(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupt()
     assert not multiprocessing.active_children()
+
+
+def test_tasks_that_are_cancelled_say_nothing(tmp_path, monkeypatch):
+    """Although Python 3.11 cannot tell them that their workers are gone."""
+    said: list = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    kill = multiprocessing.process.BaseProcess.kill
+
+    def kill_slowly(process):
+        kill(process)
+        time.sleep(0.5)  # in which whoever waits for the worker sees it gone
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "kill", kill_slowly)
+    with process_pool(2) as executor:
+        assert executor is not None
+        futures = [executor.submit(stay, tmp_path / "begun") for _ in range(20)]
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        for future in futures:
+            future.cancel()
+    assert not said
 
 
 def test_one_worker_is_this_process():

@@ -23,6 +23,7 @@ from dlngeo.app.pictures import save_picture
 from dlngeo.app.printed_tables import heading, line
 from dlngeo.app.problems import Problem
 from dlngeo.app.sampling_report import draw_sampling_report, summarise
+from dlngeo.outcomes import is_interrupt
 from dlngeo.runs.outputs import hold_folder, written_file, written_files
 from dlngeo.runs.workers import process_pool
 from dlngeo.sampling.convergence import CONVERGED
@@ -84,8 +85,9 @@ def _kept(checkpoints: Path, problem: Problem) -> Iterator[Path]:
         if not how:
             how = "nothing was written."
             _remove(checkpoints)
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"{str(error).rstrip('.') or 'interrupted'}; {how}") from error
+        if is_interrupt(error):
+            said = str(error).rstrip(".") if isinstance(error, KeyboardInterrupt) else ""
+            raise KeyboardInterrupt(f"{said or 'interrupted'}; {how}") from error
         error.add_note(f"({how})")
         raise
     _remove(checkpoints)
