@@ -114,6 +114,7 @@ def interruptible() -> Iterator[Interruption]:
 
 def is_interrupt(error: BaseException) -> bool:
     """Tell whether an error is Ctrl-C, or what Python makes of it if it met compiled code."""
-    return isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, SystemError) and isinstance(error.__cause__, KeyboardInterrupt)
-    )
+    cause: BaseException | None = error
+    while isinstance(cause, SystemError):  # one of every call that it passed
+        cause = cause.__cause__
+    return isinstance(cause, KeyboardInterrupt)

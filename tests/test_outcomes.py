@@ -80,5 +80,8 @@ def test_interrupts_of_compiled_code():
         return interruption.happened
 
     assert fail(KeyboardInterrupt())
+    outer = SystemError()
+    outer.__cause__ = KeyboardInterrupt()
+    assert fail(outer)
     with pytest.raises(SystemError):
         fail(ValueError())

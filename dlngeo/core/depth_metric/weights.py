@@ -332,7 +332,7 @@ def _exponential_differences(a: Array) -> Array:
     center, gap = (low + high) / 2, high - low
     is_close = gap < 1
     # Σ_n h_n / (n + 2)! with the complete homogeneous polynomials h_n of what is left.
-    half, between = xp.clip(gap, 0, 1) / 2, xp.clip(middle - center, -0.5, 0.5)
+    half, between = xp.clip(gap, 0.0, 1.0) / 2, xp.clip(middle - center, -0.5, 0.5)
     by_one = by_two = by_three = xp.ones_like(center)
     near, factor = 0.0, 0.5
     for n in range(16):

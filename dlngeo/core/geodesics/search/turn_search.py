@@ -124,11 +124,14 @@ class TurnSearch(NamedTuple):
         if again.any():
             yield self._attempt(pair[again], self._shorten(pair[again], turns.take(again)))
         chosen = self._hopeful(found)
+        if self.chart.way_on is not None:  # neither chord steps nor shortening know of crossings
+            yield from self._attempts(pair[chosen], velocity[chosen])
+            chosen = chosen[:0]
         basins = self._basins(found, pair[chosen])
         chosen = chosen[~self._are_in(basins, pair[chosen], velocity[chosen])]
-        if self._is_rough or self.chart.way_on is not None:
+        if self._is_rough:
             yield from self._attempts(pair[chosen], velocity[chosen])
-        if self.chart.way_on is None and len(chosen):
+        if len(chosen):
             guess = self._shorten(pair[chosen], turns.take(chosen))
             is_new = ~self._are_in(basins, pair[chosen], guess)
             yield from self._attempts(pair[chosen[is_new]], guess[is_new])
