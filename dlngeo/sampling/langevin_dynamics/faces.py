@@ -82,7 +82,7 @@ def face_of(
         If they are of none, or do not fit depth, widths or rank.
     """
     if isinstance(initial, tuple | list):
-        layers = tuple(on_host(layer, "a factor") for layer in initial)
+        layers = tuple(host_array(layer, "a factor") for layer in initial)
         dimensions = [layer.ndim for layer in layers]
         if dimensions != [3] * max(len(layers), 1):
             raise ValueError(
@@ -91,7 +91,7 @@ def face_of(
                 "values, and one chain as [1, ...]."
             )
         return _face_of_factors(layers, False, depth, widths, rank)
-    array = on_host(initial, "the initial state")
+    array = host_array(initial, "the initial state")
     if array.ndim == 4:
         return _face_of_factors(tuple(array.swapaxes(0, 1)), True, depth, widths, rank)
     if array.ndim not in (2, 3) or array.size == 0:
@@ -106,11 +106,6 @@ def face_of(
     widths, rank = _network_shape(array, depth, widths, rank)
     exact_frames(array, rank)
     return Face(OBSERVABLES, widths, rank, (array,), is_infinite=is_infinite(depth))
-
-
-def on_host(array: Any, name: str) -> Array:
-    """Return an array of any library, or a nested sequence, as a checked one of NumPy's."""
-    return host_array(array, name)
 
 
 def _face_of_values(

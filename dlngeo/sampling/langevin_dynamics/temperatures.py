@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import integer, positive, several
+from dlngeo.core.base.checks import host_array, integer, positive, several
 from dlngeo.core.base.functions import function
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics.equation import Equation
-from dlngeo.sampling.langevin_dynamics.faces import on_host
 from dlngeo.sampling.langevin_dynamics.schemes import Kernel
 from dlngeo.sampling.langevin_dynamics.states import rearrange
 
@@ -229,7 +228,7 @@ def check_betas(beta: Any, n_chains: int) -> Any:
     """Return an inverse temperature of all chains, or those of each, after the checks."""
     if numpy.ndim(beta) == 0:
         return positive(beta, "beta")
-    betas = on_host(beta, "beta")
+    betas = host_array(beta, "beta")
     if betas.shape != (n_chains,) or not (betas > 0).all():
         raise ValueError(
             f"beta must be a positive number, or one for each of the {n_chains} chains, got "

@@ -124,7 +124,7 @@ class TurnSearch(NamedTuple):
         if again.any():
             yield self._attempt(pair[again], self._shorten(pair[again], turns.take(again)))
         chosen = self._hopeful(found)
-        if self.chart.way_on is not None:  # neither chord steps nor shortening know of crossings
+        if self.chart.way_on is not None:  # chord steps misjudge where crossings lead
             yield from self._attempts(pair[chosen], velocity[chosen])
             chosen = chosen[:0]
         basins = self._basins(found, pair[chosen])
