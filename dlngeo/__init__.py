@@ -3,8 +3,9 @@
 The kernels are functions of arrays of any library (``dlngeo.core``); the manifolds are classes
 of geomstats and pymanopt (``dlngeo.manifolds``); ``dlngeo.thermodynamics`` holds entropy and
 equilibrium, ``dlngeo.intrinsic`` conservation laws and ReLU networks, ``dlngeo.systems`` linear
-systems, which are networks of depth two; ``dlngeo.networks`` serves networks as people train
-them; ``dlngeo.sampling`` draws from laws, and ``dlngeo.solvers`` run for a while. Names are
+systems, which are networks of depth two; ``dlngeo.losses`` holds losses of the end-to-end
+matrix, ``dlngeo.networks`` serves networks as people train them, and ``dlngeo.torch`` those of
+PyTorch; ``dlngeo.sampling`` draws from laws, and ``dlngeo.solvers`` run for a while. Names are
 loaded when they are first used.
 """
 

@@ -1,11 +1,13 @@
 from . import core as core
 from . import intrinsic as intrinsic
+from . import losses as losses
 from . import manifolds as manifolds
 from . import networks as networks
 from . import sampling as sampling
 from . import solvers as solvers
 from . import systems as systems
 from . import thermodynamics as thermodynamics
+from . import torch as torch
 from .core.networks import balance as balance
 from .core.networks import end_to_end as end_to_end
 from .core.networks import factorize as factorize

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy
 
+from dlngeo.losses.linear_measurements import Factorization
+from dlngeo.losses.observed_entries import MatrixCompletion
 from dlngeo.sampling.energies import DoubleWell, SpectralExpression, WeightDecay
 from dlngeo.sampling.langevin_dynamics.run import LangevinResult, langevin
 from dlngeo.sampling.langevin_dynamics.temperatures import Ladder
-from dlngeo.solvers.losses import Factorization, MatrixCompletion
 
 CHECKPOINT_SECONDS = 10.0
 

@@ -16,7 +16,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, symmetric_part
 from dlngeo.core.base.checks import host_array
-from dlngeo.core.networks.factors import Factors, layers_of
+from dlngeo.core.networks.factors import Factors, is_stack, layers_of
 from dlngeo.core.networks.frames import balanced_frames
 from dlngeo.core.networks.network import moment_map
 from dlngeo.networks.learning_modes import mode_strengths
@@ -102,7 +102,7 @@ def exact_learning(target: Any, initial: Factors | Sequence[Any], times: Any) ->
         )
     if (times < 0).any():
         raise ValueError(f"times must not be negative, got {times.min():g}.")
-    if not isinstance(initial, tuple | list):
+    if is_stack(initial):
         initial = layers_of(host_array(initial, "initial"))
     layers = layers_of([host_array(w, f"factor {p}") for p, w in enumerate(initial, start=1)])
     shapes = [layer.shape for layer in layers]

@@ -3,7 +3,7 @@ r"""Energies to sample from: of singular values, of matrices, and sums of both.
 A spectral energy is a function ``E(σ)`` of singular values, shape=[..., r]: ``energy(σ)`` is the
 value, shape=[...], and ``energy.gradient(σ)`` its derivatives, shape=[..., r]. Samplers hold the
 singular frames of their states, and so need no decomposition for it; small values keep their
-digits, and their slopes do not drown the others. The losses of `dlngeo.solvers.losses` are energies
+digits, and their slopes do not drown the others. The losses of `dlngeo.losses` are energies
 of end-to-end matrices.
 
 >>> import numpy

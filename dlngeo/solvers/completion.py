@@ -29,12 +29,12 @@ from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.factors import Factors, check_depth, check_rank, check_shape
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.networks.network import end_to_end
+from dlngeo.losses.observed_entries import SparseMatrixCompletion
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
 from dlngeo.outcomes import Outcome
 from dlngeo.solvers.entries import Entries
 from dlngeo.solvers.learning import FlowResult, learning_flow
 from dlngeo.solvers.least_squares import LeastSquaresProblem
-from dlngeo.solvers.losses import SparseMatrixCompletion
 from dlngeo.solvers.optimization import SOLVERS, minimize
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 

@@ -17,9 +17,9 @@ from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.factors import Factors, widths_of
 from dlngeo.core.networks.network import end_to_end
+from dlngeo.losses.gradients import check_start, with_gradient
 from dlngeo.solvers.descents import DepthDescent, Descent, FactorDescent, RelaxedDescent
 from dlngeo.solvers.flow_paths import FlowOutcome, Integration, as_float, flow_path
-from dlngeo.solvers.losses import check_start, with_gradient
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 
 
@@ -101,7 +101,7 @@ def learning_flow(
     ----------
     loss : callable or None
         ``E``, of matrices of shape=[m, n]. If it has a method ``gradient``, as the classes
-        of `dlngeo.solvers.losses` do, that is taken; any other function is differentiated
+        of `dlngeo.losses` do, that is taken; any other function is differentiated
         by autograd, PyTorch or JAX, whose arrays it gets.
     initial : array-like, shape=[N, d, d], or tuple of shape=[d_p, d_{p-1}], or shape=[m, n]
         Factors, balanced or not, to flow upstairs; or a matrix to flow downstairs.

@@ -20,11 +20,11 @@ from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.networks.network import partial_products
+from dlngeo.losses.linear_measurements import LeastSquares
 from dlngeo.manifolds.pymanopt.balanced_factors import BalancedFactors
 from dlngeo.manifolds.pymanopt.deep_fixed_rank import DeepFixedRank, FactoredPoint
 from dlngeo.manifolds.pymanopt.geomstats_spaces import GeomstatsManifold
 from dlngeo.manifolds.pymanopt.points import rank_of
-from dlngeo.solvers.losses import LeastSquares
 
 Point = Sequence[Array]
 """The arrays of a point, or of a tangent vector."""
@@ -175,7 +175,7 @@ class LeastSquaresProblem(pymanopt.Problem):
     ----------
     manifold : DeepFixedRank, BalancedFactors, or a manifold whose points are matrices
     loss : LeastSquares
-        One of `dlngeo.solvers.losses`, of NumPy arrays.
+        One of `dlngeo.losses`, of NumPy arrays.
 
     Raises
     ------

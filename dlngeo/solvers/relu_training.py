@@ -24,8 +24,8 @@ from dlngeo.intrinsic.relu.rescaling import (
     scales_to,
     with_conserved_values,
 )
+from dlngeo.losses.gradients import check_start, with_gradient
 from dlngeo.solvers.flow_paths import FlowOutcome, Integration, flow_path
-from dlngeo.solvers.losses import check_start, with_gradient
 
 
 @dataclass(frozen=True, eq=False)

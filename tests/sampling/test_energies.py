@@ -11,9 +11,9 @@ import torch
 
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import end_to_end
+from dlngeo.losses import Factorization, LinearRegression, MatrixCompletion
 from dlngeo.sampling import DoubleWell, SpectralEnergy, SpectralExpression, WeightDecay, langevin
 from dlngeo.sampling.langevin_dynamics import matrix_steps
-from dlngeo.solvers.losses import Factorization, LinearRegression, MatrixCompletion
 from tests.core.libraries import ARRAYS
 from tests.sampling.langevin_dynamics.runs import EVERY, STARTS, arrays_of
 

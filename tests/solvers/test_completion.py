@@ -200,7 +200,7 @@ def test_the_keyboard_interrupts(solver, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dlngeo.solvers.losses.LeastSquares.value", interrupted)
-    monkeypatch.setattr("dlngeo.solvers.losses.LeastSquares.gradient", interrupted)
+    monkeypatch.setattr("dlngeo.losses.linear_measurements.LeastSquares.value", interrupted)
+    monkeypatch.setattr("dlngeo.losses.linear_measurements.LeastSquares.gradient", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(solver=solver)

@@ -11,7 +11,7 @@ HEAVY = ("sklearn", "pandas", "pymanopt", "torch", "jax", "matplotlib")
 @pytest.mark.parametrize(
     "statement",
     [
-        "import dlngeo.solvers.losses",
+        "import dlngeo.losses",
         "from dlngeo.solvers import Factorization",
         "from dlngeo import learning_flow",
         "from dlngeo import balancing_flow, relu_flow",

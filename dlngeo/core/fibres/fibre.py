@@ -27,6 +27,7 @@ from dlngeo.core.networks.factors import (
     check_widths,
     checked_matrix,
     in_kind,
+    is_stack,
     layers_of,
     result_in_kind,
     vector_at,
@@ -236,7 +237,7 @@ def algebra_element(factors: Factors, vector: Factors) -> Factors:
             "X, the fibre has tangent vectors that leave the orbit: the group metric is not "
             "defined for them."
         )
-    if not elements and not isinstance(factors, (tuple, list)):
+    if not elements and is_stack(factors):
         return factors[..., :0, :, :]
     return in_kind(elements, factors)
 

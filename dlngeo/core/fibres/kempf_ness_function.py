@@ -22,6 +22,7 @@ from dlngeo.core.networks.factors import (
     check_depth,
     check_widths,
     in_kind,
+    is_stack,
     layers_of,
     network_shape,
     result_in_kind,
@@ -178,7 +179,7 @@ def limit_metrics(factors: Factors) -> Factors:
             "group. dlngeo.core.networks.balancing.balance gives it."
         )
     if len(layers) == 1:
-        return () if isinstance(factors, (tuple, list)) else factors[..., :0, :, :]
+        return factors[..., :0, :, :] if is_stack(factors) else ()
     root = thin_layers(end_to_end(layers), len(layers), rank, truncate=True)
     check_positive(namespace(root[0]).sum(root[0] ** 2, axis=-1) ** 0.5, rank)
     inverses = right_inverses([transpose(layer) for layer in reversed(root)])[::-1]

@@ -4,7 +4,8 @@ A deep linear network of depth ``N`` and widths ``(d_0, ..., d_N)`` has factors 
 shape ``(d_p, d_{p-1})``, kept in the order in which data flow, ``factors[0] = W_1``. Where
 all widths are equal they may be one array of shape ``[..., N, d, d]``; otherwise they are a
 tuple of arrays of shapes ``[..., d_p, d_{p-1}]``. Every function takes both and answers in
-kind.
+kind. An object with ``factors`` and ``biases``, as `dlngeo.networks.LinearNetwork`, serves as its
+factors, if no hidden layer has a bias.
 """
 
 import itertools
@@ -30,7 +31,28 @@ _MOST_ENTRIES = 2**30
 """Number of entries of all factors beyond which they do not fit into memory."""
 
 Factors = Any
-"""Factors of a network: an array ``[..., N, d, d]`` or a sequence of ``N`` matrices."""
+"""Factors of a network: an array ``[..., N, d, d]``, a sequence of ``N`` matrices, or a network."""
+
+
+def is_network(factors: Factors) -> bool:
+    """Tell whether factors are those of an object, which may have biases beside them."""
+    return hasattr(factors, "factors") and hasattr(factors, "biases")
+
+
+def is_stack(factors: Factors) -> bool:
+    """Tell whether factors are one array."""
+    return not (isinstance(factors, (tuple, list)) or is_network(factors))
+
+
+def _without_biases(network: Any) -> tuple[Array, ...]:
+    """Return the factors of a network; a ValueError if a hidden layer has a bias."""
+    for p, bias in enumerate(network.biases[:-1], start=1):
+        if bias is not None:
+            raise ValueError(
+                f"hidden layer {p} has a bias, and this is a function of factors alone: take the "
+                "network's with_output_bias(), of the same outputs, or its factors."
+            )
+    return network.factors
 
 
 def matrices_of(factors: Factors, name: str = "factor") -> tuple[Array, ...]:
@@ -41,6 +63,8 @@ def matrices_of(factors: Factors, name: str = "factor") -> tuple[Array, ...]:
     ValueError
         If they are not matrices, or an entry is NaN or infinite.
     """
+    if is_network(factors):
+        factors = _without_biases(factors)
     if isinstance(factors, (tuple, list)):
         matrices = tuple(factors)
     else:
@@ -124,9 +148,9 @@ def vector_at(layers: Sequence[Array], vector: Factors) -> tuple[Array, ...]:
 
 def in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
     """Return layers as one array if the given factors are one, else as a tuple."""
-    if isinstance(factors, (tuple, list)):
-        return tuple(layers)
-    return namespace(*layers).stack(list(layers), -3)
+    if is_stack(factors):
+        return namespace(*layers).stack(list(layers), -3)
+    return tuple(layers)
 
 
 def result_in_kind(layers: Sequence[Array], factors: Factors) -> Factors:

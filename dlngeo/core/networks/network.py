@@ -15,6 +15,8 @@ from dlngeo.core.base.checks import check_batches, in_range, invertible
 from dlngeo.core.networks.factors import (
     Factors,
     checked_matrix,
+    is_network,
+    is_stack,
     layers_of,
     matrices_of,
     result_in_kind,
@@ -32,6 +34,7 @@ def end_to_end(factors: Factors) -> Array:
     Returns
     -------
     end_to_end : array-like, shape=[..., d_N, d_0]
+        Of a network with biases, that of its linear part.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def end_to_end(factors: Factors) -> Array:
     ----------
     [Men24]; THEORY 1.
     """
-    layers = layers_of(factors)
+    layers = layers_of(factors.factors if is_network(factors) else factors)
     product = layers[0]
     for layer in layers[1:]:
         product = layer @ product
@@ -184,6 +187,8 @@ def moment_map(factors: Factors) -> Factors:
 
     .. math:: μ_p(W) = W_{p+1}^T W_{p+1} - W_p W_p^T, \quad p = 1, ..., N-1
 
+    A network with biases ``b_p`` keeps ``μ_p(W) - b_p b_pᵀ``, which is what it gets.
+
     Parameters
     ----------
     factors : array-like, shape=[..., N, d, d], or sequence of shape=[..., d_p, d_{p-1}]
@@ -195,14 +200,19 @@ def moment_map(factors: Factors) -> Factors:
 
     References
     ----------
-    [ACH18]; [LM25]; THEORY 1.
+    [ACH18]; [LM25]; [MGP23] for biases; THEORY 1.
     """
-    layers = layers_of(factors)
+    layers = layers_of(factors.factors if is_network(factors) else factors)
     moments = [
         transpose(following) @ following - layer @ transpose(layer)
         for layer, following in itertools.pairwise(layers)
     ]
-    if not moments and not isinstance(factors, (tuple, list)):
+    if is_network(factors):
+        moments = [
+            moment if bias is None else moment - bias[..., :, None] * bias[..., None, :]
+            for moment, bias in zip(moments, factors.biases[:-1], strict=True)
+        ]
+    if not moments and is_stack(factors):
         return factors[..., :0, :, :]
     return result_in_kind(moments, factors)
 

@@ -4,7 +4,7 @@ import autograd
 import numpy
 import pytest
 
-from dlngeo.solvers import (
+from dlngeo.losses import (
     Factorization,
     LinearRegression,
     MatrixCompletion,

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch.nn.utils import prune  # noqa: E402
 
 from dlngeo.core.networks.network import moment_map  # noqa: E402
-from dlngeo.modules import balance_module  # noqa: E402
+from dlngeo.torch import balance_module  # noqa: E402
 
 WIDTHS = (5, 7, 4, 6)
 

@@ -1,0 +1,1 @@
+from .balancing import balance_module as balance_module
