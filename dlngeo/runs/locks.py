@@ -6,8 +6,10 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from dlngeo.runs.interrupts import uninterrupted
 
 BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 LOCKLESS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
@@ -42,10 +44,15 @@ def locked(path: Path, output: Path) -> Iterator[bool]:
     ValueError
         If another run has it, with the name of that run.
     """
-    file, is_held = _acquire(path, output)
-    try:
+    with ExitStack() as stack:
+        with uninterrupted():
+            file, is_held = _acquire(path, output)
+            stack.callback(_release, file, path)
         yield is_held
-    finally:
+
+
+def _release(file: int, path: Path) -> None:
+    with uninterrupted():
         path.unlink(missing_ok=True)
         _close(file)
 

@@ -56,8 +56,9 @@ def hold_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
                 raise ValueError(f"the output {folder} is a file: give a folder.")
             _check_parent(place, folder)
             if not place.exists():
-                place.mkdir()
-                stack.callback(_remove_if_empty, place)
+                with uninterrupted():
+                    place.mkdir()
+                    stack.callback(_remove_if_empty, place)
             for name in names:
                 _check_file(folder / name)
             stack.enter_context(_held(place, "", folder))

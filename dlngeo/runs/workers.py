@@ -11,8 +11,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 from tqdm import tqdm
+
+from dlngeo.runs.interrupts import uninterrupted
 
 
 @contextlib.contextmanager
@@ -25,21 +28,31 @@ def process_pool(n_workers: int) -> Iterator[Executor | None]:
     if n_workers == 1:
         yield None
         return
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_heed_the_parent)
+    executor = ProcessPoolExecutor(n_workers, mp_context=_Context(), initializer=_heed_the_parent)
     try:
-        with _deaf_children():
-            for _ in range(n_workers):
-                executor.submit(os.getpid)
         yield executor
     finally:
-        # First, as Python 3.11 fails to tell cancelled tasks of the death of workers.
-        executor.shutdown(wait=False, cancel_futures=True)
-        children = multiprocessing.active_children()
-        for process in children:
-            process.kill()
-        for process in children:
-            process.join()
+        with uninterrupted():
+            # First, as Python 3.11 fails to tell cancelled tasks of the death of workers.
+            executor.shutdown(wait=False, cancel_futures=True)
+            children = multiprocessing.active_children()
+            for process in children:
+                process.kill()
+            for process in children:
+                process.join()
+
+
+class _Worker(SpawnProcess):
+    """A process that begins whole: half begun, nobody would know of it, and it of no work."""
+
+    def start(self) -> None:
+        """Begin, with signals to the parent heeded afterwards."""
+        with uninterrupted(), _deaf_children():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Worker  # type: ignore[assignment] # typed as the class itself
 
 
 @contextlib.contextmanager

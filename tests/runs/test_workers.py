@@ -1,11 +1,14 @@
 """Worker processes end with the block that uses them, whatever they do."""
 
-import multiprocessing
+import multiprocessing.resource_tracker
+import os
+import signal
 import threading
 import time
 
 import pytest
 
+from dlngeo.runs.interrupts import interruptible_by_signals
 from dlngeo.runs.workers import process_pool
 
 
@@ -55,6 +58,31 @@ def test_tasks_that_are_cancelled_say_nothing(tmp_path, monkeypatch):
         for future in futures:
             future.cancel()
     assert not said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_meets_a_worker_at_its_birth(monkeypatch, capfd, number):
+    """Nobody would know of it, and it would complain of work that never came."""
+    spawn, born = multiprocessing.util.spawnv_passfds, []
+
+    def spawn_and_ask(*arguments):
+        born.append(spawn(*arguments))
+        signal.raise_signal(number)
+        return born[-1]
+
+    multiprocessing.resource_tracker.ensure_running()  # a process too
+    monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", spawn_and_ask)
+
+    def run():
+        with interruptible_by_signals(), process_pool(2) as executor:
+            assert executor is not None
+            executor.submit(time.sleep, 60)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    with pytest.raises(ProcessLookupError):
+        os.kill(born[-1], 0)
+    assert capfd.readouterr().err == ""
 
 
 def test_one_worker_is_this_process():
