@@ -1,4 +1,4 @@
-"""The gradient of a loss: given, its own, or by the library whose arrays it takes."""
+"""Gradient and Hessian of a loss: given, its own, or by the library whose arrays it takes."""
 
 import math
 from collections.abc import Callable
@@ -15,6 +15,11 @@ _UNTRACED = (
     "with PyTorch or JAX, or give its gradient (gradient=)."
 )
 
+_NO_HESSIAN = (
+    "autograd could not differentiate the gradient of the loss: write it with autograd.numpy in "
+    "place of numpy, or give the loss a method hessian_product(X, Z)."
+)
+
 
 def with_gradient(loss: Any, gradient: Callable | None) -> tuple[Any, ReturningLike]:
     """Return a loss, and the gradient that was given, its own, or that by its library."""
@@ -25,6 +30,26 @@ def with_gradient(loss: Any, gradient: Callable | None) -> tuple[Any, ReturningL
         gradient = loss.gradient
     value = None if loss is None else ReturningNumbers(function(loss, "the loss"), "the loss")
     return value, ReturningLike(function(gradient, "the gradient"), "the gradient of the loss")
+
+
+def with_hessian(loss: Any) -> tuple[ReturningLike, Callable[[Array, Array], Array]]:
+    """Return the gradient of a loss and ``∇²E(X)[Z]``: its own, or those by its library.
+
+    Where the loss has a gradient but no ``hessian_product(X, Z)``, the gradient is differentiated.
+    """
+    _, slope = with_gradient(loss, None)
+    if hasattr(loss, "hessian_product"):
+        product = loss.hessian_product
+    elif hasattr(loss, "gradient"):
+        product = Differentiated(loss.gradient, _NO_HESSIAN).push
+    else:
+        product = Differentiated(loss, _UNTRACED).hessian_product
+
+    def hessian_product(matrix: Array, vector: Array) -> Array:
+        along = ReturningLike(lambda z: product(matrix, z), "the Hessian of the loss")
+        return along(vector)
+
+    return slope, hessian_product
 
 
 def check_start(loss: Callable | None, slope: Callable, matrix: Array) -> None:

@@ -5,6 +5,7 @@ r"""Least squares in a linear map ``𝓐`` of the end-to-end matrix.
 """
 
 import abc
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,15 +53,18 @@ class LeastSquares(abc.ABC):
         """Return ``𝓐*(y)``: an array, or a sparse one; ``y`` itself, of entries in their places."""
         return measurements
 
-    def measure(self, matrix: Array) -> Array:
-        """Return the measurements ``𝓐(X)`` of matrices, shape=[..., m, n]."""
+    def _checked(self, matrix: Array) -> Array:
         matrix, _ = alike((float_array(matrix, "the matrix"), self.data))
         if tuple(matrix.shape[-2:]) != self.shape:
             raise ValueError(
                 f"this loss is a function of matrices of shape {self.shape}, got "
                 f"{tuple(matrix.shape)}."
             )
-        return self._measure(matrix)
+        return matrix
+
+    def measure(self, matrix: Array) -> Array:
+        """Return the measurements ``𝓐(X)`` of matrices, shape=[..., m, n]."""
+        return self._measure(self._checked(matrix))
 
     def measure_product(self, left: Array, right: Array) -> Array:
         """Return ``𝓐(L Rᵀ)`` for factors of shapes ``(m, k)`` and ``(n, k)``."""
@@ -78,6 +82,10 @@ class LeastSquares(abc.ABC):
     def gradient(self, matrix: Array) -> Array:
         """Return ``∇E(X)``."""
         return self.pull(self.measure(matrix) - self.data)
+
+    def hessian_product(self, matrix: Array, vector: Array) -> Array:
+        """Return ``∇²E(X)[Z] = c 𝓐*𝓐(Z)``, whatever ``X`` is."""
+        return self.pull(self.measure(vector))
 
     def pull(self, residual: Array) -> Any:
         """Return the gradient ``c 𝓐*(y)`` of a residual, as `adjoint` does."""
@@ -156,6 +164,25 @@ class LinearRegression(LeastSquares):
 
     def measure_product(self, left: Array, right: Array) -> Array:
         return (self.inputs @ right) @ transpose(left)
+
+    @functools.cached_property
+    def with_intercept(self) -> "LinearRegression":
+        """The same loss of affine maps ``(X b)``, shape=[m, n+1]: a column of ones more."""
+        xp = namespace(self.inputs)
+        ones = xp.ones_like(self.inputs[:, :1])
+        return LinearRegression(xp.concatenate([self.inputs, ones], axis=1), self.outputs)
+
+    @functools.cached_property
+    def second_moment(self) -> Array:
+        """``Σ_xx = (1/s) Σ_i x_i x_iᵀ``, shape=[n, n]."""
+        return self.weight * (transpose(self.inputs) @ self.inputs)
+
+    def hessian_product(self, matrix: Array, vector: Array) -> Array:
+        samples, columns = self.inputs.shape
+        if samples < columns:
+            return super().hessian_product(matrix, vector)
+        vector, second_moment = alike((self._checked(vector), self.second_moment))
+        return vector @ second_moment
 
     def adjoint(self, measurements: Array) -> Array:
         measurements, inputs = alike((measurements, self.inputs))

@@ -1,3 +1,9 @@
 from .exact_curves import ExactLearning as ExactLearning
 from .exact_curves import exact_learning as exact_learning
+from .hessian import hessian_product as hessian_product
+from .hessian_spectra import hessian_spectrum as hessian_spectrum
+from .hessian_spectra import largest_step as largest_step
+from .hessian_spectra import lowest_curvature as lowest_curvature
+from .hessian_spectra import minimum_spectrum as minimum_spectrum
+from .hessian_spectra import sharpness as sharpness
 from .linear_network import LinearNetwork as LinearNetwork

@@ -8,7 +8,7 @@ push, and no matrix of second derivatives is ever formed.
 import contextlib
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import array_api_compat
@@ -65,6 +65,12 @@ def _reverse(function: Function, x: Array) -> tuple[Array, Function]:
 
     pull_back, values = make_vjp(function)(x)
     return values, pull_back
+
+
+def _gradient(function: Function, x: Array) -> Array:
+    """Return the gradient of the sum of the values."""
+    values, pull_back = _reverse(function, x)
+    return pull_back(namespace(values).ones_like(values))
 
 
 def jacobian(function: Function, x: Array, n: int) -> Array:
@@ -126,7 +132,7 @@ def guard_tracing(function: Callable[..., Any], remedy: str) -> Callable[..., An
 
 
 class Differentiated:
-    """A function of points, by one or by batches, and its gradient, from and to NumPy's arrays.
+    """A function of points, by one or by batches, and its derivatives, on NumPy's arrays.
 
     It gets arrays of its library, which the first call tells: of NumPy, PyTorch (in double or in
     its own precision) and JAX the first whose arrays it takes, and returns the like of. Those of
@@ -154,11 +160,31 @@ class Differentiated:
     def gradient(self, x: numpy.ndarray) -> numpy.ndarray:
         """Return the gradients, of the shape of the points."""
         function, own = self._own(x)
+        with self._tracing():
+            gradient = _gradient(function, own)
+        return returned(gradient, "the derivative")
+
+    def push(self, x: numpy.ndarray, v: numpy.ndarray) -> numpy.ndarray:
+        """Return the derivatives of the values, which may be arrays, along vectors."""
+        function, own = self._own(x)
+        with self._tracing():
+            change = push(function, own, from_numpy(v, own))
+        return returned(change, "the derivative")
+
+    def hessian_product(self, x: numpy.ndarray, v: numpy.ndarray) -> numpy.ndarray:
+        """Return the derivatives of the gradients along vectors."""
+        function, own = self._own(x)
+        with self._tracing():
+            change = push(lambda y: _gradient(function, y), own, from_numpy(v, own))
+        return returned(change, "the second derivative")
+
+    @contextlib.contextmanager
+    def _tracing(self) -> Iterator[None]:
+        """Tell the remedy where a library loses track of the function."""
         try:
-            values, pull_back = _reverse(function, own)
-        except (RuntimeError, TypeError) as error:  # a library has lost track of it
+            yield
+        except (RuntimeError, TypeError) as error:
             raise ValueError(f"{self._remedy} ({error})") from error
-        return returned(pull_back(namespace(values).ones_like(values)), "the derivative")
 
     def _own(self, x: numpy.ndarray) -> tuple[Function, Array]:
         """Return the function, and points as it takes them."""

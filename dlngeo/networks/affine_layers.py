@@ -1,0 +1,113 @@
+r"""Networks with biases as products of layers of widths plus one.
+
+.. math:: \hat W_p = \begin{pmatrix} W_p & b_p \\ 0 & 1 \end{pmatrix}, \quad
+          \hat W_N = (W_N \; b_N), \quad \hat W_N \cdots \hat W_1 = (X \; b).
+
+A loss of such a network is a function of the affine map ``(X b)``. Of a network without biases
+layers and map are what they are.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.vectors import Layers
+from dlngeo.core.networks.factors import Factors, in_kind, is_network, vector_at
+from dlngeo.losses.linear_measurements import LinearRegression
+from dlngeo.networks.linear_network import LinearNetwork
+
+
+class AffineLayers:
+    """The layers of a network, and which of their entries are its parameters.
+
+    Parameters
+    ----------
+    factors : factors or LinearNetwork
+
+    Attributes
+    ----------
+    layers : Layers
+        ``Ŵ_1, ..., Ŵ_N``.
+    free : tuple of bool arrays
+        Where the layers hold weights, or biases that are not None.
+    size : int
+        Number of parameters.
+    """
+
+    def __init__(self, factors: Factors):
+        self._given = factors
+        self.network = LinearNetwork(factors)
+        self.has_biases = any(bias is not None for bias in self.network.biases)
+        self.layers = self._augmented(self.network.factors, self.network.biases, 1.0)
+        weights = [numpy.ones(w.shape) for w in self.network.factors]
+        ones = [None if b is None else numpy.ones(b.shape) for b in self.network.biases]
+        self.free = tuple(layer > 0 for layer in self._augmented(weights, ones, 0.0))
+        self.size = sum(int(free.sum()) for free in self.free)
+
+    def _augmented(
+        self, factors: Sequence[Array], biases: Sequence[Array | None], corner: float
+    ) -> Layers:
+        if not self.has_biases:
+            return Layers(factors)
+        layers = []
+        for p, (w, b) in enumerate(zip(factors, biases, strict=True), start=1):
+            column = numpy.zeros(len(w)) if b is None else b
+            layer = numpy.column_stack([w, column])
+            if p < len(factors):
+                last = numpy.append(numpy.zeros(w.shape[1]), corner)
+                layer = numpy.concatenate([layer, last[None]])
+            layers.append(layer)
+        return Layers(layers)
+
+    def loss(self, loss: Any) -> Any:
+        """Return a loss as a function of ``(X b)``: one of samples gets their intercept."""
+        is_of_linear_part = (
+            isinstance(loss, LinearRegression) and loss.shape[1] == self.network.widths[0]
+        )
+        return loss.with_intercept if self.has_biases and is_of_linear_part else loss
+
+    def vector(self, vector: Factors) -> Layers:
+        """Return a velocity of weights and biases as one of the layers.
+
+        Raises
+        ------
+        ValueError
+            If it is not of the network's shapes.
+        """
+        moved = LinearNetwork(vector)
+        vector_at(self.network.factors, moved.factors)
+        for p, (b, v) in enumerate(zip(self.network.biases, moved.biases, strict=True), 1):
+            if v is not None and b is None:
+                raise ValueError(f"layer {p} has no bias, but its velocity has one.")
+        return self._augmented(moved.factors, moved.biases, 0.0)
+
+    def like_given(self, vector: Layers) -> Any:
+        """Return a velocity of the layers as one array, as factors, or as a network."""
+        if not self.has_biases:
+            return (
+                LinearNetwork(vector) if is_network(self._given) else in_kind(vector, self._given)
+            )
+        factors = [
+            v[: len(w), : w.shape[1]] for v, w in zip(vector, self.network.factors, strict=True)
+        ]
+        biases = [
+            None if b is None else v[: len(b), -1]
+            for v, b in zip(vector, self.network.biases, strict=True)
+        ]
+        return LinearNetwork(factors, biases)
+
+    def pack(self, vector: Layers) -> Array:
+        """Return the free entries of layers, shape=[size]."""
+        return numpy.concatenate([v[free] for v, free in zip(vector, self.free, strict=True)])
+
+    def unpack(self, entries: Array) -> Layers:
+        """Return layers of which the others are zero."""
+        layers, start = [], 0
+        for free in self.free:
+            layer, stop = numpy.zeros(free.shape), start + int(free.sum())
+            layer[free] = entries[start:stop]
+            layers.append(layer)
+            start = stop
+        return Layers(layers)
