@@ -7,6 +7,7 @@ import pytest
 
 NEEDS = {
     "from dlngeo.torch import balance_module": "torch",
+    "import dlngeo.modules": "torch",
     "from dlngeo.intrinsic.relu import network_of_module": "torch",
     "from dlngeo.sampling import to_inference_data; to_inference_data(None)": "sampling",
     "from dlngeo.sampling.hamiltonian import DepthRootSystem": "sampling",
