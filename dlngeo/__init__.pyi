@@ -25,6 +25,7 @@ from .manifolds import FixedRankMatrices as FixedRankMatrices
 from .manifolds import OrbitAction as OrbitAction
 from .manifolds import RelaxedDepthMetric as RelaxedDepthMetric
 from .manifolds import from_geomstats as from_geomstats
+from .networks import LinearNetwork as LinearNetwork
 from .sampling import langevin as langevin
 from .solvers import balancing_flow as balancing_flow
 from .solvers import learning_flow as learning_flow

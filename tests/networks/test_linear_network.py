@@ -80,3 +80,63 @@ def test_hidden_bias_is_not_forgotten():
 def test_what_does_not_fit_is_refused(factors, biases, message):
     with pytest.raises(ValueError, match=message):
         LinearNetwork(factors, biases)
+
+
+def test_balanced_network_has_the_same_outputs():
+    network = LinearNetwork(FACTORS, BIASES)
+    balanced = network.balanced()
+    inputs = RNG.normal(size=(7, 3))
+    numpy.testing.assert_allclose(balanced(inputs), network(inputs), rtol=1e-10, atol=1e-10)
+    assert max(abs(moment).max() for moment in dlngeo.moment_map(balanced)) < 1e-12
+    thin = LinearNetwork((FACTORS[0], FACTORS[1] * (numpy.arange(4) < 1), FACTORS[2]))
+    assert (network.rank, thin.rank) == (2, 1)
+    assert len(thin.singular_values) == 2
+    numpy.testing.assert_allclose(thin.balanced().matrix, thin.matrix, atol=1e-12)
+
+
+def test_parameters_alone_are_read_in_the_order_of_data():
+    network = LinearNetwork(FACTORS, (BIASES[0], None, BIASES[2]))
+    state = {"body.seen": "nothing"}
+    kernels = {}
+    for p in (10, 9, 2):  # as numbers, not as texts
+        k = (2, 9, 10).index(p)
+        kernels[f"Dense_{p}"] = {"kernel": FACTORS[k].T, "bias": network.biases[k]}
+    for p, (layer, bias) in enumerate(zip(network.factors, network.biases, strict=True)):
+        state[f"head.{p}.weight"] = layer
+        if bias is not None:
+            state[f"head.{p}.bias"] = bias
+    haiku = [
+        {"w": w.T} | ({"b": b} if b is not None else {})
+        for w, b in zip(network.factors, network.biases, strict=True)
+    ]
+    for same in (
+        LinearNetwork.from_state_dict(state, "head."),
+        LinearNetwork.from_tree({"params": kernels}),
+        LinearNetwork.from_tree(haiku),
+    ):
+        for a, b in zip(
+            (*same.factors, *same.biases), (*network.factors, *network.biases), strict=True
+        ):
+            numpy.testing.assert_array_equal(a, b) if b is not None else None
+            assert (a is None) == (b is None)
+
+
+@pytest.mark.parametrize(
+    ("read", "given", "message"),
+    [
+        ("from_state_dict", {"0.weight": FACTORS[0], "0.running_mean": 1}, "got 0.running_mean"),
+        ("from_state_dict", {"0.weight": numpy.ones((2, 2, 3))}, r"0.weight of shape \(2, 2, 3\)"),
+        ("from_state_dict", {"0.bias": BIASES[0]}, "no weight has a name"),
+        ("from_state_dict", {"0.weight": FACTORS[0], "1.bias": BIASES[0]}, "1 has a bias but no"),
+        ("from_state_dict", {"0.weight": FACTORS[1], "1.weight": FACTORS[0]}, "do not chain"),
+        ("from_state_dict", FACTORS, "must be a Mapping"),
+        ("from_tree", {"a_1": {"kernel": FACTORS[0]}, "b": {}}, "not told by their numbers"),
+        ("from_tree", {"a": {"kernel": numpy.ones((2, 2, 3))}}, "got kernel of shape"),
+        ("from_tree", {"a": {"kernel": FACTORS[0], "scale": 1}}, "beside .'scale'. in a of"),
+        ("from_tree", [(FACTORS[0], BIASES[0])], "got tuple as entry 0 of the tree"),
+        ("from_tree", {}, "got an empty one"),
+    ],
+)
+def test_other_parameters_are_refused(read, given, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(LinearNetwork, read)(given)

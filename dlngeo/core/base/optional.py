@@ -1,4 +1,4 @@
-"""Compiled loops, which need the extra ``fast``: the one way in which they are taken in."""
+"""Functions that need optional libraries: the one way in which they are taken in."""
 
 import functools
 import importlib
@@ -6,13 +6,15 @@ import importlib.util
 from collections.abc import Callable
 
 
+def on_demand(module: str, name: str) -> Callable:
+    """Return a function of a module that needs an optional library.
+
+    It is imported when it is asked for: most sessions never need it.
+    """
+    return getattr(importlib.import_module(module), name)
+
+
 @functools.cache
 def compiled_loop(module: str, name: str) -> Callable | None:
-    """Return a loop of a module that needs Numba; None where Numba is not installed.
-
-    It is imported when it is first asked for: Numba takes a while, and most sessions never need
-    it.
-    """
-    if importlib.util.find_spec("numba") is None:
-        return None
-    return getattr(importlib.import_module(module), name)
+    """Return a loop of a module that needs Numba; None where Numba is not installed."""
+    return None if importlib.util.find_spec("numba") is None else on_demand(module, name)

@@ -52,6 +52,15 @@ def end_to_end(factors: Factors) -> Array:
     return in_range(product, "the end-to-end matrix")
 
 
+def output_bias(layers: Sequence[Array], biases: Sequence[Array | None]) -> Array | None:
+    """Return the bias ``Σ_p W_{>p} b_p`` at the output, shape=[d_N]; None if no layer has one."""
+    total: Any = None
+    for layer, bias in zip(layers, biases, strict=True):
+        carried = None if total is None else layer @ total
+        total = carried if bias is None else bias if carried is None else carried + bias
+    return total
+
+
 Expansion = dict[frozenset[int], Any]
 """Coefficients of a product of ``W_p + Σ_i t_i V_{i,p}``, by the set of the ``t_i``.
 
