@@ -7,3 +7,4 @@ from .hessian_spectra import lowest_curvature as lowest_curvature
 from .hessian_spectra import minimum_spectrum as minimum_spectrum
 from .hessian_spectra import sharpness as sharpness
 from .linear_network import LinearNetwork as LinearNetwork
+from .tangent_kernel import neural_tangent_kernel as neural_tangent_kernel

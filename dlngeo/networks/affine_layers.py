@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.factors import Factors, in_kind, is_network, vector_at
 from dlngeo.losses.linear_measurements import LinearRegression
@@ -20,7 +21,7 @@ from dlngeo.networks.linear_network import LinearNetwork
 
 
 class AffineLayers:
-    """The layers of a network, and which of their entries are its parameters.
+    """The layers of a network, and its parameters among their entries.
 
     Parameters
     ----------
@@ -30,8 +31,9 @@ class AffineLayers:
     ----------
     layers : Layers
         ``Ŵ_1, ..., Ŵ_N``.
-    free : tuple of bool arrays
-        Where the layers hold weights, or biases that are not None.
+    shapes : list of tuple of int
+        Of the upper left blocks of the layers that are parameters: weights, and biases that are
+        not None.
     size : int
         Number of parameters.
     """
@@ -41,10 +43,11 @@ class AffineLayers:
         self.network = LinearNetwork(factors)
         self.has_biases = any(bias is not None for bias in self.network.biases)
         self.layers = self._augmented(self.network.factors, self.network.biases, 1.0)
-        weights = [numpy.ones(w.shape) for w in self.network.factors]
-        ones = [None if b is None else numpy.ones(b.shape) for b in self.network.biases]
-        self.free = tuple(layer > 0 for layer in self._augmented(weights, ones, 0.0))
-        self.size = sum(int(free.sum()) for free in self.free)
+        self.shapes = [
+            (w.shape[0], w.shape[1] + (b is not None))
+            for w, b in zip(self.network.factors, self.network.biases, strict=True)
+        ]
+        self.size = sum(rows * columns for rows, columns in self.shapes)
 
     def _augmented(
         self, factors: Sequence[Array], biases: Sequence[Array | None], corner: float
@@ -99,15 +102,19 @@ class AffineLayers:
         return LinearNetwork(factors, biases)
 
     def pack(self, vector: Layers) -> Array:
-        """Return the free entries of layers, shape=[size]."""
-        return numpy.concatenate([v[free] for v, free in zip(vector, self.free, strict=True)])
+        """Return the parameters' share of a vector, shape=[size]."""
+        pairs = zip(vector, self.shapes, strict=True)
+        return pack([v[:rows, :columns] for v, (rows, columns) in pairs])
 
     def unpack(self, entries: Array) -> Layers:
-        """Return layers of which the others are zero."""
-        layers, start = [], 0
-        for free in self.free:
-            layer, stop = numpy.zeros(free.shape), start + int(free.sum())
-            layer[free] = entries[start:stop]
-            layers.append(layer)
-            start = stop
-        return Layers(layers)
+        """Return the vector of the layers of which that is the share; the rest is zero."""
+        blocks = unpack(entries, self.shapes)
+        return Layers(blocks).map(_embed, [layer.shape for layer in self.layers])
+
+
+def _embed(block: Array, shape: tuple[int, int]) -> Array:
+    if block.shape == shape:
+        return block
+    layer = numpy.zeros(shape)
+    layer[: block.shape[0], : block.shape[1]] = block
+    return layer
