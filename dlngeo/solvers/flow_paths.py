@@ -1,21 +1,22 @@
-"""Flows of a vector: SciPy's adaptive integrators, saved at equidistant times."""
+"""Flows of a vector: adaptive integrators, saved at equidistant times."""
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy
-import scipy.integrate
+from scipy.integrate import DOP853, LSODA, RK23, RK45
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import choice, flag, host_array, integer, positive
 from dlngeo.core.networks.factors import Factors
+from dlngeo.core.numerics.chebyshev import RungeKuttaChebyshev
 from dlngeo.outcomes import Outcome, interruptible
 
-METHODS = ("DOP853", "RK45", "RK23", "LSODA")
+METHODS = {"DOP853": DOP853, "RK45": RK45, "RK23": RK23, "LSODA": LSODA, "RKC": RungeKuttaChebyshev}
+"""SciPy's solvers, and one like them."""
 
 Velocity = Callable[[float, Array], Array | None]
 """From a time and a state, shape=[D], to the velocity of the state; None where there is none."""
@@ -63,11 +64,11 @@ STABLE = {"DOP853": 6.1, "RK45": 3.25}
 STIFF_STEPS, FREE_STEPS = 15, 6
 """So many steps at that bound tell that a flow is stiff, if fewer than these are free in a row."""
 
-LARGEST_STIFF = 500
+LARGEST_JACOBIAN = 500
 """So many entries a state may have for Jacobians by differences to be worth their cost."""
 
-_STRETCH, _MOST_STEPS = 2_000, 10**7
-"""Number of steps after which the way is measured, and that beyond which an end is out of reach."""
+STRETCH, MOST = 10**5, 10**7
+"""Evaluations over which the pace is measured, and those beyond which an end is out of reach."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,8 +123,8 @@ def flow_path(
     """Step a solver through the times to be saved and keep the state at each that it reaches.
 
     Where stability and not accuracy bounds the steps of an explicit method, as of a flow near its
-    end, LSODA goes on, if the state has at most 500 entries. The test is that of E. Hairer and
-    G. Wanner, Solving Ordinary Differential Equations II, IV.2 (1996).
+    end, another goes on that is stable at long steps: LSODA, with Jacobians, of at most 500
+    entries, and RKC of more.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ def flow_path(
         return numpy.full_like(state, math.nan) if move is None else move
 
     times = numpy.linspace(0.0, integration.t_final, integration.n_saved)
-    time, state, stretch = 0.0, start, 0.0
+    time, state = 0.0, start
     kept = [(time, state)]
     bar = tqdm(
         desc=name,
@@ -158,28 +159,17 @@ def flow_path(
     )
 
     def begin(method: str) -> Any:
-        return getattr(scipy.integrate, method)(
-            checked_velocity,
-            time,
-            state,
-            times[-1],
-            rtol=integration.rtol,
-            atol=integration.atol,
-        )
+        tolerances = {"rtol": integration.rtol, "atol": integration.atol}
+        return METHODS[method](checked_velocity, time, state, times[-1], **tolerances)
 
-    may_switch = integration.method in STABLE and start.size <= LARGEST_STIFF
-    n_bounded = n_free = n_before = 0
+    stiffness, reach = _Stiffness(integration.method), _Reach()
+    n_before = 0
+    is_out_of_reach = False
     with bar, numpy.errstate(over="ignore", invalid="ignore"):
         solver = begin(integration.method)
         with interruptible() as interruption:
-            for n_steps in itertools.count(1):
-                if solver.status != "running":
-                    break
+            while solver.status == "running":
                 solver.step()
-                if n_steps % _STRETCH == 0:
-                    if _MOST_STEPS * (solver.t - stretch) < _STRETCH * (times[-1] - solver.t):
-                        break
-                    stretch = solver.t
                 if not numpy.isfinite(solver.y).all():
                     break
                 time, state = solver.t, solver.y
@@ -191,20 +181,24 @@ def flow_path(
                         break
                     kept.extend(reached)
                 bar.update(time - bar.n)
-                if may_switch and solver.status == "running":
-                    is_bounded = _pace(solver) > STABLE[integration.method]
-                    n_bounded += is_bounded
-                    n_free = 0 if is_bounded else n_free + 1
-                    if n_free == FREE_STEPS:
-                        n_bounded = 0
-                    if n_bounded == STIFF_STEPS:
-                        n_before, may_switch = solver.nfev, False
-                        solver = begin("LSODA")
+                is_out_of_reach = reach.ends_before(times[-1], time, n_before + solver.nfev)
+                if is_out_of_reach:
+                    break
+                if solver.status == "running" and stiffness.is_told_by(solver):
+                    n_before += solver.nfev
+                    solver = begin("LSODA" if start.size <= LARGEST_JACOBIAN else "RKC")
     success = len(kept) == len(times)
     if success:
         status = f"reached t = {time:.6g}."
     elif interruption.happened:
         status = f"interrupted at t = {time:.6g}: start again from the last state to go on."
+    elif is_out_of_reach:
+        status = (
+            f"came to t = {time:.6g} of {times[-1]:.6g}, and at its pace there would take more "
+            f"than {MOST:.0e} evaluations to the end: take a shorter t_final, or larger "
+            "tolerances; if the flow is stiff, another method, LSODA for few numbers and RKC for "
+            "many."
+        )
     else:
         status = f"the integrator found no step that it could take from t = {time:.6g}: {remedy}"
     if time > kept[-1][0]:
@@ -218,6 +212,50 @@ def flow_path(
         interrupted=interruption.happened,
         status=status,
     )
+
+
+class _Reach:
+    """Whether a flow can come to its end, by its pace over the last evaluations."""
+
+    def __init__(self) -> None:
+        self._time = self._pace = 0.0
+        self._n = 0
+
+    def ends_before(self, end: float, time: float, n: int) -> bool:
+        """Tell whether it does not, at the time that it has come to in so many evaluations."""
+        n_new = n - self._n
+        if n_new < STRETCH:
+            return False
+        before, self._pace = self._pace, (time - self._time) / n_new
+        self._time, self._n = time, n
+        # Near its end a flow gains pace.
+        return self._pace < 2 * before and MOST * self._pace < end - time
+
+
+class _Stiffness:
+    """Whether stability bounds the steps of an explicit method, and not accuracy.
+
+    The test is that of E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, IV.2
+    (1996). It tells of a flow once.
+    """
+
+    def __init__(self, method: str):
+        self._bound = STABLE.get(method, math.inf)
+        self._n_bounded = self._n_free = 0
+
+    def is_told_by(self, solver: Any) -> bool:
+        """Tell whether the last step, of those before, shows it."""
+        if self._bound == math.inf:
+            return False
+        is_bounded = _pace(solver) > self._bound
+        self._n_bounded += is_bounded
+        self._n_free = 0 if is_bounded else self._n_free + 1
+        if self._n_free == FREE_STEPS:
+            self._n_bounded = 0
+        is_stiff = self._n_bounded == STIFF_STEPS
+        if is_stiff:
+            self._bound = math.inf
+        return is_stiff
 
 
 def _pace(solver: Any) -> float:

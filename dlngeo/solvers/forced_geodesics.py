@@ -90,7 +90,7 @@ def forced_geodesic(
     rtol, atol : float
         Tolerances of the adaptive integrator.
     method : str
-        One of SciPy's integrators: DOP853, RK45, RK23, or LSODA for stiff problems.
+        One of those of `learning_flow`: DOP853, RK45, RK23, LSODA, RKC.
     n_saved : int
         Number of equidistant times at which the path is saved, at least two.
     progress : bool

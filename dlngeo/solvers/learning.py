@@ -127,8 +127,9 @@ def learning_flow(
     rtol, atol : float
         Tolerances of the adaptive integrator.
     method : str
-        One of SciPy's integrators: DOP853, RK45, RK23, or LSODA. Where the first two find a flow of
-        at most 500 numbers stiff, LSODA goes on.
+        One of SciPy's integrators, DOP853, RK45, RK23 or LSODA, or RKC, Runge–Kutta–Chebyshev.
+        Where the first two find a flow stiff, LSODA goes on if it is of at most 500 numbers, and
+        RKC, which needs no Jacobians, if it is of more.
     n_saved : int
         Number of equidistant times at which the flow is saved, at least two.
     progress : bool
@@ -184,7 +185,7 @@ def learning_flow(
         integration,
         name="learning flow",
         remedy="the flow or the loss ceases to be finite there, or the matrix loses rank. Stop "
-        "before, or correct the loss; if the flow is stiff, use method='LSODA'.",
+        "before, or correct the loss.",
     )
     layers, outcome = descent.nearest(Layers(unpack(path.states, shapes))), path.outcome
     losses = None

@@ -105,7 +105,7 @@ def relu_flow(
     rtol, atol : float
         Tolerances of the adaptive integrator.
     method : str
-        One of SciPy's integrators: DOP853, RK45, RK23, LSODA.
+        One of those of `learning_flow`: DOP853, RK45, RK23, LSODA, RKC.
     n_saved : int
         Number of equidistant times at which the flow is saved, at least two.
     progress : bool

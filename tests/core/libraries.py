@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-jax.config.update("jax_enable_x64", True)
-
 ARRAYS: dict[str, Callable] = {"numpy": np.array, "torch": torch.tensor, "jax": jnp.array}
 
 Function = Callable[..., Any]

@@ -13,6 +13,7 @@ import torch
 from dlngeo.core.depth_metric.metric import raise_index
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import end_to_end, moment_map
+from dlngeo.networks import exact_learning
 from dlngeo.solvers import Factorization, LinearRegression, MatrixCompletion, learning_flow
 from dlngeo.thermodynamics.boltzmann_entropy import entropy
 
@@ -54,6 +55,19 @@ def test_large_targets_are_reached_and_held(depth):
     numpy.testing.assert_allclose(result.observables[-1], target, atol=1e-2)
     for moment in moment_map(result.factors):
         numpy.testing.assert_allclose(moment[-1], moment[0], atol=1e-4)
+
+
+def test_large_targets_of_many_numbers():
+    """Of 648 at the rate 2e4, which explicit methods alone would need 1e6 evaluations for."""
+    d = 18
+    target = normal(d, d) + 2 * math.sqrt(d) * numpy.eye(d)
+    target *= 1e4 / numpy.linalg.norm(target, 2)
+    start = factorize(numpy.eye(d), 2)
+    result = learning_flow(Factorization(target), start, t_final=0.3, n_saved=5)
+    assert result.success
+    assert result.n_evaluations < 15_000
+    exact = exact_learning(target, start, result.times).observables
+    numpy.testing.assert_allclose(result.observables, exact, atol=5e-6 * 1e4)
 
 
 @pytest.mark.parametrize(
