@@ -1,8 +1,8 @@
-"""Sharpness of a regression, against Hessian-vector products of PyTorch in the same Lanczos.
+"""Sharpness of a regression, against Hessian-vector products of PyTorch in SciPy's Lanczos.
 
 Networks of the widths of small image classifiers, with as many samples as rows of Gaussian inputs.
 The peer differentiates the mean squared error of the outputs twice by autograd, at all samples,
-and hands its products to SciPy's Lanczos at the same tolerance. Seconds of one core, best of three
+and hands its products to SciPy's Lanczos at our tolerance. Seconds of one core, best of three
 (the peer: of one), and the ratio; both find the same eigenvalue.
 
     python benchmarks/sharpness.py

@@ -10,13 +10,12 @@ import math
 from typing import Any, Literal
 
 import numpy
-import scipy.linalg
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import host_array, nonnegative
 from dlngeo.core.networks.factors import Factors, check_depth
 from dlngeo.core.networks.jacobi import depth_kernel
+from dlngeo.core.numerics.lanczos import largest_eigenvalue
 from dlngeo.networks.hessian import LossHessian
 
 MOST_DENSE = 200
@@ -25,8 +24,8 @@ MOST_DENSE = 200
 MOST_OF_SPECTRUM = 4000
 """Number of parameters up to which all eigenvalues are found."""
 
-MOST_RESTARTS = 1000
-"""Of Lanczos, each of some twenty Hessian products."""
+MOST_STEPS = 5000
+"""Of Lanczos, each a Hessian product."""
 
 TOLERANCE = 1e-10
 """Of eigenvalues by Lanczos, relative to the norm of the Hessian."""
@@ -232,37 +231,14 @@ def _extreme_eigenvalue(hessian: LossHessian, sign: Literal[1, -1]) -> float:
     """Return the largest eigenvalue of the Hessian, or of its opposite."""
     size = hessian.parameters.size
     if size <= MOST_DENSE:
-        return float(scipy.linalg.eigvalsh(sign * hessian.dense())[-1])
-    start = numpy.random.default_rng(0).standard_normal(size)
-    start /= numpy.linalg.norm(start)
-    scale = float(numpy.linalg.norm(hessian.flat_product(start)))
-    if scale == 0:  # of a random vector: the Hessian is zero
-        return 0.0
-
-    def lanczos(shift: float) -> float:
-        """Return the eigenvalue of largest size, in units in which that is of order one."""
-
-        def product(vector: Array) -> Array:
-            return sign * hessian.flat_product(vector) / scale + shift * vector
-
-        operator = LinearOperator((size, size), matvec=product, dtype=float)
-        values = eigsh(
-            operator,
-            k=1,
-            v0=start,
-            tol=TOLERANCE,
-            maxiter=MOST_RESTARTS,
-            return_eigenvectors=False,
-        )
-        return float(values[0]) - shift
-
-    try:
-        value = lanczos(0.0)
-        if value < 0:  # the other end is farther out; shifted by that all is positive
-            value = lanczos(-2 * value)
-    except ArpackNoConvergence as error:
+        return float(numpy.linalg.eigvalsh(sign * hessian.dense())[-1])
+    value, is_converged = largest_eigenvalue(
+        lambda entries: sign * hessian.flat_product(entries), size, TOLERANCE, MOST_STEPS
+    )
+    if not is_converged:
         raise ValueError(
-            f"Lanczos has not converged after {MOST_RESTARTS} restarts: eigenvalues crowd at the "
-            "end of the spectrum. Take hessian_spectrum, if the parameters are not too many."
-        ) from error
-    return scale * value
+            f"Lanczos has not converged after {MOST_STEPS} Hessian products, at "
+            f"{sign * value:.6g}: eigenvalues crowd at the end of the spectrum. Take "
+            "hessian_spectrum, if the parameters are not too many."
+        )
+    return value
