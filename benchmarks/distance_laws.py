@@ -106,7 +106,7 @@ def shot(
         ends = exp(x, moved, depth, rank, on_boundary="nan").reshape(starts, len(units) + 1, -1)
         miss = y.reshape(-1) - ends[:, 0]
         gap = np.linalg.norm(miss, axis=1)
-        is_lost = ~np.isfinite(ends).all(axis=(1, 2))
+        is_lost = ~(abs(ends).max(axis=(1, 2)) < 1e6 * abs(y).max())
         guess[is_lost] *= 0.7
         active = np.flatnonzero(~is_lost & (gap > goal))
         if not len(active) and not is_lost.any():

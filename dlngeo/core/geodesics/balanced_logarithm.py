@@ -20,7 +20,8 @@ from dlngeo.core.base.packing import Shape, flatten_batch, pack, take, unpack
 from dlngeo.core.geodesics.charts.balanced_chart import BalancedChart
 from dlngeo.core.geodesics.injectivity import proved_radius_of_factors
 from dlngeo.core.geodesics.logarithm import Connection
-from dlngeo.core.geodesics.search.balanced_turns import SEGMENTS, balanced_turns, shorten
+from dlngeo.core.geodesics.search.balanced_turns import balanced_turns
+from dlngeo.core.geodesics.search.chords import SEGMENTS, shorten
 from dlngeo.core.geodesics.search.factor_spaces import FactorSpace, factor_space
 from dlngeo.core.geodesics.search.turn_search import MOST_STEPS
 from dlngeo.core.networks.factors import Factors, in_kind
@@ -133,7 +134,8 @@ class _TurnSearch(NamedTuple):
     def along_shortened_turns(self, found: Found) -> Iterator[Attempt]:
         """Shoot from the first velocities of the shortest curves."""
         pair, turns = balanced_turns(self.source.balanced, self.target.balanced, _MOST_TURNS)
-        points, length = shorten(turns.points(), self.shapes, self.chart.rank)
+        parts = numpy.full((len(pair), SEGMENTS), 1 / SEGMENTS)
+        points, length = shorten(turns.points(SEGMENTS), parts, self.shapes, self.chart.rank)
         order = numpy.lexsort((length, pair))
         pair, points, length = pair[order], points[order], length[order]
         guess = SEGMENTS * take(self.source, pair).pack(points[:, 1] - points[:, 0])

@@ -225,6 +225,8 @@ class Found(NamedTuple):
         Their norms; infinite where there is none.
     residual : array, shape=[b]
         Least displacement of an end.
+    is_hard : array of bool, shape=[b]
+        Which pairs the first attempt at them did not join.
     every : list of array, shape=[b, n]
         All velocities that were found, from attempt to attempt.
     """
@@ -232,6 +234,7 @@ class Found(NamedTuple):
     velocity: numpy.ndarray
     length: numpy.ndarray
     residual: numpy.ndarray
+    is_hard: numpy.ndarray
     every: list[numpy.ndarray]
 
     @property
@@ -243,13 +246,6 @@ class Found(NamedTuple):
     def missing(self) -> numpy.ndarray:
         """The pairs that are not joined, an index."""
         return numpy.flatnonzero(~self.is_found)
-
-    @property
-    def is_hard(self) -> numpy.ndarray:
-        """Which pairs the first attempt did not join, shape=[b]."""
-        # Without any pair there is no attempt.
-        first = self.every[0] if self.every else self.velocity
-        return ~numpy.isfinite(first).all(axis=1)
 
     @property
     def number(self) -> numpy.ndarray:
@@ -278,6 +274,7 @@ class Found(NamedTuple):
         is_shorter = length < self.length[pairs]
         better = pairs[is_shorter]
         self.length[better], self.velocity[better] = length[is_shorter], u[is_shorter]
+        self.is_hard[pairs] |= ~self.is_found[pairs]
         every = numpy.full_like(self.velocity, numpy.nan)
         every[pairs[has_arrived]] = u[has_arrived]
         self.every.append(every)
@@ -311,7 +308,7 @@ def search(
     """
     velocity = numpy.full((count, dimension), numpy.nan)
     length, residual = numpy.full((2, count), numpy.inf)
-    found = Found(velocity, length, residual, [])
+    found = Found(velocity, length, residual, numpy.zeros(count, dtype=bool), [])
     for strategy in strategies:
         for pairs, u, aims, gives_up in strategy(found):
             if not len(pairs):

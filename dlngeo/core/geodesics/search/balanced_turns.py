@@ -11,36 +11,24 @@ have equal signs, which fixes that of ``g``. The chord of the factors would be t
 polar factor of ``C = Σ_p w_p Λ' Q'_p^T Q_p Λ``, ``w = (1, 2, ..., 2, 1)``. Other turns flip some of
 the singular vectors of ``C``.
 
-Turns are a fourth longer than the geodesics to which they shrink: points on them move to where the
-sum of the squared distances to their neighbours is least.
+Turns are a fourth longer than the geodesics to which they shrink: they are shortened
+(`dlngeo.core.geodesics.search.chords`).
 """
 
 import itertools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy
 from scipy import linalg
 
 from dlngeo.core.base.arrays import diagonal_matrix, transpose
-from dlngeo.core.base.packing import pack, take, unpack
-from dlngeo.core.geodesics.search.factor_spaces import factor_space
-from dlngeo.core.networks.balancing import balance
+from dlngeo.core.base.packing import pack, take
 from dlngeo.core.networks.frames import BalancedFrames, complement
-from dlngeo.core.networks.network import end_to_end
 from dlngeo.core.numerics.rotations import frame_log
-
-SEGMENTS = 8
-"""Number of chords by which a curve is shortened."""
 
 _MOST_FLIPS = 3
 # Up to this rank all flips are compared, and from there on those of the least singular values.
 _ALL_FLIPS = 5
-_SHORTENINGS, _TRIALS = 40, 4
-# Part of its sum of squares by which a curve that is shortened on must have become less.
-_GAIN = 1e-6
-# Relative size of the least singular value from which on points are balanced.
-_INSIDE = 1e-12
 
 
 class BalancedTurns(NamedTuple):
@@ -70,9 +58,9 @@ class BalancedTurns(NamedTuple):
         ]
         return [q @ stretch @ transpose(before) for before, q in itertools.pairwise(frames)]
 
-    def points(self) -> numpy.ndarray:
-        """Return the ends of equal parts of the way, shape=[c, SEGMENTS + 1, D]."""
-        return numpy.stack([pack(self.at(j / SEGMENTS)) for j in range(SEGMENTS + 1)], axis=1)
+    def points(self, count: int) -> numpy.ndarray:
+        """Return the ends of equal parts of the way, shape=[c, count + 1, D]."""
+        return numpy.stack([pack(self.at(j / count)) for j in range(count + 1)], axis=1)
 
 
 def balanced_turns(
@@ -132,81 +120,3 @@ def _flips(rank: int) -> numpy.ndarray:
         for flipped in itertools.combinations(places, size):
             signs.append([-1.0 if k in flipped else 1.0 for k in range(rank)])
     return numpy.array(signs)
-
-
-def shorten(
-    points: numpy.ndarray, shapes: Sequence[tuple[int, int]], rank: int
-) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Shorten curves of chords, with fixed ends.
-
-    Newton's method for the sum of the squares of the chords, as if the manifold were flat beyond
-    the projections of neighbouring tangent spaces; steps are cut until the sum falls. Curves may
-    pass the boundary.
-
-    Parameters
-    ----------
-    points : array, shape=[c, k + 1, D]
-        Balanced factors, one after the other.
-    shapes : sequence of pairs of int
-        Shapes of the factors.
-    rank : int
-
-    Returns
-    -------
-    points : array, shape=[c, k + 1, D]
-    length : array, shape=[c]
-        Length of equal chords that have the same sum.
-    """
-    points = points.copy()
-    energy = _energy(points)
-    active = numpy.arange(len(points))
-    for _ in range(_SHORTENINGS):
-        before, rest = energy[active], active
-        step = numpy.zeros_like(points[:, 1:-1])
-        step[active] = _newton_step(points[active], shapes, rank)
-        for trial in range(_TRIALS):
-            inner = points[rest, 1:-1] + 3.0**-trial * step[rest]
-            sigma = numpy.linalg.svd(end_to_end(unpack(inner, shapes)), compute_uv=False)
-            is_inside = sigma[..., rank - 1] > _INSIDE * sigma[..., 0]
-            is_less = numpy.asarray(is_inside.all(axis=1))
-            tried = rest[is_less]
-            moved = points[tried]
-            moved[:, 1:-1] = pack(balance(unpack(inner[is_less], shapes), rank))
-            new_energy = _energy(moved)
-            is_less[is_less] = is_better = new_energy < energy[tried]
-            points[rest[is_less]], energy[rest[is_less]] = moved[is_better], new_energy[is_better]
-            rest = rest[~is_less]
-        active = active[energy[active] < (1 - _GAIN) * before]
-        if not len(active):
-            break
-    return points, energy**0.5
-
-
-def _energy(points: numpy.ndarray) -> numpy.ndarray:
-    chords = points[:, 1:] - points[:, :-1]
-    return chords.shape[1] * (chords**2).sum(axis=(1, 2))
-
-
-def _newton_step(
-    points: numpy.ndarray, shapes: Sequence[tuple[int, int]], rank: int
-) -> numpy.ndarray:
-    """Return tangent vectors at the inner points, shape=[c, k - 1, D]."""
-    space = factor_space(unpack(points[:, 1:-1], shapes), rank)
-    basis, n = space.basis, space.dimension
-    count, inner = basis.shape[:2]
-    force = space.pack(points[:, :-2] + points[:, 2:] - 2 * points[:, 1:-1])
-    hessian = numpy.zeros((count, inner, n, inner, n))
-    places = numpy.arange(inner)
-    hessian[:, places, :, places, :] = 2 * numpy.eye(n)
-    overlaps = numpy.moveaxis(basis[:, :-1] @ transpose(basis[:, 1:]), 1, 0)
-    hessian[:, places[:-1], :, places[1:], :] = -overlaps
-    hessian[:, places[1:], :, places[:-1], :] = -transpose(overlaps)
-    size = inner * n
-    step = numpy.linalg.solve(
-        hessian.reshape(count, size, size), force.reshape(count, size, 1)
-    ).reshape(count, inner, n)
-    step = space.unpack(step)
-    # Beyond half of its size the linear model of a point means nothing.
-    bound = numpy.linalg.norm(space.point, axis=-1) / 2
-    length = numpy.linalg.norm(step, axis=-1)
-    return step * numpy.minimum(1, bound / numpy.maximum(length, 1e-300))[..., None]

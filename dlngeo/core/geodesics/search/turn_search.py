@@ -7,6 +7,11 @@ with its Jacobian lead to it. They are shortened first, by Birkhoff's process: p
 to the middle of the geodesics between their neighbours. So is the first one where it leads to no
 geodesic that is shorter than it, and as long as nothing is found further ones are; in the end so
 are those of pairs for which the shortest geodesic found is a saddle of the length.
+
+Where null spaces on both sides bend the space most, at depths one and two, all turns are shortened
+as curves of chords (`dlngeo.core.geodesics.search.lifted_turns`), and shooting only starts from
+what they shrink to. Pairs are left as soon as a geodesic is found within the radius in which it is
+proved to be the shortest path.
 """
 
 from collections.abc import Iterator
@@ -16,10 +21,11 @@ import numpy
 
 from dlngeo.core.base.packing import take
 from dlngeo.core.geodesics.charts.chart import ObservableChart
-from dlngeo.core.geodesics.injectivity import conjugate_radius
+from dlngeo.core.geodesics.injectivity import conjugate_radius, proved_radius
 from dlngeo.core.geodesics.observable_curves import chart_of
+from dlngeo.core.geodesics.search.lifted_turns import curves_of_turns
 from dlngeo.core.geodesics.search.spaces import MatrixSpace, metric_space
-from dlngeo.core.geodesics.search.turns import Candidates, Turns, shortest_turns
+from dlngeo.core.geodesics.search.turns import Candidates, shortest_turns
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.shooting import (
@@ -37,7 +43,7 @@ from dlngeo.core.numerics.shooting import (
     unit_vectors,
 )
 
-MOST_STEPS = 100
+MOST_STEPS = 400
 """Steps of an integration after which a shot counts as lost."""
 
 PROMISING = 1.06
@@ -52,6 +58,9 @@ _LONGER = 1.015
 # Of the process of Birkhoff: segments of a curve, sweeps over half of the points in between, and
 # displacement and iterations up to which local geodesics are found.
 _SEGMENTS, _SWEEPS, _ROUGH, _FEW = 8, 6, 1e-3, 8
+# Largest depth at which turns below full rank are lifted and shortened as curves of chords. Numbers
+# of these, and from which on the first velocity is a guess.
+_CHORDS_DEPTH, _FINER, _FINE = 2, (16, 32, 64, 128), 32
 # Turns that are followed, in any case, as long as nothing is found.
 _FURTHER = 3
 # Iterations in which a guess that belongs to a geodesic comes as near to it as this part.
@@ -90,8 +99,21 @@ class TurnSearch(NamedTuple):
 
     def search(self) -> Found:
         """Return the shortest geodesics that are found."""
-        size = len(self.source.frames.sigma)
-        return search(size, self.source.dimension, [self.along_turns, self.off_saddles])
+        if self.chart.is_flat:
+            strategies = [self.along_first_turns]
+        elif self.chart.way_on is not None:
+            strategies = [self.along_first_turns, self.across_boundary, self.along_further_turns]
+        elif self._has_chords:
+            strategies = [self.along_near_turns, self.along_chords]
+        else:
+            others = [self.along_other_turns, self.along_further_turns, self.off_saddles]
+            strategies = [self.along_first_turns, *others]
+        return search(len(self.source.frames.sigma), self.source.dimension, strategies)
+
+    @property
+    def depth(self) -> float:
+        """Depth ``N``."""
+        return self.candidates.turns.depth
 
     @property
     def _is_curved(self) -> bool:
@@ -99,59 +121,89 @@ class TurnSearch(NamedTuple):
         return 0 not in (*self.source.left_null.shape, *self.source.right_null.shape)
 
     @property
+    def _has_chords(self) -> bool:
+        """Whether turns are shortened as curves of chords: where they are far from geodesics."""
+        return self._is_curved and self.depth <= _CHORDS_DEPTH
+
+    @property
+    def _radius(self) -> numpy.ndarray:
+        """Length, of each pair, below which a geodesic is proved to be the shortest path."""
+        ends = (self.source.frames.sigma, self.target.frames.sigma)
+        return numpy.maximum(*[proved_radius(sigma, self.depth) for sigma in ends])
+
+    @property
     def is_open(self) -> numpy.ndarray:
         """For which pairs turns to other geodesics are not far longer, where these part fast."""
         pair, length, _, _ = self.candidates
         is_near = length <= _FARTHEST_CURVED * length[self.candidates.rank == 0][pair]
         several = numpy.bincount(pair[is_near], minlength=len(self.source.frames.sigma)) > 1
-        return several & self._is_curved
+        return several & (self._is_curved and not self._has_chords)
 
-    @property
-    def _is_rough(self) -> bool:
-        """Whether turns are much longer than the geodesics to which they shrink."""
-        return self._is_curved and self.candidates.turns.depth == 1
-
-    def along_turns(self, found: Found) -> Iterator[Attempt]:
-        """Shoot from the shortest turns, and from what others that may be better shrink to."""
-        pair, length, velocity, turns = self.candidates
-        rank = self.candidates.rank
-        first = rank == 0
+    def along_first_turns(self, found: Found) -> Iterator[Attempt]:
+        """Shoot from the shortest turns."""
+        pair, _, velocity, _ = self.candidates
+        first = self.candidates.rank == 0
         yield self._attempt(pair[first], velocity[first])
-        if self.chart.is_flat:
-            return
-        # There is a geodesic that is shorter than the turn, mostly the one found from it.
-        again = first & ~(found.length[pair] <= (1 + CONVERGED) * length)
-        if again.any():
-            yield self._attempt(pair[again], self._shorten(pair[again], turns.take(again)))
+
+    def along_near_turns(self, found: Found) -> Iterator[Attempt]:
+        """Shoot from the turns within the radius in which one geodesic is the shortest path."""
+        pair, length, velocity, _ = self.candidates
+        is_near = (self.candidates.rank == 0) & (length < self._radius[pair])
+        yield self._attempt(pair[is_near], velocity[is_near])
+
+    def across_boundary(self, found: Found) -> Iterator[Attempt]:
+        """Shoot from all turns that may be better: of crossings chord steps tell nothing."""
+        pair, length, velocity, _ = self.candidates
+        yield self._first_shortened(found)
+        first = self.candidates.rank == 0
+        is_near = ~first & (length <= PROMISING * length[first][pair])
+        yield from self._attempts(pair[is_near], velocity[is_near])
+
+    def along_other_turns(self, found: Found) -> Iterator[Attempt]:
+        """Shoot from what turns that may be better, and belong to no known geodesic, shrink to."""
+        pair, _, velocity, _ = self.candidates
+        yield self._first_shortened(found)
         chosen = self._hopeful(found)
-        if self.chart.way_on is not None:  # chord steps misjudge where crossings lead
-            yield from self._attempts(pair[chosen], velocity[chosen])
-            chosen = chosen[:0]
         basins = self._basins(found, pair[chosen])
         chosen = chosen[~self._are_in(basins, pair[chosen], velocity[chosen])]
-        if self._is_rough:
-            yield from self._attempts(pair[chosen], velocity[chosen])
-        if len(chosen):
-            guess = self._shorten(pair[chosen], turns.take(chosen))
-            is_new = ~self._are_in(basins, pair[chosen], guess)
-            yield from self._attempts(pair[chosen[is_new]], guess[is_new])
+        guess = self._shortened(chosen)
+        is_new = ~self._are_in(basins, pair[chosen], guess)
+        yield from self._attempts(pair[chosen[is_new]], guess[is_new])
+
+    def along_further_turns(self, found: Found) -> Iterator[Attempt]:
+        """Shoot from some turns more as long as nothing is found, as they are and shortened."""
+        pair, _, velocity, _ = self.candidates
         for number in range(1, _FURTHER):
             for shrinks in (False, True):
-                chosen = numpy.flatnonzero((rank == number) & ~found.is_found[pair])
-                if len(chosen):
-                    guess = velocity[chosen]
-                    if shrinks:
-                        guess = self._shorten(pair[chosen], turns.take(chosen))
-                    yield self._attempt(pair[chosen], guess)
+                is_next = (self.candidates.rank == number) & ~found.is_found[pair]
+                guess = self._shortened(is_next) if shrinks else velocity[is_next]
+                yield self._attempt(pair[is_next], guess)
+
+    def along_chords(self, found: Found) -> Iterator[Attempt]:
+        """Shoot from curves of chords to which turns shrink; from finer ones where that fails."""
+        pair, length, _, _ = self.candidates
+        is_near = length <= _FARTHEST_CURVED * length[self.candidates.rank == 0][pair]
+        curves = curves_of_turns(self.candidates, is_near & ~found.is_found[pair])
+        for count in _FINER:
+            curves = curves.take(~found.is_found[curves.pair])
+            if not len(curves.pair):
+                return
+            curves = curves.refined(count)
+            if count >= _FINE:
+                source = take(self.source, curves.pair)
+                velocity = source.pack(source.frames.split(curves.velocity))
+                yield from self._attempts(curves.pair, velocity)
 
     def off_saddles(self, found: Found) -> Iterator[Attempt]:
         """Shoot from shortened turns where the shortest that was found has conjugate points."""
-        pair, _, _, turns = self.candidates
-        rank, is_saddle = self.candidates.rank, self._are_saddles(found)
+        pair, rank, is_saddle = self.candidates.pair, self.candidates.rank, self._are_saddles(found)
         for number in range(_FURTHER):
-            chosen = numpy.flatnonzero((rank == number) & is_saddle[pair])
-            if len(chosen):
-                yield self._attempt(pair[chosen], self._shorten(pair[chosen], turns.take(chosen)))
+            chosen = (rank == number) & is_saddle[pair]
+            yield self._attempt(pair[chosen], self._shortened(chosen))
+
+    def _are_sure(self, found: Found) -> numpy.ndarray:
+        """Tell for which pairs the geodesic found is proved to be the shortest path."""
+        return found.length < self._radius
 
     def _are_saddles(self, found: Found) -> numpy.ndarray:
         """Tell which of the shortest geodesics found have an odd number of conjugate points.
@@ -162,7 +214,7 @@ class TurnSearch(NamedTuple):
         nulls = self.source.left_null.shape[-1] + self.source.right_null.shape[-1]
         if nulls or self.chart.way_on is not None:
             return numpy.zeros(len(found.length), dtype=bool)
-        radius = conjugate_radius(self.source.frames.sigma, self.candidates.turns.depth)
+        radius = conjugate_radius(self.source.frames.sigma, self.depth)
         basins = self._basins(found, numpy.flatnonzero(found.length >= radius))
         return numpy.linalg.slogdet(numpy.nan_to_num(basins.inverse))[0] < 0
 
@@ -171,11 +223,10 @@ class TurnSearch(NamedTuple):
         pair, length, _, turns = self.candidates
         first, least = self.candidates.rank == 0, found.length[pair]
         shortest = length[first][pair]
-        is_near = ~first & (length <= PROMISING * shortest)
-        if self.chart.way_on is not None:
-            return numpy.flatnonzero(is_near)
+        is_near = length <= PROMISING * shortest
         farthest = _FARTHEST_CURVED if self._is_curved else _FARTHEST
-        others = numpy.flatnonzero(~first & (length <= farthest * shortest))
+        is_open = ~self._are_sure(found)[pair]
+        others = numpy.flatnonzero(~first & is_open & (length <= farthest * shortest))
         unrolled, is_near, least = turns.take(others).unrolled(), is_near[others], least[others]
         if not self._is_curved:
             # What is longer than the turn is not to be trusted.
@@ -211,15 +262,29 @@ class TurnSearch(NamedTuple):
             yield self._attempt(pairs[place == number], velocity[place == number])
 
     def _attempt(self, pairs: numpy.ndarray, velocity: numpy.ndarray) -> Attempt:
-        return Attempt(pairs, velocity, [self.aim(*take(self[:2], pairs))])
+        aims = [self.aim(*take(self[:2], pairs))] if len(pairs) else []
+        return Attempt(pairs, velocity, aims)
 
-    def _shorten(self, pairs: numpy.ndarray, turns: Turns) -> numpy.ndarray:
-        """Return the initial velocities of curves that are shortened by Birkhoff's process.
+    def _first_shortened(self, found: Found) -> Attempt:
+        """Shoot from what first turns shrink to where all that was found is longer than they are.
+
+        There is a geodesic that is shorter than the turn, mostly the one found from it.
+        """
+        pair, length, _, _ = self.candidates
+        is_found = found.length[pair] <= (1 + CONVERGED) * length
+        chosen = (self.candidates.rank == 0) & ~is_found & ~self._are_sure(found)[pair]
+        return self._attempt(pair[chosen], self._shortened(chosen))
+
+    def _shortened(self, chosen: numpy.ndarray) -> numpy.ndarray:
+        """Return the initial velocities of turns that are shortened by Birkhoff's process.
 
         Points on the turns move to the middle of the geodesics between their neighbours, every
         second one at a time.
         """
+        pairs, turns = self.candidates.pair[chosen], self.candidates.turns.take(chosen)
         source, target = take(self[:2], pairs)
+        if not len(pairs):
+            return self.candidates.velocity[chosen]
         inner = [turns.at(j / _SEGMENTS) for j in range(1, _SEGMENTS)]
         nodes = [source.frames, *inner, target.frames]
         for sweep in range(_SWEEPS):
