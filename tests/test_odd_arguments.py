@@ -12,8 +12,9 @@ import pytest
 import scipy.sparse
 import torch
 
+from dlngeo.core.geodesics import balanced_dist, dist_pairwise
 from tests.public_calls import CALLS as PLAIN
-from tests.public_calls import DEPTH, RELU, Call
+from tests.public_calls import DEPTH, RELU, THETA, Call, W
 from tests.public_calls_of_objects import CALLS as WITH_OBJECTS
 
 CALLS = PLAIN | WITH_OBJECTS
@@ -222,6 +223,55 @@ def test_odd_arguments(name):
                 ):
                     failures.append(f"{came} gives another result")
     assert not failures, "\n".join(failures)
+
+
+FLAT = np.diag([2.0, 1.0, 0.0])
+ACROSS = np.diag([1.0, 1.0, -1.0])
+OF_BATCHES: dict[str, tuple[np.ndarray, int | str, str]] = {
+    "core.networks.balance": (np.stack([FLAT] * 3), 0, "expected rank 3"),
+    "core.networks.act": (np.stack([FLAT] * 2), 0, "singular"),
+    "core.balanced.align": (W, 0, "off by"),
+    "core.balanced.tangent_projection": (W, 0, "off by"),
+    "core.depth_metric.christoffel": (FLAT, 0, "expected rank 3"),
+    "core.depth_metric.lower_index": (FLAT, 0, "expected rank 3"),
+    "core.depth_metric.ricci": (FLAT, 0, "expected rank 3"),
+    "core.fibres.algebra_element": (W, 1, "not tangent"),
+    "core.fibres.kempf_ness": (np.stack([FLAT] * 2), 1, "singular"),
+    "core.geodesics.connect": (FLAT, 1, "expected rank 3"),
+    "core.geodesics.log": (-CALLS["core.geodesics.log"].arguments[1], 1, "opposite signs"),
+    "core.geodesics.dist": (FLAT, 0, "expected rank 3"),
+    "core.geodesics.exp": (-4 * CALLS["core.geodesics.exp"].arguments[0], 1, "ends at time"),
+    "core.geodesics.balanced_exp": (W, 0, "off by"),
+    "thermodynamics.entropy": (FLAT, 0, "expected rank 3"),
+    "thermodynamics.log_volume_density": (FLAT, 0, "expected rank 3"),
+    "intrinsic.relu.rescaling.rescale": (np.array([1.0, 0.0, 2.0]), 2, "zero"),
+    "intrinsic.relu.rescaling.scales_to": (0 * THETA, 1, "no path"),
+    "manifolds.DepthMetric.parallel_transport": (FLAT, 1, "expected rank 3"),
+    "manifolds.BalancedMetric.scalar_curvature": (W, 0, "off by"),
+    "manifolds.Fibre.projection": (1e3 * W, 0, "Newton"),
+}
+
+
+@pytest.mark.parametrize("name", OF_BATCHES)
+def test_bad_ones_of_a_batch_are_named(name):
+    """Of a batch of two axes, also where the other arguments have none."""
+    bad, place, text = OF_BATCHES[name]
+    batch = np.stack([np.stack([CALLS[name].arguments[place]] * 2)] * 3)
+    batch[2, 1] = bad
+    with pytest.raises(ValueError, match=rf"(?s)({text}).*the first at index \[2, 1(, \d)*\]"):
+        CALLS[name]({place: batch})
+
+
+def test_bad_pairs_of_many_are_named():
+    """Of all pairs of points these two, and of pairs in a batch that one."""
+    with pytest.raises(ValueError, match=r"signs \(4 of 9, the first at index \[0, 1\]\)"):
+        dist_pairwise(np.stack([np.eye(3), ACROSS, 2 * np.eye(3)]), 2)
+    with pytest.raises(ValueError, match=r"expected rank 3.*\(1 of 3, the first at index \[2\]\)"):
+        dist_pairwise(np.stack([np.eye(3), 2 * np.eye(3), FLAT]), 2)
+    ends = np.stack([np.eye(2)] * 5).reshape(5, 1, 2, 2)
+    ends[3, 0] = -ACROSS[1:, 1:]
+    with pytest.raises(ValueError, match=r"opposite signs \(1 of 5, the first at index \[3\]\)"):
+        balanced_dist(np.stack([np.eye(2)]), ends)
 
 
 def test_there_are_many():

@@ -92,8 +92,8 @@ def read_problem(path: Path) -> Problem:
     if determinant != "either" and not has_components:
         raise sampling.error(
             "determinant",
-            "only square matrices of full rank have two components, and singular values do not "
-            "tell them apart: leave it out",
+            "singular values are one space, as are matrices that are not square or not of full "
+            "rank: leave it out",
         )
     kappa = sampling.number("kappa", 1.0, or_zero=True)
     if scheme == "metropolis" and kappa == 0:

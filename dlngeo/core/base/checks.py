@@ -160,6 +160,11 @@ def where(is_bad: Array) -> str:
     return f"{len(places)} of {flags.size}, the first at index [{first}]"
 
 
+def in_batch(is_bad: Array) -> str:
+    """Tell which of a batch are bad, in parentheses; of a single one there is nothing to tell."""
+    return f" ({where(is_bad)})" if is_bad.ndim else ""
+
+
 def alike(arrays: Sequence[Array]) -> tuple[Array, ...]:
     """Return checked arrays that are used together, in the higher of their precisions.
 
@@ -190,16 +195,17 @@ def check_batches(arrays: Sequence[Array], names: str, ndim: int = 2) -> None:
 
 
 def check_range(kernel: Array, *, divides: bool) -> None:
-    """Raise a ValueError if a kernel has left the floating-point range.
+    """Raise a ValueError if a kernel, shape=[..., r, r], has left the floating-point range.
 
     A kernel that divides must not vanish either.
     """
     xp = namespace(kernel)
     in_range = xp.isfinite(kernel) & (kernel > 0) if divides else xp.isfinite(kernel)
     if not is_traced(kernel) and not bool(xp.all(in_range)):
+        is_out = xp.any(~in_range, axis=(-2, -1))
         raise ValueError(
-            "the depth metric overflows or underflows at this scale and depth: rescale the "
-            "matrix, or use double precision."
+            f"the depth metric overflows or underflows at this scale and depth{in_batch(is_out)}: "
+            "rescale the matrix, or use double precision."
         )
 
 
@@ -224,8 +230,8 @@ def in_range(result: Array, name: str) -> Array:
 
 
 @contextlib.contextmanager
-def invertible(name: str) -> Iterator[None]:
-    """Raise a ValueError where a library finds a matrix of this name singular, or gives up on it.
+def invertible(matrix: Array, name: str) -> Iterator[None]:
+    """Raise a ValueError where a library finds a matrix singular, or gives up on it.
 
     PyTorch's error is no NumPy one, and has no public name.
     """
@@ -234,7 +240,10 @@ def invertible(name: str) -> Iterator[None]:
     except (numpy.linalg.LinAlgError, RuntimeError) as error:
         if "LinAlgError" not in type(error).__name__:
             raise
-        raise ValueError(f"{name} is singular or out of range: {error}") from error
+        is_singular = namespace(matrix).linalg.slogdet(matrix)[0] == 0
+        raise ValueError(
+            f"{name} is singular or out of range{in_batch(is_singular)}: {error}"
+        ) from error
 
 
 def finite(number: Any, name: str) -> float:

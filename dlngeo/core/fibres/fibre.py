@@ -19,6 +19,7 @@ import itertools
 from collections.abc import Sequence
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace, quotient, round_off, transpose
+from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.fibres.gram import full_frames, gram_solve, tangent_part
@@ -230,12 +231,13 @@ def algebra_element(factors: Factors, vector: Factors) -> Factors:
     defect = Layers(velocity) - action_on_layers(elements, layers)
     xp = namespace(*defect)
     bound = round_off(velocity[0]) ** 0.4 * Layers(velocity).norm()
-    if not bool(xp.all(defect.norm() <= bound)):
+    is_off = ~(defect.norm() <= bound)
+    if bool(xp.any(is_off)):
         raise ValueError(
-            "the vector is not tangent to the orbit of the group: project it on the tangent space "
-            "first (tangent_projection). Where two neighbouring layers are wider than the rank of "
-            "X, the fibre has tangent vectors that leave the orbit: the group metric is not "
-            "defined for them."
+            f"the vector is not tangent to the orbit of the group{in_batch(is_off)}: project it on "
+            "the tangent space first (tangent_projection). Where two neighbouring layers are wider "
+            "than the rank of X, the fibre has tangent vectors that leave the orbit: the group "
+            "metric is not defined for them."
         )
     if not elements and is_stack(factors):
         return factors[..., :0, :, :]

@@ -50,7 +50,7 @@ def _energy(metrics: Sequence[Array], layers: Sequence[Array]) -> Array:
     total: Array = 0
     for layer, (before, after) in zip(layers, itertools.pairwise(metrics), strict=True):
         xp = namespace(layer, before, after)
-        with invertible("a metric of the hidden layers"):
+        with invertible(before, "a metric of the hidden layers"):
             raised = transpose(xp.linalg.solve(before, transpose(layer)))
         total = total + xp.sum((after @ layer) * raised, axis=(-2, -1))
     return in_range(total / 2, "the Kempf-Ness function")
@@ -104,7 +104,7 @@ def kempf_ness_gradient(factors: Factors, metrics: Factors) -> Factors:
         layer, after = layers[p - 1], layers[p]
         xp = namespace(layer, padded[p])
         lifted = padded[p] @ layer
-        with invertible("a metric of the hidden layers"):
+        with invertible(padded[p - 1], "a metric of the hidden layers"):
             pulled = lifted @ xp.linalg.solve(padded[p - 1], transpose(lifted))
         gradient.append((pulled - transpose(after) @ padded[p + 1] @ after) / 2)
     return result_in_kind(gradient, metrics) if gradient else metrics
@@ -138,11 +138,10 @@ def kempf_ness_hessian(factors: Factors, metrics: Factors, vector: Factors) -> A
     layers = layers_of(factors)
     padded = _with_ends(metrics, layers)
     changes = hidden_matrices(vector, layers, "velocity of the metrics")
-    with invertible("a metric of the hidden layers"):
-        elements = [
-            namespace(h, change).linalg.solve(h, change)
-            for h, change in zip(padded[1:-1], changes, strict=True)
-        ]
+    elements = []
+    for h, change in zip(padded[1:-1], changes, strict=True):
+        with invertible(h, "a metric of the hidden layers"):
+            elements.append(namespace(h, change).linalg.solve(h, change))
     return _energy(padded, action_on_layers(elements, layers))
 
 

@@ -16,6 +16,7 @@ import numpy
 
 from dlngeo.core.balanced.submanifold import checked_layers
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
+from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.packing import Shape, flatten_batch, pack, take, unpack
 from dlngeo.core.geodesics.charts.balanced_chart import BalancedChart
 from dlngeo.core.geodesics.injectivity import proved_radius_of_factors
@@ -160,8 +161,10 @@ class _TurnSearch(NamedTuple):
         return Attempt(pairs, guess, [self._aim(pairs)])
 
 
-def _check_components(source: BalancedFrames, target: BalancedFrames) -> None:
-    """Raise a ValueError if no path joins two points.
+def _check_components(
+    source: BalancedFrames, target: BalancedFrames, batch: tuple[int, ...]
+) -> None:
+    """Raise a ValueError if no path joins two points of a batch.
 
     The balanced manifold is the quotient of ``Π_p St(d_p, r)`` and the positive matrices by
     ``O(r)``. Of these factors those with ``d_p = r`` have two components each.
@@ -171,13 +174,13 @@ def _check_components(source: BalancedFrames, target: BalancedFrames) -> None:
         numpy.sign(numpy.linalg.det(transpose(target.frames[p]) @ source.frames[p])) for p in wide
     ]
     for (p, q), (sign, other) in zip(pairwise(wide), pairwise(signs), strict=True):
-        apart = int((sign != other).sum())
-        if apart:
+        apart = (sign != other).reshape(batch)
+        if apart.any():
             name = f"factor {q}" if q == p + 1 else f"the product of factors {p + 1} to {q}"
             raise ValueError(
                 f"no path of balanced factors of rank {source.lam.shape[-1]} joins points at which "
-                f"{name} has determinants of opposite signs: that is so for {apart} of "
-                f"{len(sign)} pairs."
+                f"{name} has determinants of opposite signs{in_batch(apart)}: take pairs of "
+                "one sign."
             )
 
 
@@ -228,12 +231,14 @@ def _connect(
     parts, rank = checked_layers(factors, point, rank=rank)
     arrays = sum(parts, start=())
     namespace(*arrays)
-    batch, flat = flatten_batch(*map(to_numpy, arrays))
+    hosts = [tuple(map(to_numpy, part)) for part in parts]
+    lam, _ = (balanced_frames(part, rank).lam for part in hosts)  # errors tell places in batches
+    batch, (scale, *flat) = flatten_batch(lam[..., None, :], *hosts[0], *hosts[1])
     layers, points = flat[: len(parts[0])], flat[len(parts[0]) :]
     shapes = [w.shape[-2:] for w in layers]
-    unit = balanced_frames(layers, rank).lam[:, :1, None]
+    unit = scale[:, :, :1]
     source, target = (factor_space([w / unit for w in part], rank) for part in (layers, points))
-    _check_components(source.balanced, target.balanced)
+    _check_components(source.balanced, target.balanced, batch)
     chart = BalancedChart(tuple(q.shape[-2] for q in source.balanced.frames), rank)
     ways = _TurnSearch(source, target, chart, shapes, numpy.zeros(len(unit), dtype=bool))
 
@@ -264,13 +269,13 @@ def _connect(
 def _found(factors: Factors, point: Factors, rank: int | None) -> Connection:
     """Return a connection, or raise a RuntimeError where no geodesic was found."""
     connection, passes = _connect(factors, point, rank)
-    missing = ~connection.is_found.reshape(-1)
+    missing = ~connection.is_found
     if missing.any():
         raise RuntimeError(
-            f"no geodesic was found for {int(missing.sum())} of {missing.size} pairs: "
-            "balanced_connect() tells which. Geodesics that pass the boundary, where a singular "
-            f"value vanishes, join {int((missing & passes).sum())} of them; join the others "
-            "through a point in between."
+            f"no geodesic was found between two points{in_batch(missing)}: balanced_connect() "
+            "tells of which all. Geodesics that pass the boundary, where a singular value "
+            f"vanishes, join {int((missing.reshape(-1) & passes).sum())} of {int(missing.sum())}; "
+            "join the others through a point in between."
         )
     return connection
 

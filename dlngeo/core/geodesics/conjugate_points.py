@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, transpose
+from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.geodesics.exponential import exp
 from dlngeo.core.geodesics.observable_curves import checked_problem, geodesic
@@ -83,8 +84,8 @@ def conjugate_times(
     The index theorem of Morse; THEORY 3 (own derivation).
     """
     x, z, rank = checked_problem(matrix, velocity, depth, rank)
-    batch, (x, z) = flatten_batch(x, z)
     end = geodesic(x, z, depth, rank, on_boundary=on_boundary).point(1.0)
+    batch, (x, z, end) = flatten_batch(x, z, end)
     is_lost = ~numpy.isfinite(end).all(axis=(1, 2))
     fields = _Fields(depth, rank, on_boundary)
     which, times = numpy.flatnonzero(is_lost), numpy.full(is_lost.sum(), numpy.nan)
@@ -96,9 +97,10 @@ def conjugate_times(
         times = numpy.concatenate([times, found])
         pending = pending[~segments.is_short]
         if len(pending) and count == _MOST:
+            is_open = numpy.isin(numpy.arange(len(x)), pending).reshape(batch)
             raise RuntimeError(
-                f"Jacobi fields change too fast to be followed along {len(pending)} of {len(x)} "
-                "geodesics: ask for a shorter part of them."
+                f"Jacobi fields change too fast to be followed along a geodesic{in_batch(is_open)}"
+                ": ask for a shorter part of it."
             )
         count *= 2
     order = numpy.lexsort((times, which))

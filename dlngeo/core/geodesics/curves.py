@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 import numpy
 
 from dlngeo.core.base.arrays import Array, quotient
-from dlngeo.core.base.checks import host_array
+from dlngeo.core.base.checks import host_array, in_batch
 from dlngeo.core.geodesics.charts.chart import Chart, Matrices
 from dlngeo.core.numerics.integration import Status
 
@@ -155,7 +155,7 @@ class Geodesic(Generic[C]):
         in `point`.
         """
         state, status, end, _ = self._follow(numpy.ones(1))
-        self._check(status, end)
+        self._check(status[0], end[0])
         factor = numpy.where(status[0] == Status.ARRIVED, 1.0, numpy.nan)
         return state[0], factor[..., None, None, None]
 
@@ -165,14 +165,14 @@ class Geodesic(Generic[C]):
         return positions
 
     def _check(self, status: numpy.ndarray, end: numpy.ndarray) -> None:
-        """Raise a ValueError if a geodesic has ended before its time."""
-        lost = numpy.flatnonzero(status != Status.ARRIVED)
-        if len(lost) and self.on_boundary != "nan":
-            first = lost[0]
-            many = f" ({len(lost)} of {status.size} geodesics end so)" if status.size > 1 else ""
+        """Raise a ValueError if a geodesic has ended before its time, shape=[...] or [..., n]."""
+        is_lost = status != Status.ARRIVED
+        if is_lost.any() and self.on_boundary != "nan":
+            first = tuple(numpy.argwhere(is_lost)[0])
+            lost = is_lost.reshape(*self.pace.shape, -1).any(axis=-1)
             raise ValueError(
-                f"the geodesic ends at time {end.flat[first]:.6g}: "
-                f"{Status(status.flat[first]).remedy}{many}"
+                f"the geodesic ends at time {end[first]:.6g}{in_batch(lost)}: "
+                f"{Status(status[first]).remedy}"
             )
 
     def _follow(

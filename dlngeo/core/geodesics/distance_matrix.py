@@ -6,7 +6,9 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
 from dlngeo.core.base.checks import real_array
-from dlngeo.core.geodesics.logarithm import connect
+from dlngeo.core.depth_metric.metric import check_observable
+from dlngeo.core.geodesics.logarithm import are_apart, check_joined, connect
+from dlngeo.core.networks.frames import exact_frames
 
 _BATCH = 500
 
@@ -46,6 +48,10 @@ def dist_pairwise(
     points = to_numpy(real_array(matrices, "the matrices"))
     if points.ndim != 3:
         raise ValueError(f"expected a list of matrices, shape=[k, m, n], got shape {points.shape}.")
+    # Errors tell of which points, not of which pairs of a batch.
+    rank = check_observable(points, depth, rank)
+    exact_frames(points, rank)
+    check_joined(are_apart(points[:, None], points, rank))
     rows, columns = numpy.triu_indices(len(points), 1)
     distances = numpy.zeros((len(points), len(points)))
     for start in range(0, len(rows), _BATCH):

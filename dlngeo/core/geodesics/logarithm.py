@@ -7,11 +7,13 @@ null spaces on both sides bend the space between far points, and where shooting 
 goes both ways.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
+from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.depth_metric.metric import lower_index
@@ -70,29 +72,45 @@ class Connection:
         return (length <= (1 + _CERTAIN) * self.bound) | (length < self.radius)
 
 
+def pairs_in_frames(
+    x: numpy.ndarray, y: numpy.ndarray, rank: int, frames_of: Callable = exact_frames
+) -> tuple[tuple[int, ...], tuple[numpy.ndarray, ...], tuple[SingularFrames, ...]]:
+    """Return the batch shape of pairs of matrices, these one after the other, and their frames.
+
+    The frames are found of the matrices as they are given: errors tell their places there.
+    """
+    parts = [x, y]
+    for matrix in (x, y):
+        left, sigma, right = frames_of(matrix, rank)
+        parts += [left, sigma[..., None, :], right]
+    batch, (x, y, *flat) = flatten_batch(*parts)
+    frames = [SingularFrames(u, s[:, 0], v) for u, s, v in (flat[:3], flat[3:])]
+    return batch, (x, y), tuple(frames)
+
+
 def are_apart(x: numpy.ndarray, y: numpy.ndarray, rank: int) -> numpy.ndarray:
     """Tell which matrices no path joins: square ones of full rank with opposite determinants."""
     if not x.shape[-2] == x.shape[-1] == rank:
-        return numpy.zeros(len(x), dtype=bool)
+        return numpy.zeros(numpy.broadcast_shapes(x.shape[:-2], y.shape[:-2]), dtype=bool)
     return numpy.linalg.slogdet(x)[0] != numpy.linalg.slogdet(y)[0]
 
 
 def check_joined(apart: numpy.ndarray) -> None:
-    """Raise a ValueError if no path joins some of the pairs."""
+    """Raise a ValueError if no path joins some of the pairs, shape=[...]."""
     if apart.any():
         raise ValueError(
             "no geodesic joins square matrices of full rank whose determinants have opposite "
-            f"signs: that is so for {int(apart.sum())} of {len(apart)} pairs."
+            f"signs{in_batch(apart)}: take pairs of one sign."
         )
 
 
 def _check_found(connection: Connection) -> Connection:
     """Return a connection, or raise a RuntimeError where no geodesic was found on some path."""
-    missing = int(numpy.isnan(to_numpy(connection.length)).sum())
-    if missing:
+    is_missing = numpy.isnan(to_numpy(connection.length))
+    if is_missing.any():
         raise RuntimeError(
-            f"no geodesic was found for {missing} of {connection.is_found.size} pairs: connect() "
-            "tells which; join them through a point in between."
+            f"no geodesic was found between two matrices{in_batch(is_missing)}: join them "
+            "through a point in between; connect() tells of which all."
         )
     return connection
 
@@ -173,14 +191,13 @@ def connect(
     THEORY 3.
     """
     x, y, rank = checked_problem(matrix, point, depth, rank)
-    batch, (x, y) = flatten_batch(x, y)
-    source, target = exact_frames(x, rank), exact_frames(y, rank)
+    batch, (x, y), (source, target) = pairs_in_frames(x, y, rank)
     opposite = are_apart(x, y, rank)
     apart = opposite & (on_boundary != "cross")
     if on_boundary == "cross":
         _check_crossing(x, depth, rank)
     elif on_boundary == "raise":
-        check_joined(apart)
+        check_joined(apart.reshape(batch))
     elif on_boundary != "nan":
         raise ValueError(f'on_boundary is "raise", "nan" or "cross", got {on_boundary!r}.')
     unit = numpy.maximum(source.sigma[:, :1], target.sigma[:, :1])

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
+from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.numerics.conjugate_gradients import conjugate_gradient
 
@@ -202,7 +203,7 @@ def _solve_by_products(differential: Products, w: Array) -> Array:
     (solution,), is_solved = conjugate_gradient(operator, [w[..., None]])
     if not bool(namespace(w).all(is_solved)):
         raise RuntimeError(
-            "conjugate gradients have not solved the equations of the diffusion metric: its "
-            "largest eigenvalue is too far above one. Lower the scale."
+            "conjugate gradients have not solved the equations of the diffusion metric"
+            f"{in_batch(~is_solved)}: its largest eigenvalue is too far above one. Lower the scale."
         )
     return solution[..., 0]

@@ -89,19 +89,19 @@ class NetworkSamples:
 
     def losses(self, point: Array, indices: Array | slice = slice(None)) -> Array:
         """Return ``f_s``, shape=[n], of all samples or of some."""
-        *_, last = self._forward(self._factors(point), indices)
+        *_, last = self._forward(self._at(point), indices)
         return namespace(last).sum((last - self.outputs[indices]) ** 2, axis=-1) / 2
 
     def gradients(self, point: Array, indices: Array | slice = slice(None)) -> Array:
         """Return ``∇f_s``, shape=[n, *point_shape]."""
-        factors = self._factors(point)
+        factors = self._at(point)
         *inner, last = self._forward(factors, indices)
         errors = self._backward(factors, last - self.outputs[indices])
         return self._points([_outer(e, a) for e, a in zip(errors, inner, strict=True)])
 
     def hvp(self, point: Array, vector: Array, indices: Array | slice = slice(None)) -> Array:
         """Return ``∇²f_s v``, shape=[n, *point_shape]: the derivative of both passes."""
-        factors, moves = self._factors(point), self._factors(vector)
+        factors, moves = self._at(point), self._at(vector)
         *inner, last = self._forward(factors, indices)
         errors = self._backward(factors, last - self.outputs[indices])
         pushed = [0 * inner[0]]
@@ -196,13 +196,17 @@ class NetworkSamples:
             errors.append(errors[-1] @ factor)
         return errors[::-1]
 
+    def _at(self, point: Array) -> list[Array]:
+        """Return the factors of one point, shape=[d_p, d_{p-1}]."""
+        point = float_array(point, "the point")
+        if tuple(point.shape) != self.point_shape:
+            raise ValueError(
+                f"a point of these samples has shape {self.point_shape}, got {tuple(point.shape)}."
+            )
+        return self._factors(point)
+
     def _factors(self, points: Array) -> list[Array]:
         """Return the factors of points, shape=[..., d_p, d_{p-1}]."""
-        points = float_array(points, "the point")
-        if tuple(points.shape[-len(self.point_shape) :]) != self.point_shape:
-            raise ValueError(
-                f"points of these samples have shape {self.point_shape}, got {tuple(points.shape)}."
-            )
         if len(self.point_shape) == 3:
             return [points[..., p, :, :] for p in range(len(self.widths) - 1)]
         shapes = [(rows, columns) for columns, rows in pairwise(self.widths)]

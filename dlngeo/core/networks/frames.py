@@ -17,7 +17,7 @@ from dlngeo.core.base.arrays import (
     round_off,
     transpose,
 )
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import in_batch, real_array
 from dlngeo.core.networks.blocks import Blocks, join, split
 
 
@@ -79,10 +79,12 @@ def frames_of_rank(matrix: Array, rank: int) -> SingularFrames:
     sigma = every.sigma
     if rank < sigma.shape[-1] and not is_traced(sigma):
         bound = round_off(sigma) ** 0.4 * sigma[..., 0]
-        if bool(xp.any(sigma[..., rank] > bound)):
+        is_higher = sigma[..., rank] > bound
+        if bool(xp.any(is_higher)):
             raise ValueError(
-                f"expected a matrix of rank {rank}, but singular value {rank + 1} is not zero: "
-                "pass the right rank, or truncate the matrix first (FixedRankMatrices.projection)."
+                f"expected a matrix of rank {rank}, but singular value {rank + 1} is not zero"
+                f"{in_batch(is_higher)}: pass the right rank, or truncate the matrix first "
+                "(FixedRankMatrices.projection)."
             )
     return SingularFrames(every.left[..., :, :rank], sigma[..., :rank], every.right[..., :, :rank])
 
@@ -93,10 +95,11 @@ def check_positive(singular_values: Array, rank: int) -> None:
         return
     xp = namespace(singular_values)
     least, most = singular_values[..., rank - 1], singular_values[..., 0]
-    if bool(xp.any(least <= round_off(singular_values) * most)):
+    is_lower = least <= round_off(singular_values) * most
+    if bool(xp.any(is_lower)):
         raise ValueError(
-            f"expected rank {rank}, but singular value {rank} is zero to round-off: "
-            "pass a smaller rank."
+            f"expected rank {rank}, but singular value {rank} is zero to round-off"
+            f"{in_batch(is_lower)}: pass a smaller rank."
         )
 
 
@@ -208,12 +211,13 @@ def _check_balanced(
         within = image - balanced.frames[p] * lam
         outside = _squared_norm(layer) - _squared_norm(image)
         defect = (xp.abs(outside) + _squared_norm(within)) / scale
-        worst = float(xp.max(defect)) ** 0.5 if 0 not in defect.shape else 0.0
-        if not worst <= round_off(layer) ** 0.4:
+        is_off = ~(defect <= round_off(layer) ** 0.8)
+        if bool(xp.any(is_off)):
             raise ValueError(
                 f"expected balanced factors of rank {balanced.lam.shape[-1]}, but factor {p} "
-                f"is off by {worst:.1e} of its norm: balance the factors first "
-                "(dlngeo.core.networks.balancing.balance), or pass the right rank."
+                f"is off by {float(xp.max(defect)) ** 0.5:.1e} of its norm{in_batch(is_off)}: "
+                "balance the factors first (dlngeo.core.networks.balancing.balance), or pass the "
+                "right rank."
             )
 
 

@@ -261,7 +261,7 @@ def act(group_element: Factors, factors: Factors) -> Factors:
 
 def _times_inverse(layer: Array, element: Array, place: int) -> Array:
     """Return ``W_{p+1} g_p^{-1}``, by a solve with the transposed matrix."""
-    with invertible(f"group element {place}"):
+    with invertible(element, f"group element {place}"):
         solution = namespace(element, layer).linalg.solve(transpose(element), transpose(layer))
     return transpose(solution)
 

@@ -13,10 +13,11 @@ import numpy
 
 from dlngeo.core.balanced.alignment import procrustes_sweeps
 from dlngeo.core.base.arrays import Array, from_numpy, transpose
-from dlngeo.core.base.packing import flatten_batch, take
+from dlngeo.core.base.checks import in_batch
+from dlngeo.core.base.packing import take
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.geodesics.charts.straight_chart import StraightChart
-from dlngeo.core.geodesics.logarithm import are_apart, check_joined
+from dlngeo.core.geodesics.logarithm import are_apart, check_joined, pairs_in_frames
 from dlngeo.core.geodesics.search.spaces import MatrixSpace, matrix_space
 from dlngeo.core.geodesics.search.turn_search import MOST_STEPS
 from dlngeo.core.networks.blocks import Blocks, join, split
@@ -58,15 +59,16 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
     ----------
     Own derivation.
     """
-    batch, (x, y) = flatten_batch(*checked_host(network, matrix, point))
+    x, y = checked_host(network, matrix, point)
+    # At full rank tangent vectors are all matrices, also where a singular value is zero.
+    frames_of = singular_frames if network.rank == min(x.shape[-2:]) else exact_frames
+    batch, (x, y), frames = pairs_in_frames(x, y, network.rank, frames_of)
     if not network.is_complete:
-        check_joined(are_apart(x, y, network.rank))
+        check_joined(are_apart(x, y, network.rank).reshape(batch))
     unit = numpy.linalg.norm(x, 2, axis=(-2, -1))[:, None, None]
     unit = numpy.where(unit == 0, 1, unit)
     weights = Blocks(unit, unit, unit)
-    # At full rank tangent vectors are all matrices, also where a singular value is zero.
-    frames_of = singular_frames if network.rank == min(x.shape[-2:]) else exact_frames
-    source, target = (matrix_space(frames_of(a, network.rank), weights) for a in (x, y))
+    source, target = (matrix_space(ends, weights) for ends in frames)
 
     def gap(
         here: MatrixSpace,
@@ -109,11 +111,10 @@ def log(matrix: Array, point: Array, network: RelaxedNetwork) -> Array:
         yield Attempt(pairs, guess[pairs], aims(), gives_up=True)
 
     found = search(len(x), source.dimension, [along_chords, in_stages])
-    missing = int((~found.is_found).sum())
-    if missing:
+    if not found.is_found.all():
         raise RuntimeError(
-            f"no geodesic was found for {missing} of {len(x)} pairs: join them through a "
-            "point in between."
+            "no geodesic was found between two matrices"
+            f"{in_batch(~found.is_found.reshape(batch))}: join them through a point in between."
         )
     velocity = join(source.unpack(found.velocity), source.frames.left, source.frames.right)
     return from_numpy(velocity.reshape(*batch, *x.shape[-2:]), matrix)

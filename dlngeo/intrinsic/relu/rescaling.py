@@ -26,7 +26,7 @@ import math
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
-from dlngeo.core.base.checks import in_range, real_array
+from dlngeo.core.base.checks import in_batch, in_range, real_array, where
 from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
 
@@ -83,7 +83,10 @@ def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
     parameters = check_network(network).check_parameters(parameters)
     scales = _check_values(network, scales, "the scales")
     if bool((scales == 0).any()):
-        raise ValueError("a neuron cannot be scaled by zero: give scales that are positive.")
+        raise ValueError(
+            f"a neuron cannot be scaled by zero, as in {where(scales == 0)}: give scales that are "
+            "positive."
+        )
     tails, heads = (end[: network.n_parameters] for end in network.ends)
     # The last one is for what cannot be rescaled, of which the label is -1.
     one = from_numpy(numpy.ones((*scales.shape[:-1], 1)), scales)
@@ -157,8 +160,8 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
         values = numpy.full(n_laws, float(values))
     values = to_numpy(_check_values(network, values, "the conserved values"))
     lead = numpy.broadcast_shapes(point.shape[:-1], values.shape[:-1])
+    check_alive(network, point)
     flat = numpy.broadcast_to(point, (*lead, size)).reshape(math.prod(lead), size)
-    check_alive(network, flat)
     aims = numpy.broadcast_to(values, (*lead, n_laws)).reshape(len(flat), n_laws)
     scales = numpy.exp(_log_scales(network, flat**2, aims))
     return from_numpy(scales.reshape(*lead, n_laws), like)
@@ -171,8 +174,8 @@ def check_alive(network: ReluNetwork, parameters: numpy.ndarray) -> None:
     if hidden.size:
         raise ValueError(
             f"{network.name(hidden)} on no path of non-zero weights from an input or a bias to an "
-            "output: neither path-lifting nor conservation laws determine the other weights. "
-            "Remove it, or start where its weights are not zero."
+            f"output{in_batch(is_dead.any(axis=-1))}: neither path-lifting nor conservation laws "
+            "determine the other weights. Remove it, or start where its weights are not zero."
         )
 
 
@@ -269,8 +272,8 @@ def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array
     if not network.scaling_groups:
         return from_numpy(vector, like)
     lead = numpy.broadcast_shapes(point.shape, vector.shape)
-    point = numpy.broadcast_to(point, lead).reshape(math.prod(lead[:-1]), lead[-1])
     check_alive(network, point)
+    point = numpy.broadcast_to(point, lead).reshape(math.prod(lead[:-1]), lead[-1])
     flat = numpy.broadcast_to(vector, lead).reshape(point.shape)
     incidence, heads, tails, _ = network.scaling_matrices
     moment = (point * flat) @ heads - (point * flat) @ tails

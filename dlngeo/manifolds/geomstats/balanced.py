@@ -104,13 +104,12 @@ class BalancedManifold(FactorSpace):
             )
         widths, self.rank = check_widths(widths, rank)
         rows, columns = widths[-1], widths[0]
-        check_determinant(determinant)
         wide = [layer for layer, width in enumerate(widths) if width == self.rank]
-        if determinant and len(wide) < 2:
-            raise ValueError(
-                "only where two layers are as wide as the rank there are determinants, got rank "
-                f"{self.rank} of widths {tuple(widths)}: leave out determinant={determinant!r}."
-            )
+        check_determinant(
+            determinant,
+            f"factors of the widths {widths}, of which not two are the rank {self.rank},",
+            has_components=len(wide) > 1,
+        )
         self.determinant = determinant
         # Layers between which the factors have a determinant, and its name.
         self._determinants = [

@@ -7,7 +7,7 @@ import geomstats.backend as gs
 from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core.base.arrays import Array, round_off, transpose
-from dlngeo.core.base.checks import real_array
+from dlngeo.core.base.checks import in_batch, real_array
 from dlngeo.core.fibres import fibre as core
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.equations import polar_factor
@@ -135,9 +135,11 @@ class Fibre(FactorSpace):
         See `dlngeo.core.fibres.fibre.project_to_fibre`.
         """
         moved = self.apply(lambda factors: core.project_to_fibre(factors, self.matrix), point)
-        if not gs.all(self._fulfils(moved, round_off(moved) ** 0.5)):
+        is_reached = self._fulfils(moved, round_off(moved) ** 0.5)
+        if not gs.all(is_reached):
             raise ValueError(
-                "Newton's method did not reach the fibre: start nearer to it (random_point)."
+                f"Newton's method did not reach the fibre{in_batch(~is_reached)}: start nearer to "
+                "it (random_point)."
             )
         return moved
 

@@ -62,12 +62,11 @@ class FixedRankMatrices(EmbeddedSpace):
         determinant: str | None = None,
     ):
         (self.n, self.m), self.rank = check_widths((n, m), rank)
-        check_determinant(determinant)
-        if determinant and not self.m == self.n == self.rank:
-            raise ValueError(
-                "only square matrices of full rank have determinants of a sign, got rank "
-                f"{self.rank} of shape {(self.m, self.n)}: leave out determinant={determinant!r}."
-            )
+        check_determinant(
+            determinant,
+            f"{m} x {n} matrices of rank {self.rank}",
+            has_components=self.m == self.n == self.rank,
+        )
         self.determinant = determinant
         dim = self.rank * (self.m + self.n - self.rank)
         super().__init__(Matrices(self.m, self.n), dim, equip)

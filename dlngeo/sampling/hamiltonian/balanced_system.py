@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy
 
+from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.networks.factors import Factors, check_widths, layers_of, widths_of
 from dlngeo.core.networks.network import adjoint_differential, end_to_end, moment_map
@@ -174,9 +175,11 @@ class BalancedSystem(NetworkSystem, mici.systems.DenseConstrainedEuclideanMetric
             raise ValueError(f"expected widths {self.widths}, got {widths_of(layers)}.")
         size = sum(numpy.sum(layer**2, axis=(-2, -1)) for layer in layers)
         moments = [abs(moment).max(axis=(-2, -1)) for moment in moment_map(layers)]
-        if (numpy.stack(moments) > 1e-9 * size).any():
+        is_off = (numpy.stack(moments) > 1e-9 * size).any(axis=0)
+        if is_off.any():
             raise ValueError(
-                "initial factors must be balanced, μ(W) = 0: balance them first (dlngeo.balance)."
+                f"initial factors must be balanced, μ(W) = 0{in_batch(is_off)}: balance them first "
+                "(dlngeo.balance)."
             )
         observables = end_to_end(layers)
         if self.determinant is None:

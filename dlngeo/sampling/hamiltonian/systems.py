@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.checks import positive
+from dlngeo.core.base.checks import in_batch, positive
 from dlngeo.core.base.functions import ReturningLike, ReturningNumbers, function
-from dlngeo.core.networks.components import check_determinant, is_across
+from dlngeo.core.networks.components import check_determinant, check_initial, is_across
 from dlngeo.core.networks.frames import check_positive
 
 try:
@@ -50,11 +50,9 @@ class NetworkSystem(mici.systems.System):
         beta: float,
         determinant: str | None,
     ) -> None:
-        check_determinant(determinant)
-        if determinant is not None and not self._has_components:
-            raise ValueError(
-                f"matrices of this shape and rank are one space: leave out {determinant=}."
-            )
+        check_determinant(
+            determinant, "matrices of this shape and rank", has_components=self._has_components
+        )
         self.beta, self.determinant = positive(beta, "the inverse temperature"), determinant
         self._energy = ReturningNumbers(function(energy, "energy"), "energy")
         slope = function(energy_gradient, "energy_gradient")
@@ -98,15 +96,16 @@ class NetworkSystem(mici.systems.System):
         """Return positions, one for each chain, over matrices that a chain can start at."""
         check_positive(numpy.linalg.svd(observables, compute_uv=False), rank)
         rows, columns = observables.shape[-2:]
-        if self._has_components and self._is_across(observables).any():
-            raise ValueError(
-                f"expected initial matrices with {self.determinant} determinants: start there, or "
-                "leave out determinant= to sample both components."
-            )
-        for observable in observables.reshape(-1, rows, columns):
+        check_initial(observables, self.determinant)
+        is_lost = numpy.empty(observables.shape[:-2], dtype=bool)
+        for place, observable in zip(
+            numpy.ndindex(is_lost.shape), observables.reshape(-1, rows, columns), strict=True
+        ):
             value, slope = self._energy(observable), self._energy_gradient(observable)
-            if not (numpy.isfinite(value).all() and numpy.isfinite(slope).all()):
-                raise ValueError(
-                    "energy or gradient of an initial matrix is NaN or infinite: start elsewhere."
-                )
+            is_lost[place] = not (numpy.isfinite(value).all() and numpy.isfinite(slope).all())
+        if is_lost.any():
+            raise ValueError(
+                f"energy or gradient of an initial matrix is NaN or infinite{in_batch(is_lost)}: "
+                "start elsewhere."
+            )
         return list(positions.reshape(-1, positions.shape[-1]))

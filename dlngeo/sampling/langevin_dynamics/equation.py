@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import diagonal_matrix, transpose
+from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.functions import returned
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.frames import SingularFrames, tangent_at
@@ -178,11 +179,11 @@ class Equation:
             If it is not finite somewhere.
         """
         covector = self.covector(matrix)
-        lost = numpy.flatnonzero(~is_finite(covector))
-        if len(lost):
+        is_lost = ~is_finite(covector)
+        if is_lost.any():
             raise ValueError(
-                f"the energy's gradient is not finite at the initial state of chain {lost[0]}, and "
-                f"{len(lost) - 1} others of {len(covector)}: start elsewhere, or correct it."
+                f"the energy's gradient is not finite at every initial state{in_batch(is_lost)}: "
+                "start elsewhere, or correct it."
             )
         return covector
 

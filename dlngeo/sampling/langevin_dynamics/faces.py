@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import host_array
+from dlngeo.core.base.checks import host_array, in_batch
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.networks.balancing import balance
-from dlngeo.core.networks.components import check_determinant, is_across
+from dlngeo.core.networks.components import check_determinant, check_initial
 from dlngeo.core.networks.factors import check_widths, is_infinite, network_shape, widths_of
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import end_to_end
@@ -111,10 +111,11 @@ def face_of(
 def _face_of_values(
     values: Array, depth: float, widths: Sequence[int] | None, rank: int | None
 ) -> Face:
-    if not (values > 0).all():
+    is_other = ~(values > 0).all(axis=1)
+    if is_other.any():
         raise ValueError(
-            "an array [chains, r] holds singular values, which must be positive: give one matrix "
-            "as [1, d_N, d_0]."
+            "an array [chains, r] holds singular values, which must be positive"
+            f"{in_batch(is_other)}: give one matrix as [1, d_N, d_0]."
         )
     n_values = values.shape[1]
     if rank not in (None, n_values):
@@ -163,14 +164,7 @@ def _face_of_factors(
 def check_component(face: Face, equation: Equation) -> None:
     """Raise a ValueError if initial states are not of the component that chains are confined to."""
     determinant = equation.determinant
-    check_determinant(determinant)
-    if determinant is None:
-        return
-    if face.is_spectral or not equation.has_components:
-        raise ValueError(f"{equation.space} are one space: leave out determinant={determinant!r}.")
-    is_other = is_across(end_to_end(face.start), determinant)
-    if is_other.any():
-        raise ValueError(
-            f"{is_other.sum()} of {len(is_other)} initial matrices do not have a {determinant} "
-            "determinant: start them there, or leave determinant out to sample both components."
-        )
+    has_components = equation.has_components and not face.is_spectral
+    check_determinant(determinant, equation.space, has_components=has_components)
+    if determinant is not None:
+        check_initial(end_to_end(face.start), determinant)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy
 
 from dlngeo.core.base.arrays import diagonal_matrix, transpose
+from dlngeo.core.base.checks import in_batch
 from dlngeo.core.networks.blocks import Blocks, split
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics import brownian
@@ -76,7 +77,10 @@ class Metropolis(MatrixKernel):
         root = self.initial_root(factors)
         energy = self.equation.values(self.observable(root))
         if not numpy.isfinite(energy).all():
-            raise ValueError("the energy is not finite at every initial state: start elsewhere.")
+            raise ValueError(
+                "the energy is not finite at every initial state"
+                f"{in_batch(~numpy.isfinite(energy))}: start elsewhere."
+            )
         entropy = self._entropy(root)
         covector = self.equation.initial_covector(self.observable(root))
         accepted, rejected = numpy.zeros((2, len(energy)), dtype=int)

@@ -66,9 +66,9 @@ def test_what_has_ended():
     np.testing.assert_array_equal(np.isnan(found.point).all(axis=(-2, -1)), is_lost)
     np.testing.assert_array_equal(np.isnan(found.velocity).any(axis=(-2, -1)), is_lost)
     assert_close(found.end[is_lost], 1 / PACE[is_lost[..., 1]], 1e-9)
-    with pytest.raises(ValueError, match=r"ends at time 1: it reached the boundary .*\(4 of 6"):
+    with pytest.raises(ValueError, match=r"ends at time 1 \(4 of 6, .* \[0, 0\]\): it reached"):
         lines().point(1.5)
-    with pytest.raises(ValueError, match="ends at time 1: "):
+    with pytest.raises(ValueError, match=r"ends at time 1 \(4 of 6, the first at index \[0, 0\]"):
         lines().arrive()
     _, factor = lines("nan").arrive()
     np.testing.assert_array_equal(factor[..., 0, 0, 0], np.where(PACE >= 1, np.nan, 1.0))

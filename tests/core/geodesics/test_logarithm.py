@@ -334,7 +334,7 @@ def test_what_no_path_joins():
     assert np.isnan(found.velocity[::2]).all()
     assert_close(dist(x, y, 2, on_boundary="nan")[1::2], dist(x[1::2], y[1::2], 2), 1e-12)
     assert np.isinf(squared_dist(x, y, INF, on_boundary="nan")[::2]).all()
-    with pytest.raises(ValueError, match="3 of 6 pairs"):
+    with pytest.raises(ValueError, match=r"signs \(3 of 6, the first at index \[0\]\)"):
         dist(x, y, 2)
     for case in (
         lambda: dist(x, y, INF, on_boundary="cross"),
