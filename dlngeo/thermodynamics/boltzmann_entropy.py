@@ -188,7 +188,14 @@ def _check_network(
         )
     matrix = real_array(matrix, "the matrix")
     widths, rank = check_widths(widths, rank)
-    return matrix, *network_shape(matrix, len(widths) - 1, widths, rank)
+    depth = len(widths) - 1
+    if depth > 1 and set(widths) == {*matrix.shape[-2:]} and matrix.shape[-3:-2] == (depth,):
+        raise ValueError(
+            f"an array of shape {tuple(matrix.shape)} may be a batch of matrices, and the factors "
+            f"of a network of the widths {widths}: of factors take network_entropy, and of a batch "
+            "X of as many matrices X[..., None, :, :]."
+        )
+    return matrix, *network_shape(matrix, depth, widths, rank)
 
 
 @primitive(static=("widths", "rank"))
@@ -272,7 +279,8 @@ def entropy(matrix: Array, widths: Sequence[int], rank: int | None = None) -> Ar
     Raises
     ------
     ValueError
-        If the matrix has another rank, or the widths do not fit it.
+        If the matrix has another rank, the widths do not fit it, or a batch has the shape of the
+        factors of the network, ``[..., N, d, d]``: give it an axis more, ``X[..., None, :, :]``.
 
     Notes
     -----
@@ -313,7 +321,8 @@ def network_entropy(factors: Factors, rank: int | None = None) -> Array:
     [MY25] Thm 1; THEORY 4.
     """
     layers = layers_of(factors)
-    return entropy(end_to_end(layers), widths_of(layers), rank)
+    # With an axis that tells matrices from factors, of which there may be as many.
+    return entropy(end_to_end(layers)[..., None, :, :], widths_of(layers), rank)[..., 0]
 
 
 def free_energy(

@@ -87,7 +87,9 @@ def log_balanced_prior(matrix: Array, depth: int, precision: float = 1.0) -> Arr
     [MY25]; [LM25]; THEORY 4, 5.
     """
     volume = log_volume_density(matrix, depth)
-    volume = volume + entropy(matrix, (matrix.shape[-1],) * (check_depth(depth) + 1))
+    widths = (matrix.shape[-1],) * (check_depth(depth) + 1)
+    # Batches of matrices may be as many as there are layers.
+    volume = volume + entropy(matrix[..., None, :, :], widths)[..., 0]
     return log_profile_prior(matrix, depth, precision) + volume
 
 

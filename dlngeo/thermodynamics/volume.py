@@ -60,9 +60,10 @@ def log_volume_density(matrix: Array, depth: float) -> Array:
     xp = namespace(matrix)
     if depth == math.inf:
         return _limit_volume(matrix)
-    # ½ Σ_{k<l} log r_kl is the entropy without its constant.
+    # ½ Σ_{k<l} log r_kl is the entropy without its constant; batches may be of N matrices.
     depth = int(depth)
-    pairs = entropy(matrix, (rank,) * (depth + 1)) - (depth - 1) * log_orthogonal_volume(rank)
+    orbits = entropy(matrix[..., None, :, :], (rank,) * (depth + 1))[..., 0]
+    pairs = orbits - (depth - 1) * log_orthogonal_volume(rank)
     log_determinant = xp.linalg.slogdet(matrix)[1]
     diagonal = rank * math.log(depth) + (2 - 2 / depth) * log_determinant
     return -diagonal / 2 - 2 * pairs

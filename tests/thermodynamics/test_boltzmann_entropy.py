@@ -9,6 +9,7 @@ import pytest
 
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.thermodynamics import boltzmann_entropy as th
+from dlngeo.thermodynamics import log_balanced_prior, log_volume_density
 from tests.core.brute import (
     NETWORKS,
     Network,
@@ -362,6 +363,21 @@ def test_a_network_knows_its_widths():
     assert_close(th.network_entropy(stack), np.array(expected), 1e-13)
     with pytest.raises(TypeError, match="take network_entropy"):
         th.entropy(factors, widths)
+    for function in (
+        th.entropy,
+        th.entropy_gradient,
+        lambda *given: th.free_energy(np.sum, *given, 1),
+    ):
+        with pytest.raises(ValueError, match="may be a batch of matrices, and the factors"):
+            function(stack, (4, 4, 4, 4))
+    # Of as many matrices as layers, and of as many networks.
+    batch, square = end_to_end(stack)[:3], (4, 4, 4, 4)
+    assert_close(th.entropy(batch[:, None], square)[:, 0], np.array(expected[:3]), 1e-13)
+    assert_close(th.network_entropy(stack[:3]), np.array(expected[:3]), 1e-13)
+    both = [log_volume_density(one, 3) for one in batch]
+    assert_close(log_volume_density(batch, 3), np.array(both), 1e-13)
+    prior = [log_balanced_prior(one, 3) for one in batch]
+    assert_close(log_balanced_prior(batch, 3), np.array(prior), 1e-13)
     with pytest.raises(TypeError, match="unexpected keyword argument 'depth'"):
         th.entropy(matrix, depth=3)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="expected rank 2, but singular value 2 is zero"):

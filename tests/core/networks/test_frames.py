@@ -29,7 +29,7 @@ def test_check_positive():
     frames.check_positive(np.array([[1.0, 1e-12], [2.0, 1.0]]), 2)
     frames.check_positive(np.array([1.0, 0.0]), 1)
     frames.check_positive(np.zeros((0, 2)), 2)
-    with pytest.raises(ValueError, match=r"2 is zero to round-off \(1 of 2, the first at index \[0\]\)"):
+    with pytest.raises(ValueError, match=r"zero to round-off \(1 of 2, .* index \[0\]\)"):
         frames.check_positive(np.array([[1.0, 1e-17], [2.0, 1.0]]), 2)
 
 
