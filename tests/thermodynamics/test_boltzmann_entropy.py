@@ -366,7 +366,7 @@ def test_a_network_knows_its_widths():
     for function in (
         th.entropy,
         th.entropy_gradient,
-        lambda *given: th.free_energy(np.sum, *given, 1),
+        lambda x, widths: th.free_energy(np.sum, x, widths, 1),
     ):
         with pytest.raises(ValueError, match="may be a batch of matrices, and the factors"):
             function(stack, (4, 4, 4, 4))
