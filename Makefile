@@ -61,6 +61,7 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/path_lifting.py
 	$(BIN)/python benchmarks/neural_ode.py
 	$(BIN)/python benchmarks/diffusion.py
+	$(BIN)/python benchmarks/depth_sgd.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build demo-output *.egg-info

@@ -8,7 +8,6 @@ import torch
 from dlngeo.core.base.checks import flag, nonnegative, positive
 from dlngeo.core.depth_metric.metric import raise_index
 from dlngeo.core.networks.factors import check_depth, is_infinite
-from dlngeo.core.networks.jacobi import depth_kernel, log_mean_kernel
 
 
 class DepthSGD(torch.optim.Optimizer):
@@ -54,9 +53,8 @@ class DepthSGD(torch.optim.Optimizer):
 
     Notes
     -----
-    All but double precision is decomposed by way of ``W Wᵀ``, in double. What a small singular
-    value stands for is learned slowly, so starts should not be small: those of PyTorch's layers
-    serve.
+    Half precision is decomposed in single. What a small singular value stands for is learned
+    slowly, so starts should not be small: those of PyTorch's layers serve.
 
     References
     ----------
@@ -171,35 +169,6 @@ def _raised(parameter: torch.Tensor, gradient: torch.Tensor, depth: float) -> to
                 f"a {name} of shape {tuple(parameter.shape)} is not finite: use a smaller step "
                 "(depth N multiplies gradients by up to N σ^{2-2/N}), or clip gradients."
             )
-    if matrix.dtype == torch.float64:
-        raised = raise_index(matrix, covector, depth)
-    elif matrix.shape[0] <= matrix.shape[1]:
-        raised = _raised_by_gram(matrix.double(), covector.double(), depth)
-    else:
-        raised = _raised_by_gram(matrix.mT.double(), covector.mT.double(), depth).mT
+    precision = torch.promote_types(matrix.dtype, torch.float32)
+    raised = raise_index(matrix.to(precision), covector.to(precision), depth)
     return raised.reshape(parameter.shape).to(parameter.dtype)
-
-
-def _raised_by_gram(matrix: torch.Tensor, covector: torch.Tensor, depth: float) -> torch.Tensor:
-    r"""Return ``A_{N,W}(P)`` of a matrix with no more rows than columns, from ``W Wᵀ`` alone.
-
-    .. math:: A = U \Big[ \mathrm{diag}(r_{k0}) U^T P + \Big(\frac{r_{kl} - r_{k0}}{σ_l^2}
-              (U^T P Q^T)_{kl}\Big) Q \Big], \quad Q = U^T W.
-
-    Its eigenvectors cost a third to a tenth of a decomposition of ``W``, and lose half of the
-    digits of small singular values: in double precision none that single precision has.
-    """
-    left = torch.linalg.eigh(matrix @ matrix.mT)[1]
-    scaled = left.mT @ matrix
-    squares = scaled.square().sum(-1)
-    pulled = left.mT @ covector
-    if is_infinite(depth):
-        sigma = squares.sqrt().clamp_min(torch.finfo(torch.float64).tiny)
-        null, rest = torch.zeros_like(sigma), log_mean_kernel(sigma, sigma)
-    else:
-        powers = squares ** (1 / depth)
-        lam = powers.sqrt()
-        null = powers ** (depth - 1)
-        rest = powers * depth_kernel(lam, lam, int(depth) - 1)
-    ratio = torch.where(squares > 0, rest / squares, 0.0)
-    return left @ (null[:, None] * pulled + (ratio * (pulled @ scaled.mT)) @ scaled)
