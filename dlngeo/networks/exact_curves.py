@@ -1,5 +1,10 @@
 r"""Exact learning curves of deep linear networks on whitened data.
 
+    exact_learning(target, initial, times) -> ExactLearning
+
+``target`` is the matrix ``Y``, or a loss with whitened inputs, ``initial`` are the factors at time
+zero, and the result holds the end-to-end matrices, losses and mode strengths at the ``times``.
+
 With whitened inputs the square loss is ``E(X) = ½‖X - Y‖²`` up to a constant, and its gradient
 flow ``Ẇ = -dφ_W^*(X - Y)``, that of ``learning_flow(Factorization(Y), factors)``, is known in
 closed form: from any start for one layer; from balanced and relaxed balanced starts of any widths
@@ -16,10 +21,12 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, symmetric_part
 from dlngeo.core.base.checks import host_array
-from dlngeo.core.networks.factors import Factors, is_stack, layers_of
+from dlngeo.core.networks.factors import Factors
 from dlngeo.core.networks.frames import balanced_frames
 from dlngeo.core.networks.network import moment_map
+from dlngeo.losses.linear_measurements import Factorization, LinearRegression
 from dlngeo.networks.learning_modes import mode_strengths
+from dlngeo.networks.linear_network import LinearNetwork
 from dlngeo.networks.riccati import riccati_path
 
 TOLERANCE = numpy.finfo(float).eps ** 0.4
@@ -36,7 +43,7 @@ class ExactLearning:
     observables : array, shape=[t, m, n]
         End-to-end matrices ``X(t)``.
     loss : array, shape=[t]
-        ``½‖X - Y‖²``.
+        ``½‖X - Y‖²``, or that of the regression.
     mode_strengths : array, shape=[t, min(m, n)]
         ``u_kᵀ X v_k`` in the singular vectors of the target, that of its largest value first.
     """
@@ -47,20 +54,20 @@ class ExactLearning:
     mode_strengths: Array
 
 
-def exact_learning(target: Any, initial: Factors | Sequence[Any], times: Any) -> ExactLearning:
+def exact_learning(target: Any, initial: Factors, times: Any) -> ExactLearning:
     r"""Return the learning curve of a deep linear network on whitened data.
 
     .. math:: \dot W = -dφ_W^*(X - Y), \quad X = W_N \cdots W_1.
 
-    Data ``x_i, y_i`` with ``(1/n) Σ x_i x_iᵀ = I`` and the loss ``(1/2n) Σ ‖X x_i - y_i‖²`` have
-    the target ``Y = (1/n) Σ y_i x_iᵀ``.
+    A regression whose inputs have the second moment ``(1/s) Σ x_i x_iᵀ = c I`` has the target
+    ``Y = (1/cs) Σ y_i x_iᵀ`` and the loss ``c/2 ‖X - Y‖² + E(Y)``: it learns ``c`` times as fast.
 
     Parameters
     ----------
-    target : array-like, shape=[m, n]
-        ``Y``, of any rank.
-    initial : factors
-        ``W_1, ..., W_N`` at time zero, ``[N, d, d]`` or a sequence of matrices.
+    target : array-like, shape=[m, n], Factorization or LinearRegression
+        ``Y``, of any rank, or the loss.
+    initial : factors or LinearNetwork
+        ``W_1, ..., W_N`` at time zero, ``[N, d, d]`` or a sequence of matrices, without biases.
         One layer: any. Two layers: ``W_2ᵀW_2 - W_1W_1ᵀ = c I``, which is balanced for ``c = 0``
         and relaxed balanced otherwise. More: balanced, and ``X`` and ``Y`` have singular vectors
         in common, up to signs.
@@ -75,8 +82,8 @@ def exact_learning(target: Any, initial: Factors | Sequence[Any], times: Any) ->
     Raises
     ------
     ValueError
-        If the start is none of these, by more than 5e-7 of its size; `learning_flow` integrates
-        from every start.
+        If the start is none of these, or the second moment no multiple of the identity, by more
+        than 5e-7 of its size; `learning_flow` integrates from every start, on all data.
 
     References
     ----------
@@ -94,7 +101,7 @@ def exact_learning(target: Any, initial: Factors | Sequence[Any], times: Any) ->
            [0.431, 0.069],
            [2.   , 1.   ]])
     """
-    target = host_array(target, "the target")
+    target, curvature, floor = _quadratic(target)
     times = numpy.atleast_1d(host_array(times, "times"))
     if target.ndim != 2 or times.ndim != 1:
         raise ValueError(
@@ -102,28 +109,53 @@ def exact_learning(target: Any, initial: Factors | Sequence[Any], times: Any) ->
         )
     if (times < 0).any():
         raise ValueError(f"times must not be negative, got {times.min():g}.")
-    if is_stack(initial):
-        initial = layers_of(host_array(initial, "initial"))
-    layers = layers_of([host_array(w, f"factor {p}") for p, w in enumerate(initial, start=1)])
-    shapes = [layer.shape for layer in layers]
-    if any(len(shape) != 2 for shape in shapes) or (shapes[-1][0], shapes[0][1]) != target.shape:
+    network = LinearNetwork(initial)
+    if any(bias is not None for bias in network.biases):
+        raise ValueError(
+            "the curves are those of factors without biases: take off the mean of the data, and "
+            "start from network.factors, or use learning_flow."
+        )
+    layers = network.factors
+    if (network.widths[-1], network.widths[0]) != target.shape:
         raise ValueError(
             f"expected factors of one network with a matrix of shape {target.shape}, as the "
-            f"target has, got shapes {shapes}."
+            f"target has, got shapes {[layer.shape for layer in layers]}."
         )
+    ages = curvature * times
     if len(layers) == 1:
-        path = target + numpy.exp(-times)[:, None, None] * (layers[0] - target)
+        path = target + numpy.exp(-ages)[:, None, None] * (layers[0] - target)
     elif len(layers) == 2:
-        path = _two_layers(*layers, target, times)
+        path = _two_layers(*layers, target, ages)
     else:
-        path = _aligned_layers(layers, target, times)
+        path = _aligned_layers(layers, target, ages)
     left, _, right = numpy.linalg.svd(target, full_matrices=False)
     return ExactLearning(
         times=times,
         observables=path,
-        loss=numpy.sum((path - target) ** 2, axis=(1, 2)) / 2,
+        loss=floor + curvature * numpy.sum((path - target) ** 2, axis=(1, 2)) / 2,
         mode_strengths=numpy.einsum("mk,tmn,kn->tk", left, path, right),
     )
+
+
+def _quadratic(target: Any) -> tuple[Array, float, float]:
+    """Return ``Y``, ``c`` and ``E(Y)`` of a loss ``c/2 ‖X - Y‖² + E(Y)``."""
+    if isinstance(target, Factorization):
+        target = target.target
+    if not isinstance(target, LinearRegression):
+        return host_array(target, "the target"), 1.0, 0.0
+    loss = LinearRegression(
+        host_array(target.inputs, "the inputs"), host_array(target.outputs, "the outputs")
+    )
+    values = numpy.linalg.eigvalsh(loss.second_moment)
+    curvature = float(values.mean())
+    if not values[-1] - values[0] <= TOLERANCE * curvature:
+        raise ValueError(
+            "expected whitened inputs, whose second moment is a multiple of the identity, but its "
+            f"eigenvalues are from {values[0]:.3g} to {values[-1]:.3g}: whiten them "
+            "(sklearn.decomposition.PCA, whiten=True), or use learning_flow."
+        )
+    best = loss.pull(loss.outputs) / curvature
+    return best, curvature, float(loss(best))
 
 
 def _two_layers(first: Array, second: Array, target: Array, times: Array) -> Array:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import dlngeo
-from dlngeo.networks import exact_learning
-from dlngeo.solvers import Factorization, learning_flow
+from dlngeo.networks import LinearNetwork, exact_learning
+from dlngeo.solvers import Factorization, LinearRegression, learning_flow
 from tests.core.brute import assert_close
+from tests.networks.test_riccati import CASES, layers_with, target_of
 
 TARGET = np.random.default_rng(9).standard_normal((3, 3))
 IDENTITIES = [np.eye(3)] * 3
@@ -57,6 +58,39 @@ def test_repeated_values_of_the_start():
     assert_close(exact.observables, flow.observables, 1e-9)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_two_layers_from_relaxed_starts(case):
+    """Of any widths, to targets with which they share no singular vectors."""
+    widths, offset, rank, kind = CASES[case]
+    rng = np.random.default_rng(len(case))
+    factors = layers_with(widths, offset, rank, rng)
+    target = target_of(kind, (widths[2], widths[0]), rng)
+    flow = learning_flow(
+        Factorization(target), factors, t_final=4.0, rtol=1e-12, atol=1e-14, n_saved=9
+    )
+    exact = exact_learning(target, factors, flow.times)
+    assert_close(exact.observables, flow.observables, 1e-9, scale=1.0)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3, 1e3])
+def test_regressions_on_whitened_inputs(spread):
+    """The curve of the loss as it is given, its least value and its pace included."""
+    rng = np.random.default_rng(3)
+    inputs = spread * 8**0.5 * np.linalg.qr(rng.standard_normal((8, 3)))[0]
+    loss = LinearRegression(inputs, spread * rng.standard_normal((8, 4)))
+    network = LinearNetwork(dlngeo.balance([rng.standard_normal(s) for s in ((3, 3), (4, 3))]))
+    flow = learning_flow(
+        loss, network.factors, t_final=2 / spread**2, rtol=1e-12, atol=1e-14, n_saved=9
+    )
+    exact = exact_learning(loss, network, flow.times)
+    assert_close(exact.observables, flow.observables, 1e-9)
+    assert_close(exact.loss, flow.loss, 1e-9)
+    same = exact_learning(Factorization(TARGET), IDENTITIES[:1], [0.3])
+    np.testing.assert_array_equal(
+        same.observables, exact_learning(TARGET, IDENTITIES[:1], [0.3]).observables
+    )
+
+
 def test_starts_at_zero_stay():
     for depth in (2, 3):
         curve = exact_learning(TARGET, np.zeros((depth, 3, 3)), 5.0)
@@ -74,6 +108,14 @@ def test_starts_at_zero_stay():
         ((TARGET[:2], IDENTITIES, 1.0), r"a matrix of shape \(2, 3\)"),
         ((TARGET, IDENTITIES, np.nan), "times holds NaN"),
         ((TARGET, [], 1.0), "at least one factor"),
+        (
+            (LinearRegression(TARGET, TARGET), IDENTITIES, 1.0),
+            "expected whitened inputs, .* eigenvalues are from",
+        ),
+        (
+            (TARGET, LinearNetwork(IDENTITIES[:1], [np.ones(3)]), 1.0),
+            "factors without biases",
+        ),
     ],
 )
 def test_refused(arguments: Any, text):
