@@ -26,6 +26,8 @@ from .manifolds import OrbitAction as OrbitAction
 from .manifolds import RelaxedDepthMetric as RelaxedDepthMetric
 from .manifolds import from_geomstats as from_geomstats
 from .networks import LinearNetwork as LinearNetwork
+from .networks import distance as distance
+from .networks import interpolate as interpolate
 from .sampling import langevin as langevin
 from .solvers import balancing_flow as balancing_flow
 from .solvers import learning_flow as learning_flow

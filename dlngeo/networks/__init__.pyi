@@ -1,3 +1,8 @@
+from .averages import PrincipalDirections as PrincipalDirections
+from .averages import mean as mean
+from .averages import principal_directions as principal_directions
+from .comparison import distance as distance
+from .comparison import interpolate as interpolate
 from .exact_curves import ExactLearning as ExactLearning
 from .exact_curves import exact_learning as exact_learning
 from .hessian import hessian_product as hessian_product
@@ -7,4 +12,8 @@ from .hessian_spectra import lowest_curvature as lowest_curvature
 from .hessian_spectra import minimum_spectrum as minimum_spectrum
 from .hessian_spectra import sharpness as sharpness
 from .linear_network import LinearNetwork as LinearNetwork
+from .loss_paths import LossPath as LossPath
+from .loss_paths import loss_path as loss_path
+from .reports import NetworkReport as NetworkReport
+from .reports import report as report
 from .tangent_kernel import neural_tangent_kernel as neural_tangent_kernel

@@ -16,7 +16,6 @@ from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.factors import Factors, is_network, is_stack, layers_of, widths_of
 from dlngeo.core.networks.network import end_to_end, output_bias
 from dlngeo.networks.parameter_trees import layers_of_state, layers_of_tree
-from dlngeo.outcomes import Printed
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +24,7 @@ _WRITING = "dlngeo.torch.writing"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearNetwork(Printed):
+class LinearNetwork:
     """A deep linear network, in NumPy's double precision.
 
     It serves wherever factors do: ``end_to_end(network)``, ``moment_map(network)``,
@@ -86,6 +85,11 @@ class LinearNetwork(Printed):
                 )
         object.__setattr__(self, "factors", layers)
         object.__setattr__(self, "biases", tuple(checked))
+
+    def __repr__(self) -> str:
+        places = [str(p) for p, bias in enumerate(self.biases, start=1) if bias is not None]
+        biases = f", biases in layers {', '.join(places)}" if places else ""
+        return f"LinearNetwork of widths {' → '.join(map(str, self.widths))}{biases}"
 
     @classmethod
     def from_module(cls, module: "torch.nn.Module") -> "LinearNetwork":

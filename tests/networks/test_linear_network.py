@@ -58,6 +58,7 @@ def test_network_serves_as_its_factors():
     numpy.testing.assert_array_equal(dlngeo.end_to_end(network), dlngeo.end_to_end(FACTORS))
     assert dlngeo.network_entropy(network, 2) == dlngeo.network_entropy(FACTORS, 2)
     assert isinstance(dlngeo.balance(network), tuple)
+    assert repr(network) == "LinearNetwork of widths 3 → 4 → 5 → 2, biases in layers 3"
     stack = LinearNetwork(numpy.stack([numpy.eye(2)] * 3))
     assert stack.depth == 3
 
