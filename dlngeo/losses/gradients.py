@@ -7,8 +7,9 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.functions import ReturningLike, ReturningNumbers, function
+from dlngeo.core.base.functions import ReturningLike, ReturningNumbers, function, returned
 from dlngeo.core.numerics.derivatives import Differentiated
+from dlngeo.losses.linear_measurements import LeastSquares
 
 _UNTRACED = (
     "autograd could not differentiate the loss: write it with autograd.numpy in place of numpy, "
@@ -50,6 +51,13 @@ def with_hessian(loss: Any) -> tuple[ReturningLike, Callable[[Array, Array], Arr
         return along(vector)
 
     return slope, hessian_product
+
+
+def values_at(loss: Any, value: Callable, matrices: Array) -> numpy.ndarray:
+    """Return a loss at matrices, shape=[k, m, n]: at once, if it is known to take them so."""
+    if isinstance(loss, LeastSquares):
+        return returned(loss(matrices), "the loss", matrices.shape[:1])
+    return numpy.array([float(value(matrix)) for matrix in matrices])
 
 
 def check_start(loss: Callable | None, slope: Callable, matrix: Array) -> None:

@@ -1,18 +1,20 @@
-"""Flows of a vector: adaptive integrators, saved at equidistant times."""
+"""Flows of a vector: adaptive integrators, saved at given times, up to an event."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy
 from scipy.integrate import DOP853, LSODA, RK23, RK45
+from scipy.optimize import brentq
 from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import choice, flag, host_array, integer, positive
-from dlngeo.core.networks.factors import Factors
+from dlngeo.core.base.checks import choice, flag, host_array, integer, positive, shown
+from dlngeo.core.networks.factors import Factors, is_network
 from dlngeo.core.numerics.chebyshev import RungeKuttaChebyshev
+from dlngeo.networks.linear_network import LinearNetwork
 from dlngeo.outcomes import Outcome, interruptible
 
 METHODS = {"DOP853": DOP853, "RK45": RK45, "RK23": RK23, "LSODA": LSODA, "RKC": RungeKuttaChebyshev}
@@ -22,13 +24,18 @@ Velocity = Callable[[float, Array], Array | None]
 """From a time and a state, shape=[D], to the velocity of the state; None where there is none."""
 
 
+Event = Callable[[Array], float]
+"""A function of a state, shape=[D]: a flow ends where it ceases to be positive."""
+
+
 @dataclass(frozen=True)
 class Integration:
     """How a flow is integrated and saved, after checks of what its caller asks for.
 
     Attributes
     ----------
-    t_final : float
+    t_final : float or None
+        By default the last of ``t_eval``.
     n_saved : int
         Number of equidistant times at which the flow is saved, start and end among them.
     rtol, atol : float
@@ -36,6 +43,12 @@ class Integration:
         One of `METHODS`.
     progress : bool
         Whether to show a progress bar.
+    t_eval : array-like, shape=[t], or None
+        Times at which to save the flow instead.
+    duration : float
+        The final time.
+    times : array, shape=[t]
+        Those at which it is saved.
 
     Raises
     ------
@@ -43,19 +56,39 @@ class Integration:
         If an option does not fit.
     """
 
-    t_final: float
+    t_final: float | None
     n_saved: int
     rtol: float
     atol: float
     method: str = "DOP853"
     progress: bool = False
+    t_eval: Sequence[float] | None = None
+    duration: float = field(init=False)
+    times: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("t_final", "rtol", "atol"):
+        for name in ("rtol", "atol"):
             positive(getattr(self, name), name)
-        object.__setattr__(self, "n_saved", integer(self.n_saved, "n_saved", 2, 10**6))
+        n_saved = integer(self.n_saved, "n_saved", 2, 10**6)
         choice(self.method, "method", METHODS)
         flag(self.progress, "progress")
+        if self.t_eval is None:
+            if self.t_final is None:
+                raise ValueError("tell how long the flow is: give t_final=, or t_eval=.")
+            duration = positive(self.t_final, "t_final")
+            times = numpy.linspace(0.0, duration, n_saved)
+        else:
+            times = host_array(self.t_eval, "t_eval")
+            if times.ndim != 1 or times.size == 0 or times[0] < 0 or (numpy.diff(times) <= 0).any():
+                raise ValueError(
+                    "t_eval must be a list of ascending times from zero on, got "
+                    f"{shown(self.t_eval)}."
+                )
+            duration = positive(times[-1] if self.t_final is None else self.t_final, "t_final")
+            if times[-1] > duration:
+                raise ValueError(f"t_eval must end by t_final={duration:.6g}, got {times[-1]:.6g}.")
+        object.__setattr__(self, "duration", duration)
+        object.__setattr__(self, "times", times)
 
 
 STABLE = {"DOP853": 6.1, "RK45": 3.25}
@@ -73,12 +106,12 @@ STRETCH, MOST = 10**5, 10**7
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FlowOutcome(Outcome):
-    """What the result of every flow says; it succeeds if it reaches its final time.
+    """What the result of every flow says; it succeeds if it reaches its final time, or an event.
 
     Attributes
     ----------
     times : array, shape=[t]
-        Those to be saved that the flow reached, and the one at which it ended.
+        Those to be saved that the flow reached, and the one at which it ended before its time.
     n_evaluations : int
         Evaluations of the velocity.
     """
@@ -100,7 +133,9 @@ class Path(FlowOutcome):
 
 
 def as_float(initial: Factors) -> Factors:
-    """Return a stack, a tuple of matrices or a matrix, of NumPy floats."""
+    """Return a network, a stack, a tuple of matrices or a matrix, of NumPy floats."""
+    if is_network(initial):
+        return LinearNetwork(initial)
     if isinstance(initial, tuple | list):
         layers = tuple(host_array(layer, f"factor {p}") for p, layer in enumerate(initial, 1))
         if all(layer.ndim == 2 for layer in layers):
@@ -118,7 +153,13 @@ def as_float(initial: Factors) -> Factors:
 
 
 def flow_path(
-    velocity: Velocity, start: Array, integration: Integration, *, name: str, remedy: str
+    velocity: Velocity,
+    start: Array,
+    integration: Integration,
+    *,
+    name: str,
+    remedy: str,
+    until: Event | None = None,
 ) -> Path:
     """Step a solver through the times to be saved and keep the state at each that it reaches.
 
@@ -136,6 +177,8 @@ def flow_path(
         What the progress bar calls the flow.
     remedy : str
         What it means if no further step can be taken, and what to do then.
+    until : callable, optional
+        Event that ends the flow; looked for at the ends of the integrator's steps.
 
     Returns
     -------
@@ -144,15 +187,17 @@ def flow_path(
 
     def checked_velocity(time: float, state: Array) -> Array:
         # A trial step may leave the domain. NaN tells the solver to take a shorter one.
-        move = velocity(time, state) if numpy.isfinite(state).all() else None
+        move = velocity(time, state) if is_finite(state) else None
         return numpy.full_like(state, math.nan) if move is None else move
 
-    times = numpy.linspace(0.0, integration.t_final, integration.n_saved)
+    times, t_final = integration.times, integration.duration
     time, state = 0.0, start
-    kept = [(time, state)]
+    value = math.inf if until is None else until(start)
+    n_kept = int(times[0] == 0)
+    kept = [(times[:n_kept], start[None].repeat(n_kept, axis=0))]
     bar = tqdm(
         desc=name,
-        total=times[-1],
+        total=t_final,
         disable=not integration.progress,
         leave=False,
         bar_format="{desc} |{bar}| t = {n:.3g} of {total:.3g}, {elapsed}",
@@ -160,58 +205,86 @@ def flow_path(
 
     def begin(method: str) -> Any:
         tolerances = {"rtol": integration.rtol, "atol": integration.atol}
-        return METHODS[method](checked_velocity, time, state, times[-1], **tolerances)
+        return METHODS[method](checked_velocity, time, state, t_final, **tolerances)
 
     stiffness, reach = _Stiffness(integration.method), _Reach()
     n_before = 0
     is_out_of_reach = False
     with bar, numpy.errstate(over="ignore", invalid="ignore"):
         solver = begin(integration.method)
+        # Without a velocity at the start the first step would be shortened for ever.
+        can_start = is_finite(checked_velocity(time, state))
         with interruptible() as interruption:
-            while solver.status == "running":
+            while solver.status == "running" and can_start and not value <= 0:
                 solver.step()
-                if not numpy.isfinite(solver.y).all():
+                if not is_finite(solver.y):
                     break
-                time, state = solver.t, solver.y
-                due = times[len(kept) : numpy.searchsorted(times, time, side="right")]
+                end = solver.t, solver.y, value
+                if until is not None:
+                    end = _up_to_event(until, solver, value)
+                due = times[n_kept : numpy.searchsorted(times, end[0], side="right")]
                 if due.size:
-                    dense = solver.dense_output()
-                    reached = [(float(t), dense(t)) for t in due]
-                    if not all(numpy.isfinite(state).all() for _, state in reached):
+                    reached = solver.dense_output()(due).T
+                    if not is_finite(reached):
                         break
-                    kept.extend(reached)
+                    kept.append((due, reached))
+                    n_kept += due.size
+                time, state, value = end
                 bar.update(time - bar.n)
-                is_out_of_reach = reach.ends_before(times[-1], time, n_before + solver.nfev)
+                is_out_of_reach = reach.ends_before(t_final, time, n_before + solver.nfev)
                 if is_out_of_reach:
                     break
                 if solver.status == "running" and stiffness.is_told_by(solver):
                     n_before += solver.nfev
                     solver = begin("LSODA" if start.size <= LARGEST_JACOBIAN else "RKC")
-    success = len(kept) == len(times)
-    if success:
-        status = f"reached t = {time:.6g}."
+    is_whole = time == t_final
+    if value <= 0:
+        status = f"stopped at t = {time:.6g}, where until= was met."
+    elif is_whole:
+        status = f"reached t = {time:.6g}" + (", but not until=." if until else ".")
     elif interruption.happened:
         status = f"interrupted at t = {time:.6g}: start again from the last state to go on."
     elif is_out_of_reach:
         status = (
-            f"came to t = {time:.6g} of {times[-1]:.6g}, and at its pace there would take more "
+            f"came to t = {time:.6g} of {t_final:.6g}, and at its pace there would take more "
             f"than {MOST:.0e} evaluations to the end: take a shorter t_final, or larger "
             "tolerances; if the flow is stiff, another method, LSODA for few numbers and RKC for "
             "many."
         )
     else:
         status = f"the integrator found no step that it could take from t = {time:.6g}: {remedy}"
-    if time > kept[-1][0]:
-        kept.append((time, state))
+    if not is_whole and not (n_kept and times[n_kept - 1] == time):
+        kept.append((numpy.array([time]), state[None]))
     instants, states = zip(*kept, strict=True)
     return Path(
-        times=numpy.array(instants),
-        states=numpy.stack(states),
+        times=numpy.concatenate(instants),
+        states=numpy.concatenate(states),
         n_evaluations=n_before + solver.nfev,
-        success=success,
+        success=bool(is_whole or value <= 0),
         interrupted=interruption.happened,
         status=status,
     )
+
+
+def is_finite(state: Array) -> bool:
+    """Tell whether all entries are finite."""
+    # A sum is NaN or infinite if an entry is: one pass, and no array of answers.
+    return math.isfinite(numpy.add.reduce(state, axis=None))
+
+
+def _up_to_event(until: Event, solver: Any, before: float) -> tuple[float, Array, float]:
+    """Return where a step ends, at an event within it if there is one, and the event's value."""
+    value = until(solver.y)
+    if not value <= 0 < before:
+        return solver.t, solver.y, value
+    dense = solver.dense_output()
+    ends = {solver.t_old: before, solver.t: value}
+
+    def value_at(time: float) -> float:
+        return ends[time] if time in ends else until(dense(time))
+
+    time = brentq(value_at, solver.t_old, solver.t, xtol=1e-14 * solver.t)
+    return time, solver.y if time == solver.t else dense(time), value
 
 
 class _Reach:

@@ -5,66 +5,43 @@ the depth metric; from balanced factors the first projects to the second ([ACH18
 [BRTW22]; THEORY 3).
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, round_off, transpose
-from dlngeo.core.base.checks import nonnegative
-from dlngeo.core.base.packing import pack, unpack
-from dlngeo.core.base.vectors import Layers
-from dlngeo.core.networks.factors import Factors, widths_of
-from dlngeo.core.networks.network import end_to_end
+from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.checks import finite, nonnegative
+from dlngeo.core.base.functions import ReturningNumbers, function
+from dlngeo.core.networks.factors import Factors, is_network
 from dlngeo.losses.gradients import check_start, with_gradient
 from dlngeo.solvers.descents import DepthDescent, Descent, FactorDescent, RelaxedDescent
-from dlngeo.solvers.flow_paths import FlowOutcome, Integration, as_float, flow_path
-from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
+from dlngeo.solvers.flow_paths import Event, FlowOutcome, Integration, as_float, flow_path
+from dlngeo.solvers.learning_curves import (
+    LearningCurve,
+    curve_of,
+    losses_along,
+)
 
 
 @dataclass(frozen=True, eq=False)
-class FlowResult(FlowOutcome):
+class FlowResult(FlowOutcome, LearningCurve):
     """A learning flow, at the times that were saved.
 
-    Attributes
-    ----------
-    states : factors or array, with a leading axis of length t
-        What was integrated: factors upstairs, end-to-end matrices downstairs.
-    loss : array, shape=[t], or None
-        ``E(X)``; None if only its gradient was given.
-    singular_values : array, shape=[t, r]
-        Singular values of the end-to-end matrix.
-    moment_map_norm : array, shape=[t], or None
-        ``‖μ(W)‖ / ‖W‖²``; None downstairs. Along the flow without weight decay ``μ`` is
-        conserved: its drift measures the error of the integration.
-    entropy : array, shape=[t], or None
-        Boltzmann entropy in nats; None where it is not defined: at infinite depth, with
-        offsets, and if the matrix has a lower rank than asked for.
+    Along the flow of factors without weight decay ``μ`` is conserved: its drift measures the
+    error of the integration.
     """
-
-    states: Factors
-    loss: Array
-    singular_values: Array
-    moment_map_norm: Array
-    entropy: Array
-
-    @property
-    def factors(self) -> Factors:
-        """Factors along the flow, shape=[t, N, d, d] or a tuple; None downstairs."""
-        return None if self.moment_map_norm is None else self.states
-
-    @property
-    def observables(self) -> Array:
-        """End-to-end matrices along the flow, shape=[t, m, n]; upstairs a new product."""
-        return self.states if self.factors is None else end_to_end(self.factors)
 
 
 def learning_flow(
     loss: Callable[[Array], Any] | None,
     initial: Factors,
     *,
-    t_final: float,
+    t_final: float | None = None,
+    t_eval: Sequence[float] | None = None,
+    until: float | Event | None = None,
     gradient: Callable[[Array], Array] | None = None,
     depth: float | None = None,
     rank: int | None = None,
@@ -104,9 +81,18 @@ def learning_flow(
         of `dlngeo.losses` do, that is taken; any other function is differentiated
         by autograd, PyTorch or JAX, whose arrays it gets.
     initial : array-like, shape=[N, d, d], or tuple of shape=[d_p, d_{p-1}], or shape=[m, n]
-        Factors, balanced or not, to flow upstairs; or a matrix to flow downstairs.
+        Factors, balanced or not, to flow upstairs; or a matrix to flow downstairs. Of a network
+        with biases (`dlngeo.networks.LinearNetwork`) these flow too, and the loss is one of
+        ``[X, b]``: a function of shape=[m, n + 1], or a `LinearRegression` as it stands.
     t_final : float
-        Final time, positive.
+        Final time, positive; by default the last of ``t_eval``.
+    t_eval : array-like, shape=[t], optional
+        Ascending times at which the flow is saved, in place of ``n_saved`` equidistant ones.
+    until : float or callable, optional
+        Where the flow ends before its time: at this level of the loss, or where a function of
+        the end-to-end matrix ceases to be positive, as
+        ``lambda x: numpy.linalg.svd(x, compute_uv=False)[-1] - 1e-3`` near lower rank. It is looked
+        at where the integrator's steps end, and located within them.
     gradient : callable, optional
         ``∇E``, if it is not to be found as above. Then the loss may be None.
     depth : int or inf
@@ -157,43 +143,29 @@ def learning_flow(
     [ACH18]; [BRTW22]; [LM25] for weight decay; [CMV22] for infinite depth; [MPG25] for offsets;
     THEORY 1, 3, 5, 6.
     """
-    integration = Integration(t_final, n_saved, rtol, atol, method, progress)
+    integration = Integration(t_final, n_saved, rtol, atol, method, progress, t_eval)
     weight_decay = nonnegative(weight_decay, "weight_decay")
     balancing = nonnegative(balancing, "balancing")
-    loss, slope = with_gradient(loss, gradient)
     descent = _descent(as_float(initial), depth, rank, offsets, widths, weight_decay, balancing)
-    check_start(loss, slope, end_to_end(descent.start))
-    shapes = [matrix.shape for matrix in descent.start]
-
-    def velocity(time: float, state: Array) -> Array | None:
-        layers = Layers(unpack(state, shapes))
-        try:
-            matrix = end_to_end(layers)
-        except ValueError:  # it overflows
-            return None
-        covector = slope(matrix)
-        if not numpy.isfinite(covector).all():
-            return None
-        try:
-            return pack(descent.velocity(time, layers, covector))
-        except ValueError:  # the core's: at infinite depth X must stay invertible
-            return None
-
+    loss = descent.loss(loss)
+    value, slope = with_gradient(loss, gradient)
+    check_start(value, slope, descent.observable(descent.start))
     path = flow_path(
-        velocity,
-        pack(descent.start),
+        functools.partial(descent.velocity, slope=slope),
+        descent.start,
         integration,
         name="learning flow",
         remedy="the flow or the loss ceases to be finite there, or the matrix loses rank. Stop "
         "before, or correct the loss.",
+        until=_event(until, value, descent),
     )
-    layers, outcome = descent.nearest(Layers(unpack(path.states, shapes))), path.outcome
-    losses = None
-    if loss is not None:
-        # One by one: all the end-to-end matrices may be much larger than the factors.
-        states = zip(*layers, strict=True)
-        losses = numpy.array([float(loss(end_to_end(state))) for state in states])
+    outcome = path.outcome
+    losses, states = None, path.states
+    if value is not None:
+        losses = losses_along(loss, value, descent, states)
         end = next(iter(numpy.flatnonzero(~numpy.isfinite(losses))), None)
+        if end == 0:
+            raise ValueError(f"the loss is not finite at t = {path.times[0]:.6g}: save it earlier.")
         if end is not None:
             outcome |= {
                 "times": path.times[:end],
@@ -201,18 +173,10 @@ def learning_flow(
                 "status": f"the loss is not finite at t = {path.times[end]:.6g}: correct it, or "
                 "stop before.",
             }
-            layers, losses = layers.map(lambda layer: layer[:end]), losses[:end]
+            states, losses = states[:end], losses[:end]
     if descent.keeps_rank:
-        outcome["status"] += _crossing(layers, descent.rank, outcome["times"])
-    singular_values = _singular_values(layers, descent.rank)
-    return FlowResult(
-        states=descent.in_kind(layers),
-        loss=losses,
-        singular_values=singular_values,
-        moment_map_norm=descent.moments(layers),
-        entropy=_entropy(singular_values, descent.widths),
-        **outcome,
-    )
+        outcome["status"] += _crossing(descent, states, outcome["times"])
+    return FlowResult(loss=losses, **outcome | curve_of(descent, outcome["times"], states))
 
 
 def _descent(
@@ -227,11 +191,12 @@ def _descent(
     """Return the descent that the arguments of a learning flow mean."""
     if widths is not None and offsets is None:
         raise ValueError("widths= goes with offsets=: the flow depends on the widths only then.")
-    if isinstance(initial, tuple) or initial.ndim == 3:
+    if isinstance(initial, tuple) or is_network(initial) or initial.ndim == 3:
+        n_layers = initial.depth if is_network(initial) else len(initial)
         for name, value in (("depth", depth), ("offsets", offsets)):
             if value is not None:
                 raise ValueError(
-                    f"the factors, {len(initial)} in number, tell it: leave out {name}={value}."
+                    f"the factors, {n_layers} in number, tell it: leave out {name}={value}."
                 )
         return FactorDescent(initial, rank, weight_decay, balancing)
     if balancing:
@@ -246,25 +211,25 @@ def _descent(
     )
 
 
-def _singular_values(layers: Layers, rank: int) -> Array:
-    """Return the largest singular values of the end-to-end matrices, shape=[..., r]."""
-    widths = widths_of(layers)
-    cut = int(numpy.argmin(widths[:-1]))
-    if cut == 0:
-        matrix = end_to_end(layers)
-    else:
-        # Cut X = A B at the narrowest layer and keep what QR leaves of A and Bᵀ.
-        left = numpy.linalg.qr(end_to_end(layers[cut:]), mode="r")
-        right = numpy.linalg.qr(transpose(end_to_end(layers[:cut])), mode="r")
-        matrix = left @ transpose(right)
-    return numpy.linalg.svd(matrix, compute_uv=False)[..., :rank]
+def _event(until: Any, value: Callable | None, descent: Descent) -> Event | None:
+    """Return the event of a level of the loss, or of a function of ``X``, as one of states."""
+    if until is None:
+        return None
+    if callable(until):
+        measure = ReturningNumbers(function(until, "until"), "until")
+        return lambda state: float(measure(descent.linear_map(state)))
+    level = finite(until, "until, a level of the loss or a function of X,")
+    if value is None:
+        raise ValueError("until= as a level needs the loss: give loss=, or a function of X.")
+    return lambda state: float(value(descent.observable(state))) - level
 
 
-def _crossing(layers: Layers, rank: int, times: Array) -> str:
+def _crossing(descent: Descent, states: Array, times: Array) -> str:
     """Tell if the sign of ``det X`` changes, which the exact flow of balanced factors keeps."""
-    if not layers[0].shape[-1] == layers[-1].shape[-2] == rank:
+    rows, columns = descent.linear_map(states[0]).shape
+    if not rows == columns == descent.rank:
         return ""
-    signs = numpy.sign(numpy.linalg.det(end_to_end(layers)))
+    signs = numpy.sign(numpy.linalg.det(descent.linear_map(states)))
     changed = numpy.flatnonzero(signs != signs[0])
     if changed.size == 0:
         return ""
@@ -273,10 +238,3 @@ def _crossing(layers: Layers, rank: int, times: Array) -> str:
         "cannot: it ends where X loses rank, an unstable end that round-off stepped over. Use the "
         "result up to there, or start in the component of the minimum."
     )
-
-
-def _entropy(singular_values: Array, widths: tuple[int, ...] | None) -> Array | None:
-    floor = round_off(singular_values) * singular_values[..., :1]
-    if widths is None or (singular_values <= floor).any():
-        return None
-    return spectral_entropy(singular_values, widths)

@@ -125,3 +125,72 @@ def test_a_stiff_flow_goes_on_by_steps_that_need_not_be_short(method, n_copies):
     assert path.success
     assert path.n_evaluations < (5_000 if n_copies == 1 else 30_000)
     numpy.testing.assert_allclose(path.states, exactly(rates, path.times), atol=5e-6)
+
+
+def test_times_to_save_may_be_given():
+    path = decay([1.0], Integration(2.0, 2, 1e-9, 1e-12, t_eval=[0.5, 0.75, 1.9]))
+    assert path.success
+    numpy.testing.assert_array_equal(path.times, [0.5, 0.75, 1.9])
+    numpy.testing.assert_allclose(path.states[:, 0], numpy.exp(-path.times), atol=1e-8)
+    path = decay([1.0], Integration(None, 2, 1e-6, 1e-9, t_eval=[0, 3]))
+    assert path.status == "reached t = 3."
+    assert path.times.tolist() == [0, 3]
+    # Where it ends early is saved as well.
+    path = decay([1.0], Integration(9.0, 2, 1e-6, 1e-9, t_eval=[0.1, 8.0]), lambda t, x: None)
+    assert not path.success
+    assert path.times.tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("t_final", "t_eval", "message"),
+    [
+        (None, None, "give t_final=, or t_eval="),
+        (1.0, [0.5, 2.0], "t_eval must end by t_final=1, got 2"),
+        (1.0, [0.5, 0.5], "ascending times from zero on"),
+        (1.0, [-0.5, 0.5], "ascending times from zero on"),
+        (1.0, [], "ascending times"),
+        (1.0, [[0.5]], "ascending times"),
+        (1.0, [0.1, numpy.nan], "t_eval holds NaN"),
+        (None, [0.0], "t_final must be positive"),
+    ],
+)
+def test_times_that_do_not_serve(t_final, t_eval, message):
+    with pytest.raises(ValueError, match=message):
+        Integration(t_final, 2, 1e-6, 1e-9, t_eval=t_eval)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_event_ends_the_flow_where_it_is(method):
+    integration = Integration(9.0, 10, 1e-9, 1e-12, method)
+    path = flow_path(
+        lambda t, x: -x,
+        numpy.ones(2),
+        integration,
+        name="decay",
+        remedy="",
+        until=lambda x: x[0] - 0.1,
+    )
+    assert path.success
+    assert "until= was met" in path.status
+    assert path.times[-1] == pytest.approx(numpy.log(10), abs=1e-6)
+    assert path.states[-1, 0] == pytest.approx(0.1, abs=1e-12)
+    numpy.testing.assert_array_equal(path.times[:-1], [0.0, 1.0, 2.0])
+
+
+def test_events_that_are_met_at_once_or_never():
+    def run(until):
+        return flow_path(
+            lambda t, x: -x,
+            numpy.ones(1),
+            Integration(1.0, 3, 1e-6, 1e-9),
+            name="decay",
+            remedy="",
+            until=until,
+        )
+
+    assert run(lambda x: 0.0).times.tolist() == [0.0]
+    never = run(lambda x: 1.0)
+    assert never.success
+    assert never.status == "reached t = 1, but not until=."
+    # A function that is not defined somewhere does not end it.
+    assert run(lambda x: numpy.nan if x < 0.5 else 1.0).times[-1] == 1.0

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import autograd.numpy
+import jax
 import jax.numpy as jnp
 import numpy
 import pytest
@@ -13,9 +14,11 @@ import torch
 from dlngeo.core.depth_metric.metric import raise_index
 from dlngeo.core.networks.balancing import factorize
 from dlngeo.core.networks.network import end_to_end, moment_map
-from dlngeo.networks import exact_learning
+from dlngeo.networks import LinearNetwork, exact_learning
 from dlngeo.solvers import Factorization, LinearRegression, MatrixCompletion, learning_flow
 from dlngeo.thermodynamics.boltzmann_entropy import entropy
+
+jax.config.update("jax_enable_x64", True)
 
 
 def normal(*shape, seed=0):
@@ -398,3 +401,90 @@ def test_balancing_refuses():
         learning_flow(loss, numpy.ones((2, 2, 2)), t_final=1.0, balancing=-1.0)
     with pytest.raises(ValueError, match="no fibre"):
         learning_flow(loss, numpy.eye(2), depth=2, t_final=1.0, balancing=1.0)
+
+
+def test_a_level_of_the_loss_ends_the_flow():
+    """The logistic curve of depth 2: ``σ' = 2σ(τ - σ)``, met where ``τ - σ = √(2E)``."""
+    tau, sigma, level = 2.0, 0.1, 1e-4
+    start, loss = numpy.full((1, 1), sigma), Factorization(numpy.full((1, 1), tau))
+    flow = learning_flow(
+        loss, start, depth=2, t_final=50.0, until=level, t_eval=[0.5, 1.0], rtol=1e-10, atol=1e-13
+    )
+    assert flow.success
+    assert flow.loss[-1] == pytest.approx(level, rel=1e-9)
+    end = tau - math.sqrt(2 * level)
+    exact = numpy.log(end * (tau - sigma) / (sigma * (tau - end))) / (2 * tau)
+    numpy.testing.assert_allclose(flow.times, [0.5, 1.0, exact], rtol=1e-8)
+    bare = learning_flow(
+        None,
+        start,
+        depth=2,
+        t_final=50.0,
+        gradient=loss.gradient,
+        until=lambda x: end - x[0, 0],
+        rtol=1e-10,
+        atol=1e-13,
+    )
+    assert bare.times[-1] == pytest.approx(exact, rel=1e-8)
+    with pytest.raises(ValueError, match="until= as a level needs the loss"):
+        learning_flow(None, start, depth=2, t_final=1.0, gradient=loss.gradient, until=0.1)
+    options: dict = {"until": "end"}
+    with pytest.raises(ValueError, match="until, a level of the loss"):
+        learning_flow(loss, start, depth=2, t_final=1.0, **options)
+
+
+def test_the_flow_may_end_near_lower_rank():
+    def margin(x):
+        return numpy.linalg.svd(x, compute_uv=False)[-1] - 1e-3
+
+    loss = Factorization(numpy.diag([1.0, -1.0]))
+    start = factorize(numpy.array([[1.0, 0.3], [0.1, 0.8]]), 2)
+    flow = learning_flow(loss, start, t_final=60.0, until=margin)
+    assert flow.success
+    assert flow.times[-1] < 20
+    assert flow.singular_values[-1, -1] == pytest.approx(1e-3, rel=1e-9)
+    assert "det X" not in flow.status
+
+
+def test_biases_learn_too():
+    """What a network with biases keeps is ``μ - b bᵀ``; it fits outputs with a mean."""
+    rng = numpy.random.default_rng(0)
+    factors = unbalanced((3, 4, 2, 3))
+    network = LinearNetwork(factors, [rng.normal(size=4), None, rng.normal(size=3)])
+    inputs = rng.normal(size=(20, 3))
+    loss = LinearRegression(inputs, inputs @ rng.normal(size=(3, 3)) + [1.0, 2.0, 3.0])
+    flow = learning_flow(loss, network, t_final=2.0, rtol=1e-10, atol=1e-12, n_saved=5)
+    assert flow.success
+    assert flow.loss[-1] < flow.loss[0] / 3
+    assert [b if b is None else b.shape for b in flow.biases] == [(5, 4), None, (5, 3)]
+    for before, after in zip(moment_map(network), moment_map(flow.network), strict=True):
+        numpy.testing.assert_allclose(after, before, atol=1e-8)
+    assert flow.moment_map_drift.max() < 1e-9
+    residual = flow.network(inputs) - loss.outputs
+    assert flow.loss[-1] == pytest.approx((residual**2).sum() / 40)
+    # Any other loss is one of [X, b].
+    same = learning_flow(
+        lambda affine: loss.with_intercept(affine),
+        network,
+        gradient=loss.with_intercept.gradient,
+        t_final=2.0,
+        rtol=1e-10,
+        atol=1e-12,
+        n_saved=5,
+    )
+    numpy.testing.assert_array_equal(same.loss, flow.loss)
+    decay = learning_flow(loss, network, t_final=1.0, rtol=1e-10, atol=1e-12, weight_decay=0.3)
+    assert decay.moment_map_drift.max() < 1e-9
+    with pytest.raises(ValueError, match="without biases"):
+        learning_flow(loss, network, t_final=1.0, balancing=1.0)
+
+
+def test_a_network_without_biases_is_its_factors():
+    factors = unbalanced((3, 4, 2))
+    loss = Factorization(normal(2, 3))
+    flow = learning_flow(loss, LinearNetwork(factors), t_final=1.0, n_saved=3)
+    assert flow.biases is None
+    expected = learning_flow(loss, factors, t_final=1.0, n_saved=3)
+    numpy.testing.assert_array_equal(flow.loss, expected.loss)
+    numpy.testing.assert_array_equal(flow.network.factors[1], expected.factors[1][-1])
+    assert learning_flow(loss, normal(2, 3), depth=2, t_final=1.0).network is None

@@ -173,6 +173,9 @@ def alike(arrays: Sequence[Array]) -> tuple[Array, ...]:
     TypeError
         If they are of different libraries.
     """
+    first = arrays[0]
+    if all(type(array) is numpy.ndarray and array.dtype is first.dtype for array in arrays):
+        return tuple(arrays)  # the usual case
     xp = namespace(*arrays)
     types = {array.dtype for array in arrays}
     if len(types) == 1:
