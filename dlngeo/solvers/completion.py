@@ -25,6 +25,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import choice, flag, instance
+from dlngeo.core.base.memory import BYTES_PER_NUMBER, check_memory
 from dlngeo.core.networks.balancing import factors_over
 from dlngeo.core.networks.factors import Factors, check_depth, check_rank, check_shape
 from dlngeo.core.networks.frames import SingularFrames
@@ -386,6 +387,11 @@ def complete(
             f"a matrix of shape {shape} is too large for the flow, which holds all of its entries: "
             "take the solver conjugate-gradient."
         )
+    check_memory(
+        BYTES_PER_NUMBER * sum(shape) * rank,
+        f"a matrix of shape {shape} and rank {rank}",
+        "take a smaller rank",
+    )
     if not (training.values.size and held_out.values.size):
         raise ValueError("training and held-out entries are needed: there are none of one kind.")
     if numpy.isin(_places(held_out, shape), _places(training, shape)).any():

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import choice, flag, host_array, integer, positive, shown
+from dlngeo.core.base.memory import check_numbers
 from dlngeo.core.networks.factors import Factors, is_network
 from dlngeo.core.numerics.chebyshev import RungeKuttaChebyshev
 from dlngeo.networks.linear_network import LinearNetwork
@@ -191,6 +192,7 @@ def flow_path(
         return numpy.full_like(state, math.nan) if move is None else move
 
     times, t_final = integration.times, integration.duration
+    check_numbers((len(times), start.size), f"the {name}", "save fewer times")
     time, state = 0.0, start
     value = math.inf if until is None else until(start)
     n_kept = int(times[0] == 0)

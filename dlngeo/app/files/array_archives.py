@@ -9,8 +9,8 @@ from typing import IO, NamedTuple
 import numpy
 
 from dlngeo.app.blame import reading
-from dlngeo.app.memory import BYTES_PER_NUMBER, check_memory, in_words
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.memory import BYTES_PER_NUMBER, check_memory, in_words
 
 MOST_UNPACKED, SMALL = 100, 2**24
 """How many times its size an array may unpack to, if it is not small. What networks learn does not

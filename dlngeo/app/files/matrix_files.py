@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 
 from dlngeo.app.blame import reading
 from dlngeo.app.files.array_archives import in_type, load_array
-from dlngeo.app.memory import BYTES_PER_NUMBER, check_memory
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.memory import BYTES_PER_NUMBER, check_memory
 from dlngeo.solvers.completion import Completion, Entries
 
 

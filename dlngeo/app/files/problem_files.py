@@ -13,11 +13,11 @@ from dlngeo.app.files.matrix_tables import read_matrix
 from dlngeo.app.files.table_layouts import Layout
 from dlngeo.app.files.text_tables import DECIMALS, DELIMITERS
 from dlngeo.app.files.toml_tables import REQUIRED, Table, read_table
-from dlngeo.app.memory import BYTES_PER_NUMBER, check_memory
 from dlngeo.app.options import LARGEST_DEPTH
 from dlngeo.app.problems import ENERGIES, SPECTRAL_ENERGIES, Problem, widths_at
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import shown
+from dlngeo.core.base.memory import BYTES_PER_NUMBER, check_memory
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.sampling.energies import SpectralExpression
 from dlngeo.sampling.langevin_dynamics.schemes import LIMIT_SCHEMES, SCHEMES

@@ -12,8 +12,8 @@ import numpy
 import pandas
 
 from dlngeo.app.blame import reading
-from dlngeo.app.memory import BYTES_PER_NUMBER, check_memory
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.memory import BYTES_PER_NUMBER, check_memory
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ",", "space": " "}
 """By their names; any white space is one of the last kind."""

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
 from dlngeo.core.base.checks import in_batch
+from dlngeo.core.base.memory import check_numbers
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.numerics.conjugate_gradients import conjugate_gradient
 
@@ -162,6 +163,11 @@ def riemann_tensor(matrix: Array, hessians: Array) -> Array:
     """
     xp = namespace(matrix, hessians)
     n, size = matrix.shape[-2:]
+    check_numbers(
+        (*hessians.shape[:-3], *[size] * 4),
+        "the Riemann tensor",
+        "take curvature on vectors instead, which is matrix-free",
+    )
     flattened = xp.reshape(hessians, (*hessians.shape[:-3], n, size**2))
     if n > size:
         inner = xp.linalg.solve(metric_matrix(matrix), transpose(matrix) @ flattened)

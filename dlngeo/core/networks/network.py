@@ -12,6 +12,7 @@ from typing import Any
 
 from dlngeo.core.base.arrays import Array, in_precision_of, namespace, transpose
 from dlngeo.core.base.checks import check_batches, in_range, invertible
+from dlngeo.core.base.memory import check_numbers
 from dlngeo.core.networks.factors import (
     Factors,
     checked_matrix,
@@ -48,8 +49,19 @@ def end_to_end(factors: Factors) -> Array:
     layers = layers_of(factors.factors if is_network(factors) else factors)
     product = layers[0]
     for layer in layers[1:]:
-        product = layer @ product
+        product = _product(layer, product)
     return in_range(product, "the end-to-end matrix")
+
+
+def _product(left: Array, right: Array) -> Array:
+    """Return a product that may be much larger than its factors."""
+    batch = max(left.shape[:-2], right.shape[:-2], key=len)
+    check_numbers(
+        (*batch, left.shape[-2], right.shape[-1]),
+        "a product of layers",
+        "take layers that are less wide where others are narrow",
+    )
+    return left @ right
 
 
 def output_bias(layers: Sequence[Array], biases: Sequence[Array | None]) -> Array | None:
@@ -213,7 +225,7 @@ def moment_map(factors: Factors) -> Factors:
     """
     layers = layers_of(factors.factors if is_network(factors) else factors)
     moments = [
-        transpose(following) @ following - layer @ transpose(layer)
+        _product(transpose(following), following) - _product(layer, transpose(layer))
         for layer, following in itertools.pairwise(layers)
     ]
     if is_network(factors):

@@ -24,6 +24,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
 from dlngeo.core.base.checks import in_range, positive, real_array
+from dlngeo.core.base.memory import check_numbers
 from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
 
@@ -250,6 +251,9 @@ def tangent_kernel(
         one if others is None else _derivatives(network, parameters, others)
     )
     xp = namespace(parameters)
+    check_numbers(
+        (*values[-1].shape, *other_values[-1].shape[-2:]), "the kernel", "take fewer inputs"
+    )
     kernel = 0 * xp.einsum("...io,...jp->...iojp", values[-1], other_values[-1])
     for block in network.blocks:
         tails, other_tails = values[block.source], other_values[block.source]

@@ -4,6 +4,7 @@ import geomstats.backend as gs
 from geomstats.geometry.manifold import Manifold
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.memory import check_numbers
 from dlngeo.core.depth_metric.connection import christoffel
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
@@ -120,6 +121,11 @@ class EntriesMetric(HomogeneousNorm):
         """Return ``Γ^i_jk``, the upper index first, in closed form ([Che25]; THEORY 3)."""
         space = self._space
         matrix = space.to_matrices(base_point)[..., None, None, :, :]
+        check_numbers(
+            (*matrix.shape[:-4], *[space.dim] * 3),
+            "the array of Christoffel symbols",
+            "take those of two vectors, dlngeo.core.depth_metric.christoffel",
+        )
         basis = space.to_matrices(gs.eye(space.dim))
         symbols = christoffel(matrix, basis[:, None], basis[None], self.depth)
         return gs.moveaxis(space.from_matrices(symbols), -1, -3)

@@ -10,6 +10,7 @@ from geomstats.vectorization import get_batch_shape
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import float_array
+from dlngeo.core.base.memory import check_numbers
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace
@@ -113,6 +114,7 @@ class FrobeniusMetric(HomogeneousNorm):
         """Return the identity of parameter space, shape=[..., n_parameters, n_parameters]."""
         batch_shape = get_batch_shape(self._space.point_ndim, base_point)
         size = self._space.embedding_space.dim
+        check_numbers((size, size), "the matrix of the metric", "it is the identity: leave it out")
         return gs.broadcast_to(gs.eye(size), (*batch_shape, size, size))
 
     def riemannian_gradient(self, euclidean_gradient: Array, base_point: Array) -> Array:

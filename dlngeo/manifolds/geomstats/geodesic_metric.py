@@ -9,6 +9,7 @@ from geomstats.geometry.scalar_product_metric import register_scaled_method
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import float_array
+from dlngeo.core.base.memory import check_numbers
 from dlngeo.manifolds.geomstats.checks import velocity_of
 from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
 
@@ -138,6 +139,12 @@ class GeodesicMetric(HomogeneousNorm):
     def _matrix_of(self, operator: Callable[[Array, Array], Array], base_point: Array) -> Array:
         """Return the matrix of an operator on all arrays of the shape of the space, by rows."""
         space, size = self._space, self._space.embedding_space.dim
+        n_points = base_point.shape[: base_point.ndim - space.point_ndim]
+        check_numbers(
+            (*n_points, size, size),
+            "the matrix of an operator on tangent vectors",
+            "apply it to vectors instead",
+        )
         basis = gs.reshape(gs.eye(size), (size, *space.shape))
         batch_shape = base_point.shape[: base_point.ndim - space.point_ndim]
         point = gs.reshape(base_point, (*batch_shape, 1, *space.shape))

@@ -9,6 +9,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.functions import returned
+from dlngeo.core.base.memory import check_numbers
 from dlngeo.core.networks.components import determinant_sign
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.sampling.langevin_dynamics.checkpoint import as_text
@@ -62,6 +63,10 @@ class Chains:
             name: (len(values), self._n_draws, *values.shape[1:])
             for name, values in measured.items()
         }
+        for name, shape in self._shapes.items():
+            check_numbers(
+                shape, f"the record of {name}", "take fewer steps or chains, or a larger save_every"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

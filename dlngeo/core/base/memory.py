@@ -1,7 +1,9 @@
 """Memory: what there is, and that nothing larger is begun."""
 
 import contextlib
+import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 try:
@@ -11,6 +13,9 @@ except ImportError:  # of systems without limits of processes
 
 BYTES_PER_NUMBER = 64
 """At least so many are needed to work on a number of a file: its value, its place, and copies."""
+
+SMALL = 2**24
+"""So many bytes are there: to ask takes longer than to take them."""
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
@@ -29,12 +34,33 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
     ValueError
         If so; it says how much is needed and how much there is.
     """
+    if needed <= SMALL:
+        return
     there = available_memory()
     if needed > there:
         raise ValueError(
             f"{what} takes at least {in_words(needed)} of memory, more than the {in_words(there)} "
             f"that are free: {remedy}."
         )
+
+
+def check_numbers(shape: Iterable[int], what: str, remedy: str) -> None:
+    """Refuse an array of double precision, larger than those it is made of, that has no room.
+
+    Parameters
+    ----------
+    shape : iterable of int
+    what : str
+        What the array is, which the message names with its shape.
+    remedy : str
+
+    Raises
+    ------
+    ValueError
+        If there is no room.
+    """
+    sizes = tuple(shape)
+    check_memory(8 * math.prod(sizes), f"{what}, of shape {list(sizes)},", remedy)
 
 
 def available_memory() -> int:
