@@ -294,7 +294,7 @@ def test_finished_runs_are_not_repeated(tmp_path):
     n_steps = len((tmp_path / "steps").read_text().split())
     two = ensemble(task, {"depth": [2, 3]}, **options)
     n_more = len((tmp_path / "steps").read_text().split()) - n_steps
-    assert n_more < n_steps + 10
+    assert n_more < n_steps + 20
     numpy.testing.assert_array_equal(two.stack("singular_values")[:1], one.stack("singular_values"))
 
 

@@ -36,7 +36,7 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
     """
     if needed <= SMALL:
         return
-    there = available_memory()
+    there = _available_memory()
     if needed > there:
         raise ValueError(
             f"{what} takes at least {in_words(needed)} of memory, more than the {in_words(there)} "
@@ -63,7 +63,7 @@ def check_numbers(shape: Iterable[int], what: str, remedy: str) -> None:
     check_memory(8 * math.prod(sizes), f"{what}, of shape {list(sizes)},", remedy)
 
 
-def available_memory() -> int:
+def _available_memory() -> int:
     """Return how many bytes this process may still take.
 
     The least of what the machine has, what its control group is given, and what is left of the

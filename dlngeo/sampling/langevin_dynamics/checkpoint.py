@@ -12,6 +12,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.runs.outputs import OutputError, written_file
+from dlngeo.sampling.langevin_dynamics.fingerprints import is_other_code
 from dlngeo.version import __version__
 
 TOLERANCE = 1e-6
@@ -33,8 +34,7 @@ class Checkpoint:
     code : str
         A digest of the functions' code.
     probe : callable
-        Returns values of the functions at the start.
-
+        Returns values of the functions at the start and around it.
     """
 
     def __init__(
@@ -84,13 +84,14 @@ class Checkpoint:
         # Functions that draw random numbers of their own differ from themselves.
         if not _is_near(run["probe"], own["probe"]) and _is_near(self._probe(), own["probe"]):
             raise self._of(
-                "a run with another energy or gradient, which differs at the start: call with that"
+                "a run with another energy or gradient, which differs at the start or at multiples "
+                "of it: call with that"
             )
         try:
             load(arrays)
         except Exception as error:
             raise self._no_checkpoint() from error
-        self._is_of_other_code = str(run["code"]) != own["code"]
+        self._is_of_other_code = is_other_code(str(run["code"]), own["code"])
         self._run["seed"] = str(run["seed"])
 
     def save(self, arrays: Mapping[str, Any]) -> None:
@@ -111,7 +112,7 @@ class Checkpoint:
         if self._is_of_other_code:
             remarks += (
                 " It went on from a checkpoint whose energy, gradient or record is written "
-                "otherwise, with the same values at the start."
+                "otherwise, with the same values at the start and at multiples of it."
             )
         if self._trouble:
             remarks += f" The last checkpoint is missing: {self._trouble}"

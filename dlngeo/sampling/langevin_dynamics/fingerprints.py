@@ -15,21 +15,44 @@ from dlngeo.sampling.langevin_dynamics.equation import Equation
 
 PLAIN = (int, float, complex, str, bytes, type(None), type(...))
 
+SCALES = (1.0, 0.5, 4.0)
+"""Multiples of the start at which values are compared: chains leave it."""
+
 
 def code_of(functions: Sequence[Any]) -> str:
     """Return a digest of the code of functions, with the constants and functions it refers to.
 
     Of an object that is called it is the code of its class: what it holds shows in its values.
+    Comments and docstrings do not count. Before it stands the version of Python, of which others
+    have other bytes for the same code.
     """
-    state = hashlib.sha256(repr(sys.version_info[:2]).encode())
+    state = hashlib.sha256()
     for function in functions:
         for part in _parts(function, set()):
             state.update(part + b";")
-    return state.hexdigest()
+    return f"{sys.implementation.cache_tag} {state.hexdigest()}"
 
 
-def values_at(equation: Equation, frames: SingularFrames) -> Array:
-    """Return numbers that tell an energy by its values and gradient, shape=[numbers, chains]."""
+def is_other_code(code: str, other: str) -> bool:
+    """Tell whether code differs, as far as bytes of one version of Python can tell."""
+    return code != other and code.split(" ")[0] == other.split(" ")[0]
+
+
+def values_around(equation: Equation, start: SingularFrames) -> Array:
+    """Return numbers that tell an energy by its values and gradient at multiples of the start.
+
+    shape=[scales, numbers, chains], NaN where it raises an error.
+    """
+    found: list[Any] = []
+    for scale in SCALES:
+        try:
+            found.append(_values_at(equation, start._replace(sigma=scale * start.sigma)))
+        except Exception:  # of the caller's function, which need not be defined there
+            found.append(numpy.full_like(found[0], numpy.nan))
+    return numpy.stack(found)
+
+
+def _values_at(equation: Equation, frames: SingularFrames) -> Array:
     known = [equation.covector(frames)]
     if equation.has_value:
         known.append(equation.values(frames))
@@ -66,7 +89,11 @@ def _parts(item: Any, seen: set[int]) -> Iterator[bytes]:
     elif isinstance(item, FunctionType):
         if id(item) not in seen:
             seen.add(id(item))
-            yield from _parts((item.__code__, item.__defaults__, *_referred(item)), seen)
+            code = item.__code__
+            if item.__doc__ is not None:
+                consts = tuple(None if const == item.__doc__ else const for const in code.co_consts)
+                code = code.replace(co_consts=consts)
+            yield from _parts((code, item.__defaults__, *_referred(item)), seen)
     else:
         yield type(item).__qualname__.encode()
         for name in ("__call__", "gradient"):

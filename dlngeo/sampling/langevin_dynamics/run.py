@@ -31,7 +31,7 @@ from dlngeo.sampling.langevin_dynamics.chains import Chains
 from dlngeo.sampling.langevin_dynamics.checkpoint import Checkpoint
 from dlngeo.sampling.langevin_dynamics.equation import Equation
 from dlngeo.sampling.langevin_dynamics.faces import check_component, face_of
-from dlngeo.sampling.langevin_dynamics.fingerprints import code_of, values_at
+from dlngeo.sampling.langevin_dynamics.fingerprints import code_of, values_around
 from dlngeo.sampling.langevin_dynamics.infinite_depth import has_law
 from dlngeo.sampling.langevin_dynamics.schemes import SCHEMES, kernel_of
 from dlngeo.sampling.langevin_dynamics.temperatures import (
@@ -287,7 +287,8 @@ def langevin(
     ValueError
         If an argument does not fit, the gradient is not finite at a start, or the checkpoint is in
         use, no checkpoint, or of another run: of other settings, seed or version, or of an energy
-        or gradient with other values at the start. (Of code that differs the status tells.)
+        or gradient with other values at the start or at multiples of it. (Of code that differs
+        otherwise the status tells: it may be the same function in other words.)
 
     Notes
     -----
@@ -359,7 +360,7 @@ def langevin(
                 None if rng is None else random.bit_generator.state,
                 nonnegative(checkpoint_seconds, "checkpoint_seconds"),
                 code_of((energy, energy_gradient, record)),
-                functools.partial(values_at, equation, chains.frames),
+                functools.partial(values_around, equation, chains.frames),
             )
             store.restore(chains.load)
         trouble, interrupted = _advance(chains, n_steps, store, progress)

@@ -5,7 +5,7 @@ import resource
 import numpy
 import pytest
 
-from dlngeo.core.base.memory import available_memory, check_memory, in_words
+from dlngeo.core.base.memory import _available_memory, check_memory, in_words
 from dlngeo.core.gradient_noise.graph_metric import riemann_tensor
 from dlngeo.core.networks.network import end_to_end, moment_map
 from dlngeo.losses import Factorization
@@ -17,7 +17,7 @@ from dlngeo.solvers.entries import Entries
 
 
 def test_what_fits_passes_and_what_does_not_is_refused():
-    there = available_memory()
+    there = _available_memory()
     assert 2**20 < there < 2**60
     check_memory(there // 2, "the file", "shorten it")
     with pytest.raises(ValueError, match=r"the file takes at least 8 TiB .* are free: shorten it"):
@@ -26,7 +26,7 @@ def test_what_fits_passes_and_what_does_not_is_refused():
 
 def test_the_limit_of_the_process_counts(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (2**20, 2**20))
-    assert available_memory() == 0  # more than that is taken already
+    assert _available_memory() == 0  # more than that is taken already
 
 
 def test_sizes_in_words():

@@ -35,7 +35,7 @@ def test_an_interrupted_run_goes_on(scheme, start, call, tmp_path):
         **COMMON, **shape, "scheme": scheme, "energy": energy, "rng": 0,
         "save_every": 2, "checkpoint": tmp_path / "run.npz",
     }  # fmt: skip
-    half = langevin(Turning(call, interrupt), initial, **settings)
+    half = langevin(Turning(call + 2, interrupt), initial, **settings)
     assert half.interrupted
     assert "call again with the same arguments" in half.status
     expected = run(start, scheme=scheme, save_every=2)
@@ -50,7 +50,7 @@ def test_an_interrupted_run_goes_on(scheme, start, call, tmp_path):
         return gradient(x)
 
     assert_same_bits(langevin(counted, initial, **settings), expected)
-    assert len(calls) == 2  # at the start, and to tell an energy: no step is left to take
+    assert len(calls) == 4  # at the start, and to tell an energy: no step is left to take
     assert os.listdir(tmp_path) == ["run.npz"]
 
 
@@ -58,7 +58,7 @@ def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path):
     path = tmp_path / "run.npz"
     initial, shape = STARTS["square"]
     settings = {**COMMON, **shape, "checkpoint": path, "n_steps": 20}
-    first = langevin(Turning(9, interrupt), initial, **settings)
+    first = langevin(Turning(11, interrupt), initial, **settings)
     with np.load(path, allow_pickle=False) as file:
         assert int(file["n_steps"]) == first.n_steps == 6
     one = langevin(gradient, initial, **settings)
@@ -75,7 +75,7 @@ def test_a_run_that_was_lost_can_be_taken_up(tmp_path):
 
     def lost(x):
         calls.append(0)
-        return gradient(x) if len(calls) < 5 else np.nan * x
+        return gradient(x) if len(calls) < 7 else np.nan * x
 
     settings["n_steps"] = 40
     first = langevin(lost, initial, **settings)
@@ -141,7 +141,7 @@ def test_every_generator_can_go_on(kind, tmp_path):
         return {**COMMON, **shape, "rng": generator, "scheme": "metropolis", "energy": energy}
 
     path = tmp_path / "run.npz"
-    half = langevin(Turning(5, interrupt), initial, **settings(), checkpoint=path)
+    half = langevin(Turning(7, interrupt), initial, **settings(), checkpoint=path)
     assert 0 < half.n_steps < 6
     resumed = langevin(gradient, initial, **settings(), checkpoint=path)
     assert_same_bits(resumed, langevin(gradient, initial, **settings()))
@@ -270,9 +270,15 @@ def test_another_energy_is_refused(tmp_path, monkeypatch):
         langevin(gradient, initial, **{**settings, "energy": lambda x: 2 * energy(x)})
 
     def same_at_the_start(x):
-        return np.where(abs(x) < 100, gradient(x), 7.0)
+        return np.where(abs(x) < 2 * abs(initial).max(), gradient(x), 7.0)
 
-    again = langevin(same_at_the_start, initial, **settings)
+    with pytest.raises(ValueError, match="which differs at the start or at multiples of it"):
+        langevin(same_at_the_start, initial, **settings)
+
+    def same_where_chains_go(x):
+        return np.where(abs(x) < 1e6, gradient(x), 7.0)
+
+    again = langevin(same_where_chains_go, initial, **settings)
     assert_same_bits(again, expected)
     assert "is written otherwise, with the same values at the start" in again.status
     monkeypatch.setattr(checkpoint, "__version__", "9.9")
@@ -303,7 +309,7 @@ def test_two_runs_do_not_share_a_checkpoint(tmp_path):
 
     initial, shape = STARTS["square"]
     settings = {**COMMON, **shape, "rng": 0, "checkpoint": path}
-    assert langevin(Turning(4, second), initial, **settings).success
+    assert langevin(Turning(6, second), initial, **settings).success
     assert os.listdir(tmp_path) == ["run.npz"]
 
 
@@ -326,7 +332,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         **COMMON, **shape, "energy": energy, "rng": 0,
         "checkpoint": path, "checkpoint_seconds": 0.0,
     }  # fmt: skip
-    half = langevin(Turning(5, interrupt), initial, **settings)
+    half = langevin(Turning(7, interrupt), initial, **settings)
     assert half.interrupted
     before, expected = path.read_bytes(), run()
 

@@ -169,7 +169,7 @@ def test_a_checkpoint_gives_the_same_bits(tmp_path):
     start = np.tile(np.eye(2), (3, 1, 1))
     settings = SETTINGS | {"energy": None, "determinant": "positive", "n_steps": 9, "save_every": 1}
     path = tmp_path / "chains.npz"
-    stopped = langevin(Turning(5, interrupt), start, checkpoint=path, **settings)
+    stopped = langevin(Turning(7, interrupt), start, checkpoint=path, **settings)
     assert stopped.interrupted
     assert 0 < stopped.n_steps < 9
     resumed = langevin(gradient, start, checkpoint=path, **settings)

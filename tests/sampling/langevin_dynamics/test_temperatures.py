@@ -135,7 +135,7 @@ def test_interrupted_runs_go_on(scheme, beta, start, tmp_path):
         "save_every": 2, "beta": beta,
     }  # fmt: skip
     path = tmp_path / "run.npz"
-    assert langevin(Turning(7, interrupt), initial, **settings, checkpoint=path).interrupted
+    assert langevin(Turning(9, interrupt), initial, **settings, checkpoint=path).interrupted
     again = langevin(gradient, initial, **settings, checkpoint=path)
     expected = langevin(gradient, initial, **settings)
     assert again.success
