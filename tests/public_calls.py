@@ -11,7 +11,16 @@ import numpy
 from geomstats.geometry.euclidean import Euclidean
 
 import dlngeo
-from dlngeo import core, intrinsic, manifolds, sampling, solvers, systems, thermodynamics
+from dlngeo import (
+    core,
+    intrinsic,
+    manifolds,
+    networks,
+    sampling,
+    solvers,
+    systems,
+    thermodynamics,
+)
 from dlngeo.intrinsic.relu import path_lifting, rescaling
 
 RNG = numpy.random.default_rng(0)
@@ -223,6 +232,18 @@ CALLS: dict[str, Call] = {
         Equilibrium=(energy, (1, 2, 1), {"beta": 2.0}),
         diffusion_constant=(EQUILIBRIUM,),
         mean_passage_time=(EQUILIBRIUM, 1.0, 2.0),
+    ),
+    **calls_of(
+        networks,
+        "networks.",
+        exact_learning=(X, W[:1], VALUES),
+        hessian_product=(W, TARGET, TANGENT),
+        hessian_spectrum=(W, TARGET),
+        largest_step=(W, TARGET, {"momentum": 0.5}),
+        lowest_curvature=(W, matrix_energy),
+        minimum_spectrum=(X, 3, GROUP[0]),
+        neural_tangent_kernel=(W, INPUTS, OUTPUTS),
+        sharpness=(W, matrix_energy),
     ),
     **calls_of(
         systems,

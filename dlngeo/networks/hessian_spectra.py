@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import host_array, nonnegative
+from dlngeo.core.base.checks import host_array, in_range, nonnegative
 from dlngeo.core.networks.factors import Factors, check_depth
 from dlngeo.core.networks.jacobi import depth_kernel
 from dlngeo.core.numerics.lanczos import largest_eigenvalue
@@ -215,16 +215,27 @@ def minimum_spectrum(matrix: Any, depth: int, second_moment: Any = None) -> Arra
     sigma[sigma <= sigma[0] * max(matrix.shape) * numpy.finfo(float).eps] = 0
     lam = numpy.concatenate([sigma, numpy.zeros(max(matrix.shape) - len(sigma))]) ** (1 / depth)
     kernel = depth_kernel(lam[:rows], lam[:columns], depth)
+    in_range(kernel, "the spectrum")
     if second_moment is None:
         return numpy.sort(kernel, axis=None)[::-1]
-    moment = host_array(second_moment, "the second moment")
-    if moment.shape != (columns, columns):
-        raise ValueError(
-            f"the second moment must have shape {(columns, columns)}, got {moment.shape}."
-        )
+    moment = _checked_moment(second_moment, columns)
     roots = kernel[:, None, :] ** 0.5
     scaled = roots.swapaxes(1, 2) * (right @ moment @ right.T) * roots
     return numpy.sort(numpy.linalg.eigvalsh(scaled), axis=None)[::-1]
+
+
+def _checked_moment(second_moment: Any, size: int) -> Array:
+    moment = host_array(second_moment, "the second moment")
+    if moment.shape != (size, size):
+        raise ValueError(f"the second moment must have shape {(size, size)}, got {moment.shape}.")
+    round_off = 100 * size * numpy.finfo(float).eps * abs(moment).max()
+    if abs(moment - moment.T).max() > round_off:
+        raise ValueError("the second moment is not symmetric: give inputs.T @ inputs / samples.")
+    if numpy.linalg.eigvalsh(moment)[0] < -round_off:
+        raise ValueError(
+            "the second moment has a negative eigenvalue: give inputs.T @ inputs / samples."
+        )
+    return moment
 
 
 def _extreme_eigenvalue(hessian: LossHessian, sign: Literal[1, -1]) -> float:
