@@ -16,8 +16,14 @@ import numpy
 from dlngeo.core.base.arrays import Array, eye, namespace, quotient, to_numpy
 from dlngeo.core.base.checks import integer, positive, real_array
 from dlngeo.core.base.packing import pack, unpack
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.networks.factors import Factors, in_kind, layers_of, network_shape
+from dlngeo.core.networks.factors import (
+    Factors,
+    layers_of,
+    network_shape,
+    result_in_kind,
+)
 from dlngeo.core.networks.network import differential, end_to_end, moment_map
 from dlngeo.core.relaxed.metric import relaxed_layers
 from dlngeo.core.relaxed.strings import check_offsets, relaxed_network
@@ -98,7 +104,7 @@ def relaxed_offsets(factors: Factors) -> RelaxedOffsets:
     ----------
     [MPG25]; THEORY 6.
     """
-    layers = Layers(layers_of(factors))
+    layers, exponent = at_unit_scale(4, Layers(layers_of(factors)))
     xp, size = namespace(*layers), layers.squared_norm()
     offsets, squares = [0 * size], 0 * size
     for moment in moment_map(layers):
@@ -107,7 +113,9 @@ def relaxed_offsets(factors: Factors) -> RelaxedOffsets:
         offsets.append(offset + 0 * size)
         rest = moment - offset[..., None, None] * eye(width, width, moment)
         squares = squares + xp.sum(rest**2, axis=(-2, -1))
-    return RelaxedOffsets(xp.stack(offsets, -1)[..., 1:], quotient(squares**0.5, size))
+    stacked = xp.stack(offsets, -1)[..., 1:]
+    defect = quotient(squares**0.5, size)
+    return RelaxedOffsets(at_scale(stacked, 2 * exponent, "the offsets", axes=1), defect)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +185,7 @@ def intrinsic_counterexample(
     if any(layer.ndim != 2 for layer in layers):
         raise ValueError("give the factors of one network, not of a batch.")
     distance, n_steps = positive(distance, "distance"), integer(n_steps, "n_steps")
+    layers, exponent = at_unit_scale(4 * len(layers), layers)
     size = float(layers.norm())
     target, operator = _conserved_values(layers), _operator(layers)
     kernel, change = _kernel(layers), 0.0
@@ -204,8 +213,8 @@ def intrinsic_counterexample(
         else "the kernel criterion holds here: the conserved quantities are enough to first order."
     )
     return Counterexample(
-        factors=in_kind(layers, factors),
-        other=in_kind(other, factors),
+        factors=result_in_kind(layers, factors, exponent),
+        other=result_in_kind(other, factors, exponent),
         violation=violation,
         gap=float(gap),
         observable_defect=float(observable_gap / (numpy.linalg.norm(observable) or 1.0)),

@@ -23,6 +23,7 @@ from scipy.sparse.linalg import LinearOperator
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import float_array, fraction, host_array
 from dlngeo.core.base.functions import optional_function, returned
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.numerics import derivatives
 
 PROBES = 8
@@ -144,7 +145,12 @@ def intrinsic_metric(phi: Map, point: Array) -> LinearOperator:
         Symmetric, positive semidefinite.
     """
     phi, point = _smooth(phi), _check_point(point)
-    return _symmetric(lambda w: phi.push(point, phi.pull(point, w)), phi.size(point))
+
+    def product(covector: Array) -> Array:
+        pulled, exponent = at_unit_scale(1, phi.pull(point, covector), axes=1)
+        return at_scale(phi.push(point, pulled), exponent, "the vector", axes=1)
+
+    return _symmetric(product, phi.size(point))
 
 
 def intrinsic_metric_derivative(phi: Map, point: Array, direction: Array) -> LinearOperator:

@@ -29,7 +29,7 @@ import numpy
 import scipy.linalg
 
 from dlngeo.core.base.arrays import Array, eye, namespace, symmetric_part, transpose
-from dlngeo.core.base.checks import finite, host_array, integer, real_array
+from dlngeo.core.base.checks import finite, host_array, in_range, integer, real_array
 from dlngeo.core.base.functions import ReturningLike, function
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.depth_metric.weights import unit_quadrature
@@ -73,14 +73,17 @@ class LinearODE:
         s = host_array(s, "s")
         turn = self._turn(s)
         shift = self._integral(s, 0)[..., None, None] * numpy.eye(len(self.stretch))
-        return turn @ ((self.stretch + shift) / 2 + self.rotation) @ transpose(turn)
+        coefficients = turn @ ((self.stretch + shift) / 2 + self.rotation) @ transpose(turn)
+        return in_range(coefficients, "a coefficient")
 
     def flow(self, s: Array) -> Array:
         """Return ``Z(s)``, shape=[...] to [..., d, d]."""
         s = host_array(s, "s")
         values, frame = numpy.linalg.eigh(self.stretch)
         exponents = (s[..., None] * values + self._integral(s, 1)[..., None]) / 2
-        return self._turn(s) @ (frame * numpy.exp(exponents)[..., None, :]) @ transpose(frame)
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            ends = self._turn(s) @ (frame * numpy.exp(exponents)[..., None, :]) @ transpose(frame)
+        return in_range(ends, "the flow")
 
     def layers(self, n_layers: int) -> Array:
         """Return the coefficients ``A_k = A((k - ½)/L)`` of a residual network.
@@ -234,7 +237,7 @@ def residual_law(coefficients: Factors) -> Array:
     coefficients = _check_coefficients(coefficients)
     before, after = coefficients[..., :-1, :, :], coefficients[..., 1:, :, :]
     slope = 2 * coefficients.shape[-3] * symmetric_part(after - before)
-    return slope + transpose(after) @ after - before @ transpose(before)
+    return in_range(slope + transpose(after) @ after - before @ transpose(before), "the law")
 
 
 def _check_coefficients(coefficients: Factors) -> Array:

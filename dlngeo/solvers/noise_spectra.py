@@ -7,6 +7,7 @@ from scipy.sparse.linalg import svds
 
 from dlngeo.core.base.arrays import Array, to_numpy
 from dlngeo.core.base.checks import generator, integer, real_array
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,7 @@ def noise_spectrum(
     k, random = integer(k, "k"), generator(rng)
     n, shape = len(rows), rows.shape[1:]
     rows = rows.reshape(n, -1)
+    rows, exponent = at_unit_scale(2, rows)
     # Equal gradients first, so that they leave no round-off that looks like noise.
     rows = rows - rows[0]
     rows -= rows.mean(axis=0)
@@ -104,9 +106,10 @@ def noise_spectrum(
         start = random.standard_normal(min(rows.shape))
         _, values, vectors = svds(rows, k=count, v0=start)
         values, vectors = values[::-1], vectors[::-1]
+    eigenvalues, trace = unit**2 / n * values[:count] ** 2, unit**2 / n * numpy.sum(rows**2)
     return NoiseSpectrum(
-        eigenvalues=unit**2 / n * values[:count] ** 2,
+        eigenvalues=at_scale(eigenvalues, 2 * exponent, "the spectrum", axes=1),
         eigenvectors=vectors[:count].reshape(count, *shape),
-        trace=unit**2 / n * float(numpy.sum(rows**2)),
+        trace=float(at_scale(trace, 2 * exponent, "the trace", axes=0)),
         dimension=rows.shape[1],
     )

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from dlngeo.core.base.arrays import Array, namespace, round_off, transpose
+from dlngeo.core.base.scales import at_unit_scale
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.equations import polar_factor
-from dlngeo.core.networks.factors import Factors, in_kind, layers_of, vector_at
+from dlngeo.core.networks.factors import Factors, layers_of, result_in_kind, vector_at
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
 
 
@@ -51,6 +52,8 @@ def align(
     """
     layers = layers_of(factors)
     base = vector_at(layers, base_factors)
+    # The frames are the same for all multiples.
+    layers, base, exponent, _ = at_unit_scale(4, layers, base)
     source, target = balanced_frames(layers, rank), balanced_frames(base, rank)
     xp = namespace(*layers, *base)
     # One rotation of all frames of the base point brings its ends near those of the point.
@@ -73,7 +76,8 @@ def align(
             )
         ends.append(Layers(BalancedFrames(tuple(frames), source.lam).layers))
     is_nearer = (ends[1].inner(base) > ends[0].inner(base))[..., None, None]
-    return in_kind(ends[0].map(lambda a, b: xp.where(is_nearer, b, a), ends[1]), factors)
+    nearer = ends[0].map(lambda a, b: xp.where(is_nearer, b, a), ends[1])
+    return result_in_kind(nearer, factors, exponent)
 
 
 def procrustes_sweeps(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
 from dlngeo.core.base.checks import check_range
+from dlngeo.core.base.scales import at_unit_scale
 from dlngeo.core.networks.factors import Factors, in_kind, layers_of
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames, complement
 from dlngeo.core.networks.jacobi import depth_kernel, jacobi_eigenpairs
@@ -44,6 +45,7 @@ def tangent_basis(factors: Factors, rank: int | None = None) -> tuple[Factors, F
     [MY25] Thm 5; THEORY 2.
     """
     layers = layers_of(factors)
+    layers, _ = at_unit_scale(2 * len(layers), layers)
     balanced = balanced_frames(layers, rank)
     horizontal = _horizontal_coordinates(balanced) + _null_vectors(balanced, (0, balanced.depth))
     vertical = _vertical_coordinates(balanced) + _null_vectors(balanced, range(1, balanced.depth))

@@ -11,8 +11,8 @@ from dlngeo.core.balanced.submanifold import (
     weingarten_in_frames,
 )
 from dlngeo.core.base.arrays import Array, namespace
-from dlngeo.core.base.checks import in_range
 from dlngeo.core.base.primitives import primitive
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.base.vectors import Layers, orthonormal_pair
 from dlngeo.core.networks.factors import Factors, result_in_kind
 from dlngeo.core.networks.frames import balanced_frames
@@ -54,14 +54,14 @@ def balanced_curvature(
     ----------
     THEORY 2.
     """
-    (layers, *vectors), rank = checked_layers(
-        factors, tangent_vec_a, tangent_vec_b, tangent_vec_c, rank=rank
-    )
+    arrays, rank = checked_layers(factors, tangent_vec_a, tangent_vec_b, tangent_vec_c, rank=rank)
+    layers, *vectors, down, first, second, third = at_unit_scale(2 * len(arrays[0]), *arrays)
     balanced = balanced_frames(layers, rank)
     a, b, c = map(balanced.split, vectors)
     along_a = weingarten_in_frames(balanced, vectors[0], a, second_form_in_frames(balanced, b, c))
     along_b = weingarten_in_frames(balanced, vectors[1], b, second_form_in_frames(balanced, a, c))
-    return result_in_kind(Layers(along_a) - along_b, factors)
+    exponent = first + second + third - 2 * down
+    return result_in_kind(Layers(along_a) - along_b, factors, exponent)
 
 
 @primitive(static=("rank",))
@@ -95,7 +95,8 @@ def balanced_sectional_curvature(
     ----------
     THEORY 2.
     """
-    (layers, a, b), rank = checked_layers(factors, tangent_vec_a, tangent_vec_b, rank=rank)
+    arrays, rank = checked_layers(factors, tangent_vec_a, tangent_vec_b, rank=rank)
+    layers, a, b, down, _, _ = at_unit_scale(2 * len(arrays[0]), *arrays)
     balanced = balanced_frames(layers, rank)
     x, y, is_plane = orthonormal_pair(Layers(a), Layers(b))
     x, y = balanced.split(x), balanced.split(y)
@@ -104,7 +105,8 @@ def balanced_sectional_curvature(
         for pair in ((x, x), (x, y), (y, y))
     )
     curvature = n_xx.inner(n_yy) - n_xy.squared_norm()
-    return in_range(namespace(curvature).where(is_plane, curvature, 0.0), "the curvature")
+    curvature = namespace(curvature).where(is_plane, curvature, 0.0)
+    return at_scale(curvature, -2 * down, "the curvature", axes=0)
 
 
 @primitive(static=("rank",))
@@ -137,8 +139,9 @@ def balanced_ricci(factors: Factors, tangent_vec: Factors, rank: int | None = No
     ----------
     THEORY 2.
     """
-    (layers, vector), rank = checked_layers(factors, tangent_vec, rank=rank)
-    return result_in_kind(_ricci(layers, vector, rank), factors)
+    arrays, rank = checked_layers(factors, tangent_vec, rank=rank)
+    layers, vector, down, exponent = at_unit_scale(2 * len(arrays[0]), *arrays)
+    return result_in_kind(_ricci(layers, vector, rank), factors, exponent - 2 * down)
 
 
 # Vectors of the basis that are held at once: memory does not grow with their number.
@@ -203,9 +206,10 @@ def balanced_scalar_curvature(factors: Factors, rank: int | None = None) -> Arra
     THEORY 2.
     """
     (layers,), rank = checked_layers(factors, rank=rank)
+    layers, down = at_unit_scale(2 * len(layers), layers)
     batch_axes = max(layer.ndim for layer in layers) - 2
     total = 0.0
     for basis in _basis_chunks(layers, rank, batch_axes):
         values = _ricci(layers, basis, rank).inner(basis)
         total = total + namespace(values).sum(values, axis=0)
-    return total
+    return at_scale(total, -2 * down, "the curvature", axes=0)

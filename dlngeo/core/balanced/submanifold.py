@@ -13,6 +13,7 @@ from typing import NamedTuple
 from dlngeo.core.base.arrays import Array, namespace, off_diagonal, symmetric_part, transpose
 from dlngeo.core.base.checks import check_range
 from dlngeo.core.base.primitives import primitive
+from dlngeo.core.base.scales import at_unit_scale
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.blocks import Blocks, join
 from dlngeo.core.networks.factors import (
@@ -202,7 +203,8 @@ def tangent_projection(factors: Factors, vector: Factors, rank: int | None = Non
     [MY25]; THEORY 2.
     """
     (layers, velocity), rank = checked_layers(factors, vector, rank=rank)
-    return result_in_kind(_project(balanced_frames(layers, rank), velocity), factors)
+    layers, velocity, _, exponent = at_unit_scale(2 * len(layers), layers, velocity)
+    return result_in_kind(_project(balanced_frames(layers, rank), velocity), factors, exponent)
 
 
 @primitive(static=("rank",))
@@ -235,10 +237,11 @@ def second_fundamental_form(
     ----------
     [MY25]; THEORY 2 (own derivation).
     """
-    (layers, *pair), rank = checked_layers(factors, vector, other, rank=rank)
+    arrays, rank = checked_layers(factors, vector, other, rank=rank)
+    layers, *pair, down, first, second = at_unit_scale(2 * len(arrays[0]), *arrays)
     balanced = balanced_frames(layers, rank)
     normal = second_form_in_frames(balanced, *map(balanced.split, pair))
-    return result_in_kind(normal_vector(layers, normal), factors)
+    return result_in_kind(normal_vector(layers, normal), factors, first + second - down)
 
 
 class Normal(NamedTuple):
@@ -320,7 +323,8 @@ def weingarten_map(
     ----------
     Own derivation, dual to the second fundamental form of THEORY 2.
     """
-    (layers, velocity, normal), rank = checked_layers(factors, vector, normal, rank=rank)
+    arrays, rank = checked_layers(factors, vector, normal, rank=rank)
+    layers, velocity, normal, down, first, second = at_unit_scale(2 * len(arrays[0]), *arrays)
     balanced = balanced_frames(layers, rank)
     blocks = balanced.split(normal)
     symmetric = []
@@ -330,7 +334,7 @@ def weingarten_map(
         symmetric = [-matrix for matrix in solved]
     parts = Normal(symmetric, [block.both_null for block in blocks])
     result = weingarten_in_frames(balanced, velocity, balanced.split(velocity), parts)
-    return result_in_kind(result, factors)
+    return result_in_kind(result, factors, first + second - down)
 
 
 def weingarten_in_frames(
@@ -380,8 +384,9 @@ def mean_curvature(factors: Factors, rank: int | None = None) -> Factors:
     THEORY 2, 4.
     """
     (layers,), rank = checked_layers(factors, rank=rank)
+    layers, exponent = at_unit_scale(2 * len(layers), layers)
     normal = mean_curvature_in_frames(balanced_frames(layers, rank))
-    return result_in_kind(normal_vector(layers, normal), factors)
+    return result_in_kind(normal_vector(layers, normal), factors, -exponent)
 
 
 def mean_curvature_in_frames(balanced: BalancedFrames) -> Normal:

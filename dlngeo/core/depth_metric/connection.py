@@ -11,6 +11,7 @@ import math
 from dlngeo.core.base.arrays import Array, is_traced, namespace, transpose
 from dlngeo.core.base.checks import check_range, real_array
 from dlngeo.core.base.primitives import primitive
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.depth_metric.metric import check_observable
 from dlngeo.core.depth_metric.submersion import horizontal_lift
 from dlngeo.core.depth_metric.weights import Weights, weights_of
@@ -57,12 +58,17 @@ def christoffel(
     matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth, rank)
     vector, other = (checked_matrix(v, matrix.shape[-2:], matrix) for v in (vector, other))
+    matrix, vector, other, down, first, second = at_unit_scale(4, matrix, vector, other)
     if depth == math.inf:
-        return _christoffel_in_limit(matrix, vector, other)
-    if depth > 1 and is_traced(matrix):
+        symbols = _christoffel_in_limit(matrix, vector, other)
+    elif depth > 1 and is_traced(matrix):
         layers = thin_layers(matrix, int(depth), rank)
-        return -differential(layers, *[horizontal_lift(layers, v, rank) for v in (vector, other)])
-    return _christoffel_in_frames(matrix, vector, other, depth, rank)
+        symbols = -differential(
+            layers, *[horizontal_lift(layers, v, rank) for v in (vector, other)]
+        )
+    else:
+        symbols = _christoffel_in_frames(matrix, vector, other, depth, rank)
+    return at_scale(symbols, first + second - down, "the Christoffel symbols")
 
 
 def _christoffel_in_frames(

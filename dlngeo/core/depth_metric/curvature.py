@@ -24,8 +24,9 @@ from dlngeo.core.balanced.curvature import (
     balanced_sectional_curvature,
 )
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
-from dlngeo.core.base.checks import check_range, in_range, real_array
+from dlngeo.core.base.checks import check_range, real_array
 from dlngeo.core.base.primitives import primitive
+from dlngeo.core.base.scales import Exponent, at_scale, at_unit_scale
 from dlngeo.core.base.vectors import orthonormal_pair
 from dlngeo.core.depth_metric.metric import check_observable, tangent_projection
 from dlngeo.core.depth_metric.weights import Weights, weights_of
@@ -45,54 +46,43 @@ def checked_arrays(
 
 
 class Point(NamedTuple):
-    """What curvature asks of a point, in units of its largest singular value.
+    """What curvature asks of a point, in units of its own.
 
     Attributes
     ----------
     frames : SingularFrames
-        Frames of ``X / σ_1``.
     weights : Weights
-        Those of ``X / σ_1``.
-    unit : array-like, shape=[..., 1, 1]
-        ``σ_1``.
+    exponent : Exponent
+        Of the unit of ``X``.
     depth : int or inf
     """
 
     frames: SingularFrames
     weights: Weights
-    unit: Array
+    exponent: Exponent
     depth: float
 
     @classmethod
     def of(cls, matrix: Array, depth: float, rank: int) -> "Point":
         """Return the point of a matrix of the rank."""
-        frames = exact_frames(matrix, rank)
-        unit = frames.sigma[..., :1]
-        frames = frames._replace(sigma=frames.sigma / unit)
+        unit, exponent = at_unit_scale(8, matrix)
+        frames = exact_frames(unit, rank)
         weights = weights_of(frames.sigma, depth)
         check_range(weights.root, divides=True)
-        return cls(frames, weights, unit[..., None], depth)
+        return cls(frames, weights, exponent, depth)
 
     def coordinates(self, vector: Array) -> Blocks:
         """Return the orthonormal coordinates of a vector; the part that is normal drops."""
-        return self.weights.coordinates(self.frames.split(vector / self.unit))
+        return self.weights.coordinates(self.frames.split(vector))
 
     def vector(self, coordinates: Blocks) -> Array:
         """Return the vector of which `coordinates` gives the coordinates."""
-        vector = self.unit * self.frames.join(self.weights.vector(coordinates))
-        return in_range(vector, "the curvature")
+        return self.frames.join(self.weights.vector(coordinates))
 
-    def curvature(self, unscaled: Array) -> Array:
-        """Return sectional or Ricci curvatures at ``X`` of those at ``X / σ_1``.
-
-        Parameters
-        ----------
-        unscaled : array-like, shape=[...] or [..., m, n]
-        """
-        scale = self.unit ** (1 / self.depth)
-        scale = scale if unscaled.ndim >= scale.ndim else scale[..., 0, 0]
-        # Not by the square, which may be out of range where this is not.
-        return in_range(unscaled / scale / scale, "the curvature")
+    @property
+    def of_curvature(self) -> Exponent:
+        """Exponent of the unit of sectional and Ricci curvatures, which are of degree ``-2/N``."""
+        return -2 / self.depth * self.exponent
 
 
 def hidden_unit(weights: Weights, layer: int) -> Array:
@@ -175,12 +165,15 @@ def riemann_curvature(
     ----------
     O'Neill, The fundamental equations of a submersion, 1966; THEORY 3 (own derivation).
     """
-    vectors = (tangent_vec_a, tangent_vec_b, tangent_vec_c)
-    arrays, rank = checked_arrays(matrix, *vectors, depth=depth, rank=rank)
+    given = (matrix, tangent_vec_a, tangent_vec_b, tangent_vec_c)
+    arrays, rank = checked_arrays(*given, depth=depth, rank=rank)
     if depth == 1:
         return _of_one_factor(balanced_curvature, arrays, rank)[0]
     point = Point.of(arrays[0], depth, rank)
-    return point.vector(curvature_in_frames(point.weights, *map(point.coordinates, arrays[1:])))
+    *vectors, first, second, third = at_unit_scale(4, *arrays[1:])
+    curvature = curvature_in_frames(point.weights, *map(point.coordinates, vectors))
+    exponent = first + second + third - 2 * point.exponent
+    return at_scale(point.vector(curvature), exponent, "the curvature")
 
 
 @primitive(static=("depth", "rank"))
@@ -229,7 +222,8 @@ def sectional_curvature(
         return _of_one_factor(balanced_sectional_curvature, arrays, rank)
     xp = namespace(*arrays)
     point = Point.of(arrays[0], depth, rank)
-    x, y, is_plane = orthonormal_pair(*map(point.coordinates, arrays[1:]))
+    *pair, _, _ = at_unit_scale(4, *arrays[1:])
+    x, y, is_plane = orthonormal_pair(*map(point.coordinates, pair))
     # The sources of (x, x), (x, y) and (y, y) at once.
     first, second = (
         pair[0].map(lambda *blocks: xp.stack(blocks, 0), *pair[1:])
@@ -239,7 +233,8 @@ def sectional_curvature(
     b_xx, b_xy = sources[0], sources[1]
     solutions = point.weights.solve(sources[1:])
     terms = (b_xy - 2 * transpose(b_xy)) * solutions[0] + b_xx * solutions[1]
-    return point.curvature(xp.where(is_plane, terms.sum(axis=(-3, -2, -1)), 0.0))
+    curvature = xp.where(is_plane, terms.sum(axis=(-3, -2, -1)), 0.0)
+    return at_scale(curvature, point.of_curvature, "the curvature", axes=0)
 
 
 def _of_one_factor(kernel: Callable, arrays: Sequence[Array], rank: int) -> Any:

@@ -12,6 +12,7 @@ which the squares ``XX^T`` and ``X^TX`` meet from the left and from the right; s
 from dlngeo.core.base.arrays import Array, symmetric_part, transpose
 from dlngeo.core.base.checks import check_range
 from dlngeo.core.base.primitives import primitive
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.depth_metric.weights import LimitWeights
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import exact_frames, singular_frames
@@ -36,11 +37,13 @@ def _vjp(arguments: tuple, result: Array, cotangent: Array, is_inverse: bool) ->
 @primitive(static=("is_inverse",), jvp=_jvp, vjp=_vjp)
 def scale_in_limit(matrix: Array, vector: Array, is_inverse: bool) -> Array:
     """Return ``A_∞(P)`` of a matrix, or ``A_∞^{-1}(Z)``; both have first derivatives."""
+    matrix, vector, up, exponent = at_unit_scale(2, matrix, vector)
     frames = exact_frames(matrix, matrix.shape[-1])
     weights = LimitWeights(frames.sigma)
     check_range(weights.core, divides=is_inverse)
     blocks = frames.split(vector)
-    return frames.join(weights.lower_index(blocks) if is_inverse else weights.raise_index(blocks))
+    scaled = weights.lower_index(blocks) if is_inverse else weights.raise_index(blocks)
+    return at_scale(frames.join(scaled), exponent + (-2 if is_inverse else 2) * up, "the vector")
 
 
 @primitive()

@@ -12,9 +12,10 @@ which multiplies the entry ``(k, l)`` in the singular frames of ``X`` by the ker
 import math
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace, transpose
-from dlngeo.core.base.checks import check_range, in_range, real_array
+from dlngeo.core.base.checks import check_range, real_array
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.depth_metric.limit import scale_in_limit
-from dlngeo.core.depth_metric.weights import weights_of
+from dlngeo.core.depth_metric.weights import index_degree, weights_of
 from dlngeo.core.networks.balancing import inverse_gram, thin_layers
 from dlngeo.core.networks.factors import (
     check_depth,
@@ -83,10 +84,12 @@ def raise_index(matrix: Array, covector: Array, depth: float, rank: int | None =
     if is_traced(matrix):
         layers = thin_layers(matrix, int(depth), rank)
         return differential(layers, adjoint_differential(layers, covector))
+    matrix, covector, up, exponent = at_unit_scale(2, matrix, covector)
     frames = frames_of_rank(matrix, rank)
     weights = weights_of(frames.sigma, depth)
     check_range(weights.core, divides=False)
-    return in_range(frames.join(weights.raise_index(frames.split(covector))), "the vector")
+    vector = frames.join(weights.raise_index(frames.split(covector)))
+    return at_scale(vector, exponent + index_degree(depth) * up, "the vector")
 
 
 def lower_index(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = None) -> Array:
@@ -128,10 +131,12 @@ def lower_index(matrix: Array, tangent_vec: Array, depth: float, rank: int | Non
         tangent_vec = tangent_projection(matrix, tangent_vec, rank)
         covector = inverse_gram(thin_layers(matrix, int(depth), rank), tangent_vec, rank)
         return tangent_projection(matrix, covector, rank)
+    matrix, tangent_vec, down, exponent = at_unit_scale(2, matrix, tangent_vec)
     frames = exact_frames(matrix, rank)
     weights = weights_of(frames.sigma, depth)
     check_range(weights.core, divides=True)
-    return frames.join(weights.lower_index(frames.split(tangent_vec)))
+    covector = frames.join(weights.lower_index(frames.split(tangent_vec)))
+    return at_scale(covector, exponent - index_degree(depth) * down, "the covector")
 
 
 def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) -> Array:
@@ -165,6 +170,7 @@ def tangent_projection(matrix: Array, vector: Array, rank: int | None = None) ->
         # Everything is tangent; the sum broadcasts, and keeps the graph of derivatives.
         return vector + 0 * matrix
     xp = namespace(matrix, vector)
+    matrix, _ = at_unit_scale(2, matrix)
     # Projectors from the balanced layers of depth 2, which can be differentiated.
     right, left = thin_layers(matrix, 2, rank)
     left_null = vector - left @ xp.linalg.solve(transpose(left) @ left, transpose(left) @ vector)

@@ -14,6 +14,7 @@ from dlngeo.core.base.arrays import (
     transpose,
 )
 from dlngeo.core.base.primitives import primitive
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.depth_metric.curvature import Point, checked_arrays, hidden_unit
 from dlngeo.core.depth_metric.weights import Weights
 from dlngeo.core.networks.blocks import Blocks
@@ -54,6 +55,7 @@ def ricci(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = No
     (matrix, vector), rank = checked_arrays(matrix, tangent_vec, depth=depth, rank=rank)
     xp = namespace(matrix, vector)
     point = Point.of(matrix, depth, rank)
+    vector, exponent = at_unit_scale(1, vector)
     weights = _ricci_weights(point.frames, point.weights, depth)
     left_weights, right_weights = (
         weights.null + count * weights.cone for count in weights.cone_counts
@@ -68,7 +70,7 @@ def ricci(matrix: Array, tangent_vec: Array, depth: float, rank: int | None = No
         None if left is None else left * left_weights[..., None, :],
         None if right is None else right_weights[..., :, None] * right,
     )
-    return point.vector(result.map(point.curvature))
+    return at_scale(point.vector(result), exponent + point.of_curvature, "the curvature")
 
 
 @primitive(static=("depth", "rank"))
@@ -103,7 +105,8 @@ def scalar_curvature(matrix: Array, depth: float, rank: int | None = None) -> Ar
     nullities = [size - rank for size in matrix.shape[-2:]]
     count = sum(n * times for n, times in zip(nullities, weights.cone_counts, strict=True))
     nulls = sum(nullities) * weights.null + count * weights.cone
-    return point.curvature(weights.entries.sum(axis=(-2, -1)) + nulls.sum(axis=-1))
+    curvature = weights.entries.sum(axis=(-2, -1)) + nulls.sum(axis=-1)
+    return at_scale(curvature, point.of_curvature, "the curvature", axes=0)
 
 
 class _RicciWeights(NamedTuple):

@@ -19,6 +19,7 @@ from dlngeo.core.balanced.submanifold import (
 from dlngeo.core.base.arrays import Array, is_traced, namespace, transpose
 from dlngeo.core.base.checks import check_range
 from dlngeo.core.base.primitives import primitive
+from dlngeo.core.base.scales import at_unit_scale, times_power
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.depth_metric.metric import lower_index
 from dlngeo.core.depth_metric.metric import tangent_projection as observable_projection
@@ -31,6 +32,7 @@ from dlngeo.core.networks.factors import (
     checked_matrix,
     in_kind,
     layers_of,
+    result_in_kind,
     vector_at,
     widths_of,
 )
@@ -70,7 +72,10 @@ def horizontal_lift(factors: Factors, velocity: Array, rank: int | None = None) 
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
     velocity = checked_matrix(velocity, (layers[-1].shape[-2], layers[0].shape[-1]), layers[0])
-    return in_kind(_lifter(layers, rank)(velocity), factors)
+    depth = len(layers)
+    layers, velocity, down, exponent = at_unit_scale(2 * depth, layers, velocity)
+    lifted = _lifter(layers, rank)(velocity)
+    return result_in_kind(lifted, factors, exponent - (depth - 1) * down)
 
 
 def _lifter(layers: Sequence[Array], rank: int) -> Callable[[Array], Sequence[Array]]:
@@ -108,7 +113,11 @@ def horizontal_projection(factors: Factors, vector: Factors, rank: int | None = 
 
     Parameters and errors as in `horizontal_lift`, with ``vector`` like factors.
     """
-    return horizontal_lift(factors, differential(factors, vector), rank)
+    layers = layers_of(factors)
+    velocity = vector_at(layers, vector)
+    layers, velocity, _, exponent = at_unit_scale(2 * len(layers), layers, velocity)
+    lifted = horizontal_lift(layers, differential(layers, velocity), rank)
+    return result_in_kind(layers_of(lifted), factors, exponent)
 
 
 def vertical_projection(factors: Factors, vector: Factors, rank: int | None = None) -> Factors:
@@ -171,17 +180,21 @@ def integrability_tensor(
     """
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
+    arrays = (layers, vector_at(layers, vector), vector_at(layers, other))
+    layers, x, y, down, first, second = at_unit_scale(2 * len(layers), *arrays)
     lift = _lifter(layers, rank)
-    x, y = lift(differential(layers, vector)), vector_at(layers, other)
+    x = lift(differential(layers, x))
     y_horizontal = lift(differential(layers, y))
     if len(layers) == 1:
         return in_kind([0 * (a + b) for a, b in zip(x, y, strict=True)], factors)
+    exponent = first + second - down
     y_vertical = [v - h for v, h in zip(y, y_horizontal, strict=True)]
     vertical = infinitesimal_action(_skew_solve(layers, x, y_horizontal, rank), layers)
     # ξ_u is recovered from its vertical vector by T u = skew of its products with W.
     element = _skew_solve(layers, y_vertical, layers, rank)
     horizontal = lift(differential(layers, infinitesimal_action(element, tuple(x))))
-    return in_kind([a + b for a, b in zip(vertical, horizontal, strict=True)], factors)
+    result = [a + b for a, b in zip(vertical, horizontal, strict=True)]
+    return result_in_kind(result, factors, exponent)
 
 
 def integrability_tensor_derivative(
@@ -243,6 +256,11 @@ def integrability_tensor_derivative(
     w = layers_of(factors)
     x, y, e = (vector_at(w, v) for v in (horizontal_x, horizontal_y, vector))
     _, rank = check_widths(widths_of(w), rank)
+    nablas = (vector_at(w, nabla_x_y), vector_at(w, nabla_x_vector))
+    w, x, y, e, down, of_x, of_y, of_e = at_unit_scale(2 * len(w), w, x, y, e)
+    of_result = of_y + of_e - down
+    nabla_xy = times_power(nablas[0], down - of_x - of_y)
+    nabla_xe = times_power(nablas[1], down - of_x - of_e)
     observable = end_to_end(w)
 
     lift_to_layers = _lifter(w, rank)
@@ -287,11 +305,10 @@ def integrability_tensor_derivative(
             + lift(covector(push(pull(normal, x))))
         )
 
-    def ambient(nabla: Factors, v: Sequence[Array]) -> Layers:
-        bent = second_fundamental_form(w, x, v, rank)
-        return Layers(vector_at(w, nabla)) + Layers(bent)
+    def ambient(nabla: Sequence[Array], v: Sequence[Array]) -> Layers:
+        return Layers(nabla) + Layers(second_fundamental_form(w, x, v, rank))
 
-    y_dot, e_dot = ambient(nabla_x_y, y), ambient(nabla_x_vector, e)
+    y_dot, e_dot = ambient(nabla_xy, y), ambient(nabla_xe, e)
     z = covector(push(e))
     pulled = pull(z, y)
     g = Layers(e) - horizontal(Layers(e))
@@ -313,4 +330,9 @@ def integrability_tensor_derivative(
     )
     # Both have the batch of all arguments.
     zero = 0 * (Layers(w) + x + y_dot + e_dot)
-    return in_kind(tangent(derivative) + zero, factors), in_kind(a_y_e + zero, factors)
+    results = (tangent(derivative), a_y_e), (of_result + of_x - down, of_result)
+    nabla, tensor = (
+        result_in_kind(result + zero, factors, exponent)
+        for result, exponent in zip(*results, strict=True)
+    )
+    return nabla, tensor

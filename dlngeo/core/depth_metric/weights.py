@@ -60,6 +60,11 @@ def weights_of(sigma: Array, depth: float) -> "Weights":
     return FiniteWeights(sigma ** (1 / depth), int(depth))
 
 
+def index_degree(depth: float) -> float:
+    """Return the degree of ``A_{N,X}`` in ``X``, ``2 (N-1)/N``."""
+    return 2.0 if depth == math.inf else 2 * (depth - 1) / depth
+
+
 def flat_values(sigma: Array, depth: float) -> Array:
     """Return ``√N σ^{1/N}``, or ``log σ``: in these the metric of diagonal matrices is flat.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
 from dlngeo.core.base.checks import in_range, time_like
+from dlngeo.core.base.scales import at_scale, at_unit_scale, times_power
 from dlngeo.core.networks.factors import Factors, layers_of
 from dlngeo.core.networks.network import end_to_end
 
@@ -62,10 +63,13 @@ def metric_flow(factors: Factors, time: Array) -> MetricFlow:
             f"expected the two factors of a network of depth 2, got {len(layers)}: at other "
             "depths the metric has no closed form; integrate dlngeo.solvers.balancing_flow."
         )
+    layers, exponent = at_unit_scale(4, layers)
     first, second = layers
     xp = namespace(first, second)
     left, sigma, right = xp.linalg.svd(end_to_end(layers), full_matrices=True)
     time = time_like(time, sigma) * xp.ones_like(sigma[..., 0])
+    # In units of the factors, the inverse of their squares is that of time.
+    time = times_power(time, 2 * exponent, axes=0)
     angle = time[..., None] * sigma
     safe = xp.where(sigma > 0, sigma, xp.ones_like(sigma))
     growth = xp.where(sigma > 0, xp.tanh(2 * angle) / safe, 2 * time[..., None])
@@ -84,6 +88,7 @@ def metric_flow(factors: Factors, time: Array) -> MetricFlow:
         return own
 
     from_a, from_b = squares(a), squares(b)
+    from_a, from_b = (in_range(array, "the metric") for array in (from_a, from_b))
     metric = from_b + transpose(decay) @ xp.linalg.solve(identity + from_a, decay)
     inverse = from_a + decay @ xp.linalg.solve(identity + from_b, transpose(decay))
     return MetricFlow(metric, inverse)
@@ -124,7 +129,8 @@ def polar_flow(factors: Factors, time: Array) -> PolarFlow:
     Own derivation.
     """
     metric = metric_flow(factors, time).metric
-    first, second = layers_of(factors)
+    layers, exponent = at_unit_scale(4, layers_of(factors))
+    first, second = layers
     xp = namespace(first, second)
     values, frame = xp.linalg.eigh(metric)
     root = values**0.5
@@ -133,7 +139,5 @@ def polar_flow(factors: Factors, time: Array) -> PolarFlow:
     moment = transpose(outer) @ outer - inner @ transpose(inner)
     rows, columns = root[..., :, None], root[..., None, :]
     turning = frame @ (moment * (columns - rows) / (columns + rows)) @ transpose(frame)
-    moved = frame @ inner, outer @ transpose(frame)
-    for array in (*moved, turning):
-        in_range(array, "the polar flow")
-    return PolarFlow(moved, turning)
+    moved = at_scale((frame @ inner, outer @ transpose(frame)), exponent, "the polar flow")
+    return PolarFlow(moved, at_scale(turning, 2 * exponent, "the polar flow"))

@@ -18,9 +18,10 @@ References
 import itertools
 from collections.abc import Sequence
 
-from dlngeo.core.base.arrays import Array, is_traced, namespace, quotient, round_off, transpose
+from dlngeo.core.base.arrays import Array, namespace, quotient, round_off, transpose
 from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.primitives import primitive
+from dlngeo.core.base.scales import Exponent, at_scale, at_unit_scale
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.fibres.gram import full_frames, gram_solve, tangent_part
 from dlngeo.core.networks.factors import (
@@ -72,9 +73,8 @@ def normal_projection(factors: Factors, vector: Factors) -> Factors:
     -------
     normal_vec : like factors
     """
-    layers = layers_of(factors)
-    velocity = vector_at(layers, vector)
-    return in_kind(Layers(velocity) - _tangent_part(layers, velocity), factors)
+    velocity, tangent, exponent = _tangent_part(factors, vector)
+    return result_in_kind(Layers(velocity) - tangent, factors, exponent)
 
 
 def tangent_projection(factors: Factors, vector: Factors) -> Factors:
@@ -91,18 +91,16 @@ def tangent_projection(factors: Factors, vector: Factors) -> Factors:
     -------
     tangent_vec : like factors
     """
+    _, tangent, exponent = _tangent_part(factors, vector)
+    return result_in_kind(tangent, factors, exponent)
+
+
+def _tangent_part(factors: Factors, vector: Factors) -> tuple[tuple[Array, ...], Layers, Exponent]:
+    """Return a velocity and its `tangent_part`, in units of the velocity."""
     layers = layers_of(factors)
     velocity = vector_at(layers, vector)
-    return in_kind(_tangent_part(layers, velocity), factors)
-
-
-def _tangent_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:
-    """Return `tangent_part`, at every scale: it is linear, and multiples have the same fibres."""
-    if is_traced(*layers, *velocity):
-        return tangent_part(layers, velocity)
-    direction, length = Layers(velocity).unit()
-    part = tangent_part(Layers(layers).unit()[0], direction)
-    return length[..., None, None] * part
+    layers, velocity, _, exponent = at_unit_scale(2 * len(layers), layers, velocity)
+    return velocity, tangent_part(layers, velocity), exponent
 
 
 def project_to_fibre(factors: Factors, matrix: Array) -> Factors:
@@ -227,6 +225,7 @@ def algebra_element(factors: Factors, vector: Factors) -> Factors:
     """
     layers = layers_of(factors)
     velocity = vector_at(layers, vector)
+    layers, velocity, down, exponent = at_unit_scale(4, layers, velocity)
     elements = _least_element(layers, velocity)
     defect = Layers(velocity) - action_on_layers(elements, layers)
     xp = namespace(*defect)
@@ -239,9 +238,9 @@ def algebra_element(factors: Factors, vector: Factors) -> Factors:
             "than the rank of X, the fibre has tangent vectors that leave the orbit: the group "
             "metric is not defined for them."
         )
-    if not elements and is_stack(factors):
-        return factors[..., :0, :, :]
-    return in_kind(elements, factors)
+    if not elements:
+        return factors[..., :0, :, :] if is_stack(factors) else ()
+    return result_in_kind(elements, factors, exponent - down)
 
 
 def group_inner_product(factors: Factors, vector: Factors, other: Factors) -> Array:
@@ -268,14 +267,17 @@ def group_inner_product(factors: Factors, vector: Factors, other: Factors) -> Ar
     ValueError
         If a vector is not tangent to the orbit of the group.
     """
-    element = Layers(algebra_element(layers_of(factors), layers_of(vector)))
-    second = element
-    if other is not vector:
-        second = algebra_element(layers_of(factors), layers_of(other))
-    if not element:
-        layer, velocity = layers_of(factors)[0], layers_of(vector)[0]
+    layers = layers_of(factors)
+    vectors = [vector_at(layers, v) for v in ((vector,) if other is vector else (vector, other))]
+    layers, down = at_unit_scale(4, layers)
+    units = [at_unit_scale(4, velocity) for velocity in vectors]
+    elements = [Layers(algebra_element(layers, unit)) for unit, _ in units]
+    exponent = units[0][1] + units[-1][1] - 2 * down
+    if not elements[0]:
+        layer, velocity = layers[0], vectors[0][0]
         return 0 * namespace(layer, velocity).sum(layer * velocity, axis=(-2, -1))
-    return element.inner(second)
+    product = elements[0].inner(elements[-1])
+    return at_scale(product, exponent, "the inner product", axes=0)
 
 
 def group_gradient(factors: Factors, gradient: Factors) -> Factors:
@@ -298,4 +300,6 @@ def group_gradient(factors: Factors, gradient: Factors) -> Factors:
     """
     layers = layers_of(factors)
     ambient = vector_at(layers, gradient)
-    return result_in_kind(action_on_layers(_action_adjoint(layers, ambient), layers), factors)
+    layers, ambient, up, exponent = at_unit_scale(4, layers, ambient)
+    result = action_on_layers(_action_adjoint(layers, ambient), layers)
+    return result_in_kind(result, factors, exponent + 2 * up)

@@ -19,6 +19,7 @@ from dlngeo.core.base.arrays import (
 )
 from dlngeo.core.base.checks import in_range
 from dlngeo.core.base.primitives import primitive
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.factors import Factors, checked_matrix, in_kind, layers_of
 from dlngeo.core.networks.network import adjoint_differential, differential, partial_products
@@ -235,8 +236,10 @@ def gram_solve(factors: Factors, matrix: Array) -> Array:
     """
     layers = layers_of(factors)
     matrix = checked_matrix(matrix, (layers[-1].shape[-2], layers[0].shape[-1]), layers[0])
-    if len(layers) == 1:
+    depth = len(layers)
+    if depth == 1:
         return matrix
+    layers, matrix, down, exponent = at_unit_scale(2 * depth, layers, matrix)
     gram, is_small = _gram(layers), _is_small(*layers, matrix)
 
     def residual(solution: Array) -> Array:
@@ -246,7 +249,7 @@ def gram_solve(factors: Factors, matrix: Array) -> Array:
     rest = residual(first)
     second = first + _solve_once(gram, rest, is_small)
     (solution,) = better_solution([first], [rest], [second], [residual(second)])
-    return solution
+    return at_scale(solution, exponent - 2 * (depth - 1) * down, "the solution")
 
 
 def tangent_part(layers: Sequence[Array], velocity: Sequence[Array]) -> Layers:

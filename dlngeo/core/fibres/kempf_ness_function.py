@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
-from dlngeo.core.base.checks import in_range, invertible, positive, real_array
+from dlngeo.core.base.checks import invertible, positive, real_array
+from dlngeo.core.base.scales import Exponent, at_scale, at_unit_scale
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.balancing import right_inverses, thin_layers
 from dlngeo.core.networks.factors import (
     Factors,
     check_depth,
     check_widths,
-    in_kind,
     is_stack,
     layers_of,
     network_shape,
@@ -31,10 +31,11 @@ from dlngeo.core.networks.factors import (
 from dlngeo.core.networks.frames import check_positive, singular_frames
 from dlngeo.core.networks.network import (
     action_on_layers,
-    end_to_end,
     hidden_matrices,
+    layer_units,
     moment_map,
     partial_products,
+    product_in_units,
 )
 
 
@@ -45,15 +46,16 @@ def _with_ends(metrics: Factors, layers: Sequence[Array]) -> list[Array]:
     return [eye(first, first, layers[0]), *hidden, eye(last, last, layers[0])]
 
 
-def _energy(metrics: Sequence[Array], layers: Sequence[Array]) -> Array:
-    """Return ``½ Σ_p tr(h_p W_p h_{p-1}^{-1} W_pᵀ)``."""
+def _energy(metrics: Sequence[Array], layers: Sequence[Array], exponent: Exponent = 0) -> Array:
+    """Return ``½ Σ_p tr(h_p W_p h_{p-1}^{-1} W_pᵀ)`` of ``2^k`` times layers."""
+    layers, own = at_unit_scale(4, tuple(layers))
     total: Array = 0
     for layer, (before, after) in zip(layers, itertools.pairwise(metrics), strict=True):
         xp = namespace(layer, before, after)
         with invertible(before, "a metric of the hidden layers"):
             raised = transpose(xp.linalg.solve(before, transpose(layer)))
         total = total + xp.sum((after @ layer) * raised, axis=(-2, -1))
-    return in_range(total / 2, "the Kempf-Ness function")
+    return at_scale(total / 2, 2 * (exponent + own), "the Kempf-Ness function", axes=0)
 
 
 def kempf_ness(factors: Factors, metrics: Factors) -> Array:
@@ -99,6 +101,7 @@ def kempf_ness_gradient(factors: Factors, metrics: Factors) -> Factors:
     """
     layers = layers_of(factors)
     padded = _with_ends(metrics, layers)
+    layers, exponent = at_unit_scale(4, layers)
     gradient = []
     for p in range(1, len(layers)):
         layer, after = layers[p - 1], layers[p]
@@ -107,7 +110,7 @@ def kempf_ness_gradient(factors: Factors, metrics: Factors) -> Factors:
         with invertible(padded[p - 1], "a metric of the hidden layers"):
             pulled = lifted @ xp.linalg.solve(padded[p - 1], transpose(lifted))
         gradient.append((pulled - transpose(after) @ padded[p + 1] @ after) / 2)
-    return result_in_kind(gradient, metrics) if gradient else metrics
+    return result_in_kind(gradient, metrics, 2 * exponent) if gradient else metrics
 
 
 def kempf_ness_hessian(factors: Factors, metrics: Factors, vector: Factors) -> Array:
@@ -142,7 +145,12 @@ def kempf_ness_hessian(factors: Factors, metrics: Factors, vector: Factors) -> A
     for h, change in zip(padded[1:-1], changes, strict=True):
         with invertible(h, "a metric of the hidden layers"):
             elements.append(namespace(h, change).linalg.solve(h, change))
-    return _energy(padded, action_on_layers(elements, layers))
+    layers, of_layers = at_unit_scale(4, layers)
+    if not elements:
+        return _energy(padded, action_on_layers(elements, layers))
+    elements, of_elements = at_unit_scale(4, elements)
+    velocity = action_on_layers(elements, layers)
+    return _energy(padded, velocity, of_layers + of_elements)
 
 
 def limit_metrics(factors: Factors) -> Factors:
@@ -179,16 +187,20 @@ def limit_metrics(factors: Factors) -> Factors:
         )
     if len(layers) == 1:
         return factors[..., :0, :, :] if is_stack(factors) else ()
-    root = thin_layers(end_to_end(layers), len(layers), rank, truncate=True)
+    depth = len(layers)
+    layers, exponents = layer_units(layers)
+    product, _ = product_in_units(layers)
+    root = thin_layers(product, depth, rank, truncate=True)
     check_positive(namespace(root[0]).sum(root[0] ** 2, axis=-1) ** 0.5, rank)
     inverses = right_inverses([transpose(layer) for layer in reversed(root)])[::-1]
     _, after = partial_products(layers)
-    metrics = []
-    for expansion, inverse in zip(after, inverses, strict=False):
+    metrics, of_metrics = [], []
+    for p, (expansion, inverse) in enumerate(zip(after, inverses, strict=False), start=1):
         (product,) = expansion.values()
         frame = transpose(product) @ inverse
         metrics.append(frame @ transpose(frame))
-    return in_kind(metrics, factors)
+        of_metrics.append(2 * (sum(exponents[p:]) - (depth - p) / depth * sum(exponents)))
+    return result_in_kind(metrics, factors, of_metrics)
 
 
 class Certificate(NamedTuple):
@@ -226,12 +238,16 @@ def certificate(factors: Factors, rank: int | None = None) -> Certificate:
     certificate : Certificate
     """
     layers = layers_of(factors)
-    squared_norm = Layers(layers).squared_norm()
     _, rank = check_widths(widths_of(layers), rank)
-    minimum = schatten_minimum(end_to_end(layers), len(layers), 2.0, rank)
+    layers, exponent = at_unit_scale(2, layers)
+    squared_norm = Layers(layers).squared_norm()
+    observable, of_observable = product_in_units(layers)
+    depth = len(layers)
+    minimum = depth * _schatten(observable, 2 / depth, rank, of_observable)
     moments = moment_map(layers)
     norm = Layers(moments).norm() if moments else 0 * squared_norm
-    return Certificate(norm, squared_norm, minimum, squared_norm - minimum)
+    parts = (norm, squared_norm, minimum, squared_norm - minimum)
+    return Certificate(*[at_scale(part, 2 * exponent, "the certificate", axes=0) for part in parts])
 
 
 def schatten_norm(factors: Factors, exponent: float) -> Array:
@@ -291,6 +307,9 @@ def schatten_minimum(matrix: Array, depth: int, exponent: float, rank: int | Non
     return depth * _schatten(matrix, positive(exponent, "the exponent") / depth, rank)
 
 
-def _schatten(matrix: Array, power: float, rank: int) -> Array:
+def _schatten(matrix: Array, power: float, rank: int, exponent: Exponent = 0) -> Array:
+    """Return ``Σ_k σ_k^q`` of ``2^k`` times a matrix."""
+    matrix, own = at_unit_scale(max(power, 1.0), matrix)
     sigma = singular_frames(matrix, rank).sigma
-    return in_range(namespace(sigma).sum(sigma**power, axis=-1), "the norm")
+    total = namespace(sigma).sum(sigma**power, axis=-1)
+    return at_scale(total, power * (exponent + own), "the norm", axes=0)

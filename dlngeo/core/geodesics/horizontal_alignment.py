@@ -1,6 +1,7 @@
 """Alignment of two orbits of balanced factors along the geodesic between their matrices."""
 
 from dlngeo.core.balanced.submanifold import checked_layers
+from dlngeo.core.base.scales import at_unit_scale
 from dlngeo.core.depth_metric.submersion import horizontal_lift
 from dlngeo.core.geodesics.balanced_curves import balanced_exp
 from dlngeo.core.geodesics.logarithm import log
@@ -40,6 +41,9 @@ def align_horizontally(factors: Factors, base_factors: Factors, rank: int | None
     THEORY 3.
     """
     (layers, base), rank = checked_layers(factors, base_factors, rank=rank)
-    velocity = log(end_to_end(base), end_to_end(layers), len(layers), rank)
+    depth = len(layers)
+    both, exponent = at_unit_scale(2 * depth, (*layers, *base))
+    layers, base = both[:depth], both[depth:]
+    velocity = log(end_to_end(base), end_to_end(layers), depth, rank)
     end = balanced_exp(base, horizontal_lift(base, velocity, rank), rank)
-    return result_in_kind(end, factors)
+    return result_in_kind(end, factors, exponent)

@@ -16,6 +16,7 @@ from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
 from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
+from dlngeo.core.base.scales import square
 from dlngeo.core.depth_metric.metric import lower_index
 from dlngeo.core.geodesics.charts.chart import extend, restrict
 from dlngeo.core.geodesics.injectivity import proved_radius
@@ -360,4 +361,5 @@ def squared_dist(
     ----------
     THEORY 3.
     """
-    return dist(matrix, point, depth, rank, on_boundary=on_boundary) ** 2
+    length = dist(matrix, point, depth, rank, on_boundary=on_boundary)
+    return square(length, "the squared distance")

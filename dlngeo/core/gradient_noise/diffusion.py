@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy
 
 from dlngeo.core.base.arrays import Array, eye, namespace
+from dlngeo.core.base.scales import at_unit_scale
 from dlngeo.core.gradient_noise import graph_metric
 from dlngeo.core.gradient_noise.graph_metric import Differential, Products
 from dlngeo.core.gradient_noise.samples import SampleLosses
@@ -163,6 +164,7 @@ class DiffusionGeometry:
         """Return the sectional curvature, zero for linearly dependent vectors."""
         xp = namespace(x, a, b)
         differential = self.differential(x)
+        a, b, _, _ = at_unit_scale(2, a, b, axes=1)
 
         def product(u: Array, v: Array) -> Array:
             return graph_metric.inner_product(differential, u, v)[..., None]

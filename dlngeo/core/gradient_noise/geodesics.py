@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy
+import scipy.linalg
 from scipy.integrate import solve_ivp
 from scipy.optimize import NoConvergence, anderson
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.core.numerics.integration import FIRST_STEP
 from dlngeo.core.numerics.shooting import CONVERGED, Aim, Attempt, Found, Miss, norms, search, shoot
@@ -113,12 +115,13 @@ def parallel_transport(
     xp = namespace(vectors)
     count = math.prod(extra)
     vectors = xp.reshape(xp.broadcast_to(vectors, (*every, size)), (count, *batch, size))
-    vectors = xp.moveaxis(vectors, 0, -2)
+    vectors, exponent = at_unit_scale(2, xp.moveaxis(vectors, 0, -2), axes=1)
 
     def carry(start: numpy.ndarray, move: numpy.ndarray, fields: numpy.ndarray) -> numpy.ndarray:
         return _path(geometry, start, move, fields, numpy.ones(1), x, TOLERANCE)[1][0]
 
     moved = _apply_on_host(carry, (count, size), x, velocity, vectors)
+    moved = at_scale(moved, exponent, "the vector", axes=1)
     return xp.reshape(xp.moveaxis(moved, -2, 0), (*extra, *batch, size))
 
 
@@ -165,7 +168,7 @@ def _path(
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return points ``[t, D]`` and parallel fields ``[t, k, D]`` at ascending times."""
     size, end = len(start), times[-1]
-    length = numpy.linalg.norm(move)
+    length = scipy.linalg.norm(move)  # of squares that may be out of range
     if length * end == 0:
         return numpy.tile(start, (len(times), 1)), numpy.tile(fields, (len(times), 1, 1))
     weight = numpy.linalg.norm(fields, axis=-1, keepdims=True)
@@ -238,7 +241,7 @@ def _connect(
     geometry: DiffusionGeometry, like: Array, start: numpy.ndarray, end: numpy.ndarray
 ) -> numpy.ndarray:
     """Return the velocity of a geodesic between two points."""
-    length = numpy.linalg.norm(end - start)
+    length = scipy.linalg.norm(end - start)
     if length == 0:
         return 0 * start
     geometry.differential(from_numpy(end, like))  # an end that is none is told as such

@@ -17,12 +17,12 @@ from dlngeo.core.base.arrays import Array, in_precision_of, namespace
 from dlngeo.core.base.checks import (
     alike,
     check_batches,
-    in_range,
     integer,
     real_array,
     several,
     shown,
 )
+from dlngeo.core.base.scales import Exponent, at_scale
 
 _MOST_LAYERS = 100_000
 """Depth beyond which kernels, which are sums over the layers, take too long."""
@@ -153,10 +153,9 @@ def in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
     return tuple(layers)
 
 
-def result_in_kind(layers: Sequence[Array], factors: Factors) -> Factors:
-    """Return what `in_kind` does; a ValueError if a layer has left the floating-point range."""
-    checked = [in_range(layer, f"layer {p} of the result") for p, layer in enumerate(layers, 1)]
-    return in_kind(checked, factors)
+def result_in_kind(layers: Sequence[Array], factors: Factors, exponent: Exponent = 0) -> Factors:
+    """Return ``2^k`` times layers, `in_kind`; errors as in `at_scale`."""
+    return in_kind(at_scale(list(layers), exponent, "the result"), factors)
 
 
 def widths_of(factors: Factors) -> tuple[int, ...]:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlngeo.core.base.arrays import Array, in_precision_of, namespace, transpose
-from dlngeo.core.base.checks import check_batches, in_range, invertible
+from dlngeo.core.base.checks import check_batches, invertible
 from dlngeo.core.base.memory import check_numbers
+from dlngeo.core.base.scales import Exponent, at_scale, at_unit_scale, relative_units
 from dlngeo.core.networks.factors import (
     Factors,
     checked_matrix,
@@ -40,17 +41,37 @@ def end_to_end(factors: Factors) -> Array:
     Raises
     ------
     ValueError
-        If it overflows; errors of the factors as everywhere.
+        If it is out of the floating-point range; errors of the factors as everywhere.
 
     References
     ----------
     [Men24]; THEORY 1.
     """
     layers = layers_of(factors.factors if is_network(factors) else factors)
+    return at_scale(*product_in_units(layers), "the end-to-end matrix")
+
+
+def product_in_units(layers: Sequence[Array]) -> tuple[Array, Exponent]:
+    """Return the end-to-end matrix of layers in units of their own, and the exponent of it."""
+    layers, exponents = layer_units(layers)
     product = layers[0]
     for layer in layers[1:]:
         product = _product(layer, product)
-    return in_range(product, "the end-to-end matrix")
+    return product, sum(exponents)
+
+
+def layer_units(layers: Sequence[Array]) -> tuple[tuple[Array, ...], list[Exponent]]:
+    """Return layers in units of their own, in which products of them are homogeneous."""
+    both = at_unit_scale(len(layers), *layers)
+    return both[: len(layers)], list(both[len(layers) :])
+
+
+def _along(
+    exponents: list[Exponent], vectors: Sequence[Sequence[Array]]
+) -> tuple[list[tuple[Array, ...]], Exponent]:
+    """Return velocities in units of the layers and of their own, and the sum of the latter."""
+    pairs = [relative_units(vector, exponents) for vector in vectors]
+    return [unit for unit, _ in pairs], sum(own for _, own in pairs)
 
 
 def _product(left: Array, right: Array) -> Array:
@@ -144,13 +165,15 @@ def differential(factors: Factors, *vectors: Factors) -> Array:
     """
     layers = layers_of(factors)
     directions = [vector_at(layers, vector) for vector in vectors]
+    layers, exponents = layer_units(layers)
+    directions, of_vectors = _along(exponents, directions)
     product: Expansion = {frozenset(): None}
     for layer, *moves in zip(layers, *directions, strict=True):
         product = _extend(product, layer, moves, from_left=True)
     everything = frozenset(range(len(directions)))
     if everything not in product:  # more directions than layers: a polynomial of degree N
         return 0 * end_to_end(layers)
-    return in_range(product[everything], "the differential")
+    return at_scale(product[everything], sum(exponents) + of_vectors, "the differential")
 
 
 def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -> Factors:
@@ -186,6 +209,9 @@ def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -
     layers = layers_of(factors)
     covector = checked_matrix(covector, (layers[-1].shape[-2], layers[0].shape[-1]), layers[0])
     directions = [vector_at(layers, vector) for vector in vectors]
+    layers, exponents = layer_units(layers)
+    directions, of_vectors = _along(exponents, directions)
+    covector, of_covector = at_unit_scale(1, covector)
     everything = frozenset(range(len(directions)))
     gradient = []
     for layer, before, after in zip(layers, *partial_products(layers, *directions), strict=True):
@@ -195,7 +221,8 @@ def adjoint_differential(factors: Factors, covector: Array, *vectors: Factors) -
             if everything - taken in after
         ]
         gradient.append(sum(terms, start=0 * layer))
-    return result_in_kind(gradient, factors)
+    total = sum(exponents) + of_vectors + of_covector
+    return result_in_kind(gradient, factors, [total - k for k in exponents])
 
 
 def adjoint(matrix: Any) -> Any:
@@ -224,18 +251,22 @@ def moment_map(factors: Factors) -> Factors:
     [ACH18]; [LM25]; [MGP23] for biases; THEORY 1.
     """
     layers = layers_of(factors.factors if is_network(factors) else factors)
+    biases = factors.biases[:-1] if is_network(factors) else [None] * (len(layers) - 1)
+    columns = [None if bias is None else bias[..., :, None] for bias in biases]
+    known = [column for column in columns if column is not None]
+    units, exponent = at_unit_scale(2, (*layers, *known))
+    layers, rest = units[: len(layers)], iter(units[len(layers) :])
     moments = [
         _product(transpose(following), following) - _product(layer, transpose(layer))
         for layer, following in itertools.pairwise(layers)
     ]
-    if is_network(factors):
-        moments = [
-            moment if bias is None else moment - bias[..., :, None] * bias[..., None, :]
-            for moment, bias in zip(moments, factors.biases[:-1], strict=True)
-        ]
-    if not moments and is_stack(factors):
-        return factors[..., :0, :, :]
-    return result_in_kind(moments, factors)
+    for p, column in enumerate(columns):
+        if column is not None:
+            unit = next(rest)
+            moments[p] = moments[p] - unit * transpose(unit)
+    if not moments:
+        return factors[..., :0, :, :] if is_stack(factors) else ()
+    return result_in_kind(moments, factors, 2 * exponent)
 
 
 def act(group_element: Factors, factors: Factors) -> Factors:
@@ -265,10 +296,14 @@ def act(group_element: Factors, factors: Factors) -> Factors:
     """
     layers = list(layers_of(factors))
     elements = hidden_matrices(group_element, layers, "group element")
+    layers, exponents = map(list, layer_units(layers))
     for p, element in enumerate(elements):
-        layers[p] = element @ layers[p]
-        layers[p + 1] = _times_inverse(layers[p + 1], element, p + 1)
-    return result_in_kind(layers, factors)
+        unit, exponent = at_unit_scale(2, element)
+        layers[p] = unit @ layers[p]
+        layers[p + 1] = _times_inverse(layers[p + 1], unit, p + 1)
+        exponents[p] = exponents[p] + exponent
+        exponents[p + 1] = exponents[p + 1] - exponent
+    return result_in_kind(layers, factors, exponents)
 
 
 def _times_inverse(layer: Array, element: Array, place: int) -> Array:
@@ -300,7 +335,12 @@ def infinitesimal_action(algebra_element: Factors, factors: Factors) -> Factors:
     """
     layers = layers_of(factors)
     elements = hidden_matrices(algebra_element, layers, "algebra element")
-    return result_in_kind(action_on_layers(elements, layers), factors)
+    layers, of_layers = at_unit_scale(2, layers)
+    if not elements:
+        return result_in_kind(action_on_layers((), layers), factors)
+    elements, of_elements = at_unit_scale(2, elements)
+    velocity = action_on_layers(elements, layers)
+    return result_in_kind(velocity, factors, of_layers + of_elements)
 
 
 def action_on_layers(elements: Sequence[Array], layers: Sequence[Array]) -> list[Array]:

@@ -15,7 +15,7 @@ import numpy
 import scipy.sparse
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import instance, real_array
+from dlngeo.core.base.checks import in_range, instance, real_array
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.intrinsic.relu.layered_graph import ABSENT, PADDING, Block, Layer, LayeredGraph
 
@@ -274,10 +274,11 @@ class ReluNetwork(LayeredGraph):
         Raises
         ------
         ValueError
-            If a shape does not fit or an entry is NaN or infinite.
+            If a shape does not fit, or an entry or an output is NaN or infinite.
         """
         parameters, inputs = self.check_parameters(parameters), self.check_inputs(inputs)
-        return self.forward(self.matrices(self.edge_vector(parameters)), inputs, relu=True)[-1]
+        values = self.forward(self.matrices(self.edge_vector(parameters)), inputs, relu=True)
+        return in_range(values[-1], "an output")
 
 
 def _indicator(columns: numpy.ndarray, n_columns: int) -> scipy.sparse.coo_array:

@@ -26,7 +26,8 @@ import math
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
-from dlngeo.core.base.checks import in_batch, in_range, real_array, where
+from dlngeo.core.base.checks import in_batch, in_range, invertible, real_array, where
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
 
@@ -48,7 +49,9 @@ def conserved_values(network: ReluNetwork, parameters: Array) -> Array:
     -------
     values : array-like, shape=[..., n_laws]
     """
-    squares = check_network(network).check_parameters(parameters) ** 2
+    parameters = check_network(network).check_parameters(parameters)
+    unit, exponent = at_unit_scale(2, parameters, axes=1)
+    squares = unit**2
     matrices = network.matrices(network.edge_vector(squares, numpy.zeros(len(network.fixed))))
     xp = namespace(squares)
     zeros = (from_numpy(numpy.zeros(n), squares) for n in network.sizes)
@@ -58,7 +61,7 @@ def conserved_values(network: ReluNetwork, parameters: Array) -> Array:
         sums[block.source] = sums[block.source] - xp.sum(matrix, axis=-2)
     labels, n_groups = network.scaling_labels, len(network.scaling_groups)
     membership = from_numpy(1.0 * (labels[:, None] == numpy.arange(n_groups)), squares)
-    return in_range(join(sums) @ membership, "a law")
+    return at_scale(join(sums) @ membership, 2 * exponent, "the laws", axes=1)
 
 
 def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
@@ -275,7 +278,11 @@ def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array
     check_alive(network, point)
     point = numpy.broadcast_to(point, lead).reshape(math.prod(lead[:-1]), lead[-1])
     flat = numpy.broadcast_to(vector, lead).reshape(point.shape)
+    point, flat, _, exponent = at_unit_scale(4, point, flat, axes=1)
     incidence, heads, tails, _ = network.scaling_matrices
     moment = (point * flat) @ heads - (point * flat) @ tails
-    turn = numpy.linalg.solve(_laplacian(network, point**2), moment[..., None])[..., 0]
-    return from_numpy((flat - point * (turn @ incidence)).reshape(lead), like)
+    laplacian = _laplacian(network, point**2)
+    with invertible(laplacian, "the Laplacian of the neurons"):
+        turn = numpy.linalg.solve(laplacian, moment[..., None])[..., 0]
+    horizontal = at_scale(flat - point * (turn @ incidence), exponent, "the vector", axes=1)
+    return from_numpy(horizontal.reshape(lead), like)

@@ -10,6 +10,7 @@ from dlngeo.core.balanced import curvature
 from dlngeo.core.balanced import submanifold as core
 from dlngeo.core.balanced.basis import tangent_basis
 from dlngeo.core.base.arrays import Array, transpose
+from dlngeo.core.base.scales import square
 from dlngeo.core.geodesics.balanced_curves import (
     balanced_exp,
     balanced_geodesic,
@@ -309,7 +310,7 @@ class BalancedMetric(FrobeniusMetric, GeodesicMetric):
         return self._apply(balanced_dist, point_a, point_b)
 
     def squared_dist(self, point_a: Array, point_b: Array) -> Array:
-        return self.dist(point_a, point_b) ** 2
+        return square(self.dist(point_a, point_b), "the squared distance")
 
     def ricci(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return the Ricci operator, shape=[..., *point_shape]."""

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import flag
 from dlngeo.core.depth_metric import curvature, metric, ricci_operator
+from dlngeo.core.depth_metric.weights import index_degree
 from dlngeo.core.geodesics import (
     conjugate_points,
     distance_matrix,
@@ -71,6 +72,7 @@ class DepthMetric(ObservableMetric):
                 f"on_boundary is one of {', '.join(_ON_BOUNDARY)}, got {on_boundary!r}."
             )
         self.depth, self.on_boundary = depth, on_boundary
+        self._degree = index_degree(depth)
 
     @property
     def _parameters(self) -> tuple[Any, ...]:

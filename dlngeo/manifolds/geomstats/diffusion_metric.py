@@ -14,6 +14,7 @@ from geomstats.geometry.product_manifold import ProductManifold
 from dlngeo.core.balanced.submanifold import weingarten_map
 from dlngeo.core.base.arrays import Array, to_numpy
 from dlngeo.core.base.checks import generator, integer, nonnegative
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.gradient_noise import geodesics, graph_metric
 from dlngeo.core.gradient_noise.diffusion import DiffusionGeometry
 from dlngeo.core.gradient_noise.samples import Losses, SampleLosses
@@ -160,7 +161,10 @@ class DiffusionMetric(GeodesicMetric):
         """Return ``aᵀ b + ε Cov_s(⟨∇f_s, a⟩, ⟨∇f_s, b⟩)``, shape=[...]."""
         x, a = self._flat(base_point, tangent_vec_a)
         b = a if tangent_vec_b is tangent_vec_a else self._flat(tangent_vec_b)[0]
-        return graph_metric.inner_product(self.geometry.products(x), a, b)
+        first, of_first = at_unit_scale(2, a, axes=1)
+        second, of_second = (first, of_first) if b is a else at_unit_scale(2, b, axes=1)
+        product = graph_metric.inner_product(self.geometry.products(x), first, second)
+        return at_scale(product, of_first + of_second, "the inner product", axes=0)
 
     def flat(self, tangent_vec: Array, base_point: Array) -> Array:
         """Return the covector ``g v``.

@@ -12,6 +12,7 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import float_array
 from dlngeo.core.base.memory import check_numbers
 from dlngeo.core.base.packing import pack, unpack
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace
 from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
@@ -104,7 +105,9 @@ class FrobeniusMetric(HomogeneousNorm):
         self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array | None = None
     ) -> Array:
         ndim = self._space.point_ndim
-        product = gs.sum(tangent_vec_a * tangent_vec_b, axis=tuple(range(-ndim, 0)))
+        a, b, first, second = at_unit_scale(2, tangent_vec_a, tangent_vec_b, axes=ndim)
+        product = gs.sum(a * b, axis=tuple(range(-ndim, 0)))
+        product = at_scale(product, first + second, "the inner product", axes=0)
         if base_point is None:
             return product
         batch_shape = get_batch_shape(ndim, tangent_vec_a, tangent_vec_b, base_point)

@@ -10,6 +10,7 @@ from geomstats.geometry.scalar_product_metric import register_scaled_method
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import float_array
 from dlngeo.core.base.memory import check_numbers
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.manifolds.geomstats.checks import velocity_of
 from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
 
@@ -66,8 +67,10 @@ class GeodesicMetric(HomogeneousNorm):
     def inner_coproduct(
         self, cotangent_vec_a: Array, cotangent_vec_b: Array, base_point: Array
     ) -> Array:
-        vector = self.riemannian_gradient(cotangent_vec_b, base_point)
-        return gs.sum(cotangent_vec_a * vector, axis=tuple(range(-self._space.point_ndim, 0)))
+        ndim = self._space.point_ndim
+        a, b, first, second = at_unit_scale(2, cotangent_vec_a, cotangent_vec_b, axes=ndim)
+        product = gs.sum(a * self.riemannian_gradient(b, base_point), axis=tuple(range(-ndim, 0)))
+        return at_scale(product, first + second, "the inner product", axes=0)
 
     def exp(self, tangent_vec: Array, base_point: Array, on_boundary: str | None = None) -> Array:
         """Return the exponential: the geodesic at time one.

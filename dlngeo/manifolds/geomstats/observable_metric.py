@@ -9,6 +9,7 @@ from geomstats.geometry.manifold import Manifold
 from geomstats.geometry.matrices import Matrices
 
 from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace
 from dlngeo.manifolds.geomstats.geodesic_metric import GeodesicMetric
@@ -33,6 +34,9 @@ class ObservableMetric(GeodesicMetric):
     ----------
     [BRTW22]; [MPG25]; THEORY 3, 6.
     """
+
+    # Degree of the operator in X; 0 where it is not homogeneous.
+    _degree: float = 0
 
     _raise_index: Callable
     _lower_index: Callable
@@ -89,7 +93,11 @@ class ObservableMetric(GeodesicMetric):
         return self._lower_index(base_point, tangent_vec)
 
     def inner_product(self, tangent_vec_a: Array, tangent_vec_b: Array, base_point: Array) -> Array:
-        return gs.sum(tangent_vec_a * self.flat(tangent_vec_b, base_point), axis=(-2, -1))
+        a, b, first, second = at_unit_scale(2, tangent_vec_a, tangent_vec_b)
+        point, down = at_unit_scale(2, base_point) if self._degree else (base_point, 0)
+        product = gs.sum(a * self.flat(b, point), axis=(-2, -1))
+        exponent = first + second - self._degree * down
+        return at_scale(product, exponent, "the inner product", axes=0)
 
     def metric_matrix(self, base_point: Array) -> Array:
         check_shape(base_point, self._space.shape)
