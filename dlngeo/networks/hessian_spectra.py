@@ -2,8 +2,8 @@ r"""Sharpness: the spectrum of the Hessian of a loss, and the steps at which tra
 
 At a global minimum of a quadratic loss with the second moment ``Σ`` of the inputs, balanced factors
 have a Hessian in closed form (`minimum_spectrum`); everywhere else, and for every loss, Hessian
-products (`dlngeo.networks.hessian`) feed a dense decomposition where parameters are few, and
-Lanczos where they are many.
+products (`dlngeo.networks.hessian`) give the ends of the spectrum by Lanczos, and all of it as a
+dense matrix.
 """
 
 import math
@@ -17,9 +17,6 @@ from dlngeo.core.networks.factors import Factors, check_depth
 from dlngeo.core.networks.jacobi import depth_kernel
 from dlngeo.core.numerics.lanczos import largest_eigenvalue
 from dlngeo.networks.hessian import LossHessian
-
-MOST_DENSE = 200
-"""Number of parameters up to which extreme eigenvalues are those of a dense matrix."""
 
 MOST_OF_SPECTRUM = 4000
 """Number of parameters up to which all eigenvalues are found."""
@@ -49,7 +46,7 @@ def sharpness(factors: Factors, loss: Any) -> float:
     Returns
     -------
     sharpness : float
-        To round-off for up to 200 parameters, and to 1e-10 of the norm of the Hessian for more.
+        To 1e-10 of the norm of the Hessian, and to round-off if it is no crowded eigenvalue.
 
     Raises
     ------
@@ -79,7 +76,7 @@ def lowest_curvature(factors: Factors, loss: Any) -> float:
     >>> import numpy as np
     >>> from dlngeo.losses import Factorization
     >>> from dlngeo.networks import lowest_curvature
-    >>> lowest_curvature(np.zeros((2, 2, 2)), Factorization(np.diag([3.0, 1.0])))
+    >>> round(lowest_curvature(np.zeros((2, 2, 2)), Factorization(np.diag([3.0, 1.0]))), 10)
     -3.0
     """
     return -_extreme_eigenvalue(LossHessian(factors, loss), -1)
@@ -240,11 +237,11 @@ def _checked_moment(second_moment: Any, size: int) -> Array:
 
 def _extreme_eigenvalue(hessian: LossHessian, sign: Literal[1, -1]) -> float:
     """Return the largest eigenvalue of the Hessian, or of its opposite."""
-    size = hessian.parameters.size
-    if size <= MOST_DENSE:
-        return float(numpy.linalg.eigvalsh(sign * hessian.dense())[-1])
     value, is_converged = largest_eigenvalue(
-        lambda entries: sign * hessian.flat_product(entries), size, TOLERANCE, MOST_STEPS
+        lambda entries: sign * hessian.flat_product(entries),
+        hessian.parameters.size,
+        TOLERANCE,
+        MOST_STEPS,
     )
     if not is_converged:
         raise ValueError(

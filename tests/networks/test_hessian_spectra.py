@@ -29,14 +29,6 @@ def regression(columns, rows, samples=8):
     return LinearRegression(RNG.normal(size=(samples, columns)), RNG.normal(size=(samples, rows)))
 
 
-@pytest.fixture(params=["dense", "lanczos"])
-def route(request, monkeypatch):
-    if request.param == "lanczos":
-        monkeypatch.setattr(hessian_spectra, "MOST_DENSE", 0)
-    return request.param
-
-
-@pytest.mark.usefixtures("route")
 @pytest.mark.parametrize("widths", [(3, 2), (3, 4, 2), (4, 3, 3, 3), (2,) * 11])
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_extremes_are_those_of_pytorch(widths, scale):
@@ -49,7 +41,6 @@ def test_extremes_are_those_of_pytorch(widths, scale):
     assert_close(hessian_spectrum(factors, loss), expected[::-1], 1e-12)
 
 
-@pytest.mark.usefixtures("route")
 def test_biases_sharpen():
     """Parameters more, be they zero, are rows and columns more of the Hessian."""
     network = LinearNetwork(random_factors((3, 4, 2), RNG), [numpy.zeros(4), None])
@@ -59,7 +50,6 @@ def test_biases_sharpen():
     assert sharpness(network.factors, loss) < 0.99 * expected[-1]
 
 
-@pytest.mark.usefixtures("route")
 @pytest.mark.parametrize(
     ("depth", "lowest", "highest"), [(1, 1.0, 1.0), (2, -3.0, 3.0), (3, 0.0, 0.0)]
 )
@@ -70,7 +60,6 @@ def test_zero_networks(depth, lowest, highest):
     assert sharpness(factors, loss) == pytest.approx(highest, rel=1e-10)
 
 
-@pytest.mark.usefixtures("route")
 def test_maxima_have_no_positive_curvature():
     factors = random_factors((2, 2), RNG)
     assert sharpness(factors, lambda x: -(x**2).sum()) == pytest.approx(-2.0, rel=1e-10)
