@@ -94,9 +94,7 @@ def symbols_in_frames(weights: Weights, z: Blocks, other: Blocks) -> Blocks:
 
 def _half_symbols(weights: Weights, z: Blocks, other: Blocks) -> Blocks:
     """Return ``Σ_m σ_m H_kml z_km z'_ml``, block by block."""
-    core = 0 * (z.core + other.core)
-    for difference, power in weights.terms():
-        core = core + difference * ((z.core * (weights.sigma * power)[..., None, :]) @ other.core)
+    core = weights.contract(z.core * weights.sigma[..., None, :], other.core)
     left = right = both = None
     null = _null_symbols(weights)
     if z.left_null is not None:
@@ -122,11 +120,9 @@ def adjoint_in_frames(weights: Weights, z: Blocks, covector: Blocks) -> Blocks:
     .. math:: A(Γ_Z^* P)_{ml} = -\sum_k σ_m H_{kml} z_{km} P_{kl} - \sum_k P_{mk} z_{lk} H_{mlk} σ_l
 
     """
-    core = 0 * (z.core + covector.core)
-    for difference, power in weights.terms():
-        middle, pulled = weights.sigma * power, difference * covector.core
-        core = core + transpose(z.core * middle[..., None, :]) @ pulled
-        core = core + pulled @ transpose(middle[..., :, None] * z.core)
+    sigma = weights.sigma
+    core = weights.contract(sigma[..., :, None] * transpose(z.core), covector.core)
+    core = core + weights.contract(covector.core, transpose(z.core) * sigma[..., None, :])
     left, right, null = covector.left_null, covector.right_null, _null_symbols(weights)
     if left is not None:
         core = core + transpose(null) * (transpose(z.left_null) @ left)

@@ -6,7 +6,7 @@ differences of the weights in one of their arguments are
 .. math:: \frac{r_{kl} - r_{ml}}{x_k - x_m} = \frac{H_{kml}}{r_{km}},
 
 which the squares ``XX^T`` and ``X^TX`` meet from the left and from the right; see
-`dlngeo.core.depth_metric.weights` for ``r``, ``H`` and the sum of terms ``D^i_{km} d^i_l``.
+`dlngeo.core.depth_metric.weights` for ``r`` and ``H``.
 """
 
 from dlngeo.core.base.arrays import Array, symmetric_part, transpose
@@ -54,11 +54,7 @@ def _change(matrix: Array, covector: Array, velocity: Array) -> Array:
     core, moved = frames.split(covector).core, frames.split(velocity).core
     left = 2 * symmetric_part(moved * sigma[..., None, :]) / weights.core
     right = 2 * symmetric_part(sigma[..., :, None] * moved) / weights.core
-    change = 0.0
-    for difference, power in weights.terms():
-        change = change + (difference * left) @ (core * power[..., None, :])
-        change = change + (power[..., :, None] * core) @ (difference * right)
-    return frames.join(Blocks(change))
+    return frames.join(Blocks(weights.contract(left, core) + weights.contract(core, right)))
 
 
 @primitive()
@@ -67,10 +63,10 @@ def _slope(matrix: Array, covector: Array, cotangent: Array) -> Array:
     frames = singular_frames(matrix, matrix.shape[-1])
     sigma, weights = frames.sigma, LimitWeights(frames.sigma)
     core, pulled = frames.split(covector).core, frames.split(cotangent).core
-    left = right = 0.0
-    for difference, power in weights.terms():
-        left = left + difference * (pulled @ transpose(core * power[..., None, :]))
-        right = right + difference * (transpose(power[..., :, None] * core) @ pulled)
+    left, right = (
+        weights.contract(pulled, transpose(core)),
+        weights.contract(transpose(core), pulled),
+    )
     slope = symmetric_part(left / weights.core) * sigma[..., None, :]
     slope = slope + sigma[..., :, None] * symmetric_part(right / weights.core)
     return frames.join(Blocks(2 * slope))

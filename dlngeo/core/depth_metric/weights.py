@@ -36,7 +36,13 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, namespace, transpose
 from dlngeo.core.networks.blocks import Blocks
-from dlngeo.core.networks.jacobi import depth_kernels, jacobi_solve, log_log_mean_kernel
+from dlngeo.core.networks.jacobi import (
+    depth_kernel,
+    depth_kernels,
+    jacobi_solve,
+    log_log_mean_kernel,
+)
+from dlngeo.core.networks.power_differences import second_difference
 
 # Functions on [0, 1] for the network of infinite depth: values at Gauss–Legendre nodes, and
 # solutions by Galerkin's method, exact to round-off for singular values up to e^30 apart.
@@ -101,9 +107,21 @@ class Weights:
     after: Array
     before: Array
 
+    n_terms: int
+
     def terms(self) -> Iterator[tuple[Array, Array]]:
         """Yield ``D^i_kl`` and ``d^i_m`` of ``H_klm = Σ_i D^i_kl d^i_m``, all positive."""
         raise NotImplementedError
+
+    def contract(self, one: Array, other: Array) -> Array:
+        """Return ``Σ_m H_kml a_km b_ml``: by terms where these are few beside the rank."""
+        xp = namespace(one, other)
+        if self.n_terms > 8 + self.sigma.shape[-1]:
+            return xp.einsum("...kml,...km,...ml->...kl", self.second, one, other)
+        total = 0 * (one + other)
+        for difference, power in self.terms():
+            total = total + difference * ((one * power[..., None, :]) @ other)
+        return total
 
     def solve(self, source: Array) -> Array:
         """Solve ``T_kl x = b`` for all pairs, in the hidden layers."""
@@ -139,19 +157,15 @@ class FiniteWeights(Weights):
     def __init__(self, lam: Array, depth: int):
         self.lam = lam
         self.depth = depth
+        self.n_terms = depth - 1
 
     @functools.cached_property
     def sigma(self) -> Array:
         return self.lam**self.depth
 
     @functools.cached_property
-    def _kernels(self) -> list[Array]:
-        """``Σ_{a+b=n-1} x_k^a x_l^b`` for ``n = 1, ..., N``."""
-        return depth_kernels(self.lam, self.lam, self.depth)
-
-    @functools.cached_property
     def core(self) -> Array:
-        return self._kernels[-1]
+        return depth_kernel(self.lam, self.lam, self.depth)
 
     @functools.cached_property
     def null(self) -> Array:
@@ -167,22 +181,16 @@ class FiniteWeights(Weights):
 
     @functools.cached_property
     def second(self) -> Array:
-        x = self.lam[..., None, None, :] ** 2
-        if self.depth == 1:
-            return 0 * self.core[..., None] * x
-        second = self._kernels[0][..., None] + 0 * x
-        for kernel in self._kernels[1:-1]:
-            second = second * x + kernel[..., None]
-        return second
+        return second_difference(self.lam**2, self.depth)
 
     @functools.cached_property
     def null_second(self) -> Array:
-        return self._kernels[-2] if self.depth > 1 else 0 * self.core
+        return depth_kernel(self.lam, self.lam, self.depth - 1) if self.depth > 1 else 0 * self.core
 
     def terms(self) -> Iterator[tuple[Array, Array]]:
         square = self.lam**2
         power = namespace(square).ones_like(square)
-        for kernel in self._kernels[-2::-1]:
+        for kernel in depth_kernels(self.lam, self.lam, self.depth)[-2::-1]:
             yield kernel, power
             power = power * square
 
@@ -215,6 +223,8 @@ class LimitWeights(Weights):
     sigma : array-like, shape=[..., r]
         Positive singular values of the end-to-end matrix.
     """
+
+    n_terms = _TERMS
 
     def __init__(self, sigma: Array):
         self.sigma = sigma

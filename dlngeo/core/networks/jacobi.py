@@ -15,6 +15,11 @@ Everything here is evaluated as a sum of positive terms: there is no cancellatio
 import math
 
 from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.networks.power_differences import (
+    GeometricLaw,
+    first_difference,
+    geometric_law,
+)
 
 
 def depth_kernel(left: Array, right: Array, depth: int) -> Array:
@@ -37,7 +42,7 @@ def depth_kernel(left: Array, right: Array, depth: int) -> Array:
     ----------
     [MY25] Thm 4; THEORY 2.
     """
-    return depth_kernels(left, right, depth)[-1]
+    return first_difference(left[..., :, None] ** 2, right[..., None, :] ** 2, depth)
 
 
 def depth_kernels(left: Array, right: Array, depth: int) -> list[Array]:
@@ -74,9 +79,7 @@ def log_pair_kernel(log_left: Array, log_right: Array, depth: int) -> Array:
     gap = 2 * (log_left - log_right)
     larger = log_left + log_right + xp.abs(gap) / 2
     ratio = xp.exp(-xp.abs(gap))
-    geometric = xp.ones_like(ratio)
-    for _ in range(depth - 1):
-        geometric = geometric * ratio + 1
+    geometric = first_difference(xp.ones_like(ratio), ratio, depth)
     return (depth - 1) * larger + xp.log(geometric)
 
 
@@ -93,9 +96,8 @@ def log_depth_kernel_derivative(left: Array, right: Array, depth: int) -> Array:
     THEORY 4 (own derivation, free of the cancellation of the two-term form).
     """
     xp = namespace(left, right)
-    gap, weights = _geometric_weights(left, right, depth)
-    mean = sum(j * weight for j, weight in enumerate(weights))
-    return 2 * xp.where(gap > 0, depth - 1 - mean, mean)
+    gap, law = _law_of_layers(left, right, depth)
+    return 2 * xp.where(gap > 0, depth - 1 - law.mean, law.mean)
 
 
 def log_depth_kernel_curvature(left: Array, right: Array, depth: int) -> Array:
@@ -111,16 +113,15 @@ def log_depth_kernel_curvature(left: Array, right: Array, depth: int) -> Array:
     ----------
     Own derivation.
     """
-    _, weights = _geometric_weights(left, right, depth)
-    mean = sum(j * weight for j, weight in enumerate(weights))
-    return 4 * sum((j - mean) ** 2 * weight for j, weight in enumerate(weights))
+    _, law = _law_of_layers(left, right, depth)
+    return 4 * law.variance
 
 
 def log_depth_kernel_second_derivative(left: Array, right: Array, depth: int) -> Array:
     r"""Return ``σ_k² ∂² log r_kl / ∂σ_k²``, the second derivative by ``σ = λ^N``.
 
     With ``j = N - p`` and the weights of `log_depth_kernel_derivative` it is ``4 Var j / N²
-    - 2 E j / N``. Where ``λ_k`` is the smaller one they are joined term by term: for depth 2
+    - 2 E j / N``. Where ``λ_k`` is the smaller one they are joined, as for depth 2
     they cancel to first order.
 
     Parameters and shapes as in `log_depth_kernel`.
@@ -130,23 +131,16 @@ def log_depth_kernel_second_derivative(left: Array, right: Array, depth: int) ->
     Own derivation.
     """
     xp = namespace(left, right)
-    gap, weights = _geometric_weights(left, right, depth)
-    mean = sum(j * weight for j, weight in enumerate(weights))
-    joined = sum(j * (2 * j - depth) * weight for j, weight in enumerate(weights))
-    shift = xp.where(gap > 0, depth * (2 * mean - depth + 1), xp.zeros_like(gap))
-    return 2 * (joined - 2 * mean**2 + shift) / depth**2
+    gap, law = _law_of_layers(left, right, depth)
+    shift = xp.where(gap > 0, depth * (2 * law.mean - depth + 1), xp.zeros_like(gap))
+    return 2 * (shift - law.excess) / depth**2
 
 
-def _geometric_weights(left: Array, right: Array, depth: int) -> tuple[Array, list[Array]]:
-    """Return the log ratio of squares, and the weights ``ρ^j / Σ_i ρ^i`` of the smaller one."""
+def _law_of_layers(left: Array, right: Array, depth: int) -> tuple[Array, GeometricLaw]:
+    """Return the log ratio of squares, and the law of weights ``ρ^j`` of the smaller one."""
     xp = namespace(left, right)
     gap = 2 * (xp.log(left)[..., :, None] - xp.log(right)[..., None, :])
-    ratio = xp.exp(-xp.abs(gap))
-    weights = [xp.ones_like(ratio)]
-    for _ in range(depth - 1):
-        weights.append(weights[-1] * ratio)
-    total = sum(weights)
-    return gap, [weight / total for weight in weights]
+    return gap, geometric_law(xp.exp(-xp.abs(gap)), depth)
 
 
 def log_mean_kernel(left: Array, right: Array) -> Array:

@@ -14,20 +14,23 @@ eigenframe of ``S``                     ``v``                        [r, r]
 ``S, p, c`` in the eigenframe           ``s``, ``p``, ``c``          [r, r]
 ``λ_k + λ_l``                           ``sums``                     [r, r]
 ``K_kl = c_kl / (λ_k + λ_l)``           ``quotient``                 [r, r]
-``h_kl = Σ_{i+j=N-1} λ_k^i λ_l^j``      ``h``                        []
 ``a_kl / (λ_k + λ_l), b_kl / (λ_k +     ``a``, ``b``                 [r, r]
 λ_l)`` with ``a = p/h``, ``b = K/g``
 ``A`` there, and in the basis of ``S``  ``turn``, ``rotation``       [r, r]
 ``[S, p]``                              ``commutator``               [r, r]
 ``Ṡ``, ``ṗ``; ``ċ`` is ``twist`` less   ``s_dot``, ``p_dot``,        [r, r]
 its transpose                           ``twist``
-numerators of ``G^n_kl``                ``numerators``               [N // 2, r, r]
-``λ_k^i``                               ``powers``                   [N + 1, r]
+``λ_k^m``, ``h^{(m)}_kl``, all ``m``     ``powers, differences``      [..., r], [..., r, r]
 ======================================  ===========================  ==================
 """
 
 import numpy
 
+from dlngeo.core.geodesics.charts.compiled_differences import (
+    first_differences,
+    mixed_differences,
+    numbers_up_to,
+)
 from dlngeo.core.geodesics.charts.compiled_limit import limit_velocity
 from dlngeo.core.geodesics.charts.compiled_matrices import (
     add,
@@ -94,11 +97,12 @@ def _side(sign, end, null, v, s, c, sums, rotation, commutator, p_dot, twist, en
 
 
 @compiled
-def _velocity(y, out, gap, v, shape, work, numerators, powers, lines):
+def _velocity(y, out, gap, v, shape, work, numbers, powers, differences, lines):
     """Set velocities and gaps as `DepthRootChart.velocity` does, or those of infinite depth.
 
-    The eigenframes ``v`` of the last call are where the rotations start. The last four
-    arguments are room to work in, and the names are those of the table above.
+    The eigenframes ``v`` of the last call are where the rotations start. The numbers are those
+    of `numbers_up_to`; the last three arguments and ``work`` are room to work in, and the names
+    are those of the table above.
     """
     rows, columns, rank, depth = shape
     if depth == 0:
@@ -110,7 +114,6 @@ def _velocity(y, out, gap, v, shape, work, numerators, powers, lines):
     )
     lanes = y.shape[1]
     s, p, c, sums, quotient, turn, a, b, s_dot, p_dot, twist, product = work
-    h = lines[4]
     to_frame(stretch, v, s, product, lanes)
     diagonalise(s, v, lines, lanes)
     # The momenta p and c, symmetric and skew, turn together.
@@ -120,30 +123,23 @@ def _velocity(y, out, gap, v, shape, work, numerators, powers, lines):
                 b[k, l, e] = momentum[k, l, e] + spin[k, l, e]
     to_frame(b, v, a, product, lanes)
     parts(a, p, c)
+    first_differences(s, numbers, powers, differences)
     for k in range(rank):
         for e in range(lanes):
-            powers[0, k, e] = 1.0
             gap[e] = s[k, k, e] if k == 0 else min(gap[e], s[k, k, e])
-        for i in range(depth):
-            for e in range(lanes):
-                powers[i + 1, k, e] = powers[i, k, e] * s[k, k, e]
     # a, b, A and the velocity of S, symmetric or skew.
     for k in range(rank):
         for l in range(k, rank):
             for e in range(lanes):
-                h[e] = powers[depth - 1, k, e]
-            for i in range(depth - 1):
-                for e in range(lanes):
-                    h[e] += powers[i, k, e] * powers[depth - 1 - i, l, e]
-            for e in range(lanes):
                 both = s[k, k, e] + s[l, l, e]
-                sigmas = powers[depth, k, e] + powers[depth, l, e]
-                per_sum, per_h = 1 / both, 1 / h[e]
+                sigmas = powers[-1, k, e] + powers[-1, l, e]
+                h = differences[-1, k, l, e]
+                per_sum, per_h = 1 / both, 1 / h
                 sums[k, l, e] = both
                 quotient[k, l, e] = c[k, l, e] * per_sum
                 a[k, l, e] = p[k, l, e] * per_h * per_sum
                 b[k, l, e] = quotient[k, l, e] / sigmas
-                turn[k, l, e] = h[e] * b[k, l, e]
+                turn[k, l, e] = h * b[k, l, e]
                 s_dot[k, l, e] = sigmas * per_sum * per_h * p[k, l, e]
             for e in range(lanes):
                 sums[l, k, e], a[l, k, e] = sums[k, l, e], a[k, l, e]
@@ -151,38 +147,20 @@ def _velocity(y, out, gap, v, shape, work, numerators, powers, lines):
                 if k != l:
                     quotient[l, k, e], b[l, k, e] = -quotient[k, l, e], -b[k, l, e]
                     turn[l, k, e] = -turn[k, l, e]
-    # The numerators of G^n for n = N-1, N-3, ..., the least n first.
-    for n in range(len(numerators)):
-        power = 2 * n + depth % 2
-        for l in range(rank):
-            for m in range(rank):
-                for e in range(lanes):
-                    numerators[n, l, m, e] = powers[power, l, e] + powers[power, m, e]
-                    if n > 0:
-                        product_of_values = s[l, l, e] * s[m, m, e]
-                        numerators[n, l, m, e] += product_of_values * numerators[n - 1, l, m, e]
-                    elif power == 0:
-                        numerators[n, l, m, e] = 1.0
     times(turn, quotient, product, lanes)
-    total = h
+    half = twist[0]  # room of what comes later
     for k in range(rank):
         for l in range(k, rank):
             for e in range(lanes):
                 p_dot[k, l, e] = -product[k, l, e] - product[l, k, e]
+            mixed_differences(k, l, s, numbers, powers, differences, lines[4], half)
             for m in range(rank):
-                for e in range(lanes):
-                    total[e] = 0.0
-                for n in range(len(numerators)):
-                    for e in range(lanes):
-                        power = s[k, k, e] * s[l, l, e] * s[m, m, e] ** 2
-                        terms = numerators[n, k, m, e] * numerators[n, l, m, e]
-                        total[e] = power * total[e] + terms
                 for e in range(lanes):
                     pair = a[k, m, e] * a[l, m, e] - b[k, m, e] * b[l, m, e]
                     gap_kl = s[k, k, e] * s[l, l, e] - s[m, m, e] ** 2
                     if k == l:  # exactly zero for m = k, where at the boundary ``a`` is infinite
                         gap_kl = (s[k, k, e] - s[m, m, e]) * (s[k, k, e] + s[m, m, e])
-                    p_dot[k, l, e] -= 2 * s[m, m, e] * gap_kl * total[e] * pair
+                    p_dot[k, l, e] -= 2 * s[m, m, e] * gap_kl * half[m, e] * pair
             for e in range(lanes):
                 p_dot[l, k, e] = p_dot[k, l, e]
     # From here on the room of p and of a serves others.
@@ -264,8 +242,9 @@ def integrate_geodesics(start, end, tolerance, most_steps, shape):
     m, x = numpy.empty((12, rank, rank, lanes)), numpy.empty((5, lanes))
     work = (m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7], m[8], m[9], m[10], m[11])
     lines = (x[0], x[1], x[2], x[3], x[4])
-    numerators = numpy.empty((depth // 2, rank, rank, lanes))
-    powers = numpy.empty((depth + 1, rank, lanes))
+    numbers = numbers_up_to(depth)
+    powers = numpy.empty((len(numbers), rank, lanes))
+    differences = numpy.empty((len(numbers), rank, rank, lanes))
     v = numpy.zeros((rank, rank, lanes))
     for k in range(rank):
         v[k, k] = 1.0
@@ -275,7 +254,7 @@ def integrate_geodesics(start, end, tolerance, most_steps, shape):
         for e in range(lanes):
             for i in range(n):
                 y[i, e] = start[min(first + e, count - 1), i]
-        _velocity(y, slopes[0], gap, v, shape, work, numerators, powers, lines)
+        _velocity(y, slopes[0], gap, v, shape, work, numbers, powers, differences, lines)
         for e in range(min(lanes, count - first)):
             floors[first + e] = nearest * gap[e]
             for i in range(n):
@@ -317,7 +296,9 @@ def integrate_geodesics(start, end, tolerance, most_steps, shape):
             for i in range(n):
                 for e in range(lanes):
                     trial[i, e] = y[i, e] + h[e] * trial[i, e]
-            _velocity(trial, slopes[stage], gap, v, shape, work, numerators, powers, lines)
+            _velocity(
+                trial, slopes[stage], gap, v, shape, work, numbers, powers, differences, lines
+            )
             for e in range(lanes):
                 # NaN counts as a crossing as well; the error sees it first.
                 least[e] = min(least[e], gap[e])

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 from dlngeo.core.base import optional
+from dlngeo.core.geodesics.charts.depth_root_chart import DepthRootChart
 from dlngeo.core.numerics.integration import Status, Trajectory, integrate
 from tests.core.brute import assert_close
 from tests.core.geodesics.charts.test_chart import FINITE, INFINITE, NAMES, start
 
+DEEP = {f"N={depth}": DepthRootChart(3, 3, 3, depth) for depth in (45, 1000)}
+CHARTS = {**dict(zip(NAMES, FINITE, strict=True)), **DEEP, "N=inf": INFINITE}
 
-@pytest.mark.parametrize("chart", [*FINITE, INFINITE], ids=[*NAMES, "N=inf"])
+
+@pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
 def test_compiled_loops_do_the_same(chart):
     """States, times, errors and numbers of steps, boundary included."""
     states = start(chart, 40)
