@@ -63,7 +63,8 @@ class LinearNetwork:
             factors = factors.factors
         if is_stack(factors):
             factors = layers_of(host_array(factors, "the array of factors"))
-        layers = layers_of([host_array(w, f"factor {p}") for p, w in enumerate(factors, 1)])
+        # Copies: training changes weights in place.
+        layers = layers_of([host_array(w, f"factor {p}").copy() for p, w in enumerate(factors, 1)])
         if any(layer.ndim != 2 for layer in layers):
             raise ValueError(
                 "expected one network, of a matrix for each layer, got factors of shapes "
@@ -75,7 +76,7 @@ class LinearNetwork:
                 f"expected a bias or None for each of {len(layers)} layers, got {len(given)}."
             )
         checked = [
-            None if b is None else host_array(b, f"bias {p}") for p, b in enumerate(given, 1)
+            None if b is None else host_array(b, f"bias {p}").copy() for p, b in enumerate(given, 1)
         ]
         for p, (layer, bias) in enumerate(zip(layers, checked, strict=True), 1):
             if bias is not None and bias.shape != layer.shape[:1]:

@@ -9,7 +9,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.vectors import Layers
-from dlngeo.core.networks.factors import Factors
+from dlngeo.core.networks.factors import Factors, parameters_of
 from dlngeo.core.networks.network import moment_map
 from dlngeo.networks.hessian_spectra import sharpness
 from dlngeo.networks.linear_network import LinearNetwork
@@ -156,7 +156,7 @@ def report(network: Factors, loss: Any = None) -> NetworkReport:
     curvature = None if loss is None else sharpness(network, loss)
     return NetworkReport(
         widths=network.widths,
-        n_parameters=sum(a.size for a in (*layers, *network.biases) if a is not None),
+        n_parameters=sum(array.size for array in parameters_of(network)),
         rank=rank,
         singular_values=sigma,
         layer_singular_values=tuple(numpy.linalg.svd(w, compute_uv=False) for w in layers),

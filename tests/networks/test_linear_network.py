@@ -83,6 +83,15 @@ def test_what_does_not_fit_is_refused(factors, biases, message):
         LinearNetwork(factors, biases)
 
 
+def test_network_stays_when_what_it_was_made_of_changes():
+    factors, bias = [w.copy() for w in FACTORS], BIASES[2].copy()
+    network = LinearNetwork(factors, [None, None, bias])
+    for array in (*factors, bias):
+        array *= 2
+    numpy.testing.assert_array_equal(network.factors[1], FACTORS[1])
+    numpy.testing.assert_array_equal(network.biases[2], BIASES[2])
+
+
 def test_balanced_network_has_the_same_outputs():
     network = LinearNetwork(FACTORS, BIASES)
     balanced = network.balanced()

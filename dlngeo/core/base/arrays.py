@@ -49,9 +49,14 @@ def namespace(*arrays: Array) -> ModuleType:
         return found
     except TypeError as error:
         kinds = ", ".join(sorted({type(array).__name__ for array in arrays}))
+        is_network = any(hasattr(array, "factors") for array in arrays)
         raise TypeError(
-            f"expected arrays of one library (NumPy, PyTorch or JAX), got {kinds}: convert lists "
-            "and tables by numpy.asarray."
+            f"expected arrays of one library (NumPy, PyTorch or JAX), got {kinds}: "
+            + (
+                "a network is no point of a space, take space.from_factors(network)."
+                if is_network
+                else "convert lists and tables by numpy.asarray."
+            )
         ) from error
 
 

@@ -36,12 +36,18 @@ Factors = Any
 
 def is_network(factors: Factors) -> bool:
     """Tell whether factors are those of an object, which may have biases beside them."""
-    return hasattr(factors, "factors") and hasattr(factors, "biases")
+    return hasattr(factors, "factors") and getattr(factors, "biases", None) is not None
 
 
 def is_stack(factors: Factors) -> bool:
     """Tell whether factors are one array."""
     return not (isinstance(factors, (tuple, list)) or is_network(factors))
+
+
+def parameters_of(network: Any) -> tuple[Array, ...]:
+    """Return ``W_1, b_1, ..., W_N, b_N`` of a network, without the biases that are None."""
+    pairs = zip(network.factors, network.biases, strict=True)
+    return tuple(array for pair in pairs for array in pair if array is not None)
 
 
 def _without_biases(network: Any) -> tuple[Array, ...]:

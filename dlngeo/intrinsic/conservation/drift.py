@@ -8,6 +8,7 @@ import array_api_compat
 import numpy
 
 from dlngeo.core.base.checks import float_array
+from dlngeo.core.networks.factors import is_network, parameters_of
 from dlngeo.intrinsic.conservation.laws import ConservationLaws
 from dlngeo.intrinsic.conservation.network_laws import NetworkLaws, check_network
 
@@ -58,8 +59,9 @@ def check_conservation(
     ----------
     trajectory : list of states, or factors with a leading axis of time, or dict
         A state is a state dict or module of PyTorch, a sequence of arrays
-        ``W_1, b_1, W_2, b_2, ...`` (without any ``b_p``), or a flat array of the parameters; of
-        PyTorch, JAX or NumPy. States must be copies: ``copy.deepcopy(model.state_dict())``.
+        ``W_1, b_1, W_2, b_2, ...`` (without any ``b_p``), a LinearNetwork, or a flat array of the
+        parameters; of PyTorch, JAX or NumPy. States must be copies, as
+        ``copy.deepcopy(model.state_dict())``.
         Factors with a leading axis of time, an array or tuple, are what
         `dlngeo.solvers.learning_flow` returns; of flat parameters, an array of shape ``[t, D]``. A
         dict of these, by step size, fits the order; the trajectories should span the same time.
@@ -180,6 +182,8 @@ def _arrays(state: Any) -> list[numpy.ndarray]:
         state = state.state_dict()
     if isinstance(state, Mapping):
         return [_array(array) for array in state.values()]
+    if is_network(state):
+        state = parameters_of(state)
     if isinstance(state, (tuple, list)):
         return [_array(array) for array in state]
     array = _array(state)

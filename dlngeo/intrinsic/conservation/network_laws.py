@@ -14,7 +14,7 @@ import numpy
 from dlngeo.core.base.arrays import Array, namespace, transpose
 from dlngeo.core.base.checks import choice, real_array
 from dlngeo.core.base.packing import unpack
-from dlngeo.core.networks.factors import check_widths
+from dlngeo.core.networks.factors import check_widths, is_network, parameters_of
 
 KINDS = ("linear", "relu")
 
@@ -144,7 +144,8 @@ class NetworkLaws(Laws):
         ----------
         parameters : array-like, shape=[..., D], or sequence of arrays
             ``W_1, b_1, W_2, b_2, ...``, without the ``b_p`` if there is no bias: one after the
-            other, row by row, or as arrays of shapes ``[..., d_p, d_{p-1}]`` and ``[..., d_p]``.
+            other, row by row, or as arrays of shapes ``[..., d_p, d_{p-1}]`` and ``[..., d_p]``; or
+            a LinearNetwork.
 
         Returns
         -------
@@ -181,6 +182,8 @@ class NetworkLaws(Laws):
         """Return ``[W_p b_p]``, or ``W_p``, for every layer."""
         pairs = itertools.pairwise(self.widths)
         blocks = [(after, c) for before, after in pairs for c in (before, 1)[: 1 + self.bias]]
+        if is_network(parameters):
+            parameters = parameters_of(parameters)
         if isinstance(parameters, (tuple, list)):
             arrays = [real_array(array, "a parameter") for array in parameters]
             shapes = [b[: 1 + (not self.bias or p % 2 == 0)] for p, b in enumerate(blocks)]

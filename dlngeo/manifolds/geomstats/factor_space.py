@@ -13,6 +13,7 @@ from dlngeo.core.base.checks import float_array
 from dlngeo.core.base.memory import check_numbers
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.base.scales import at_scale, at_unit_scale
+from dlngeo.core.networks.factors import is_network, layers_of
 from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace
 from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
@@ -65,12 +66,14 @@ class FactorSpace(EmbeddedSpace):
         Parameters
         ----------
         factors : sequence of array-like, shape=[..., d_p, d_{p-1}], or
-            array-like, shape=[..., N, d, d]
+            array-like, shape=[..., N, d, d], or LinearNetwork
 
         Returns
         -------
         point : array-like, shape=[..., *point_shape]
         """
+        if is_network(factors):
+            factors = layers_of(factors)
         if not isinstance(factors, (tuple, list)):
             stack = float_array(factors, "the array of factors")
             if stack.ndim < 3:

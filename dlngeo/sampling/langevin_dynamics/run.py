@@ -22,7 +22,7 @@ from dlngeo.core.base.checks import (
     positive,
 )
 from dlngeo.core.base.functions import optional_function
-from dlngeo.core.networks.factors import Factors
+from dlngeo.core.networks.factors import Factors, is_network, layers_of
 from dlngeo.outcomes import Ending, interruptible
 from dlngeo.runs.outputs import hold_file
 from dlngeo.sampling.convergence import Convergence, convergence_of
@@ -220,8 +220,8 @@ def langevin(
         descending order. By default it is found from the energy.
     initial : array-like
         Factors, shape=[chains, N, d, d] or a tuple of shape=[chains, d_p, d_{p-1}], which are
-        balanced first; or end-to-end matrices, shape=[chains, d_N, d_0]; or singular values,
-        shape=[chains, r].
+        balanced first, or a LinearNetwork, for one chain; or end-to-end matrices,
+        shape=[chains, d_N, d_0]; or singular values, shape=[chains, r].
     depth : int or inf
         Depth ``N``; of factors it is their number. Infinite depth, with the metric scaled by ``N``,
         is of square matrices of full rank, by the scheme "euler-maruyama".
@@ -332,6 +332,8 @@ def langevin(
     record, progress = optional_function(record, "record"), flag(progress, "progress")
     if initial is None:
         raise ValueError("the initial states are missing: give initial=.")
+    if is_network(initial):
+        initial = tuple(layer[None] for layer in layers_of(initial))
     face = face_of(initial, depth, widths, rank)
     if isinstance(beta, Ladder):
         face = face.repeated(len(beta.betas))
