@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto
-INTERRUPTS := tests/hazards/test_interrupted_commands.py
 
-.PHONY: demo test backends statistics hazards interrupts versions lint notebooks benchmark clean
+.PHONY: demo test backends statistics hazards versions lint notebooks benchmark clean
 
 demo: $(VENV)/demo
 	$(BIN)/dlngeo complete --demo --output demo-output
@@ -23,13 +22,9 @@ statistics: $(VENV)/dev
 	$(PYTEST) tests/statistics
 
 # What must not happen: hundreds of bad files, under bounds of memory and time; runs that are killed,
-# without room or in each other's way.
+# interrupted and terminated at random moments, without room or in each other's way.
 hazards: $(VENV)/dev
-	$(PYTEST) tests/hazards --ignore $(INTERRUPTS)
-
-# Commands that are killed, interrupted and terminated at random moments.
-interrupts: $(VENV)/dev
-	$(PYTEST) $(INTERRUPTS)
+	$(PYTEST) tests/hazards
 
 # What meets other libraries, at the lowest versions that pyproject.toml allows and at the newest.
 MEETS := tests/test_geomstats_import.py tests/test_extras.py tests/core/base tests/systems \
