@@ -94,7 +94,7 @@ def compare_sgd(
     rates = numpy.atleast_1d(host_array(learning_rates, "the list of learning rates"))
     for rate in (*rates, t_final):
         positive(rate, "every learning rate, and t_final,")
-    flow = _gradient_flow(samples, initial, t_final)
+    flow = _gradient_flow(samples, initial, t_final, progress)
     rows: list[tuple] = []
     status, failed = "all paths reached the final time.", None
     for rate in rates:
@@ -131,7 +131,7 @@ def compare_sgd(
     )
 
 
-def _gradient_flow(samples: SampleLosses, initial: Array, t_final: float) -> Array:
+def _gradient_flow(samples: SampleLosses, initial: Array, t_final: float, progress: bool) -> Array:
     """Return the end of ``ẋ = -∇f``."""
     x = start_paths(samples, initial, 1)
     n = samples.count(x)
@@ -146,7 +146,7 @@ def _gradient_flow(samples: SampleLosses, initial: Array, t_final: float) -> Arr
     path = flow_path(
         velocity,
         to_numpy(x)[0],
-        Integration(t_final, 2, rtol=1e-9, atol=1e-12),
+        Integration(t_final, 2, rtol=1e-9, atol=1e-12, progress=progress),
         name="gradient flow",
         remedy="take a shorter t_final.",
     )

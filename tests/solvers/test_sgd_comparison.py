@@ -36,6 +36,16 @@ def test_comparison_by_step_size():
     assert result.covariance_gap[1] < result.covariance_gap[0]
 
 
+def test_the_flow_shows_its_progress_too(capsys):
+    for progress in (False, True):
+        compare_sgd(
+            SAMPLES, X, learning_rates=[0.5], batch_size=1, t_final=1.0, n_paths=2, rng=0,
+            progress=progress,
+        )  # fmt: skip
+        error = capsys.readouterr().err
+        assert all((name in error) == progress for name in ("gradient flow", "SGD", "SDE"))
+
+
 def test_covariance_gap_is_that_of_the_matrices():
     reference, points = np.random.default_rng(5).normal(size=(2, 7, 3))
     expected = np.linalg.norm(np.cov(reference.T) - np.cov(points.T))

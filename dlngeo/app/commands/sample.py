@@ -4,6 +4,7 @@ import argparse
 import csv
 import functools
 import io
+import itertools
 import math
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+from tqdm import tqdm
 
 from dlngeo.app.blame import one_line
 from dlngeo.app.checkpoints import CHECKPOINTS, LABEL, STATES, remaining
@@ -215,12 +217,9 @@ def _equilibria(problem: Problem) -> dict[tuple[float, float], Equilibrium]:
     is_known = problem.is_spectral or (has_frames and problem.determinant is None)
     if not is_known or problem.rank > MOST_VALUES or problem.kappa == 0:
         return {}
-    return {
-        (beta, depth): _equilibrium(problem, beta, depth)
-        for beta in problem.betas
-        for depth in problem.depths
-        if depth < math.inf
-    }
+    points = itertools.product(problem.betas, (d for d in problem.depths if d < math.inf))
+    bar = tqdm(list(points), desc="exact laws", disable=not sys.stderr.isatty(), leave=False)
+    return {point: _equilibrium(problem, *point) for point in bar}
 
 
 def _equilibrium(problem: Problem, beta: float, depth: float) -> Equilibrium:

@@ -484,3 +484,11 @@ def test_infinite_depth(tmp_path, output, capsys):
     assert call(written(tmp_path, network=network, energy=energy, langevin=settings), output) == 0
     assert "depth inf: took 60 steps" in (printed := capsys.readouterr().out)
     assert "There is no Gibbs law: the energy does not rise towards det X = 0." in printed
+
+
+def test_a_terminal_shows_what_is_done(problem, output, capsys, monkeypatch, blank_report):
+    for is_terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda shown=is_terminal: shown)
+        assert main(["sample", str(problem), "--output", str(output)]) == 0
+        error = capsys.readouterr().err
+        assert all((name in error) == is_terminal for name in ("exact laws", "runs", "langevin"))
