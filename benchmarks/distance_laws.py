@@ -2,8 +2,7 @@
 
 For each shape, rank and depth, of Gaussian matrices (of one component), all pairs are connected:
 
-- lost: pairs without a geodesic, and how many of them have none since, at depth one, the straight
-  line leaves the space;
+- lost: pairs without a geodesic; the reasons stand below the table;
 - asymmetry: largest relative difference of the distance of a pair exchanged;
 - isometry: the same of a pair transposed, rotated and scaled;
 - triangle: largest excess of a distance over the way through a third matrix, relative;
@@ -28,7 +27,7 @@ import time
 import numpy as np
 
 from dlngeo.core.depth_metric import lower_index
-from dlngeo.core.geodesics import connect, exp
+from dlngeo.core.geodesics import Verdict, connect, exp
 
 CASES: list[tuple[tuple[int, int], int, float]] = [
     ((2, 2), 2, 3),
@@ -75,12 +74,6 @@ def rank_one_distance(x: np.ndarray, y: np.ndarray, depth: float) -> np.ndarray:
         length = np.sqrt(depth * ((lam - mu) ** 2 + 4 * lam * mu * np.sin(angle / 2) ** 2))
         best = np.minimum(best, np.where(is_apart, np.inf, length))
     return best
-
-
-def leaves(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Tell which straight lines between square matrices meet ``det = 0``."""
-    values = np.linalg.eigvals(np.linalg.solve(x, y))
-    return np.any((abs(values.imag) < 1e-12) & (values.real <= 0), axis=1)
 
 
 def shot(
@@ -150,8 +143,8 @@ def laws(
     table[rows, columns] = table[columns, rows] = np.where(is_lost, np.inf, length)
     ways = np.min(table[:, :, None] + table[None] + np.diag(np.full(count, np.inf))[..., None], 1)
     known = {"lost": f"{is_lost.sum()}"}
-    if depth == 1 and shape[0] == shape[1] == rank:
-        known["lost"] += f" ({int(leaves(x, y)[is_lost].sum())} leave)"
+    reasons = [Verdict(verdict).reason for verdict in found.verdict[is_lost]]
+    known["why"] = "; ".join(f"{reasons.count(why)}: {why}" for why in dict.fromkeys(reasons))
     known["asymmetry"] = f"{deviation(connect(y, x, depth, rank).length):.0e}"
     known["isometry"] = f"{deviation(connect(*moved, depth, rank).length / unit):.0e}"
     ways = ways[rows, columns]
@@ -171,7 +164,7 @@ def laws(
 
 
 HEADS = {
-    "lost": 14,
+    "lost": 6,
     "asymmetry": 10,
     "isometry": 10,
     "triangle": 10,
@@ -187,6 +180,7 @@ def main() -> None:
     count, shots, starts = [*map(int, sys.argv[1:]), *[46, 20, 50][len(sys.argv) - 1 :]]
     print(f"{count * (count - 1) // 2} pairs of each, {shots} of them shot at from {starts} starts")
     print(f"{'':20}" + "".join(f"{head:>{width}}" for head, width in HEADS.items()))
+    why = []
     for shape, rank, depth in CASES:
         entries = laws(shape, rank, depth, count, shots, starts)
         name = f"{shape[0]} x {shape[1]}, {rank}, N = {depth:g}"
@@ -195,6 +189,9 @@ def main() -> None:
             + "".join(f"{entries.get(head, '-'):>{width}}" for head, width in HEADS.items()),
             flush=True,
         )
+        if entries["why"]:
+            why.append(f"{name}: {entries['why']}")
+    print("\n".join(["", "Lost:", *(why or ["none"])]))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ from .balanced_logarithm import balanced_connect as balanced_connect
 from .balanced_logarithm import balanced_dist as balanced_dist
 from .balanced_logarithm import balanced_log as balanced_log
 from .conjugate_points import conjugate_times as conjugate_times
+from .connections import Connection as Connection
+from .connections import Verdict as Verdict
 from .curves import Geodesic as Geodesic
 from .curves import Positions as Positions
 from .distance_matrix import dist_pairwise as dist_pairwise
 from .exponential import exp as exp
 from .horizontal_alignment import align_horizontally as align_horizontally
 from .injectivity import injectivity_bound as injectivity_bound
-from .logarithm import Connection as Connection
 from .logarithm import connect as connect
 from .logarithm import dist as dist
 from .logarithm import log as log

@@ -19,8 +19,8 @@ from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, tran
 from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.packing import Shape, flatten_batch, pack, take, unpack
 from dlngeo.core.geodesics.charts.balanced_chart import BalancedChart
+from dlngeo.core.geodesics.connections import Connection, Verdict, check_found
 from dlngeo.core.geodesics.injectivity import proved_radius_of_factors
-from dlngeo.core.geodesics.logarithm import Connection
 from dlngeo.core.geodesics.search.balanced_turns import balanced_turns
 from dlngeo.core.geodesics.search.chords import SEGMENTS, shorten
 from dlngeo.core.geodesics.search.factor_spaces import FactorSpace, factor_space
@@ -221,13 +221,6 @@ def balanced_connect(factors: Factors, point: Factors, rank: int | None = None) 
     ----------
     THEORY 2.
     """
-    return _connect(factors, point, rank)[0]
-
-
-def _connect(
-    factors: Factors, point: Factors, rank: int | None
-) -> tuple[Connection, numpy.ndarray]:
-    """Return what `balanced_connect` does, and which pairs a geodesic beyond the boundary joins."""
     parts, rank = checked_layers(factors, point, rank=rank)
     arrays = sum(parts, start=())
     namespace(*arrays)
@@ -253,31 +246,18 @@ def _connect(
     is_narrow = all(rows == rank for rows, _ in shapes[:-1])
     largest = numpy.maximum(source.balanced.lam, target.balanced.lam)
     radius = is_narrow * proved_radius_of_factors(largest, len(shapes)) * unit[:, 0, 0]
-    connection = Connection(
+    why = numpy.where(ways.passes, Verdict.PASSES_BOUNDARY, Verdict.NOT_REACHED)
+    verdict = numpy.where(found.is_found, Verdict.FOUND, why)
+    return Connection(
         in_kind(results, factors),
         from_numpy((norms(found.velocity) * unit[:, 0, 0]).reshape(batch), arrays[0]),
         found.residual.reshape(batch),
-        found.is_found.reshape(batch),
+        verdict.reshape(batch),
         # Straight lines of parameter space are no longer.
         (norms(target.point - source.point) * unit[:, 0, 0]).reshape(batch),
         radius.reshape(batch),
         found.number.reshape(batch),
     )
-    return connection, ways.passes
-
-
-def _found(factors: Factors, point: Factors, rank: int | None) -> Connection:
-    """Return a connection, or raise a RuntimeError where no geodesic was found."""
-    connection, passes = _connect(factors, point, rank)
-    missing = ~connection.is_found
-    if missing.any():
-        raise RuntimeError(
-            f"no geodesic was found between two points{in_batch(missing)}: balanced_connect() "
-            "tells of which all. Geodesics that pass the boundary, where a singular value "
-            f"vanishes, join {int((missing.reshape(-1) & passes).sum())} of {int(missing.sum())}; "
-            "join the others through a point in between."
-        )
-    return connection
 
 
 def balanced_log(factors: Factors, point: Factors, rank: int | None = None) -> Factors:
@@ -298,7 +278,7 @@ def balanced_log(factors: Factors, point: Factors, rank: int | None = None) -> F
     ----------
     THEORY 2.
     """
-    return _found(factors, point, rank).velocity
+    return check_found(balanced_connect(factors, point, rank), "balanced_connect").velocity
 
 
 def balanced_dist(factors: Factors, point: Factors, rank: int | None = None) -> Array:
@@ -310,4 +290,4 @@ def balanced_dist(factors: Factors, point: Factors, rank: int | None = None) -> 
     -------
     dist : array-like, shape=[...]
     """
-    return _found(factors, point, rank).length
+    return check_found(balanced_connect(factors, point, rank), "balanced_connect").length

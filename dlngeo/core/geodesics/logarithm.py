@@ -8,17 +8,17 @@ goes both ways.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
+from dlngeo.core.base.arrays import Array, from_numpy
 from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.base.scales import square
 from dlngeo.core.depth_metric.metric import lower_index
 from dlngeo.core.geodesics.charts.chart import extend, restrict
+from dlngeo.core.geodesics.connections import Connection, Verdict, check_found
 from dlngeo.core.geodesics.injectivity import proved_radius
 from dlngeo.core.geodesics.observable_curves import checked_problem
 from dlngeo.core.geodesics.search.bounds import lower_bound
@@ -27,50 +27,10 @@ from dlngeo.core.networks.blocks import join
 from dlngeo.core.networks.frames import SingularFrames, exact_frames
 from dlngeo.core.numerics.shooting import CONVERGED
 
+# Relative error of the lengths of turns.
+_ROUGH = 0.01
 # Relative difference from which on singular values tell the first matrix from the second.
 _EQUAL = 1e-7
-# Relative error up to which a length counts as equal to its bound.
-_CERTAIN = 1e-9
-
-
-@dataclass(frozen=True)
-class Connection:
-    """Geodesics found between pairs of points.
-
-    Attributes
-    ----------
-    velocity : array-like, shape=[..., m, n]
-        Initial velocities; NaN where no geodesic was found.
-    length : array-like, shape=[...]
-        Their norms in the metric; NaN where no geodesic was found, and infinite where no path joins
-        the points.
-    residual : array, shape=[...]
-        Distance of the end of the geodesic from the second point, in the chart.
-    is_found : array of bool, shape=[...]
-    bound : array, shape=[...]
-        A length that no path between the points is shorter than.
-    radius : array, shape=[...]
-        A length up to which it is proved that there is one geodesic, see `injectivity_bound`.
-    number : array of int, shape=[...]
-        How many distinct geodesics were found.
-    """
-
-    velocity: Array
-    length: Array
-    residual: numpy.ndarray
-    is_found: numpy.ndarray
-    bound: numpy.ndarray
-    radius: numpy.ndarray
-    number: numpy.ndarray
-
-    @property
-    def is_certified(self) -> numpy.ndarray:
-        """Where the geodesic is proved to be the shortest path.
-
-        There its length is the bound, or less than the radius.
-        """
-        length = to_numpy(self.length)
-        return (length <= (1 + _CERTAIN) * self.bound) | (length < self.radius)
 
 
 def pairs_in_frames(
@@ -103,17 +63,6 @@ def check_joined(apart: numpy.ndarray) -> None:
             "no geodesic joins square matrices of full rank whose determinants have opposite "
             f"signs{in_batch(apart)}: take pairs of one sign."
         )
-
-
-def _check_found(connection: Connection) -> Connection:
-    """Return a connection, or raise a RuntimeError where no geodesic was found on some path."""
-    is_missing = numpy.isnan(to_numpy(connection.length))
-    if is_missing.any():
-        raise RuntimeError(
-            f"no geodesic was found between two matrices{in_batch(is_missing)}: join them "
-            "through a point in between; connect() tells of which all."
-        )
-    return connection
 
 
 def _exchanged(
@@ -159,7 +108,8 @@ def connect(
     positive matrices at depth two; or if it is less than the `radius`, the larger
     `injectivity_bound` of the two points. Elsewhere it is the shortest one that was found. At
     finite depth the metric is incomplete: where every short path runs into the boundary there may
-    be no shortest geodesic, and often none is found.
+    be no shortest geodesic, and often none is found. Why none was found the `verdict` tells: where
+    some path is known to be shorter than all that touch the boundary, a geodesic exists.
 
     Parameters
     ----------
@@ -208,7 +158,7 @@ def connect(
     source = SingularFrames(left, source.sigma / unit, right)
     target = SingularFrames(target_left, target.sigma / unit, target_right)
     velocity = numpy.full((len(x), left.shape[-2], right.shape[-2]), numpy.nan)
-    length, residual = numpy.full((2, len(x)), numpy.inf)
+    length, residual, shortest = numpy.full((3, len(x)), numpy.inf)
     number, is_open = numpy.zeros(len(x), dtype=int), numpy.zeros(len(x), dtype=bool)
 
     def go(pairs: numpy.ndarray, from_point: numpy.ndarray) -> None:
@@ -219,6 +169,7 @@ def connect(
         residual[pairs] = numpy.fmin(residual[pairs], found.residual)
         number[pairs] = numpy.maximum(number[pairs], found.number)
         is_open[pairs] |= found.is_hard | ways.is_open
+        shortest[pairs] = numpy.minimum(shortest[pairs], ways.shortest)
         is_shorter = found.length < (1 - CONVERGED) * length[pairs]
         for back in (False, True):
             chosen = numpy.flatnonzero(is_shorter & (from_point == back))
@@ -245,15 +196,32 @@ def connect(
     bound = numpy.full(len(x), numpy.inf)
     bound[joined] = lower_bound(take(source, joined), take(signed, joined), depth)
     radius = numpy.maximum(proved_radius(source.sigma, depth), proved_radius(target.sigma, depth))
+    verdict = numpy.where(is_found, Verdict.FOUND, Verdict.NOT_REACHED)
+    if on_boundary != "cross":
+        is_known = (1 + _ROUGH) * shortest < _touching(source.sigma, target.sigma, depth)
+        why = numpy.where(is_known, Verdict.EXISTS, Verdict.MAY_NOT_EXIST)
+        if depth == 1 and rank == min(x.shape[-2:]):
+            why[:] = Verdict.STRAIGHT_LINE_LEAVES
+        verdict = numpy.where(is_found, verdict, numpy.where(apart, Verdict.APART, why))
     return Connection(
         from_numpy(velocity.reshape(*batch, *velocity.shape[1:]), matrix),
         from_numpy(length.reshape(batch), matrix),
         residual.reshape(batch),
-        is_found.reshape(batch),
+        verdict.reshape(batch),
         (bound * scale).reshape(batch),
         (radius * scale).reshape(batch),
         number.reshape(batch),
     )
+
+
+def _touching(sigma: numpy.ndarray, other: numpy.ndarray, depth: float) -> numpy.ndarray:
+    """Return what no path is shorter than that touches the boundary, shape=[b].
+
+    If some path is shorter, a shortest one exists, and it is a geodesic. See THEORY 3.
+    """
+    if depth == numpy.inf:
+        return numpy.full(len(sigma), numpy.inf)
+    return depth**0.5 * (sigma[:, -1] ** (1 / depth) + other[:, -1] ** (1 / depth))
 
 
 def _check_crossing(x: numpy.ndarray, depth: float, rank: int) -> None:
@@ -296,7 +264,7 @@ def log(
     THEORY 3.
     """
     connection = connect(matrix, point, depth, rank, on_boundary=on_boundary)
-    return _check_found(connection).velocity
+    return check_found(connection, "connect").velocity
 
 
 def dist(
@@ -321,7 +289,7 @@ def dist(
     THEORY 3.
     """
     connection = connect(matrix, point, depth, rank, on_boundary=on_boundary)
-    return _check_found(connection).length
+    return check_found(connection, "connect").length
 
 
 @primitive(static=("depth", "rank", "on_boundary"))

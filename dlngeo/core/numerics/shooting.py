@@ -226,7 +226,7 @@ class Found(NamedTuple):
     residual : array, shape=[b]
         Least displacement of an end.
     is_hard : array of bool, shape=[b]
-        Which pairs the first attempt at them did not join.
+        Which pairs some attempt did not join.
     every : list of array, shape=[b, n]
         All velocities that were found, from attempt to attempt.
     """
@@ -274,7 +274,7 @@ class Found(NamedTuple):
         is_shorter = length < self.length[pairs]
         better = pairs[is_shorter]
         self.length[better], self.velocity[better] = length[is_shorter], u[is_shorter]
-        self.is_hard[pairs] |= ~self.is_found[pairs]
+        self.is_hard[pairs] |= ~has_arrived
         every = numpy.full_like(self.velocity, numpy.nan)
         every[pairs[has_arrived]] = u[has_arrived]
         self.every.append(every)

@@ -108,5 +108,5 @@ def test_what_is_not_found_is_told():
     np.testing.assert_array_equal(np.isnan(connection.length), [True, False])
     for velocity in connection.velocity:
         np.testing.assert_array_equal(np.isnan(velocity).all(axis=(1, 2)), [True, False])
-    with pytest.raises(RuntimeError, match=r"\(1 of 2, .* index \[0\]\): .* join 1 of 1;"):
+    with pytest.raises(RuntimeError, match=r"\(1 of 2, .* index \[0\]\): .* passes the boundary"):
         balanced_log(point, ends)

@@ -59,8 +59,9 @@ _LONGER = 1.015
 # displacement and iterations up to which local geodesics are found.
 _SEGMENTS, _SWEEPS, _ROUGH, _FEW = 8, 6, 1e-3, 8
 # Largest depth at which turns below full rank are lifted and shortened as curves of chords. Numbers
-# of these, and from which on the first velocity is a guess.
-_CHORDS_DEPTH, _FINER, _FINE = 2, (16, 32, 64, 128), 32
+# of these, from which on the first velocity is a guess, and length, in units of that of the chords,
+# up to which a geodesic may be that to which they belong.
+_CHORDS_DEPTH, _FINER, _FINE, _AS_LONG = 2, (16, 32, 64, 128), 32, 1 + 1e-4
 # Turns that are followed, in any case, as long as nothing is found.
 _FURTHER = 3
 # Iterations in which a guess that belongs to a geodesic comes as near to it as this part.
@@ -132,10 +133,15 @@ class TurnSearch(NamedTuple):
         return numpy.maximum(*[proved_radius(sigma, self.depth) for sigma in ends])
 
     @property
+    def shortest(self) -> numpy.ndarray:
+        """Lengths of the shortest curves that are known: the first turns."""
+        return self.candidates.length[self.candidates.rank == 0]
+
+    @property
     def is_open(self) -> numpy.ndarray:
         """For which pairs turns to other geodesics are not far longer, where these part fast."""
         pair, length, _, _ = self.candidates
-        is_near = length <= _FARTHEST_CURVED * length[self.candidates.rank == 0][pair]
+        is_near = length <= _FARTHEST_CURVED * self.shortest[pair]
         several = numpy.bincount(pair[is_near], minlength=len(self.source.frames.sigma)) > 1
         return several & (self._is_curved and not self._has_chords)
 
@@ -164,6 +170,8 @@ class TurnSearch(NamedTuple):
         pair, _, velocity, _ = self.candidates
         yield self._first_shortened(found)
         chosen = self._hopeful(found)
+        if not len(chosen):
+            return
         basins = self._basins(found, pair[chosen])
         chosen = chosen[~self._are_in(basins, pair[chosen], velocity[chosen])]
         guess = self._shortened(chosen)
@@ -180,19 +188,19 @@ class TurnSearch(NamedTuple):
                 yield self._attempt(pair[is_next], guess)
 
     def along_chords(self, found: Found) -> Iterator[Attempt]:
-        """Shoot from curves of chords to which turns shrink; from finer ones where that fails."""
+        """Shoot from curves of chords to which turns shrink, finer ones where that leads off."""
         pair, length, _, _ = self.candidates
-        is_near = length <= _FARTHEST_CURVED * length[self.candidates.rank == 0][pair]
+        is_near = length <= _FARTHEST_CURVED * self.shortest[pair]
         curves = curves_of_turns(self.candidates, is_near & ~found.is_found[pair])
         for count in _FINER:
-            curves = curves.take(~found.is_found[curves.pair])
             if not len(curves.pair):
                 return
             curves = curves.refined(count)
             if count >= _FINE:
                 source = take(self.source, curves.pair)
-                velocity = source.pack(source.frames.split(curves.velocity))
-                yield from self._attempts(curves.pair, velocity)
+                guess = source.pack(source.frames.split(curves.velocity))
+                yield from self._attempts(curves.pair, guess)
+                curves = curves.take(found.length[curves.pair] > _AS_LONG * curves.length)
 
     def off_saddles(self, found: Found) -> Iterator[Attempt]:
         """Shoot from shortened turns where the shortest that was found has conjugate points."""
@@ -215,18 +223,23 @@ class TurnSearch(NamedTuple):
         if nulls or self.chart.way_on is not None:
             return numpy.zeros(len(found.length), dtype=bool)
         radius = conjugate_radius(self.source.frames.sigma, self.depth)
-        basins = self._basins(found, numpy.flatnonzero(found.length >= radius))
+        far = numpy.flatnonzero(found.length >= radius)
+        if not len(far):
+            return numpy.zeros(len(found.length), dtype=bool)
+        basins = self._basins(found, far)
         return numpy.linalg.slogdet(numpy.nan_to_num(basins.inverse))[0] < 0
 
     def _hopeful(self, found: Found) -> numpy.ndarray:
         """Return which turns may lead to shorter geodesics than those found from the first ones."""
         pair, length, _, turns = self.candidates
         first, least = self.candidates.rank == 0, found.length[pair]
-        shortest = length[first][pair]
+        shortest = self.shortest[pair]
         is_near = length <= PROMISING * shortest
         farthest = _FARTHEST_CURVED if self._is_curved else _FARTHEST
         is_open = ~self._are_sure(found)[pair]
         others = numpy.flatnonzero(~first & is_open & (length <= farthest * shortest))
+        if not len(others):
+            return others
         unrolled, is_near, least = turns.take(others).unrolled(), is_near[others], least[others]
         if not self._is_curved:
             # What is longer than the turn is not to be trusted.
