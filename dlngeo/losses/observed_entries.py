@@ -145,10 +145,16 @@ class SparseMatrixCompletion(LeastSquares):
         return scipy.sparse.csr_array((measurements, self._indices, self._starts), self.shape)
 
     def gradient(self, matrix: Array) -> Array:
-        residual = self.measure(matrix) - self.data
+        return self._dense(self.measure(matrix) - self.data)
+
+    def hessian_product(self, matrix: Array, vector: Array) -> Array:
+        return self._dense(self.measure(vector))
+
+    def _dense(self, residual: Array) -> Array:
+        """Return what `pull` does as arrays, of batches too."""
         if residual.ndim == 1:
             return self.pull(residual).toarray()
-        slope = numpy.zeros(matrix.shape)
+        matrices = numpy.zeros((*residual.shape[:-1], *self.shape))
         places: Any = (..., self._rows, self._indices)
-        numpy.add.at(slope, places, residual)
-        return slope
+        numpy.add.at(matrices, places, residual)
+        return matrices

@@ -65,11 +65,23 @@ class AffineLayers:
         return Layers(layers)
 
     def loss(self, loss: Any) -> Any:
-        """Return a loss as a function of ``(X b)``: one of samples gets their intercept."""
-        is_of_linear_part = (
-            isinstance(loss, LinearRegression) and loss.shape[1] == self.network.widths[0]
+        """Return a loss as a function of ``(X b)``: one of samples gets their intercept.
+
+        Raises
+        ------
+        ValueError
+            If it is one of ``X`` that does not say how biases enter.
+        """
+        widths = self.network.widths
+        if not self.has_biases or getattr(loss, "shape", None) != (widths[-1], widths[0]):
+            return loss
+        if isinstance(loss, LinearRegression):
+            return loss.with_intercept
+        raise ValueError(
+            f"the loss is a function of matrices of shape {loss.shape}, in which the biases of the "
+            f"network do not enter: give a LinearRegression, a loss of (X b), of shape "
+            f"{(widths[-1], widths[0] + 1)}, or network.factors."
         )
-        return loss.with_intercept if self.has_biases and is_of_linear_part else loss
 
     def vector(self, vector: Factors) -> Layers:
         """Return a velocity of weights and biases as one of the layers.

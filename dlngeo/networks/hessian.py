@@ -46,7 +46,15 @@ class LossHessian:
             product = product @ layer
         self.after = after[::-1]
         self.matrix = in_range(product, "the end-to-end matrix")
-        self.gradient = slope(self.matrix)
+        try:
+            self.gradient = slope(self.matrix)
+        except Exception as error:
+            if not parameters.has_biases:
+                raise
+            raise ValueError(
+                "of a network with biases the loss is a function of the affine map (X b), here of "
+                f"shape {self.matrix.shape}, which this one does not take: {error}"
+            ) from error
         carried = [self.gradient]
         for layer in layers[:-1]:
             carried.append(carried[-1] @ layer.T)

@@ -152,6 +152,9 @@ def test_sparse_and_dense_completion_agree():
     point = numpy.random.default_rng(1).normal(size=(problems.M, problems.N))
     assert float(dense(point)) == pytest.approx(float(sparse(point)), rel=1e-14)
     numpy.testing.assert_allclose(dense.gradient(point), sparse.gradient(point), atol=1e-14)
+    numpy.testing.assert_allclose(
+        dense.hessian_product(point, point), sparse.hessian_product(point, point), atol=1e-14
+    )
 
 
 def test_sparse_entries_in_any_order_and_twice():

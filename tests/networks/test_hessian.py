@@ -96,8 +96,9 @@ AFFINE = LinearNetwork(FACTORS, [None, numpy.ones(2)])
         ((FACTORS, 3.0, FACTORS), "the loss.* must be a function"),
         (
             (AFFINE, MatrixCompletion(numpy.eye(2), numpy.eye(2) > 0), AFFINE),
-            r"matrices of shape \(2, 2\), got \(2, 3\)",
+            "in which the biases of the network do not enter: give a LinearRegression",
         ),
+        ((AFFINE, lambda x: (x @ numpy.eye(2)).sum(), AFFINE), r"affine map \(X b\), .* \(2, 3\)"),
         (([1e300 * numpy.eye(2)] * 2, LOSS, [numpy.eye(2)] * 2), "overflows"),
     ],
 )
