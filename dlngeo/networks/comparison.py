@@ -93,7 +93,7 @@ def distance(
 def interpolate(
     a: Factors,
     b: Factors,
-    t: Any,
+    t: Any = None,
     kind: str = "geodesic",
     *,
     rank: int | None = None,
@@ -105,8 +105,8 @@ def interpolate(
     ----------
     a, b : LinearNetwork or factors
         Networks at times zero and one, or rotated copies of them.
-    t : float or array-like, shape=[k]
-        Times.
+    t : float or array-like, shape=[k], optional
+        Times, eleven from zero to one by default.
     kind : str
         "linear": parameters on the straight line, of any two networks of the same widths.
         "aligned": on the straight line to the nearest rotated copy of the second network that is
@@ -132,7 +132,7 @@ def interpolate(
     >>> float(round(interpolate(a, b, 0.5).matrix[0, 0], 12))
     4.0
     """
-    times = host_array(t, "the times")
+    times = numpy.linspace(0.0, 1.0, 11) if t is None else host_array(t, "the times")
     if times.ndim > 1:
         raise ValueError(f"times are a number or a list of them, got shape {times.shape}.")
     path = network_path(a, b, kind, rank, balance)
@@ -202,7 +202,7 @@ def comparable(
             balanced_frames(network.factors, ranks[0])
         except ValueError as error:
             raise ValueError(
-                f"network {p} is not balanced at rank {ranks[0]} ({error}): balance=True balances "
+                f"network {p} is not balanced, or not of rank {ranks[0]}: balance=True balances "
                 "networks first, at the same outputs."
             ) from error
         if any(bias is not None for bias in network.biases[:-1]):

@@ -186,6 +186,7 @@ def _aligned_layers(layers: Sequence[Array], target: Array, times: Array) -> Arr
     values = numpy.linalg.svd(layers[0], compute_uv=False)
     # Singular values that are not there at the start never come.
     rank = int(numpy.sum(values > values[0] * max(layers[0].shape) * numpy.finfo(float).eps))
+    rank = min(rank, *(len(layer) for layer in layers))
     if rank == 0:
         return numpy.zeros((len(times), *target.shape))
     frames, lam = balanced_frames(layers, rank)

@@ -81,6 +81,7 @@ def test_networks_on_the_way(widths, rank):
         if kind == "geodesic":
             assert max([abs(m).max() for m in moment_map(third)], default=0.0) < 1e-10
             assert distance(a, third) == pytest.approx(distance(a, b) / 3, rel=1e-7)
+    assert len(interpolate(a, b, kind="linear")) == 11
     one = interpolate(a, b, 0.25)
     numpy.testing.assert_allclose(one.matrix, interpolate(a, b, [0.25])[0].matrix, rtol=1e-13)
 

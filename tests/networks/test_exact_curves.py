@@ -103,6 +103,10 @@ def test_starts_at_zero_stay():
         ((TARGET, IDENTITIES, 1.0), "at depth 3 the curve is known only if start and target"),
         ((TARGET, [TARGET, np.eye(3)], 1.0), "balance the factors first"),
         ((TARGET, [2 * np.eye(3), *IDENTITIES], 1.0), "expected balanced factors"),
+        (
+            (TARGET, [np.eye(4, 3), np.ones((2, 4)), np.eye(3, 2)], 1.0),
+            "expected balanced factors of rank 2, but of the first one",
+        ),
         ((TARGET, IDENTITIES, [1.0, -2.0]), "times must not be negative, got -2"),
         ((TARGET, np.eye(3), 1.0), r"shape \[..., N, d, d\]"),
         ((TARGET[:2], IDENTITIES, 1.0), r"a matrix of shape \(2, 3\)"),

@@ -170,7 +170,12 @@ def balanced_frames(layers: Sequence[Array], rank: int | None = None) -> Balance
         rank = min(first.shape[-1], *[layer.shape[-2] for layer in layers])
     for p, layer in enumerate(layers, start=1):
         real_array(layer, f"factor {p}")
-    left, lam, right = exact_frames(first, rank)
+    try:
+        left, lam, right = exact_frames(first, rank)
+    except ValueError as error:
+        raise ValueError(
+            f"expected balanced factors of rank {rank}, but of the first one: {error}"
+        ) from error
     frames = [right, left]
     images = []
     for layer in layers[1:]:
