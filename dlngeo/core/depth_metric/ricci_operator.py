@@ -16,9 +16,13 @@ from dlngeo.core.base.arrays import (
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.depth_metric.curvature import Point, checked_arrays, hidden_unit
-from dlngeo.core.depth_metric.weights import Weights
+from dlngeo.core.depth_metric.weights import FiniteWeights, Weights
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import SingularFrames
+from dlngeo.core.networks.jacobi import jacobi_form
+
+# Depths up to which sums over the layers cost less than doubling; at large ranks half the rank.
+_SHALLOW = 16
 
 
 @primitive(static=("depth", "rank"))
@@ -154,14 +158,90 @@ def _ricci_weights(frames: SingularFrames, weights: Weights, depth: float) -> _R
     if depth == 1:
         zero = xp.zeros_like(weights.root)
         return _RicciWeights(zero, zero, zero, xp.zeros_like(sigma), cone, cone_counts)
-    solve, after, before = weights.solve, weights.after, weights.before
+    if isinstance(weights, FiniteWeights) and depth > max(_SHALLOW, rank / 2):
+        sums = _sums_of_forms(weights)
+    else:
+        sums = _sums_over_layers(weights)
+    # The planes of a column are those of a row read backwards.
+    entries = off_diagonal(sums.flat) + sums.planes + transpose(sums.planes)
+    return _RicciWeights(
+        entries,
+        sums.crossed + transpose(sums.crossed),
+        sums.direct + transpose(sums.direct),
+        sums.null,
+        cone,
+        cone_counts,
+    )
+
+
+class _Sums(NamedTuple):
+    """Sums of products of lifts and of solutions of the Jacobi matrices.
+
+    Attributes
+    ----------
+    planes : array-like, shape=[..., r, r]
+        What the curvatures of the planes of ``E_kl`` and ``E_kj`` are summed to.
+    flat : array-like, shape=[..., r, r]
+        ``Σ_{i≠k,l} a_kl^2 · T_ll^{-1} M_il``, and the same read backwards.
+    crossed, direct : array-like, shape=[..., r, r]
+        Halves of the weights of the transposed entries, and of the diagonal ones.
+    null : array-like, shape=[..., r]
+        Of the null blocks.
+    """
+
+    planes: Array
+    flat: Array
+    crossed: Array
+    direct: Array
+    null: Array
+
+
+def _sums_of_forms(weights: FiniteWeights) -> _Sums:
+    """Return the sums of a finite depth, by doubling: each is a form of geometric sequences."""
+    lam, core, depth = weights.lam, weights.core, weights.depth
+    rank, square = lam.shape[-1], lam**2
+    distinct = 1 - eye(rank, rank, lam)
+    apart = distinct[:, None, :] * distinct[None, :, :]
+    row, column = lam[..., :, None], lam[..., None, :]
+    # Of k, l and j.
+    first, second, third = lam[..., :, None, None], row[..., None, :, :], column[..., None, :, :]
+    own = (first**2, second * third)
+    forms, _ = jacobi_form(second, third, own, own, depth)
+    norms = core[..., :, :, None] * core[..., :, None, :]
+    planes = ((second * third) ** 2 * forms / norms * apart).sum(axis=-1)
+    # Of k, l and i: the source a_kl^2, and the moments M_il.
+    own, others = (first**2, second**2), (third**2, second**2)
+    along, _ = jacobi_form(second, second, own, others, depth)
+    back, _ = jacobi_form(second, second, own, others[::-1], depth)
+    norms = core[..., :, :, None] * core[..., None, :, :]
+    flat = (second**4 * (along - back) / norms * apart).sum(axis=-1)
+    # Of i and l.
+    ends = [
+        jacobi_form(column, column, pair, pair, depth)[1]
+        for pair in ((row**2, column**2), (column**2, row**2))
+    ]
+    solved = square[..., None, :] * (ends[0] - ends[1]) / core
+    null = off_diagonal(solved + weights.null_second / core).sum(axis=-2)
+    crossed, _ = jacobi_form(row, column, (row, column), (column, row), depth)
+    direct, _ = jacobi_form(row, column, (row, column), (row, column), depth)
+    return _Sums(
+        planes,
+        flat + transpose(flat),
+        2 * off_diagonal(column**2 * crossed / core) / depth,
+        -off_diagonal(row * column * direct / core) / depth,
+        null,
+    )
+
+
+def _sums_over_layers(weights: Weights) -> _Sums:
+    """Return the sums, layer by layer."""
+    xp, solve = namespace(weights.root), weights.solve
+    after, before = weights.after, weights.before
     # Either sum takes as many solutions as there are terms.
-    by_layers = after.shape[-3] < rank
+    by_layers = after.shape[-3] < after.shape[-1]
     planes, solved = (_sums_by_layers if by_layers else _sums_by_values)(weights)
     bent = off_diagonal(xp.ones_like(solved)) @ solved
     flat = xp.sum(after**2 * bent - before**2 * transpose(bent), axis=-3)
-    # The planes of a column are those of a row read backwards.
-    entries = off_diagonal(flat) + planes + transpose(planes)
     green = off_diagonal(solve(hidden_unit(weights, -1) + 0 * after)[..., -1, :, :])
     null = xp.sum(solved[..., -1, :, :] + green, axis=-2)
     # Weights times those of the diagonal entry in their row or column.
@@ -170,14 +250,7 @@ def _ricci_weights(frames: SingularFrames, weights: Weights, depth: float) -> _R
     solved = solve(b)
     crossed = 2 * off_diagonal(xp.sum(a * transpose(solved), axis=-3))
     direct = -off_diagonal(xp.sum(a * solved, axis=-3))
-    return _RicciWeights(
-        entries,
-        crossed + transpose(crossed),
-        direct + transpose(direct),
-        null,
-        cone,
-        cone_counts,
-    )
+    return _Sums(planes, flat, crossed, direct, null)
 
 
 def _moments(weights: Weights) -> Array:

@@ -17,6 +17,7 @@ import math
 from dlngeo.core.base.arrays import Array, namespace
 from dlngeo.core.networks.power_differences import (
     GeometricLaw,
+    doublings,
     first_difference,
     geometric_law,
 )
@@ -254,6 +255,78 @@ def jacobi_solve(left: Array, right: Array, right_hand_side: Array) -> Array:
     for p in reversed(range(size - 1)):
         solution.append((rows[p] + off * solution[-1]) / pivots[p])
     return xp.stack(solution[::-1], -3)
+
+
+Source = tuple[Array, Array]
+"""The ``a`` and ``b`` of a right-hand side ``a^{N-1-p} b^{p-1}``, ``p = 1, ..., N-1``."""
+
+
+def jacobi_form(
+    left: Array, right: Array, source: Source, other: Source, depth: int
+) -> tuple[Array, Array]:
+    r"""Return ``uᵀ T_kl^{-1} v`` of geometric ``u`` and ``v``, and the last entry of ``T^{-1} u``.
+
+    By doubling, as sums over the layers in `dlngeo.core.networks.power_differences`: with the layer
+    between two networks of depths ``n`` and ``m`` eliminated last, in units of ``λ_k²`` for ``λ_k ≥
+    μ_l``, ``ρ = μ_l / λ_k``, ``K^{(n)} = \sum_{j<n} ρ^{2j}``,
+
+    .. math:: Q^{(n+m)} = (aa')^m Q^{(n)} + (bb')^n Q^{(m)}
+                  + \frac{K^{(n)} K^{(m)}}{K^{(n+m)}} ς ς', \quad
+              ς = a^{m-1} b^{n-1} + a^m R^{(n)} + b^n L^{(m)},
+
+    where ``L, R`` are ``ρ`` times the first and the last entry of ``T^{-1} u``. All terms are
+    positive.
+
+    Parameters
+    ----------
+    left, right : array-like
+        Positive singular values ``λ_k, μ_l``.
+    source, other : pair of array-like
+        ``a, b`` of ``u``, and of ``v``, not negative; all shapes broadcast.
+    depth : int
+        Depth ``N ≥ 2``.
+
+    Returns
+    -------
+    form, end : array-like
+
+    References
+    ----------
+    THEORY 2 (own derivation).
+    """
+    xp = namespace(left, right, *source, *other)
+    larger = xp.where(left > right, left + 0 * right, right + 0 * left)
+    off = (left / larger) * (right / larger)
+    kernel = 1 + off**2
+    form = 1 / kernel + 0 * (source[0] * other[0])
+    sources, end = (source, other), off * form
+    ends = [(end, end)] * 2
+    for reached, doubles in doublings(depth):
+        powers = [(a**reached, b**reached) for a, b in sources]
+        gain = off**reached / kernel
+        following = kernel * (1 + off ** (2 * reached)) if doubles else 1 + off**2 * kernel
+        share = kernel * (kernel if doubles else 1) / following
+        middles = []
+        for index, ((a, b), (by_a, by_b), (first, last)) in enumerate(
+            zip(sources, powers, ends, strict=True)
+        ):
+            if doubles:
+                middle = (a * b) ** (reached - 1) + by_a * last + by_b * first
+                ends[index] = (
+                    by_a * first + gain * share * middle,
+                    by_b * last + gain * share * middle,
+                )
+            else:
+                middle = b ** (reached - 1) + a * last
+                ends[index] = (a * first + gain * share * middle, off * share * middle)
+            middles.append(middle)
+        if doubles:
+            grown = powers[0][0] * powers[1][0] + powers[0][1] * powers[1][1]
+        else:
+            grown = source[0] * other[0]
+        form = grown * form + share * middles[0] * middles[1]
+        kernel = following
+    return form / larger / larger, ends[0][1] / off / larger / larger
 
 
 def jacobi_eigenpairs(left: Array, right: Array, depth: int) -> tuple[Array, Array]:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from dlngeo.core.base.arrays import Array, namespace
 
 
-def _doublings(number: int) -> Iterator[tuple[int, bool]]:
+def doublings(number: int) -> Iterator[tuple[int, bool]]:
     """Yield the ``m`` on the way from two to a number; with each, whether ``2m`` is the next.
 
     Otherwise ``m + 1`` is.
@@ -60,7 +60,7 @@ def first_difference(x: Array, y: Array, number: int) -> Array:
     difference = x + y
     if number == 1:
         return namespace(difference).ones_like(difference)
-    for reached, doubles in _doublings(number):
+    for reached, doubles in doublings(number):
         difference = _following(difference, x, y, reached, doubles)
     return difference
 
@@ -85,7 +85,7 @@ def second_difference(x: Array, number: int) -> Array:
     row, column, last = x[..., :, None], x[..., None, :], x[..., None, None, :]
     second = (1.0 if number > 1 else 0.0) + 0 * (row[..., None] * column[..., None] * last)
     first = row + column
-    for reached, doubles in _doublings(number):
+    for reached, doubles in doublings(number):
         if doubles:
             powers = row[..., None] ** reached + last**reached
             second = second * powers + first[..., :, :, None] * first[..., None, :, :]
@@ -129,7 +129,7 @@ def mixed_difference(lam: Array, number: int) -> Array:
     first = row + column
     sums, square = product(first) / 2, product(row - column) ** 2 / 4
     mean, half = sums, (1.0 if number > 1 else 0.0) + 0 * sums
-    for reached, doubles in _doublings(number):
+    for reached, doubles in doublings(number):
         both, slope = product(row**reached + column**reached) / 2, product(first)
         if doubles:
             mean, half = mean * both + square * half * slope, mean * slope + half * both
@@ -170,7 +170,7 @@ def geometric_law(ratio: Array, number: int) -> GeometricLaw:
     total = 1 + ratio
     mean = ratio / total
     variance, excess = mean / total, 2 * mean**2
-    for reached, doubles in _doublings(number):
+    for reached, doubles in doublings(number):
         power = ratio**reached
         if doubles:
             share = power / (1 + power)

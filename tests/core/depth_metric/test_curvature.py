@@ -135,6 +135,7 @@ CASES = [
     for (shape, rank), spectrum, depth in itertools.product(SHAPES, SIGMA, DEPTHS)
     if depth != math.inf or shape == (rank, rank)
 ]
+DEEP = [(*case[:3], 25) for case in CASES if case[3] == 2]
 
 
 # --- the observable space ---------------------------------------------------------------
@@ -176,7 +177,7 @@ def test_symmetries(shape, rank, spectrum, depth):
     )
 
 
-@pytest.mark.parametrize(("shape", "rank", "spectrum", "depth"), CASES)
+@pytest.mark.parametrize(("shape", "rank", "spectrum", "depth"), [*CASES, *DEEP])
 def test_ricci_and_scalar_curvature_are_traces(shape, rank, spectrum, depth):
     matrix, (a, b, _) = point_and_vectors(shape, rank, SIGMA[spectrum])
     chart = Chart(matrix, depth, rank)
@@ -356,6 +357,15 @@ def test_ricci_sums_by_layers_are_those_by_values(depth):
     at = weights.weights_of(sigma, depth)
     for one, other in zip(ro._sums_by_layers(at), ro._sums_by_values(at), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13 * abs(one).max())
+
+
+@pytest.mark.parametrize("depth", [2, 3, 40, 300])
+def test_ricci_sums_by_doubling_are_those_over_layers(depth):
+    """Of repeated and of tiny values too."""
+    sigma = np.array([[1.0, 0.7, 0.7, 0.1], [1.0, 1.0, 1.0, 1.0], [1.0, 0.5, 1e-3, 1e-6]])
+    at = weights.FiniteWeights(sigma ** (1 / depth), depth)
+    for one, other in zip(ro._sums_of_forms(at), ro._sums_over_layers(at), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12 * abs(other).max() + 1e-15)
 
 
 @pytest.mark.parametrize(("shape", "planes"), [((2, 2), 1), ((3, 2), 3), ((3, 5), 9), ((5, 3), 9)])

@@ -136,6 +136,24 @@ def test_solve_broadcasts():
     assert jacobi.jacobi_solve(left, right, b[0, 0]).shape == (5, 3, 3, 2)
 
 
+@pytest.mark.parametrize("depth", [2, 3, 4, 5, 10, 37, 200])
+@pytest.mark.parametrize(
+    ("left", "right"), [(1.0, 0.7), (0.6, 1.0), (1.0, 1.0), (1.0, 1 - 1e-12), (1e-3, 1e-4)]
+)
+def test_form_of_geometric_sources(left, right, depth):
+    """``uᵀ T⁻¹ v`` and the last entry of ``T⁻¹ u`` by dense solves; unit vectors among sources."""
+    p = np.arange(1, depth)
+    sources = np.array([[0.9, 0.5], [1.0, 1.0], [0.2, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    vectors = np.array([a ** (depth - 1.0 - p) * b ** (p - 1.0) for a, b in sources])
+    solved = np.linalg.solve(jacobi_matrix(left, right, depth), vectors.T)
+    a, b = sources.T
+    form, end = jacobi.jacobi_form(
+        np.array(left), np.array(right), (a[:, None], b[:, None]), (a, b), depth
+    )
+    np.testing.assert_allclose(form, vectors @ solved, rtol=1e-12)
+    np.testing.assert_allclose(end[:, 0], solved[-1], rtol=1e-11)
+
+
 @PAIRS
 @pytest.mark.parametrize("depth", [2, 3, 10])
 def test_eigenpairs(left, right, depth):
