@@ -48,6 +48,12 @@ def plain(module: torch.nn.Module) -> torch.nn.Module:
     return getattr(module, "_orig_mod", module)
 
 
+def example_of(module: torch.nn.Module) -> torch.Tensor:
+    """Return a parameter of a module, or a buffer, of its type and device."""
+    tensors = (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+    return next(tensors, torch.zeros(()))
+
+
 class _Tracer(torch.fx.Tracer):
     """Traces what is no layer of PyTorch, and nothing of what computes weights."""
 
@@ -127,17 +133,18 @@ class AffineGraph:
                 f"a network needs at least one linear layer, got none in {type(module).__name__}."
             )
         self.ends = self._stage_ends(end)
-        self._evaluate_once(next(self.root.parameters()))
+        self._evaluate_once(example_of(self.root))
 
     def _enter(self, node: torch.fx.Node) -> None:
         """Find how many matrices one after the other lead to a node; check that it is affine."""
         if node.op == "placeholder":
-            if not node.args and not self.level:
+            is_one = not str(node.target).startswith("*")
+            if is_one and not node.args and not self.level:
                 self.level[node] = 0
             elif not node.args:
                 raise ValueError(
-                    f"expected a module of one argument, got {node.target} beside: read the "
-                    "submodule that is linear."
+                    f"expected a module of one argument, got {node.target} too: read the submodule "
+                    "that is linear."
                 )
             return
         inputs = _inputs(node)
@@ -212,7 +219,13 @@ class AffineGraph:
                     f"the module could not be evaluated at inputs of shape [n, {size}]: {error}. "
                     "Inputs of other shapes are read of the part that takes vectors."
                 ) from error
-            samples = max([2, *(self.values[n][0].numel() for n in self.ends[1:])])
+            values = [self.values[n] for n in self.ends[1:]]
+            if any(value.ndim == 0 or len(value) != samples for value in values):
+                raise ValueError(
+                    f"expected a row for each of {samples} samples, but layers have outputs of "
+                    f"shapes {[tuple(value.shape) for value in values]}: samples are not mixed."
+                )
+            samples = max([2, *(value[0].numel() for value in values)])
 
     def _input_size(self) -> int:
         """Return the number of columns of the first matrix."""
@@ -243,7 +256,8 @@ class AffineGraph:
             given = {n: v for n, v in self.values.items() if n not in stage}
             point = torch.zeros_like(self.values[start], requires_grad=True)
             # Nothing may change the point itself in place.
-            value = self._run(stage, {**given, start: point.clone()})[end].flatten(1)
+            value = self._run(stage, {**given, start: point.clone()})[end]
+            value = value.reshape(len(value), -1)
             seeds = torch.eye(len(value), value.shape[1]).to(value)
             (slope,) = torch.autograd.grad(value, point, seeds, allow_unused=True)
             slope = torch.zeros_like(point) if slope is None else slope

@@ -11,7 +11,7 @@ import torch.fx
 from dlngeo.core.base.arrays import Array, to_numpy
 from dlngeo.core.base.checks import instance, real_array
 from dlngeo.core.networks.factors import layers_of
-from dlngeo.torch.affine_graph import AffineGraph, plain, refusal, trace
+from dlngeo.torch.affine_graph import AffineGraph, example_of, plain, refusal, trace
 
 _TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 """Error of the outputs of layers, relative to what their errors may grow to."""
@@ -145,7 +145,7 @@ def output_error(
     In units of what round-off in the precision of the module explains: an error of a layer is
     carried to the end by at most the norms of those that follow.
     """
-    like = next(module.parameters())
+    like = example_of(module)
     size = weights[0].shape[1]
     inputs = torch.randn((2 * min(size, 50) + 1, size), generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), evaluating(module):

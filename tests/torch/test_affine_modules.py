@@ -125,6 +125,10 @@ AFFINE = {
         ),
         (4, 5, 2),
     ),
+    "one output, weights in a buffer": (
+        lambda: Forward(lambda self, x: (x @ self.a).sum(1), a=nn.Buffer(torch.randn(4, 3))),
+        (4, 1),
+    ),
     "dropout of an own forward": (
         lambda: Forward(
             lambda self, x: functional.dropout(self.f(x), 0.5, self.training), f=linear()
@@ -285,6 +289,7 @@ def rectified_by_a_hook():
             lambda: Forward(lambda self, x: self.f(x) - self.f(x).mean(0), f=linear()),
             "samples that are mixed",
         ),
+        (lambda: Forward(lambda self, x: self.f(x).sum(), f=linear()), "a row for each of 2"),
         (rectified_by_a_hook, "hooks that are not affine"),
         (lambda: torch.jit.script(changed()), "a compiled script"),
         (lambda: "a module", "must be a Module"),
