@@ -5,8 +5,8 @@ of geomstats and pymanopt (``dlngeo.manifolds``); ``dlngeo.thermodynamics`` hold
 equilibrium, ``dlngeo.intrinsic`` conservation laws and ReLU networks, ``dlngeo.systems`` linear
 systems, which are networks of depth two; ``dlngeo.losses`` holds losses of the end-to-end
 matrix, ``dlngeo.networks`` serves networks as people train them, and ``dlngeo.torch`` those of
-PyTorch; ``dlngeo.sampling`` draws from laws, and ``dlngeo.solvers`` run for a while. Names are
-loaded when they are first used.
+PyTorch; ``dlngeo.sampling`` draws from laws, ``dlngeo.solvers`` run for a while, and
+``dlngeo.plotting`` draws figures. Names are loaded when they are first used.
 """
 
 import lazy_loader

@@ -3,6 +3,7 @@ from . import intrinsic as intrinsic
 from . import losses as losses
 from . import manifolds as manifolds
 from . import networks as networks
+from . import plotting as plotting
 from . import sampling as sampling
 from . import solvers as solvers
 from . import systems as systems

@@ -29,7 +29,9 @@ def plot_report(report: NetworkReport, *, axes: Sequence[Axes] | None = None) ->
     axes : array of matplotlib.axes.Axes, shape=[2]
     """
     if axes is None:
-        axes = current_figure().subplots(1, 2)
+        figure = current_figure()
+        figure.set_layout_engine("constrained")
+        axes = figure.subplots(1, 2)
     panels = numpy.asarray(axes, dtype=object)
     if panels.shape != (2,):
         raise ValueError(f"expected two axes, got an array of shape {panels.shape}.")
@@ -39,16 +41,16 @@ def plot_report(report: NetworkReport, *, axes: Sequence[Axes] | None = None) ->
     whole.set(xlabel="$k$", ylabel=r"$\sigma_k(X)$", yscale="log" if report.rank else "linear")
     whole.xaxis.set_major_locator(MaxNLocator(integer=True))
     widths = " → ".join(map(str, report.widths))
-    whole.set_title(f"{widths}, rank {report.rank}")
+    whole.set_title(f"{widths}\nrank {report.rank}")
     for level in sigma ** (1 / report.depth):
         parts.axhline(level, color=colour, lw=0.8, alpha=0.6)
     for p, values in enumerate(report.layer_singular_values, start=1):
         parts.plot(numpy.full(len(values), p), values, "_", color="black", ms=10)
     parts.set_xticks(range(1, report.depth + 1))
-    parts.set(xlabel="layer $p$", ylabel=r"$\sigma_k(W_p)$, and $\sigma_k(X)^{1/N}$ as lines")
+    parts.set(xlabel="layer $p$", ylabel=r"$\sigma_k(W_p)$; lines: $\sigma_k(X)^{1/N}$")
     title = rf"$\|\mu\| = {report.moment_map_norm:.2g}$, $\|W\|^2 = {report.squared_norm:.3g}$"
     if report.largest_step is not None:
-        title += f", unstable from step {report.largest_step:.3g}"
+        title += f"\nunstable from step {report.largest_step:.3g}"
     parts.set_title(title)
     return panels
 
