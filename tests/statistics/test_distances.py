@@ -69,7 +69,7 @@ def test_no_other_start_leads_to_a_shorter_geodesic(shape, rank, depth, count, m
     search = turn_search(start, end, depth)
     first = search.candidates.rank == 0
     guess, rng = search.candidates.velocity[first], np.random.default_rng(4)
-    aim = search.aim(search.source, search.target)
+    aim = search.shots.aim(search.source, search.target)
     for size in np.linspace(0.1, 1.0, 8):
         noise = rng.standard_normal(guess.shape)
         noise *= size * (norms(guess) / norms(noise))[:, None]

@@ -24,7 +24,7 @@ from dlngeo.core.geodesics.injectivity import proved_radius_of_factors
 from dlngeo.core.geodesics.search.balanced_turns import balanced_turns
 from dlngeo.core.geodesics.search.chords import SEGMENTS, shorten
 from dlngeo.core.geodesics.search.factor_spaces import FactorSpace, factor_space
-from dlngeo.core.geodesics.search.turn_search import MOST_STEPS
+from dlngeo.core.geodesics.search.shots import MOST_STEPS
 from dlngeo.core.networks.factors import Factors, in_kind
 from dlngeo.core.networks.frames import BalancedFrames, balanced_frames
 from dlngeo.core.numerics.integration import Status

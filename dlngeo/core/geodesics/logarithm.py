@@ -1,17 +1,18 @@
 r"""Logarithm and distance of the depth metric: the shortest of the geodesics that are found.
 
-The search of `dlngeo.core.geodesics.search.turn_search` goes from one of the two matrices to the
-other. Which one it starts from is told by the singular values alone, and the geodesic is turned
-round where that is the second one, so that distances are symmetric. Where they tell nothing, where
-null spaces on both sides bend the space between far points, and where shooting fails at first, it
-goes both ways.
+Near matrices are joined by shooting along the straight line of the chart, and that is all where the
+geodesic is proved to be the shortest. Elsewhere the search of
+`dlngeo.core.geodesics.search.turn_search` goes from one of the two matrices to the other. Which one
+it starts from is told by the singular values alone, and the geodesic is turned round where that is
+the second one, so that distances are symmetric. Where they tell nothing, where null spaces on both
+sides bend the space between far points, and where a shot fails, it goes both ways.
 """
 
 from collections.abc import Callable
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, from_numpy
+from dlngeo.core.base.arrays import Array, from_numpy, namespace
 from dlngeo.core.base.checks import in_batch
 from dlngeo.core.base.packing import flatten_batch, take
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
@@ -20,12 +21,14 @@ from dlngeo.core.depth_metric.metric import lower_index
 from dlngeo.core.geodesics.charts.chart import extend, restrict
 from dlngeo.core.geodesics.connections import Connection, Verdict, check_found
 from dlngeo.core.geodesics.injectivity import proved_radius
-from dlngeo.core.geodesics.observable_curves import checked_problem
+from dlngeo.core.geodesics.observable_curves import chart_of, checked_problem
 from dlngeo.core.geodesics.search.bounds import lower_bound
+from dlngeo.core.geodesics.search.shots import Shots
+from dlngeo.core.geodesics.search.spaces import metric_space
 from dlngeo.core.geodesics.search.turn_search import turn_search
 from dlngeo.core.networks.blocks import join
 from dlngeo.core.networks.frames import SingularFrames, exact_frames
-from dlngeo.core.numerics.shooting import CONVERGED
+from dlngeo.core.numerics.shooting import CONVERGED, norms
 
 # Relative error of the lengths of turns.
 _ROUGH = 0.01
@@ -157,9 +160,30 @@ def connect(
     right, target_right, right_basis = restrict(source.right, target.right)
     source = SingularFrames(left, source.sigma / unit, right)
     target = SingularFrames(target_left, target.sigma / unit, target_right)
+    # Of the completed space the bounds hold for signed values; without a path all bounds do.
+    sides = numpy.where(opposite[:, None] & (numpy.arange(rank) == rank - 1), -1.0, 1.0)
+    signed = SingularFrames(target.left * sides[:, None, :], target.sigma * sides, target.right)
+    bound = numpy.full(len(x), numpy.inf)
+    joined = numpy.flatnonzero(~apart)
+    bound[joined] = lower_bound(take(source, joined), take(signed, joined), depth)
+    radius = numpy.maximum(proved_radius(source.sigma, depth), proved_radius(target.sigma, depth))
     velocity = numpy.full((len(x), left.shape[-2], right.shape[-2]), numpy.nan)
     length, residual, shortest = numpy.full((3, len(x)), numpy.inf)
     number, is_open = numpy.zeros(len(x), dtype=int), numpy.zeros(len(x), dtype=bool)
+
+    def join_near() -> None:
+        """Shoot along straight lines of the chart within the radius of one geodesic."""
+        pairs = numpy.flatnonzero(bound < radius)
+        if not len(pairs):
+            return
+        here, there = (metric_space(take(ends, pairs), depth) for ends in (source, target))
+        rows, columns = here.matrix.shape[-2:]
+        chart = chart_of(rows, columns, rank, depth, on_boundary=on_boundary)
+        u, residual[pairs] = Shots(chart).near_log(here, there)
+        is_sure = (residual[pairs] <= CONVERGED) & (norms(u) < radius[pairs])
+        chosen, here, u = pairs[is_sure], take(here, is_sure), u[is_sure]
+        velocity[chosen] = join(here.unpack(u), here.frames.left, here.frames.right)
+        length[chosen], number[chosen] = norms(u), 1
 
     def go(pairs: numpy.ndarray, from_point: numpy.ndarray) -> None:
         """Search from first or from second matrices, and keep what is shorter."""
@@ -176,26 +200,23 @@ def connect(
             here, there = take(ways[:2], chosen)
             u = found.velocity[chosen]
             if back:
-                here, u = there, ways.turn_round(u, chosen)
+                here, u = there, ways.shots.turn_round(u, here, there)
             velocity[pairs[chosen]] = join(here.unpack(u), here.frames.left, here.frames.right)
         length[pairs[is_shorter]] = found.length[is_shorter]
 
     order = _order(source, target)
-    joined = numpy.flatnonzero(~apart)
-    go(joined, order[joined] < 0)
-    again = numpy.flatnonzero(~apart & ((order == 0) | is_open))
+    join_near()
+    is_far = ~apart & ~numpy.isfinite(length)
+    far = numpy.flatnonzero(is_far)
+    if len(far):
+        go(far, order[far] < 0)
+    again = numpy.flatnonzero(is_far & ((order == 0) | is_open))
     if len(again):
         go(again, order[again] >= 0)
     velocity = unit[:, :, None] * extend(velocity, left_basis, right_basis)
     scale = 1.0 if depth == numpy.inf else unit[:, 0] ** (1 / depth)
     is_found = numpy.isfinite(length)
     length = numpy.where(is_found | apart, length * scale, numpy.nan)
-    # Of the completed space the bounds hold for signed values; without a path all bounds do.
-    sides = numpy.where(opposite[:, None] & (numpy.arange(rank) == rank - 1), -1.0, 1.0)
-    signed = SingularFrames(target.left * sides[:, None, :], target.sigma * sides, target.right)
-    bound = numpy.full(len(x), numpy.inf)
-    bound[joined] = lower_bound(take(source, joined), take(signed, joined), depth)
-    radius = numpy.maximum(proved_radius(source.sigma, depth), proved_radius(target.sigma, depth))
     verdict = numpy.where(is_found, Verdict.FOUND, Verdict.NOT_REACHED)
     if on_boundary != "cross":
         is_known = (1 + _ROUGH) * shortest < _touching(source.sigma, target.sigma, depth)
@@ -330,4 +351,8 @@ def squared_dist(
     THEORY 3.
     """
     length = dist(matrix, point, depth, rank, on_boundary=on_boundary)
-    return square(length, "the squared distance")
+    xp = namespace(length)
+    # Where no path joins points the distance is infinite, and no error.
+    is_apart = xp.isinf(length)
+    squares = square(xp.where(is_apart, xp.zeros_like(length), length), "the squared distance")
+    return xp.where(is_apart, length, squares)

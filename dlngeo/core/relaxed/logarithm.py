@@ -18,8 +18,8 @@ from dlngeo.core.base.packing import take
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.geodesics.charts.straight_chart import StraightChart
 from dlngeo.core.geodesics.logarithm import are_apart, check_joined, pairs_in_frames
+from dlngeo.core.geodesics.search.shots import MOST_STEPS
 from dlngeo.core.geodesics.search.spaces import MatrixSpace, matrix_space
-from dlngeo.core.geodesics.search.turn_search import MOST_STEPS
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.frames import exact_frames, singular_frames

@@ -22,8 +22,8 @@ def test_reasons_that_are_proved():
         log(np.eye(2), np.stack([-np.eye(2), 2 * np.eye(2)]), 1)
 
 
-@pytest.mark.parametrize("depth", [2, 5, np.inf])
-def test_what_must_exist(depth, monkeypatch):
+@pytest.mark.parametrize(("depth", "stretch"), [(2, 2.5), (5, 2.5), (np.inf, 8.0)])
+def test_what_must_exist(depth, stretch, monkeypatch):
     """Paths shorter than those that touch the boundary, all of them at infinite depth."""
 
     def lose(self):
@@ -31,7 +31,7 @@ def test_what_must_exist(depth, monkeypatch):
 
     monkeypatch.setattr(TurnSearch, "search", lose)
     x = np.diag([1.0, 0.5])
-    lost = connect(x, np.stack([x @ np.diag([1.1, 0.9]), -x]), depth)
+    lost = connect(x, np.stack([x @ np.diag([stretch, 1.0]), -x]), depth)
     far = Verdict.EXISTS if depth != 2 else Verdict.MAY_NOT_EXIST
     assert lost.verdict.tolist() == [Verdict.EXISTS, far]
     crossed = connect(x, -x, 3, on_boundary="cross")

@@ -22,7 +22,7 @@ from dlngeo.core.networks.frames import BalancedFrames, SingularFrames
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.core.numerics.shooting import norms
 
-SEGMENTS = 6
+SEGMENTS = 8
 """Number of chords by which a curve is shortened first."""
 
 _SHORTENINGS, _TRIALS = 40, 4

@@ -10,8 +10,7 @@ are those of pairs for which the shortest geodesic found is a saddle of the leng
 
 Where null spaces on both sides bend the space most, at depths one and two, all turns are shortened
 as curves of chords (`dlngeo.core.geodesics.search.lifted_turns`), and shooting only starts from
-what they shrink to. Pairs are left as soon as a geodesic is found within the radius in which it is
-proved to be the shortest path.
+what they shrink to.
 """
 
 from collections.abc import Iterator
@@ -20,31 +19,24 @@ from typing import NamedTuple
 import numpy
 
 from dlngeo.core.base.packing import take
-from dlngeo.core.geodesics.charts.chart import ObservableChart
-from dlngeo.core.geodesics.injectivity import conjugate_radius, proved_radius
+from dlngeo.core.geodesics.injectivity import conjugate_radius
 from dlngeo.core.geodesics.observable_curves import chart_of
 from dlngeo.core.geodesics.search.lifted_turns import curves_of_turns
+from dlngeo.core.geodesics.search.shots import Shots
 from dlngeo.core.geodesics.search.spaces import MatrixSpace, metric_space
 from dlngeo.core.geodesics.search.turns import Candidates, shortest_turns
-from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.shooting import (
     COARSEST,
     CONVERGED,
-    FINEST,
-    Aim,
     Attempt,
     Found,
-    aim_at,
     inverse_jacobian,
     norms,
     search,
     shoot,
     unit_vectors,
 )
-
-MOST_STEPS = 400
-"""Steps of an integration after which a shot counts as lost."""
 
 PROMISING = 1.06
 """Length of a turn, in units of the shortest one, up to which it may lead to a shorter geodesic."""
@@ -55,9 +47,8 @@ _SURE, _FARTHEST_CURVED, _FARTHEST = 1.005, 1.5, 1.12
 # Length on which a turn unrolls, in units of the shortest geodesic that was found, from which on
 # it is not followed.
 _LONGER = 1.015
-# Of the process of Birkhoff: segments of a curve, sweeps over half of the points in between, and
-# displacement and iterations up to which local geodesics are found.
-_SEGMENTS, _SWEEPS, _ROUGH, _FEW = 8, 6, 1e-3, 8
+# Of the process of Birkhoff: segments of a curve, and sweeps over half of the points in between.
+_SEGMENTS, _SWEEPS = 8, 6
 # Largest depth at which turns below full rank are lifted and shortened as curves of chords. Numbers
 # of these, from which on the first velocity is a guess, and length, in units of that of the chords,
 # up to which a geodesic may be that to which they belong.
@@ -89,23 +80,23 @@ class TurnSearch(NamedTuple):
     ----------
     source, target : MatrixSpace
         First and second matrices, with orthonormal coordinates.
-    chart : ObservableChart
+    shots : Shots
     candidates : Candidates
     """
 
     source: MatrixSpace
     target: MatrixSpace
-    chart: ObservableChart
+    shots: Shots
     candidates: Candidates
 
     def search(self) -> Found:
         """Return the shortest geodesics that are found."""
-        if self.chart.is_flat:
+        if self.shots.chart.is_flat:
             strategies = [self.along_first_turns]
-        elif self.chart.way_on is not None:
+        elif self.shots.chart.way_on is not None:
             strategies = [self.along_first_turns, self.across_boundary, self.along_further_turns]
         elif self._has_chords:
-            strategies = [self.along_near_turns, self.along_chords]
+            strategies = [self.along_chords]
         else:
             others = [self.along_other_turns, self.along_further_turns, self.off_saddles]
             strategies = [self.along_first_turns, *others]
@@ -127,12 +118,6 @@ class TurnSearch(NamedTuple):
         return self._is_curved and self.depth <= _CHORDS_DEPTH
 
     @property
-    def _radius(self) -> numpy.ndarray:
-        """Length, of each pair, below which a geodesic is proved to be the shortest path."""
-        ends = (self.source.frames.sigma, self.target.frames.sigma)
-        return numpy.maximum(*[proved_radius(sigma, self.depth) for sigma in ends])
-
-    @property
     def shortest(self) -> numpy.ndarray:
         """Lengths of the shortest curves that are known: the first turns."""
         return self.candidates.length[self.candidates.rank == 0]
@@ -150,12 +135,6 @@ class TurnSearch(NamedTuple):
         pair, _, velocity, _ = self.candidates
         first = self.candidates.rank == 0
         yield self._attempt(pair[first], velocity[first])
-
-    def along_near_turns(self, found: Found) -> Iterator[Attempt]:
-        """Shoot from the turns within the radius in which one geodesic is the shortest path."""
-        pair, length, velocity, _ = self.candidates
-        is_near = (self.candidates.rank == 0) & (length < self._radius[pair])
-        yield self._attempt(pair[is_near], velocity[is_near])
 
     def across_boundary(self, found: Found) -> Iterator[Attempt]:
         """Shoot from all turns that may be better: of crossings chord steps tell nothing."""
@@ -191,7 +170,7 @@ class TurnSearch(NamedTuple):
         """Shoot from curves of chords to which turns shrink, finer ones where that leads off."""
         pair, length, _, _ = self.candidates
         is_near = length <= _FARTHEST_CURVED * self.shortest[pair]
-        curves = curves_of_turns(self.candidates, is_near & ~found.is_found[pair])
+        curves = curves_of_turns(self.candidates, is_near)
         for count in _FINER:
             if not len(curves.pair):
                 return
@@ -209,10 +188,6 @@ class TurnSearch(NamedTuple):
             chosen = (rank == number) & is_saddle[pair]
             yield self._attempt(pair[chosen], self._shortened(chosen))
 
-    def _are_sure(self, found: Found) -> numpy.ndarray:
-        """Tell for which pairs the geodesic found is proved to be the shortest path."""
-        return found.length < self._radius
-
     def _are_saddles(self, found: Found) -> numpy.ndarray:
         """Tell which of the shortest geodesics found have an odd number of conjugate points.
 
@@ -220,7 +195,7 @@ class TurnSearch(NamedTuple):
         square matrices of full rank, of which the two have the same.
         """
         nulls = self.source.left_null.shape[-1] + self.source.right_null.shape[-1]
-        if nulls or self.chart.way_on is not None:
+        if nulls or self.shots.chart.way_on is not None:
             return numpy.zeros(len(found.length), dtype=bool)
         radius = conjugate_radius(self.source.frames.sigma, self.depth)
         far = numpy.flatnonzero(found.length >= radius)
@@ -236,8 +211,7 @@ class TurnSearch(NamedTuple):
         shortest = self.shortest[pair]
         is_near = length <= PROMISING * shortest
         farthest = _FARTHEST_CURVED if self._is_curved else _FARTHEST
-        is_open = ~self._are_sure(found)[pair]
-        others = numpy.flatnonzero(~first & is_open & (length <= farthest * shortest))
+        others = numpy.flatnonzero(~first & (length <= farthest * shortest))
         if not len(others):
             return others
         unrolled, is_near, least = turns.take(others).unrolled(), is_near[others], least[others]
@@ -249,7 +223,7 @@ class TurnSearch(NamedTuple):
     def _basins(self, found: Found, pairs: numpy.ndarray) -> "_Basins":
         """Return the geodesics found between some pairs, with Jacobians by differences."""
         pairs = numpy.unique(pairs[found.is_found[pairs]])
-        aim, velocity = self.aim(*take(self[:2], pairs)), found.velocity.copy()
+        aim, velocity = self.shots.aim(*take(self[:2], pairs)), found.velocity.copy()
         index, u = numpy.arange(len(pairs)), velocity[pairs]
         ends = aim.miss(index, u, numpy.full(len(pairs), COARSEST))
         inverse = numpy.full((*velocity.shape, velocity.shape[-1]), numpy.nan)
@@ -263,7 +237,7 @@ class TurnSearch(NamedTuple):
         goal, inverse = take(basins, pairs)
         known = numpy.flatnonzero(numpy.isfinite(inverse).all(axis=(1, 2)))
         result = numpy.zeros(len(pairs), dtype=bool)
-        aim, goal = self.aim(*take(self[:2], pairs[known])), goal[known]
+        aim, goal = self.shots.aim(*take(self[:2], pairs[known])), goal[known]
         u, defect = shoot(aim.miss, guess[known], inverse[known], _NEAR / 10, _CHORDS, False)
         result[known] = (defect <= _NEAR / 10) & (norms(u - goal) <= _NEAR * norms(goal))
         return result
@@ -275,7 +249,7 @@ class TurnSearch(NamedTuple):
             yield self._attempt(pairs[place == number], velocity[place == number])
 
     def _attempt(self, pairs: numpy.ndarray, velocity: numpy.ndarray) -> Attempt:
-        aims = [self.aim(*take(self[:2], pairs))] if len(pairs) else []
+        aims = [self.shots.aim(*take(self[:2], pairs))] if len(pairs) else []
         return Attempt(pairs, velocity, aims)
 
     def _first_shortened(self, found: Found) -> Attempt:
@@ -285,7 +259,7 @@ class TurnSearch(NamedTuple):
         """
         pair, length, _, _ = self.candidates
         is_found = found.length[pair] <= (1 + CONVERGED) * length
-        chosen = (self.candidates.rank == 0) & ~is_found & ~self._are_sure(found)[pair]
+        chosen = (self.candidates.rank == 0) & ~is_found
         return self._attempt(pair[chosen], self._shortened(chosen))
 
     def _shortened(self, chosen: numpy.ndarray) -> numpy.ndarray:
@@ -310,72 +284,19 @@ class TurnSearch(NamedTuple):
             for place, j in enumerate(moving):
                 part = slice(place * len(pairs), (place + 1) * len(pairs))
                 nodes[j] = take(middle, part)
-        return _SEGMENTS * self._local_log(source, nodes[1])[0]
+        return _SEGMENTS * self.shots.local_log(source, nodes[1])[0]
 
     def _middle(
         self, before: MatrixSpace, own: SingularFrames, after: SingularFrames
     ) -> SingularFrames:
         """Return the middles of geodesics between near points; points stay where none is found."""
-        u, is_found = self._local_log(before, after)
+        u, is_found = self.shots.local_log(before, after)
         direction, length = unit_vectors(u)
         velocity = before.unpack(direction)
-        end = self._flow(before, velocity, length / 2, COARSEST)
+        end = self.shots.flow(before, velocity, length / 2, COARSEST)
         is_found &= numpy.isfinite(end).all(axis=1)
-        still = self.chart.enter(own, 0 * velocity)
-        return self.chart.decompose(numpy.where(is_found[:, None], end, still))[0]
-
-    def _local_log(
-        self, source: MatrixSpace, target: SingularFrames
-    ) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return about the velocities to near points, and which ones lead there."""
-        aim = self.aim(source, source._replace(frames=target))
-        start = numpy.zeros((len(target.sigma), source.dimension))
-        u, defect = shoot(aim.miss, start, aim.inverse, _ROUGH, _FEW, renews=False)
-        return u, defect <= 10 * _ROUGH
-
-    def aim(self, source: MatrixSpace, target: MatrixSpace, part: float = 1.0) -> Aim:
-        """Return the aim at points."""
-
-        def pull_back(gap: Blocks, here: MatrixSpace, there: MatrixSpace) -> Blocks:
-            return self.chart.pull_back(gap, here.frames, there.frames)
-
-        # Displacements in the chart have no weights.
-        weights = source.weights.map(numpy.ones_like)
-        return aim_at(target._replace(weights=weights), source, self._gap, pull_back, part)
-
-    def _gap(
-        self,
-        source: MatrixSpace,
-        target: MatrixSpace,
-        velocity: Blocks,
-        length: numpy.ndarray,
-        tolerance: numpy.ndarray,
-    ) -> Blocks:
-        end = self._flow(source, velocity, length, tolerance)
-        return self.chart.displacement(end, target.frames)
-
-    def _flow(
-        self,
-        source: MatrixSpace,
-        velocity: Blocks,
-        length: numpy.ndarray,
-        tolerance: numpy.ndarray | float,
-    ) -> numpy.ndarray:
-        state = self.chart.enter(source.frames, velocity)
-        return self.chart.flow(state, length, tolerance, MOST_STEPS).arrival
-
-    def turn_round(self, velocity: numpy.ndarray, pairs: numpy.ndarray) -> numpy.ndarray:
-        """Return the velocities at their ends of the geodesics backwards."""
-        source, target = take(self[:2], pairs)
-        direction, length = unit_vectors(velocity)
-        end = self._flow(source, source.unpack(direction), length, FINEST)
-        frames, tangent = self.chart.decompose(end)
-        ambient = join(tangent, frames.left, frames.right)
-        back = -length[:, None, None] * ambient
-        guess = target.pack(split(back, target.frames.left, target.frames.right))
-        aim = self.aim(target, source)
-        polished, defect = shoot(aim.miss, guess, aim.inverse, CONVERGED)
-        return numpy.where((defect <= CONVERGED)[:, None], polished, guess)
+        still = self.shots.chart.enter(own, 0 * velocity)
+        return self.shots.chart.decompose(numpy.where(is_found[:, None], end, still))[0]
 
 
 def turn_search(
@@ -386,4 +307,4 @@ def turn_search(
     rows, columns, rank = *here.matrix.shape[-2:], source.sigma.shape[-1]
     chart = chart_of(rows, columns, rank, depth, on_boundary=on_boundary)
     crosses = on_boundary == "cross" and rows == columns == rank and depth < numpy.inf
-    return TurnSearch(here, there, chart, shortest_turns(here, there, depth, crosses))
+    return TurnSearch(here, there, Shots(chart), shortest_turns(here, there, depth, crosses))

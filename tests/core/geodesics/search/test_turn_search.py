@@ -62,7 +62,7 @@ def test_saddles_are_left(depth):
         velocity = depth * root ** (depth - 1) * (end - root)
         expected = np.sqrt(depth) * np.linalg.norm(end - root)
     start = ways.source.pack(ways.source.frames.split(velocity[None]))
-    diagonal = [Attempt(np.zeros(1, dtype=int), start, [ways.aim(*ways[:2])])]
+    diagonal = [Attempt(np.zeros(1, dtype=int), start, [ways.shots.aim(*ways[:2])])]
     found = search(1, ways.source.dimension, [lambda _: diagonal])
     assert found.length[0] == pytest.approx(expected, rel=1e-9)
     found = search(1, ways.source.dimension, [lambda _: diagonal, ways.off_saddles])
