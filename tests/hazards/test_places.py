@@ -4,13 +4,18 @@ import contextlib
 import ctypes
 import os
 import resource
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy
 import pytest
 
 from tests.hazards.commands import TABLE, complete, contents, sample
-from tests.hazards.processes import Command, run
+from tests.hazards.processes import ENVIRONMENT, Command, run
+
+ROOT = Path(__file__).parents[2]
 
 
 def balance(folder: Path) -> list:
@@ -52,6 +57,62 @@ def test_a_full_disk_keeps_what_was_there(tmp_path):
     assert code == 1
     assert "could not be written (File too large)" in error
     assert not (tmp_path / "b.npz").exists()
+
+
+MOUNT = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=$1 none "$2" || exit 99
+cd "$2" && shift 2 && "$@"
+code=$?
+find . -type f
+exit $code
+"""
+
+
+def on_a_small_disk(size: str, place: Path, *arguments: object) -> tuple[int, str, set[str]]:
+    """Run a command beside whose output there is a disk of that size; return what is on it."""
+    place.mkdir()
+    ended = subprocess.run(
+        [*MOUNT, ON_A_SMALL_DISK, "sh", size, place, *map(str, arguments)],
+        capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, check=False,
+    )  # fmt: skip
+    files = {line[2:] for line in ended.stdout.splitlines() if line.startswith("./")}
+    return ended.returncode, ended.stderr, files
+
+
+def can_mount() -> bool:
+    """Tell whether the system lets users have disks of their own."""
+    with contextlib.suppress(FileNotFoundError), tempfile.TemporaryDirectory() as folder:
+        return on_a_small_disk("4k", Path(folder) / "disk", "true")[0] == 0
+    return False
+
+
+if can_mount():
+
+    @pytest.mark.parametrize(
+        ("command", "size", "expected", "kept"),
+        [
+            (lambda folder: complete(folder, 1)[0], "16k", 0, {TABLE, "result.json"}),
+            (lambda folder: complete(folder, 1)[0], "4k", 1, set()),
+            (lambda folder: sample(folder, 1)[0], "120k", 1, {"checkpoints/.dlngeo-problem"}),
+            (lambda folder: sample(folder, 2)[0], "120k", 1, {"checkpoints/.dlngeo-problem"}),
+            (lambda folder: sample(folder, 1)[0], "8k", 1, set()),
+            (balance, "8k", 1, set()),
+        ],
+    )
+    def test_a_disk_that_is_full(tmp_path, command, size, expected, kept):
+        """What is not whole is not there; checkpoints are, and are named."""
+        arguments = command(tmp_path)
+        output = tmp_path / "disk" / "out"
+        program = [sys.executable, "-m", "dlngeo", *arguments, "--output", output]
+        code, error, files = on_a_small_disk(size, tmp_path / "disk", *program)
+        assert code == expected, error
+        assert "(No space left on device)" in error
+        assert error.count("\n") == 1
+        states = {file for file in files if file.startswith("out/checkpoints/run-")}
+        assert files - states == {f"out/{name}" for name in kept}
+        assert (f"the checkpoints are in {output / 'checkpoints'}" in error) == bool(states)
+        assert bool(states) == ("checkpoints/.dlngeo-problem" in kept)
 
 
 def without_privilege() -> None:
@@ -108,6 +169,18 @@ def test_another_file_system(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert {TABLE, "report.png", "result.json"} == set(contents(away))
     assert len(os.listdir(away)) == 3
+
+
+def test_a_file_system_that_is_there(tmp_path):
+    """That of memory, nearly everywhere."""
+    memory = Path("/dev/shm")
+    root = memory if os.access(memory, os.W_OK) else tmp_path
+    arguments, options = sample(tmp_path, 1)
+    assert run(*arguments, "--output", tmp_path / "whole", **options) == (0, "")
+    with tempfile.TemporaryDirectory(dir=root) as away:
+        (tmp_path / "link").symlink_to(away)
+        assert run(*arguments, "--output", tmp_path / "link", **options) == (0, "")
+        assert contents(Path(away)) == contents(tmp_path / "whole")
 
 
 def test_two_at_once(tmp_path):
