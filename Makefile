@@ -50,6 +50,7 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/geodesics.py
 	$(BIN)/python benchmarks/optimization.py
 	$(BIN)/python benchmarks/sharpness.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/implicit_bias.py
 	$(BIN)/python benchmarks/langevin.py
 	$(BIN)/python benchmarks/conservation_laws.py

@@ -31,6 +31,7 @@ from .networks import distance as distance
 from .networks import interpolate as interpolate
 from .sampling import langevin as langevin
 from .solvers import balancing_flow as balancing_flow
+from .solvers import gradient_descent as gradient_descent
 from .solvers import learning_flow as learning_flow
 from .solvers import minimize as minimize
 from .solvers import relu_flow as relu_flow

@@ -304,6 +304,13 @@ CALLS: dict[str, Call] = {
         solvers,
         "solvers.",
         learning_flow=(TARGET, BALANCED, {"weight_decay": 0.1, "balancing": 0.1, **FLOW}),
+        gradient_descent=(
+            solvers.LinearRegression(INPUTS, OUTPUTS),
+            W,
+            0.01,
+            {"n_steps": 3, "momentum": 0.5, "weight_decay": 0.1, "batch": 2, "label_noise": 0.1}
+            | {"sharpness": False, "rng": 0, "n_saved": 2},
+        ),
         balancing_flow=(W, "l2", FLOW),
         relu_flow=(
             lambda y: ((y - OUTPUTS[:, :2]) ** 2).sum(),

@@ -34,6 +34,14 @@ HORIZONTAL = [
 ]
 
 
+def margin(x: Any) -> Any:
+    return (x**2).sum() - 1e-3
+
+
+def shrinking(k: int) -> float:
+    return 0.01 / (1 + k)
+
+
 def losses(x: Any) -> Any:
     return anp.tanh(anp.array(valid.INPUTS) @ x) ** 2
 
@@ -285,6 +293,21 @@ CALLS: dict[str, Call] = {
         valid.BALANCED,
         gradient=valid.gradient,
         **valid.FLOW,
+    ),
+    "solvers.learning_flow up to an event": Call(
+        solvers.learning_flow,
+        valid.TARGET,
+        valid.W,
+        t_eval=numpy.array([0.01, 0.02]),
+        until=margin,
+    ),
+    "solvers.gradient_descent by a schedule": Call(
+        solvers.gradient_descent,
+        valid.TARGET,
+        valid.W,
+        shrinking,
+        n_steps=2,
+        until=0.01,
     ),
     "solvers.learning_flow with offsets": Call(
         solvers.learning_flow,

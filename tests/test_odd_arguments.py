@@ -130,8 +130,8 @@ def returning(change: Callable, function: Callable) -> Callable:
 
 
 def cases_of_functions(place: int | str, function: Callable) -> Iterator[tuple[Any, str, Any]]:
-    # Schedules and offsets may be numbers, and polynomials a list of numbers.
-    may_be_numbers = function.__name__ in ("rising", "polynomials")
+    # Schedules, events and offsets may be numbers, and polynomials a list of numbers.
+    may_be_numbers = function.__name__ in ("rising", "shrinking", "margin", "polynomials")
     for odd in NO_FUNCTIONS:
         yield place, "odd" if may_be_numbers else "refused", odd
     if function.__name__ in ("decay_at", "recorded", "polynomials", "task") or place == "stop":

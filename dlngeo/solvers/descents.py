@@ -35,6 +35,7 @@ from dlngeo.core.networks.passes import backwards, forwards
 from dlngeo.core.relaxed import metric as relaxed
 from dlngeo.core.relaxed.strings import intrinsic_network
 from dlngeo.networks.affine_layers import AffineLayers
+from dlngeo.networks.linear_network import LinearNetwork
 from dlngeo.solvers.flow_paths import is_finite
 
 Slope = Callable[[Array], Array]
@@ -150,7 +151,7 @@ class FactorDescent(Descent):
         if not is_finite(products[-1]):
             return None
         moves = backwards(factors, products, -slope(products[-1]), biases)
-        return numpy.concatenate([move.ravel() for move in moves])
+        return numpy.concatenate(moves, axis=None)
 
     def velocity(self, time: float, state: Array, slope: Slope) -> Array | None:
         move = self.force(state, slope)
@@ -162,7 +163,7 @@ class FactorDescent(Descent):
         return move
 
     def loss(self, loss: Any) -> Any:
-        return AffineLayers(self._network).loss(loss)
+        return AffineLayers(self._network).loss(loss) if self.is_affine else loss
 
     def observable(self, states: Array) -> Array:
         return forwards(*self._split(states))[-1]
@@ -174,6 +175,11 @@ class FactorDescent(Descent):
         factors, biases = self._split(states)
         columns = biases or (None,) * len(factors)
         return Parameters(Layers(factors), tuple(b if b is None else b[..., 0] for b in columns))
+
+    def network(self, state: Array) -> LinearNetwork:
+        """Return the network of a state."""
+        parameters = self.parameters(state)
+        return LinearNetwork(parameters.factors, parameters.biases)
 
     def in_kind(self, states: Array) -> Factors:
         if is_stack(self._kind):

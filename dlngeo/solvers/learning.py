@@ -13,8 +13,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import finite, nonnegative
-from dlngeo.core.base.functions import ReturningNumbers, function
+from dlngeo.core.base.checks import nonnegative
 from dlngeo.core.networks.factors import Factors, is_network
 from dlngeo.losses.gradients import check_start, with_gradient
 from dlngeo.solvers.descents import DepthDescent, Descent, FactorDescent, RelaxedDescent
@@ -22,6 +21,7 @@ from dlngeo.solvers.flow_paths import Event, FlowOutcome, Integration, as_float,
 from dlngeo.solvers.learning_curves import (
     LearningCurve,
     curve_of,
+    event_of,
     losses_along,
 )
 
@@ -157,7 +157,7 @@ def learning_flow(
         name="learning flow",
         remedy="the flow or the loss ceases to be finite there, or the matrix loses rank. Stop "
         "before, or correct the loss.",
-        until=_event(until, value, descent),
+        until=event_of(until, value, descent),
     )
     outcome = path.outcome
     losses, states = None, path.states
@@ -209,19 +209,6 @@ def _descent(
         "the flow of a matrix needs the depth of the network: give depth=, or offsets= of "
         f"its hidden layers; got depth={depth} and offsets={offsets}."
     )
-
-
-def _event(until: Any, value: Callable | None, descent: Descent) -> Event | None:
-    """Return the event of a level of the loss, or of a function of ``X``, as one of states."""
-    if until is None:
-        return None
-    if callable(until):
-        measure = ReturningNumbers(function(until, "until"), "until")
-        return lambda state: float(measure(descent.linear_map(state)))
-    level = finite(until, "until, a level of the loss or a function of X,")
-    if value is None:
-        raise ValueError("until= as a level needs the loss: give loss=, or a function of X.")
-    return lambda state: float(value(descent.observable(state))) - level
 
 
 def _crossing(descent: Descent, states: Array, times: Array) -> str:

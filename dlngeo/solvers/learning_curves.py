@@ -8,12 +8,15 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array, round_off, transpose
+from dlngeo.core.base.checks import finite
+from dlngeo.core.base.functions import ReturningNumbers, function
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.factors import Factors, layers_of, widths_of
 from dlngeo.core.networks.network import end_to_end
 from dlngeo.losses.gradients import values_at
 from dlngeo.networks.linear_network import LinearNetwork
 from dlngeo.solvers.descents import Descent, FactorDescent, Parameters
+from dlngeo.solvers.flow_paths import Event
 from dlngeo.thermodynamics.boltzmann_entropy import spectral_entropy
 
 _CHUNK = 2**20
@@ -111,6 +114,19 @@ def curve_of(descent: Descent, times: Array, states: Array) -> dict[str, Any]:
         "biases": biases if any(b is not None for b in biases) else None,
         "descent": descent,
     }
+
+
+def event_of(until: Any, value: Callable | None, descent: Descent) -> Event | None:
+    """Return the event of a level of the loss, or of a function of ``X``, as one of states."""
+    if until is None:
+        return None
+    if callable(until):
+        measure = ReturningNumbers(function(until, "until"), "until")
+        return lambda state: float(measure(descent.linear_map(state)))
+    level = finite(until, "until, a level of the loss or a function of X,")
+    if value is None:
+        raise ValueError("until= as a level needs the loss: give loss=, or a function of X.")
+    return lambda state: float(value(descent.observable(state))) - level
 
 
 def _singular_values(layers: Layers, rank: int) -> Array:

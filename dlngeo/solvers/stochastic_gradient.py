@@ -21,13 +21,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy
-from tqdm import tqdm
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
 from dlngeo.core.base.checks import flag, generator, instance, integer, positive, real_array
 from dlngeo.core.gradient_noise.network_samples import NetworkSamples as NetworkSamples
 from dlngeo.core.gradient_noise.samples import SampleLosses as SampleLosses
-from dlngeo.outcomes import Outcome, interruptible
+from dlngeo.outcomes import Outcome
+from dlngeo.solvers.step_paths import draw_batch, step_path
 
 Seed = numpy.random.Generator | int | None
 
@@ -112,10 +112,7 @@ def sgd(
     def step(x: Array) -> Array:
         moves = []
         for row in to_numpy(x):
-            if replacement:
-                batch = rng.integers(batches.n_samples, size=batch_size)
-            else:
-                batch = rng.choice(batches.n_samples, batch_size, replace=False)
+            batch = draw_batch(rng, batches.n_samples, batch_size, replacement)
             moves.append(to_numpy(samples.subset(batch).pull(from_numpy(row, x), weights)))
         return x + from_numpy(numpy.stack(moves), x)
 
@@ -223,39 +220,21 @@ class _Batches:
         progress: bool,
     ) -> NoisyPaths:
         """Take steps, and keep the points after some of them."""
-        flag(progress, "progress")
-        n_steps, n_saved = integer(n_steps, "n_steps"), integer(n_saved, "n_saved", 2, 10**7)
-        x, count = self.start, 0
-        saved = numpy.unique(numpy.round(numpy.linspace(0, n_steps, n_saved)).astype(int))
-        kept = {0: to_numpy(x)}
-        status = f"made all {n_steps} steps."
-        bar = tqdm(range(1, n_steps + 1), desc=name, disable=not progress, leave=False)
-        with interruptible() as interruption, numpy.errstate(over="ignore", invalid="ignore"):
-            try:
-                for k in bar:
-                    moved = to_numpy(step(x))
-                    if not numpy.isfinite(moved).all():
-                        raise ValueError("a path left all bounds")
-                    x, count = from_numpy(moved, x), k
-                    if k in saved:
-                        kept[k] = moved
-            except ValueError as error:
-                if count == 0:
-                    raise
-                status = (
-                    f"stopped after {count} of {n_steps} steps: {error} Lower the learning rate."
-                )
-        if interruption.happened:
-            status = (
-                f"interrupted after {count} of {n_steps} steps: start again from the last points."
-            )
-        kept.setdefault(count, to_numpy(x))
+        path = step_path(
+            lambda x, _: to_numpy(step(from_numpy(x, self.start))),
+            to_numpy(self.start),
+            n_steps,
+            n_saved,
+            name=name,
+            remedy="Lower the learning rate.",
+            progress=progress,
+        )
         return NoisyPaths(
-            times=self.learning_rate * numpy.array(sorted(kept)),
-            points=numpy.stack([kept[k].reshape(-1, *self._shape) for k in sorted(kept)]),
-            success=count == n_steps,
-            interrupted=interruption.happened,
-            status=status,
+            times=self.learning_rate * path.steps,
+            points=path.states.reshape(*path.states.shape[:2], *self._shape),
+            success=path.success,
+            interrupted=path.interrupted,
+            status=path.status,
         )
 
 
