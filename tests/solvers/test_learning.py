@@ -195,6 +195,45 @@ def test_three_ways_to_give_a_loss():
     assert bare.loss is None
 
 
+def test_losses_of_pytorch_of_every_kind():
+    """Modules with parameters, functions with a backward pass of their own, gradients inside."""
+    target = normal(3, 2)
+    goal = torch.nn.Parameter(torch.tensor(target))
+
+    class Distance(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.goal = goal
+
+        def forward(self, x):
+            return ((x - self.goal) ** 2).sum() / 2
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return (x**2).sum() / 2
+
+        @staticmethod
+        def backward(ctx, weight):
+            return weight * ctx.saved_tensors[0]
+
+    def penalised(x):
+        value = ((x - goal.detach()) ** 2).sum() / 2
+        (slope,) = torch.autograd.grad(value, x, create_graph=True)
+        return value + (slope**2).sum() / 20
+
+    start = factorize(normal(3, 2, seed=1), 2)
+    expected = learning_flow(Factorization(target), start, t_final=1.0, n_saved=3).factors
+    losses: list[Any] = [Distance(), lambda x: Square.apply(x - goal)]
+    for loss in losses:
+        flow = learning_flow(loss, start, t_final=1.0, n_saved=3)
+        numpy.testing.assert_allclose(flow.factors[0], expected[0], atol=1e-12)
+    assert goal.grad is None
+    flow = learning_flow(penalised, start, t_eval=[0.5 / 1.1, 1 / 1.1])
+    numpy.testing.assert_allclose(flow.factors[0], expected[0][1:], atol=1e-5)
+
+
 def test_infinite_depth_is_the_limit():
     # Time is scaled by the depth.
     loss, start = Factorization(normal(3, 3)), numpy.eye(3) + normal(3, 3, seed=1) / 5
