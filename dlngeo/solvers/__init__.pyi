@@ -4,11 +4,11 @@ from .completion import Completion as Completion
 from .completion import complete as complete
 from .deviation import GeodesicDeviation as GeodesicDeviation
 from .deviation import geodesic_deviation as geodesic_deviation
+from .discrete_learning import DescentResult as DescentResult
+from .discrete_learning import gradient_descent as gradient_descent
 from .entries import Entries as Entries
 from .forced_geodesics import ForcedGeodesic as ForcedGeodesic
 from .forced_geodesics import forced_geodesic as forced_geodesic
-from .gradient_descent import DescentResult as DescentResult
-from .gradient_descent import gradient_descent as gradient_descent
 from .learning import FlowResult as FlowResult
 from .learning import learning_flow as learning_flow
 from .least_squares import LeastSquaresProblem as LeastSquaresProblem
