@@ -5,6 +5,7 @@ Two flows keep the end-to-end matrix and end at balanced factors ([LM25]; THEORY
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -14,13 +15,13 @@ from dlngeo.core.base.checks import choice, flag
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.fibres.depth_two_flow import polar_flow
-from dlngeo.core.fibres.fibre import group_gradient, project_to_fibre
+from dlngeo.core.fibres.fibre import project_to_fibre
 from dlngeo.core.fibres.gram import damped_tangent_part
 from dlngeo.core.fibres.kempf_ness_function import certificate
 from dlngeo.core.networks.balancing import balance
 from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.factors import Factors, in_kind, layers_of, widths_of
-from dlngeo.core.networks.network import end_to_end
+from dlngeo.core.networks.network import action_on_layers, end_to_end
 from dlngeo.solvers.flow_paths import FlowOutcome, Integration, Path, as_float, flow_path
 
 KINDS = ("l2", "moment_map")
@@ -66,7 +67,8 @@ def balancing_flow(
     factors: Factors,
     kind: str = "l2",
     *,
-    t_final: float,
+    t_final: float | None = None,
+    t_eval: Array | None = None,
     rtol: float = 1e-9,
     atol: float = 1e-12,
     n_saved: int = 50,
@@ -95,8 +97,11 @@ def balancing_flow(
     kind : str
         "l2" or "moment_map".
     t_final : float
-        Final time, positive. The first flow halves ``‖μ‖`` in ``0.35``, at all scales; the
-        second in a time like ``1/λ²``, of the smallest singular values ``λ`` of the factors.
+        Final time, positive; by default the last of ``t_eval``. The first flow halves ``‖μ‖`` in
+        ``0.35``, at all scales; the second in a time like ``1/λ²``, of the smallest singular values
+        ``λ`` of the factors.
+    t_eval : array-like, shape=[t], optional
+        Ascending times at which the flow is saved, in place of ``n_saved`` equidistant ones.
     rtol, atol : float
         Tolerances of the integrator (DOP853).
     n_saved : int
@@ -128,7 +133,7 @@ def balancing_flow(
     ----------
     [LM25]; THEORY 5.
     """
-    integration = Integration(t_final, n_saved, rtol, atol, progress=progress)
+    integration = Integration(t_final, n_saved, rtol, atol, progress=progress, t_eval=t_eval)
     choice(kind, "kind", KINDS)
     finish = flag(finish, "finish")
     start = Layers(layers_of(as_float(factors)))
@@ -162,14 +167,22 @@ def _flow_of_factors(
 ) -> tuple[Path, tuple[Array, ...]]:
     """Return the path of a flow and its factors, with a leading axis of time."""
     shapes = [layer.shape for layer in start]
-    gradient = damped_tangent_part if kind == "l2" else group_gradient
+    descend = _down_the_norm if kind == "l2" else _down_the_moments
 
     def velocity(_: float, state: Array) -> Array:
-        layers = unpack(state, shapes)
-        return -pack(gradient(layers, layers))
+        return pack(descend(Layers(unpack(state, shapes))))
 
     path = flow_path(velocity, pack(start), integration, name="balancing flow", remedy=REMEDY)
     return path, unpack(path.states, shapes)
+
+
+def _down_the_norm(layers: Layers) -> Layers:
+    return -damped_tangent_part(layers, layers)
+
+
+def _down_the_moments(layers: Layers) -> Sequence[Array]:
+    moments = [after.T @ after - layer @ layer.T for layer, after in itertools.pairwise(layers)]
+    return action_on_layers(moments, layers)
 
 
 def _flow_of_depth_two(

@@ -53,7 +53,8 @@ def geodesic_deviation(
     *,
     deviation: Array,
     rate: Array | None = None,
-    t_final: float,
+    t_final: float | None = None,
+    t_eval: Array | None = None,
     friction: float = 0.0,
     force: bool = True,
     rtol: float = 1e-9,
@@ -66,7 +67,7 @@ def geodesic_deviation(
 
     Parameters
     ----------
-    metric, initial, velocity, t_final, force, rtol, atol, method, n_saved, progress
+    metric, initial, velocity, t_final, t_eval, force, rtol, atol, method, n_saved, progress
         As in `forced_geodesic`.
     deviation : array-like, shape=[..., *point_shape]
         ``Y`` at the start, of one field or of several along the same path.
@@ -91,7 +92,7 @@ def geodesic_deviation(
     ----------
     [FCS20]; THEORY 7.
     """
-    integration = Integration(t_final, n_saved, rtol, atol, method, progress)
+    integration = Integration(t_final, n_saved, rtol, atol, method, progress, t_eval)
     geometry = geometry_of(metric)
     if is_infinite(friction):
         raise ValueError("friction must be finite: the overdamped limit is of first order.")

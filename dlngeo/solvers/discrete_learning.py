@@ -3,9 +3,8 @@ r"""Gradient descent on the factors of a deep linear network, as networks are tr
 .. math:: g_k = ∇L(W_k) + λ W_k, \quad v_k = β v_{k-1} + g_k, \quad W_{k+1} = W_k - η_k v_k,
 
 with ``L(W) = E(φ(W))``: the steps of ``torch.optim.SGD``. For small steps it follows
-`learning_flow` at the times ``t = Σ η_k / (1 - β)``, with an error of first order, and so far it
-keeps the moment map: by a step of ``-ηG`` along a gradient that changes by ``η² μ(G)`` alone
-(THEORY 7).
+`learning_flow` at the times ``t = Σ η_k / (1 - β)``, with an error of first order. To that order it
+keeps the moment map too, which a step ``-ηG`` along a gradient changes by ``η² μ(G)`` (THEORY 7).
 """
 
 from collections.abc import Callable
@@ -45,8 +44,8 @@ class DescentResult(Outcome, LearningCurve):
     times : array, shape=[t]
         Those of the flow that small steps follow, ``Σ η_k / (1 - β)``.
     sharpness : array, shape=[t], or None
-        Largest eigenvalues of the Hessian of ``L``, if asked for: steps ``η`` are stable up to
-        ``2 (1 + β)`` over it, less ``λ``.
+        Largest eigenvalues ``h`` of the Hessian of ``L``, if asked for: steps are stable up to
+        ``η = 2 (1 + β) / (h + λ)``.
     """
 
     steps: Array

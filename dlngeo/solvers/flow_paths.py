@@ -1,7 +1,7 @@
 """Flows of a vector: adaptive integrators, saved at given times, up to an event."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -63,7 +63,7 @@ class Integration:
     atol: float
     method: str = "DOP853"
     progress: bool = False
-    t_eval: Sequence[float] | None = None
+    t_eval: Array | None = None
     duration: float = field(init=False)
     times: Array = field(init=False)
 

@@ -57,7 +57,8 @@ def forced_geodesic(
     initial: Array,
     velocity: Array | None = None,
     *,
-    t_final: float,
+    t_final: float | None = None,
+    t_eval: Array | None = None,
     friction: float = 0.0,
     force: bool = True,
     rtol: float = 1e-9,
@@ -81,7 +82,9 @@ def forced_geodesic(
     velocity : array-like, shape=[*point_shape], optional
         At rest by default; none in the overdamped limit.
     t_final : float
-        Final time, positive.
+        Final time, positive; by default the last of ``t_eval``.
+    t_eval : array-like, shape=[t], optional
+        Ascending times at which the path is saved, in place of ``n_saved`` equidistant ones.
     friction : float
         ``γ ≥ 0``, also infinite.
     force : bool
@@ -111,7 +114,7 @@ def forced_geodesic(
     ----------
     [FCS20]; THEORY 7.
     """
-    integration = Integration(t_final, n_saved, rtol, atol, method, progress)
+    integration = Integration(t_final, n_saved, rtol, atol, method, progress, t_eval)
     geometry = geometry_of(metric)
     friction = math.inf if is_infinite(friction) else nonnegative(friction, "friction")
     is_overdamped = friction == math.inf

@@ -40,7 +40,7 @@ def learning_flow(
     initial: Factors,
     *,
     t_final: float | None = None,
-    t_eval: Sequence[float] | None = None,
+    t_eval: Array | None = None,
     until: float | Event | None = None,
     gradient: Callable[[Array], Array] | None = None,
     depth: float | None = None,

@@ -61,7 +61,8 @@ def relu_flow(
     initial: Array,
     inputs: Array,
     *,
-    t_final: float,
+    t_final: float | None = None,
+    t_eval: Array | None = None,
     space: str = "parameters",
     gradient: Callable[[Array], Array] | None = None,
     rtol: float = 1e-4,
@@ -97,7 +98,9 @@ def relu_flow(
         Parameters to start from.
     inputs : array, shape=[n, n_inputs]
     t_final : float
-        Final time, positive.
+        Final time, positive; by default the last of ``t_eval``.
+    t_eval : array-like, shape=[t], optional
+        Ascending times at which the flow is saved, in place of ``n_saved`` equidistant ones.
     space : str
         "parameters", "paths" or "orbits".
     gradient : callable, optional
@@ -138,7 +141,7 @@ def relu_flow(
     ----------
     [MPG25]; [MGP23]; THEORY 6.
     """
-    integration = Integration(t_final, n_saved, rtol, atol, method, progress)
+    integration = Integration(t_final, n_saved, rtol, atol, method, progress, t_eval)
     choice(space, "space", SPACES)
     inputs = check_network(network).check_inputs(host_array(inputs, "the inputs"))
     start = network.check_parameters(host_array(initial, "initial"))

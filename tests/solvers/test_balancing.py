@@ -371,3 +371,13 @@ def test_lazy_name():
 def test_errors(factors, options, message):
     with pytest.raises(ValueError, match=message):
         balancing_flow(factors, **{"t_final": 1.0, **options})
+
+
+@pytest.mark.parametrize("kind", ["l2", "moment_map"])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_flows_are_saved_at_given_times(kind, depth):
+    factors = numpy.random.default_rng(0).normal(size=(depth, 3, 3))
+    flow = balancing_flow(factors, kind, t_eval=[0.1, 0.4])
+    assert flow.times.tolist() == [0.1, 0.4]
+    until = balancing_flow(factors, kind, t_final=0.4, n_saved=2)
+    numpy.testing.assert_allclose(flow.factors, until.factors, atol=1e-7)

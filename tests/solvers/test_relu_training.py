@@ -242,3 +242,15 @@ def test_errors_say_what_to_do(name):
 
 def test_a_dead_neuron_trains_upstairs():
     assert run(dead()).success
+
+
+@pytest.mark.parametrize("space", ["parameters", "orbits", "paths"])
+def test_flows_are_saved_at_given_times(space):
+    network = ReluNetwork.from_widths((10, 3, 2))
+    inputs, targets = diabetes(6)
+    theta, loss = initial(network, 1, 0.5), Factorization(targets)
+    flow = relu_flow(loss, network, theta, inputs, space=space, t_eval=[0.001, 0.004])
+    assert flow.times.tolist() == [0.001, 0.004]
+    until = relu_flow(loss, network, theta, inputs, space=space, t_final=0.004, n_saved=2)
+    close(flow.parameters[-1], until.parameters[-1], atol=1e-4)
+    assert flow.loss[-1] < flow.loss[0]
