@@ -22,7 +22,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import float_array, fraction, host_array
-from dlngeo.core.base.functions import optional_function, returned
+from dlngeo.core.base.functions import call, optional_function, returned
 from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.numerics import derivatives
 
@@ -73,6 +73,7 @@ class SmoothMap:
                     f"the Jacobian must be a matrix [n, {len(point)}], got shape {matrix.shape}."
                 )
             return matrix
+        point = float_array(point, "the point")
         return derivatives.jacobian(self._flat, point, self.size(point))
 
     def size(self, point: Array) -> int:
@@ -118,7 +119,10 @@ class SmoothMap:
         def flat(point: Array) -> Array:
             import autograd.numpy
 
-            return float_array(autograd.numpy.ravel(value(point)), "what the map returned")
+            values = call(value, "the map", point)
+            is_array = hasattr(values, "reshape")
+            flat = values.reshape(-1) if is_array else autograd.numpy.ravel(values)
+            return float_array(flat, "what the map returned")
 
         return derivatives.guard_tracing(flat, _UNTRACED)
 

@@ -185,6 +185,11 @@ class LeastSquaresProblem(pymanopt.Problem):
 
     def __init__(self, manifold: Manifold, loss: LeastSquares):
         self.loss = loss = instance(loss, LeastSquares, "the loss")
+        if not isinstance(loss.data, numpy.ndarray):
+            raise ValueError(
+                f"problems run on NumPy's arrays, but the data of the loss are a "
+                f"{type(loss.data).__name__}: convert them by numpy.asarray."
+            )
         self._points = points = _points_of(manifold, loss)
         self._known: list[_Evaluation] = []
         function = pymanopt.function.numpy(manifold)

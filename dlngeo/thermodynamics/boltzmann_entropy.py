@@ -32,7 +32,7 @@ from dlngeo.core.base.checks import (
     real_array,
     where,
 )
-from dlngeo.core.base.functions import function
+from dlngeo.core.base.functions import call, function
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.networks.blocks import Blocks, join, split
 from dlngeo.core.networks.factors import Factors, check_widths, layers_of, network_shape, widths_of
@@ -361,7 +361,7 @@ def free_energy(
     """
     matrix = real_array(matrix, "the matrix")
     orbit = entropy(matrix, widths, rank)
-    value = function(energy, "the energy")(matrix)
+    value = call(function(energy, "the energy"), "the energy", matrix)
     if not isinstance(value, int | float):
         value = float_array(value, "what the energy returned")
         if tuple(value.shape) != tuple(orbit.shape):

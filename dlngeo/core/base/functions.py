@@ -1,12 +1,14 @@
 """Functions that callers give: that they can be called, and what they return."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 
-from dlngeo.core.base.arrays import Array, to_numpy
+from dlngeo.core.base.arrays import Array, namespace, to_numpy
 from dlngeo.core.base.checks import float_array, shown
+
+T = TypeVar("T")
 
 
 def function(value: Any, name: str) -> Callable[..., Any]:
@@ -25,6 +27,29 @@ def function(value: Any, name: str) -> Callable[..., Any]:
 def optional_function(value: Any, name: str) -> Callable[..., Any] | None:
     """Return a `function`, or None."""
     return None if value is None else function(value, name)
+
+
+def call(function: Callable[..., T], name: str, *arguments: Any) -> T:
+    """Return what a function gives for arrays.
+
+    Raises
+    ------
+    ValueError
+        If it fails as functions do that are given arrays of another library, or precision, than
+        those that they are made of. What autograd traces is left to who asked for that.
+    """
+    try:
+        return function(*arguments)
+    except (TypeError, RuntimeError) as error:
+        # The errors of PyTorch are no others than those that a function raises on purpose.
+        is_of_types = isinstance(error, TypeError) or "ensor" in str(error)
+        if not is_of_types or "autograd" in namespace(arguments[0]).__name__:
+            raise
+        kind = f"{type(arguments[0]).__name__} of type {arguments[0].dtype}"
+        raise ValueError(
+            f"{name} cannot be called with a {kind}, {error}: give arrays of the library and "
+            "precision that it is written for, or write it for these."
+        ) from error
 
 
 def returned(result: Any, name: str, shape: tuple[int, ...] | None = None) -> numpy.ndarray:
@@ -73,7 +98,7 @@ class ReturningNumbers:
 
     def __call__(self, array: Array) -> numpy.ndarray:
         """Return the number, shape=[]."""
-        return returned(self._function(array), self._name, ())
+        return returned(call(self._function, self._name, array), self._name, ())
 
 
 class ReturningLike(ReturningNumbers):
@@ -81,4 +106,4 @@ class ReturningLike(ReturningNumbers):
 
     def __call__(self, array: Array) -> numpy.ndarray:
         """Return the array."""
-        return returned(self._function(array), self._name, tuple(array.shape))
+        return returned(call(self._function, self._name, array), self._name, tuple(array.shape))

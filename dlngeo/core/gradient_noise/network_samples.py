@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from array_api_compat import is_torch_array
+
 from dlngeo.core.base.arrays import Array, namespace, transpose
 from dlngeo.core.base.checks import finite, flag, float_array, positive, real_array
 from dlngeo.core.base.packing import pack, unpack
@@ -63,6 +65,7 @@ class NetworkSamples:
                     f"{tuple(array.shape)}."
                 )
             object.__setattr__(self, name, array)
+        namespace(self.inputs, self.outputs)
         if self.inputs.shape[0] != self.outputs.shape[0]:
             raise ValueError(
                 "there must be as many inputs as outputs, got "
@@ -199,6 +202,8 @@ class NetworkSamples:
     def _at(self, point: Array) -> list[Array]:
         """Return the factors of one point, shape=[d_p, d_{p-1}]."""
         point = float_array(point, "the point")
+        if is_torch_array(point) or is_torch_array(self.inputs):
+            namespace(point, self.inputs)
         if tuple(point.shape) != self.point_shape:
             raise ValueError(
                 f"a point of these samples has shape {self.point_shape}, got {tuple(point.shape)}."

@@ -14,7 +14,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, is_traced, namespace, to_numpy
 from dlngeo.core.base.checks import float_array, integer, real_array, several
-from dlngeo.core.base.functions import optional_function
+from dlngeo.core.base.functions import call, optional_function
 from dlngeo.core.numerics import derivatives
 
 Losses = Callable[..., Array]
@@ -184,15 +184,13 @@ class SampleLosses:
 
     def _call(self, function: Losses, point: Array, *vectors: Array) -> Array:
         arguments = [_reshape(array, self.shape) for array in (point, *vectors)]
-        if self.n_samples is None:
-            result = self._numbers(function(*arguments))
-            return result if self.indices is None else result[self.indices]
-        indices = numpy.arange(self.n_samples) if self.indices is None else self.indices
-        return self._numbers(function(*arguments, indices))
-
-    @staticmethod
-    def _numbers(result: Any) -> Array:
-        return float_array(result, "what a function of the samples returned")
+        if self.n_samples is not None:
+            indices = numpy.arange(self.n_samples) if self.indices is None else self.indices
+            arguments.append(indices)
+        result = call(function, "a function of the samples", *arguments)
+        result = float_array(result, "what a function of the samples returned")
+        is_part = self.n_samples is None and self.indices is not None
+        return result[self.indices] if is_part else result
 
     def _values(self, point: Array) -> Array:
         if self.losses is None:

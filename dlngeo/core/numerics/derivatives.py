@@ -60,7 +60,7 @@ def _reverse(function: Function, x: Array) -> tuple[Array, Function]:
         import jax
 
         values, pull_back = jax.vjp(function, x)
-        return values, lambda w: pull_back(w)[0]
+        return values, lambda w: pull_back(w.astype(values.dtype))[0]
     from autograd import make_vjp
 
     pull_back, values = make_vjp(function)(x)

@@ -9,6 +9,7 @@ from typing import Any
 import geomstats.backend as gs
 from array_api_compat import is_torch_array
 
+from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.checks import finite, float_array, integer, real_array
 
 ARRAYS = frozenset(
@@ -44,6 +45,15 @@ class CheckedArguments:
         return None
 
 
+def check_library(array: Array, name: str) -> None:
+    """Raise a TypeError if an array is a tensor where geomstats knows none."""
+    if is_torch_array(array) and "pytorch" not in gs.__name__:
+        raise TypeError(
+            f"{name} is a tensor, but geomstats runs on {gs.__name__}: convert it by .numpy(), "
+            "or set GEOMSTATS_BACKEND=pytorch."
+        )
+
+
 def _places(method: Callable) -> dict[str, int]:
     """Return the places of the arguments that are checked."""
     names = inspect.signature(method).parameters
@@ -68,11 +78,7 @@ def _checked(method: Callable, places: dict[str, int]) -> Callable:
         if name == "n_samples":
             return _sample_size(self, value)
         array = (float_array if is_judge else real_array)(value, f"the {name}")
-        if is_torch_array(array) and "pytorch" not in gs.__name__:
-            raise TypeError(
-                f"{name} is a tensor, but geomstats runs on {gs.__name__}: convert it by .numpy(), "
-                "or set GEOMSTATS_BACKEND=pytorch."
-            )
+        check_library(array, name)
         shape = None if is_judge else self._argument_shape()
         if shape is not None and tuple(array.shape[-len(shape) :]) != shape:
             raise ValueError(

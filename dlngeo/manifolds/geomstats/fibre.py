@@ -15,6 +15,7 @@ from dlngeo.core.networks.factors import check_widths, widths_of
 from dlngeo.core.networks.frames import exact_frames
 from dlngeo.core.networks.network import act, end_to_end
 from dlngeo.manifolds.geomstats.checks import is_small
+from dlngeo.manifolds.geomstats.door import check_library
 from dlngeo.manifolds.geomstats.embedded import gaussian
 from dlngeo.manifolds.geomstats.factor_space import FactorSpace, FrobeniusMetric
 from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
@@ -54,6 +55,7 @@ class Fibre(FactorSpace):
     def __init__(self, matrix: Array, widths: Sequence[int], equip: bool = True):
         widths, self.rank = check_widths(widths)
         matrix = real_array(matrix, "the matrix")
+        check_library(matrix, "the matrix")
         if tuple(matrix.shape) != (widths[-1], widths[0]):
             raise ValueError(
                 f"the widths {widths} need one matrix of shape ({widths[-1]}, {widths[0]}), got "
