@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dlngeo.core.base.arrays import Array, namespace, off_diagonal, symmetric_part, transpose
-from dlngeo.core.base.checks import check_range
+from dlngeo.core.base.checks import check_batches, check_range
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.scales import at_unit_scale
 from dlngeo.core.base.vectors import Layers
@@ -291,7 +291,9 @@ def checked_layers(
     """Return the layers of factors and of vectors of their shapes, and the rank."""
     layers = layers_of(factors)
     _, rank = check_widths(widths_of(layers), rank)
-    return [layers, *(vector_at(layers, vector) for vector in vectors)], rank
+    parts = [layers, *(vector_at(layers, vector) for vector in vectors)]
+    check_batches([part[0] for part in parts], "factors and vectors")
+    return parts, rank
 
 
 @primitive(static=("rank",))

@@ -24,7 +24,7 @@ from dlngeo.core.balanced.curvature import (
     balanced_sectional_curvature,
 )
 from dlngeo.core.base.arrays import Array, eye, namespace, transpose
-from dlngeo.core.base.checks import check_range, real_array
+from dlngeo.core.base.checks import check_batches, check_range, real_array
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.scales import Exponent, at_scale, at_unit_scale
 from dlngeo.core.base.vectors import orthonormal_pair
@@ -42,6 +42,7 @@ def checked_arrays(
     matrix = real_array(matrix, "the matrix")
     rank = check_observable(matrix, depth, rank)
     checked = [checked_matrix(vector, matrix.shape[-2:], matrix) for vector in vectors]
+    check_batches((matrix, *checked), "the matrix and the vectors")
     return (matrix, *checked), rank
 
 

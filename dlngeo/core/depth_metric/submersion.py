@@ -12,6 +12,7 @@ References
 from collections.abc import Callable, Sequence
 
 from dlngeo.core.balanced.submanifold import (
+    checked_layers,
     second_fundamental_form,
     tangent_projection,
     weingarten_map,
@@ -178,10 +179,8 @@ def integrability_tensor(
     ----------
     O'Neill, The fundamental equations of a submersion, 1966; THEORY 3.
     """
-    layers = layers_of(factors)
-    _, rank = check_widths(widths_of(layers), rank)
-    arrays = (layers, vector_at(layers, vector), vector_at(layers, other))
-    layers, x, y, down, first, second = at_unit_scale(2 * len(layers), *arrays)
+    arrays, rank = checked_layers(factors, vector, other, rank=rank)
+    layers, x, y, down, first, second = at_unit_scale(2 * len(arrays[0]), *arrays)
     lift = _lifter(layers, rank)
     x = lift(differential(layers, x))
     y_horizontal = lift(differential(layers, y))

@@ -110,6 +110,7 @@ class SampleLosses:
         and D, of parameters.
         """
         arrays = tuple(real_array(array, "the vector") for array in arrays)
+        namespace(*arrays)
         # How many samples there are may not be known without a call.
         sizes = {"n": self._known_count or None, "D": math.prod(self.shape)}
         for array, axis in zip(arrays, axes, strict=True):

@@ -23,7 +23,7 @@ Sources: [MPG25]; [MGP23]; THEORY 6. Passes instead of paths are an own derivati
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy, transpose
-from dlngeo.core.base.checks import in_range, positive, real_array
+from dlngeo.core.base.checks import check_batches, in_range, positive, real_array
 from dlngeo.core.base.memory import check_numbers
 from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
@@ -95,6 +95,7 @@ def inner_product(network: ReluNetwork, parameters: Array, other: Array) -> Arra
     -------
     product : array-like, shape=[...]
     """
+    parameters, other = _together(network, parameters, other)
     product = _edges(network, parameters) * _edges(network, other)
     return in_range(_path_sum(network, product), "the product")
 
@@ -137,6 +138,7 @@ def pullback(network: ReluNetwork, parameters: Array, other: Array) -> Array:
     -------
     covector : array-like, shape=[..., D]
     """
+    parameters, other = _together(network, parameters, other)
     weights = _edges(network, other)
     matrices = network.matrices(_edges(network, parameters) * weights)
     values, adjoints = _passes(network, matrices)
@@ -165,9 +167,9 @@ def jacobian_product(
     -------
     covector : array-like, shape=[..., D]
     """
+    parameters, vector = _together(network, parameters, vector)
     edges = _edges(network, parameters)
-    others = edges if at is None else _edges(network, at)
-    vector = network.check_parameters(vector, "the vector")
+    others = edges if at is None else _edges(network, _together(network, parameters, at)[1])
     change = others * network.edge_vector(vector, numpy.zeros(len(network.fixed)))
     matrices, changes = network.matrices(edges * others), network.matrices(change)
     values, adjoints = _passes(network, matrices)
@@ -206,6 +208,7 @@ def path_features(
     """
     parameters = check_network(network).check_parameters(parameters)
     inputs = network.check_inputs(inputs)
+    namespace(parameters, inputs)
     if parameters.ndim != 1 or inputs.ndim != 2:
         raise ValueError("expected the parameters of one network and one list of inputs.")
     paths = network.paths if paths is None else paths
@@ -273,7 +276,7 @@ def tangent_kernel(
 
 def _derivatives(network: ReluNetwork, parameters: Array, inputs: Array) -> tuple[list, list]:
     """Return values and, for each output, derivatives, shape=[..., n, n_outputs, width]."""
-    inputs = network.check_inputs(inputs)
+    inputs = network.check_inputs_at(parameters, inputs)
     edges = network.edge_vector(parameters)
     values = network.forward(network.matrices(edges), inputs, relu=True)
     gates = [gate if gate is None else gate[..., None, :] for gate in network.open_gates(values)]
@@ -299,15 +302,27 @@ def output_gradient(
     """
     parameters = check_network(network).check_parameters(parameters)
     matrices = network.matrices(network.edge_vector(parameters))
-    values = network.forward(matrices, network.check_inputs(inputs), relu=True)
+    values = network.forward(matrices, network.check_inputs_at(parameters, inputs), relu=True)
     cotangents = real_array(cotangents, "the cotangents")
     if tuple(cotangents.shape[-2:]) != tuple(values[-1].shape[-2:]):
         raise ValueError(
             f"the cotangents of these outputs must have shape [..., "
             f"{values[-1].shape[-2]}, {network.n_outputs}], got {tuple(cotangents.shape)}."
         )
+    namespace(values[-1], cotangents)
+    check_batches((values[-1], cotangents), "outputs and cotangents")
+    cotangents = cotangents + 0 * values[-1]
     adjoints = network.backward(matrices, cotangents, network.open_gates(values))
     return network.by_edges(values, adjoints)
+
+
+def _together(network: ReluNetwork, parameters: Array, other: Array) -> tuple[Array, Array]:
+    """Return parameters and a vector of their library, whose leading axes broadcast."""
+    check_network(network)
+    pair = network.check_parameters(parameters), network.check_parameters(other, "the vector")
+    namespace(*pair)
+    check_batches(pair, "parameters and vectors", 1)
+    return pair
 
 
 def _edges(network: ReluNetwork, parameters: Array) -> Array:

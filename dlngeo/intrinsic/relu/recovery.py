@@ -89,6 +89,8 @@ def recover(
         raise ValueError(
             f"the path-lifting of this network has shape ({network.n_paths},), got {lifted.shape}."
         )
+    if (values := host_array(values, "the values")).ndim != 1:
+        raise ValueError(f"give the values of one network, got shape {values.shape}.")
     if like is None:
         like = numpy.ones(network.n_parameters)
     reference = network.edge_vector(network.check_parameters(host_array(like, "like"), "like"))

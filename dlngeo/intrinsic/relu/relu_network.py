@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy
 import scipy.sparse
 
-from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import in_range, instance, real_array
+from dlngeo.core.base.arrays import Array, namespace
+from dlngeo.core.base.checks import check_batches, in_range, instance, real_array
 from dlngeo.core.networks.factors import check_widths
 from dlngeo.intrinsic.relu.layered_graph import ABSENT, PADDING, Block, Layer, LayeredGraph
 
@@ -259,6 +259,13 @@ class ReluNetwork(LayeredGraph):
             )
         return inputs
 
+    def check_inputs_at(self, parameters: Array, inputs: Array) -> Array:
+        """Return `check_inputs`, of the library of parameters and with axes that broadcast."""
+        inputs = self.check_inputs(inputs)
+        namespace(parameters, inputs)
+        check_batches((parameters[..., None], inputs), "parameters and inputs")
+        return inputs
+
     def outputs(self, parameters: Array, inputs: Array) -> Array:
         r"""Return the outputs ``R_θ(x)`` of the network.
 
@@ -276,7 +283,8 @@ class ReluNetwork(LayeredGraph):
         ValueError
             If a shape does not fit, or an entry or an output is NaN or infinite.
         """
-        parameters, inputs = self.check_parameters(parameters), self.check_inputs(inputs)
+        parameters = self.check_parameters(parameters)
+        inputs = self.check_inputs_at(parameters, inputs)
         values = self.forward(self.matrices(self.edge_vector(parameters)), inputs, relu=True)
         return in_range(values[-1], "an output")
 

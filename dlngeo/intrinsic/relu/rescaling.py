@@ -26,7 +26,14 @@ import math
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, namespace, to_numpy
-from dlngeo.core.base.checks import in_batch, in_range, invertible, real_array, where
+from dlngeo.core.base.checks import (
+    check_batches,
+    in_batch,
+    in_range,
+    invertible,
+    real_array,
+    where,
+)
 from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.intrinsic.relu.layered_graph import join
 from dlngeo.intrinsic.relu.relu_network import ReluNetwork, check_network
@@ -85,6 +92,8 @@ def rescale(network: ReluNetwork, parameters: Array, scales: Array) -> Array:
     """
     parameters = check_network(network).check_parameters(parameters)
     scales = _check_values(network, scales, "the scales")
+    namespace(parameters, scales)
+    check_batches((parameters, scales), "parameters and scales", 1)
     if bool((scales == 0).any()):
         raise ValueError(
             f"a neuron cannot be scaled by zero, as in {where(scales == 0)}: give scales that are "
@@ -162,6 +171,7 @@ def scales_to(network: ReluNetwork, parameters: Array, values: Array | float = 0
     if isinstance(values, (int, float)):
         values = numpy.full(n_laws, float(values))
     values = to_numpy(_check_values(network, values, "the conserved values"))
+    check_batches((point, values), "parameters and conserved values", 1)
     lead = numpy.broadcast_shapes(point.shape[:-1], values.shape[:-1])
     check_alive(network, point)
     flat = numpy.broadcast_to(point, (*lead, size)).reshape(math.prod(lead), size)
@@ -274,6 +284,7 @@ def horizontal_projection(network: ReluNetwork, parameters: Array, vector: Array
     vector = to_numpy(network.check_parameters(vector, "the vector"))
     if not network.scaling_groups:
         return from_numpy(vector, like)
+    check_batches((point, vector), "parameters and vectors", 1)
     lead = numpy.broadcast_shapes(point.shape, vector.shape)
     check_alive(network, point)
     point = numpy.broadcast_to(point, lead).reshape(math.prod(lead[:-1]), lead[-1])

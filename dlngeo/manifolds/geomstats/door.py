@@ -10,7 +10,7 @@ import geomstats.backend as gs
 from array_api_compat import is_torch_array
 
 from dlngeo.core.base.arrays import Array
-from dlngeo.core.base.checks import finite, float_array, integer, real_array
+from dlngeo.core.base.checks import check_batches, finite, float_array, integer, real_array
 
 ARRAYS = frozenset(
     (
@@ -89,12 +89,19 @@ def _checked(method: Callable, places: dict[str, int]) -> Callable:
 
     @functools.wraps(method)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        given = list(args)
+        given, arrays = list(args), []
         for name, place in places.items():
             if place <= len(given):
-                given[place - 1] = check(self, given[place - 1], name)
+                given[place - 1] = value = check(self, given[place - 1], name)
             elif name in kwargs:
-                kwargs[name] = check(self, kwargs[name], name)
+                kwargs[name] = value = check(self, kwargs[name], name)
+            else:
+                continue
+            if name in ARRAYS and value is not None:
+                arrays.append(value)
+        shape = None if is_judge else self._argument_shape()
+        if shape is not None and len(arrays) > 1:
+            check_batches(arrays, "the arguments", len(shape))
         return method(self, *given, **kwargs)
 
     return wrapper

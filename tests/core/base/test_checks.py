@@ -152,11 +152,13 @@ def test_indices():
 
 def test_check_range():
     """Kernels must be finite, and positive where one divides by them."""
-    checks.check_range(np.array([1.0, 0.0]), divides=False)
-    checks.check_range(np.array([1.0, 1e-300]), divides=True)
+    checks.check_range(np.array([[1.0, 0.0]]), divides=False)
+    checks.check_range(np.array([[1.0, 1e-300]]), divides=True)
     for kernel, divides in (([1.0, np.inf], False), ([1.0, 0.0], True), ([np.nan], False)):
-        with pytest.raises(ValueError, match="rescale the matrix"):
-            checks.check_range(np.array(kernel), divides=divides)
+        with pytest.raises(ValueError, match="depth: rescale the matrix"):
+            checks.check_range(np.array([kernel]), divides=divides)
+        with pytest.raises(ValueError, match=r"\(1 of 2, the first at index \[1\]\): rescale"):
+            checks.check_range(np.array([[[1.0] * len(kernel)], [kernel]]), divides=divides)
 
 
 NUMBERS: dict[Callable, tuple[list, list]] = {
