@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 
 from dlngeo.core.base.arrays import Array, from_numpy, to_numpy
-from dlngeo.core.base.checks import generator, host_array, positive
+from dlngeo.core.base.checks import generator, host_array, integer, positive
 from dlngeo.core.gradient_noise.samples import SampleLosses
 from dlngeo.outcomes import Outcome
 from dlngeo.solvers.flow_paths import Integration, flow_path
@@ -94,6 +94,9 @@ def compare_sgd(
     rates = numpy.atleast_1d(host_array(learning_rates, "the list of learning rates"))
     for rate in (*rates, t_final):
         positive(rate, "every learning rate, and t_final,")
+    # Before the flow, which takes long, what the paths refuse.
+    batch_size, n_paths = integer(batch_size, "batch_size"), integer(n_paths, "n_paths")
+    substeps = integer(substeps, "substeps")
     flow = _gradient_flow(samples, initial, t_final, progress)
     rows: list[tuple] = []
     status, failed = "all paths reached the final time.", None

@@ -9,6 +9,7 @@ References
 [MY25]; THEORY 4.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -69,6 +70,11 @@ def log_stiefel_volume(width: int, rank: int) -> float:
     width, rank = integer(width, "the width", most=_WIDEST), integer(rank, "the rank", 0)
     if not rank <= width:
         raise ValueError(f"the rank must be between 0 and the width {width}, got {rank}.")
+    return _log_stiefel_volume(width, rank)
+
+
+@functools.lru_cache(256)
+def _log_stiefel_volume(width: int, rank: int) -> float:
     return sum(
         math.log(2) + k / 2 * math.log(math.pi) - math.lgamma(k / 2)
         for k in range(width - rank + 1, width + 1)
@@ -123,7 +129,7 @@ def spectral_entropy_of_logs(logs: Array, widths: Sequence[int]) -> Array:
     depth, rank = len(widths) - 1, logs.shape[-1]
     xp = namespace(logs)
     constant = sum(
-        log_stiefel_volume(width, rank) + (width * rank - rank * (rank + 1) / 2) * math.log(2) / 2
+        _log_stiefel_volume(width, rank) + (width * rank - rank * (rank + 1) / 2) * math.log(2) / 2
         for width in widths[1:-1]
     )
     surplus = sum(width - rank for width in widths[1:-1])

@@ -295,6 +295,8 @@ def time_like(time: Any, like: Array) -> Array:
 
 def integer(number: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> int:
     """Return an integer from ``least`` to ``most``; 3.0 is one, errors as in `finite`."""
+    if type(number) is int and least <= number <= most:
+        return number  # the usual case
     expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
     value = _checked(number, name, expected, lambda x: x >= least and x == math.floor(x))
     if value > most:

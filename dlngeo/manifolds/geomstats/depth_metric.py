@@ -111,7 +111,6 @@ class DepthMetric(ObservableMetric):
         times : array-like, shape=[..., k]
             In ascending order, each as often as Jacobi fields vanish; then infinity.
         """
-        check_shape(tangent_vec, self._space.shape)
         return self._at_boundary(conjugate_points.conjugate_times, base_point, tangent_vec)
 
     def injectivity_bound(self, base_point: Array) -> Array:
@@ -181,7 +180,6 @@ class DepthMetric(ObservableMetric):
             return self._apply(distance_matrix.dist_pairwise, points, advance=bar.update)
 
     def squared_dist(self, point_a: Array, point_b: Array) -> Array:
-        check_shape(point_b, self._space.shape)
         return self._at_boundary(logarithm.squared_dist, point_a, point_b)
 
     def ricci(self, tangent_vec: Array, base_point: Array) -> Array:
@@ -189,7 +187,6 @@ class DepthMetric(ObservableMetric):
         return self._apply(ricci_operator.ricci, base_point, tangent_vec)
 
     def ricci_tensor(self, base_point: Array) -> Array:
-        check_shape(base_point, self._space.shape)
         return self._matrix_of(
             lambda basis, point: self.flat(self.ricci(basis, point), point), base_point
         )

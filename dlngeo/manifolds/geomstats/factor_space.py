@@ -14,7 +14,6 @@ from dlngeo.core.base.memory import check_numbers
 from dlngeo.core.base.packing import pack, unpack
 from dlngeo.core.base.scales import at_scale, at_unit_scale
 from dlngeo.core.networks.factors import is_network, layers_of
-from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace
 from dlngeo.manifolds.geomstats.homogeneous_norm import HomogeneousNorm
 
@@ -55,7 +54,6 @@ class FactorSpace(EmbeddedSpace):
         -------
         factors : tuple of array-like, shape=[..., d_p, d_{p-1}]
         """
-        point = check_shape(point, self.shape)
         if self.point_ndim == 3:
             return tuple(point[..., p, :, :] for p in range(self.depth))
         return unpack(point, self._shapes)

@@ -8,7 +8,7 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.core.depth_metric.metric import tangent_projection
 from dlngeo.core.networks.components import check_determinant, is_across
 from dlngeo.core.networks.factors import check_widths
-from dlngeo.manifolds.geomstats.checks import check_shape, judge_rank
+from dlngeo.manifolds.geomstats.checks import judge_rank
 from dlngeo.manifolds.geomstats.depth_metric import DepthMetric
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace, gaussian, in_unit_ball
 
@@ -81,7 +81,6 @@ class FixedRankMatrices(EmbeddedSpace):
 
     def to_tangent(self, vector: Array, base_point: Array) -> Array:
         """Project a matrix on the tangent space, orthogonally for every depth (THEORY 3)."""
-        check_shape(base_point, self.shape)
         return tangent_projection(base_point, vector, self.rank)
 
     def projection(self, point: Array) -> Array:
@@ -91,7 +90,6 @@ class FixedRankMatrices(EmbeddedSpace):
         geomstats (``gs.atol``) into the manifold. A determinant of the other sign changes it by
         a reflection at the boundary: the least singular value changes its sign.
         """
-        check_shape(point, self.shape)
         left, singular_values, right = gs.linalg.svd(point, full_matrices=False)
         left, right = left[..., :, : self.rank], right[..., : self.rank, :]
         kept = singular_values[..., : self.rank]

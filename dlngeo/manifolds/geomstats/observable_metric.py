@@ -10,7 +10,6 @@ from geomstats.geometry.matrices import Matrices
 
 from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.scales import at_scale, at_unit_scale
-from dlngeo.manifolds.geomstats.checks import check_shape
 from dlngeo.manifolds.geomstats.embedded import EmbeddedSpace
 from dlngeo.manifolds.geomstats.geodesic_metric import GeodesicMetric
 
@@ -57,7 +56,6 @@ class ObservableMetric(GeodesicMetric):
         """What the kernels take after matrices."""
 
     def _apply(self, function: Callable, *arrays: Array, **options: Any) -> Any:
-        check_shape(arrays[0], self._space.shape)
         return function(*arrays, *self._parameters, **options)
 
     def _curve(self, point: Array, velocity: Array, on_boundary: str) -> Callable[[Array], Array]:
@@ -100,9 +98,7 @@ class ObservableMetric(GeodesicMetric):
         return at_scale(product, exponent, "the inner product", axes=0)
 
     def metric_matrix(self, base_point: Array) -> Array:
-        check_shape(base_point, self._space.shape)
         return self._matrix_of(self.flat, base_point)
 
     def cometric_matrix(self, base_point: Array) -> Array:
-        check_shape(base_point, self._space.shape)
         return self._matrix_of(self.riemannian_gradient, base_point)
