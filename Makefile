@@ -77,7 +77,8 @@ $(VENV)/dev: $(VENV)/pip pyproject.toml constraints.txt
 	touch $@ $(VENV)/demo
 
 $(VENV)-%/test: pyproject.toml constraints.txt .ci/versions.py
-	$(PYTHON) -m venv --clear $(VENV)-$*
+	"$$($(PYTHON) .ci/versions.py $* python)" -m venv --clear $(VENV)-$*
+	@echo "The $* versions are tried with $$($(VENV)-$*/bin/python --version)."
 	$(VENV)-$*/bin/python -m pip install --quiet --upgrade pip
 	$(PYTHON) .ci/versions.py $* > $(VENV)-$*/constraints.txt
 	$(VENV)-$*/bin/python -m pip install --quiet --constraint $(VENV)-$*/constraints.txt \
