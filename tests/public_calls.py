@@ -236,6 +236,10 @@ CALLS: dict[str, Call] = {
     **calls_of(
         networks,
         "networks.",
+        distance=(BALANCED, NEAR),
+        interpolate=(BALANCED, NEAR, VALUES / 5),
+        mean=([BALANCED, NEAR],),
+        report=(W, TARGET),
         exact_learning=(X, W[:1], VALUES),
         hessian_product=(W, TARGET, TANGENT),
         hessian_spectrum=(W, TARGET),

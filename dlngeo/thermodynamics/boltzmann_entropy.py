@@ -36,7 +36,14 @@ from dlngeo.core.base.checks import (
 from dlngeo.core.base.functions import call, function
 from dlngeo.core.base.primitives import primitive, rules_of_gradients
 from dlngeo.core.networks.blocks import Blocks, join, split
-from dlngeo.core.networks.factors import Factors, check_widths, layers_of, network_shape, widths_of
+from dlngeo.core.networks.factors import (
+    Factors,
+    check_widths,
+    is_network,
+    layers_of,
+    network_shape,
+    widths_of,
+)
 from dlngeo.core.networks.frames import exact_frames, singular_frames
 from dlngeo.core.networks.jacobi import (
     log_depth_kernel_curvature,
@@ -188,9 +195,10 @@ def _check_network(
     matrix: Array, widths: Sequence[int], rank: int | None
 ) -> tuple[Array, tuple[int, ...], int]:
     """Return a matrix, the widths of a network over it, and its rank, after their checks."""
-    if isinstance(matrix, tuple | list):
+    if isinstance(matrix, tuple | list) or is_network(matrix):
         raise TypeError(
-            "expected an end-to-end matrix, got a sequence: of factors take network_entropy."
+            f"expected an end-to-end matrix, got {type(matrix).__name__}: of factors and networks "
+            "take network_entropy."
         )
     matrix = real_array(matrix, "the matrix")
     widths, rank = check_widths(widths, rank)

@@ -48,6 +48,11 @@ def test_a_network_is_no_point(name, place):
         call({place: LinearNetwork(call.arguments[place])})
 
 
+def test_the_entropy_of_a_network_has_its_own_function():
+    with pytest.raises(TypeError, match="got LinearNetwork: of factors and networks take network_"):
+        dlngeo.entropy(LinearNetwork(valid.BALANCED), (3, 3, 3, 3))
+
+
 def test_points_chains_and_states_are_made_of_networks():
     network = LinearNetwork(valid.BALANCED)
     space = BalancedManifold(depth=3, width=3)
