@@ -10,7 +10,7 @@ are those of pairs for which the shortest geodesic found is a saddle of the leng
 
 Where null spaces on both sides bend the space most, at depths one and two, all turns are shortened
 as curves of chords (`dlngeo.core.geodesics.search.lifted_turns`), and shooting only starts from
-what they shrink to.
+what they shrink to; so are, in the end, those of pairs that nothing else joins.
 """
 
 from collections.abc import Iterator
@@ -49,10 +49,11 @@ _SURE, _FARTHEST_CURVED, _FARTHEST = 1.005, 1.5, 1.12
 _LONGER = 1.015
 # Of the process of Birkhoff: segments of a curve, and sweeps over half of the points in between.
 _SEGMENTS, _SWEEPS = 8, 6
-# Largest depth at which turns below full rank are lifted and shortened as curves of chords. Numbers
-# of these, from which on the first velocity is a guess, and length, in units of that of the chords,
-# up to which a geodesic may be that to which they belong.
-_CHORDS_DEPTH, _FINER, _FINE, _AS_LONG = 2, (16, 32, 64, 128), 32, 1 + 1e-4
+# Largest depth at which all turns below full rank are shortened as curves of chords, and dimension
+# of balanced factors up to which those of pairs are that nothing else joins. Numbers of chords,
+# from which on the first velocity is a guess, and length, in units of theirs, up to which a
+# geodesic may be what they shrink to.
+_CHORDS_DEPTH, _DIMENSIONS, _FINER, _FINE, _AS_LONG = 2, 60, (16, 32, 64, 128), 32, 1 + 1e-4
 # Turns that are followed, in any case, as long as nothing is found.
 _FURTHER = 3
 # Iterations in which a guess that belongs to a geodesic comes as near to it as this part.
@@ -99,7 +100,8 @@ class TurnSearch(NamedTuple):
             strategies = [self.along_chords]
         else:
             others = [self.along_other_turns, self.along_further_turns, self.off_saddles]
-            strategies = [self.along_first_turns, *others]
+            lost = [self.along_chords] if self._dimension <= _DIMENSIONS else []
+            strategies = [self.along_first_turns, *others, *lost]
         return search(len(self.source.frames.sigma), self.source.dimension, strategies)
 
     @property
@@ -116,6 +118,12 @@ class TurnSearch(NamedTuple):
     def _has_chords(self) -> bool:
         """Whether turns are shortened as curves of chords: where they are far from geodesics."""
         return self._is_curved and self.depth <= _CHORDS_DEPTH
+
+    @property
+    def _dimension(self) -> float:
+        """Dimension of the balanced factors with hidden layers as wide as the rank."""
+        rank = self.source.frames.sigma.shape[-1]
+        return self.source.dimension + (self.depth - 1) * rank * (rank - 1) / 2
 
     @property
     def shortest(self) -> numpy.ndarray:
@@ -170,7 +178,7 @@ class TurnSearch(NamedTuple):
         """Shoot from curves of chords to which turns shrink, finer ones where that leads off."""
         pair, length, _, _ = self.candidates
         is_near = length <= _FARTHEST_CURVED * self.shortest[pair]
-        curves = curves_of_turns(self.candidates, is_near)
+        curves = curves_of_turns(self.candidates, is_near & ~found.is_found[pair])
         for count in _FINER:
             if not len(curves.pair):
                 return
