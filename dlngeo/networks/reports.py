@@ -145,7 +145,7 @@ def report(network: Factors, loss: Any = None) -> NetworkReport:
       ‖W‖²             6
       above the least  0, of all factors of the same matrix
       ‖μ‖              0, zero if balanced
-      entropy          6.304 nats
+      entropy          6.305 nats
       loss             0
       sharpness        3
       unstable from    step size 0.6667

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from dlngeo.core.base.arrays import Array
+from dlngeo.core.base.arrays import Array, round_off
 from dlngeo.core.base.checks import nonnegative
 from dlngeo.core.networks.factors import Factors, is_network
 from dlngeo.losses.gradients import check_start, with_gradient
@@ -216,9 +216,13 @@ def _crossing(descent: Descent, states: Array, times: Array) -> str:
     rows, columns = descent.linear_map(states[0]).shape
     if not rows == columns == descent.rank:
         return ""
-    signs = numpy.sign(numpy.linalg.det(descent.linear_map(states)))
-    changed = numpy.flatnonzero(signs != signs[0])
-    if changed.size == 0:
+    matrices = descent.linear_map(states)
+    sigma = numpy.linalg.svd(matrices, compute_uv=False)
+    # Of a matrix of lower rank the sign is that of round-off.
+    is_definite = sigma[:, -1] > rows * round_off(sigma) * sigma[:, 0]
+    signs = numpy.sign(numpy.linalg.det(matrices))
+    changed = numpy.flatnonzero(is_definite & (signs != signs[0]))
+    if changed.size == 0 or not is_definite[0]:
         return ""
     return (
         f" But det X changed its sign before t = {times[changed[0]]:.6g}, which the exact flow "

@@ -527,3 +527,12 @@ def test_a_network_without_biases_is_its_factors():
     numpy.testing.assert_array_equal(flow.loss, expected.loss)
     numpy.testing.assert_array_equal(flow.network.factors[1], expected.factors[1][-1])
     assert learning_flow(loss, normal(2, 3), depth=2, t_final=1.0).network is None
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_status_leaves_the_sign_of_round_off_alone(depth):
+    loss = Factorization(numpy.diag([3.0, -2.0, 1.0]))
+    for seed in range(3):
+        left, right = numpy.random.default_rng(seed).normal(size=(2, 3, 1))
+        flow = learning_flow(loss, factorize(left @ right.T, depth, rank=1), t_final=1.0)
+        assert "sign" not in flow.status
