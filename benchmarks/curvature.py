@@ -1,4 +1,4 @@
-"""Cost of curvature: against automatic differentiation, and in singular value decompositions.
+"""Cost of curvature: against automatic differentiation, in decompositions, and by depth.
 
 The peer differentiates the matrix of the depth metric twice (`torch.func`) and contracts
 Christoffel symbols; it needs distinct singular values. One core, one run, medians.
@@ -19,10 +19,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from dlngeo.core import depth_metric
+from dlngeo.core import depth_metric, geodesics
 
 TENSOR_CASES = [(2, 2), (3, 3), (4, 3)]
 SVD_CASES: list[tuple[int, float]] = [(3, 3), (3, math.inf), (50, 3), (50, math.inf), (200, 5)]
+
+DEPTHS: list[float] = [2, 3, 10, 30, 100, 1000, 100_000, math.inf]
 
 
 def median(rounds: int, function: Callable) -> float:
@@ -100,6 +102,40 @@ def against_svd(rng: np.random.Generator) -> None:
             print(f"{name:<24}{d:>5}{depth:>6}{own * 1e3:>12.2f}{own / svd:>8.1f}")
 
 
+def by_depth(rng: np.random.Generator) -> None:
+    """Print the cost of kernels at well-conditioned matrices by depth."""
+    names = [
+        "sectional",
+        "tensor",
+        "Ricci",
+        "scalar",
+        "symbols",
+        "exp",
+        "log near",
+        "transport",
+    ]
+    head = f"{'d':>3}{'N':>8}" + "".join(f"{name:>15}" for name in names)
+    print("times [ms] by depth", head, "-" * len(head), sep="\n")
+    for d in (3, 10):
+        left, right = np.linalg.qr(rng.standard_normal((2, d, d)))[0]
+        x = left * rng.uniform(1.0, 2.0, d) @ right
+        a, b, c = rng.standard_normal((3, d, d)) / d
+        near = x + 0.1 * a
+        for depth in DEPTHS:
+            kernels = [
+                partial(depth_metric.sectional_curvature, x, a, b, depth),
+                partial(depth_metric.riemann_curvature, x, a, b, c, depth),
+                partial(depth_metric.ricci, x, a, depth),
+                partial(depth_metric.scalar_curvature, x, depth),
+                partial(depth_metric.christoffel, x, a, b, depth),
+                partial(geodesics.exp, x, 0.1 * a, depth),
+                partial(geodesics.log, x, near, depth),
+                partial(geodesics.parallel_transport, x, 0.1 * a, b, depth),
+            ]
+            times = [median(7, kernel) for kernel in kernels]
+            print(f"{d:>3}{depth:>8}" + "".join(f"{t * 1e3:>15.2f}" for t in times))
+
+
 def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
@@ -107,6 +143,8 @@ def main() -> None:
     against_autodiff(rng)
     print()
     against_svd(rng)
+    print()
+    by_depth(rng)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,13 @@ from dlngeo.core.balanced.curvature import (
     balanced_curvature,
     balanced_sectional_curvature,
 )
-from dlngeo.core.base.arrays import Array, eye, namespace, transpose
+from dlngeo.core.base.arrays import Array, namespace, transpose
 from dlngeo.core.base.checks import check_batches, check_range, real_array
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.scales import Exponent, at_scale, at_unit_scale
 from dlngeo.core.base.vectors import orthonormal_pair
 from dlngeo.core.depth_metric.metric import check_observable, tangent_projection
+from dlngeo.core.depth_metric.sources import sources_of
 from dlngeo.core.depth_metric.weights import Weights, weights_of
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.factors import checked_matrix
@@ -86,44 +87,12 @@ class Point(NamedTuple):
         return -2 / self.depth * self.exponent
 
 
-def hidden_unit(weights: Weights, layer: int) -> Array:
-    """Return the unit vector of a hidden layer, shape=[N-1, 1, 1]."""
-    size = weights.after.shape[-3]
-    return eye(size, size, weights.root)[layer, :, None, None]
-
-
-def source(weights: Weights, x: Blocks, y: Blocks) -> Array:
-    """Return ``B(X, Y)``, shape=[..., N-1, r, r], of orthonormal coordinates."""
-    after, before = weights.after, weights.before
-    one, other = x.core[..., None, :, :], y.core[..., None, :, :]
-    result = transpose(after * one) @ (after * other)
-    result = result - (before * other) @ transpose(before * one)
-    if x.left_null is not None:
-        product = transpose(x.left_null) @ y.left_null
-        result = result + hidden_unit(weights, -1) * product[..., None, :, :]
-    if x.right_null is not None:
-        product = y.right_null @ transpose(x.right_null)
-        result = result - hidden_unit(weights, 0) * product[..., None, :, :]
-    return result
-
-
-def _pull(weights: Weights, x: Blocks, solution: Array) -> Blocks:
-    """Return the adjoint of ``Y ↦ B(X, Y)`` at ``S``, the vector with ``⟨S, B(X, Y)⟩``."""
-    after, before, one = weights.after, weights.before, x.core[..., None, :, :]
-    core = after * ((after * one) @ solution) - before * (solution @ (before * one))
-    left, right = x.left_null, x.right_null
-    return Blocks(
-        core.sum(axis=-3),
-        None if left is None else left @ solution[..., -1, :, :],
-        None if right is None else -solution[..., 0, :, :] @ right,
-    )
-
-
 def curvature_in_frames(weights: Weights, x: Blocks, y: Blocks, z: Blocks) -> Blocks:
     """Return the curvature tensor ``R(x, y)z`` in orthonormal coordinates."""
-    s_yz, s_xz, s_xy = (weights.solve(source(weights, *pair)) for pair in ((y, z), (x, z), (x, y)))
-    parts = [_pull(weights, x, s_yz), _pull(weights, y, s_xz)]
-    return parts[0] - parts[1] - _pull(weights, z, s_xy - transpose(s_xy))
+    at = sources_of(weights)
+    s_yz, s_xz, s_xy = (at.solve(at.source(*pair)) for pair in ((y, z), (x, z), (x, y)))
+    parts = [at.pull(x, s_yz), at.pull(y, s_xz)]
+    return parts[0] - parts[1] - at.pull(z, s_xy - transpose(s_xy))
 
 
 @primitive(static=("depth", "rank"))
@@ -230,9 +199,10 @@ def sectional_curvature(
         pair[0].map(lambda *blocks: xp.stack(blocks, 0), *pair[1:])
         for pair in ((x, x, y), (x, y, y))
     )
-    sources = source(point.weights, first, second)
+    at = sources_of(point.weights)
+    sources = at.source(first, second)
     b_xx, b_xy = sources[0], sources[1]
-    solutions = point.weights.solve(sources[1:])
+    solutions = at.solve(sources[1:])
     terms = (b_xy - 2 * transpose(b_xy)) * solutions[0] + b_xx * solutions[1]
     curvature = xp.where(is_plane, terms.sum(axis=(-3, -2, -1)), 0.0)
     return at_scale(curvature, point.of_curvature, "the curvature", axes=0)

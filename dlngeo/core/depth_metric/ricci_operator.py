@@ -15,7 +15,8 @@ from dlngeo.core.base.arrays import (
 )
 from dlngeo.core.base.primitives import primitive
 from dlngeo.core.base.scales import at_scale, at_unit_scale
-from dlngeo.core.depth_metric.curvature import Point, checked_arrays, hidden_unit
+from dlngeo.core.depth_metric.curvature import Point, checked_arrays
+from dlngeo.core.depth_metric.sources import hidden_unit
 from dlngeo.core.depth_metric.weights import FiniteWeights, Weights
 from dlngeo.core.networks.blocks import Blocks
 from dlngeo.core.networks.frames import SingularFrames

@@ -15,9 +15,10 @@ from dlngeo.core.balanced import submanifold as ba
 from dlngeo.core.depth_metric import curvature as cv
 from dlngeo.core.depth_metric import metric as ob
 from dlngeo.core.depth_metric import ricci_operator as ro
+from dlngeo.core.depth_metric import sources, weights
 from dlngeo.core.depth_metric import submersion as sub
-from dlngeo.core.depth_metric import weights
 from dlngeo.core.networks import balancing
+from dlngeo.core.networks.blocks import Blocks
 from tests.core.brute import (
     NETWORKS,
     assert_close,
@@ -135,7 +136,7 @@ CASES = [
     for (shape, rank), spectrum, depth in itertools.product(SHAPES, SIGMA, DEPTHS)
     if depth != math.inf or shape == (rank, rank)
 ]
-DEEP = [(*case[:3], 25) for case in CASES if case[3] == 2]
+DEEP = [(*case[:3], 45) for case in CASES if case[3] == 2]
 
 
 # --- the observable space ---------------------------------------------------------------
@@ -357,6 +358,34 @@ def test_ricci_sums_by_layers_are_those_by_values(depth):
     at = weights.weights_of(sigma, depth)
     for one, other in zip(ro._sums_by_layers(at), ro._sums_by_values(at), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13 * abs(one).max())
+
+
+@pytest.mark.parametrize("depth", [2, 3, 40, 300])
+@pytest.mark.parametrize("nulls", [(0, 0), (2, 0), (0, 1), (2, 1)])
+def test_geometric_sources_are_those_of_the_layers(depth, nulls):
+    """Forms, also of sources that are transposed, and what is pulled back."""
+    rng = np.random.default_rng(0)
+    sigma = np.array([[1.0, 0.7, 0.7, 0.1], [1.0, 1.0, 1.0, 1.0], [1.0, 0.5, 1e-3, 1e-6]])
+    at = weights.FiniteWeights(sigma ** (1 / depth), depth)
+    left, right = ((3, n, 4) if n else None for n in nulls)
+    x, y, z = (
+        Blocks(
+            rng.standard_normal((3, 4, 4)),
+            None if left is None else rng.standard_normal(left),
+            None if right is None else rng.standard_normal(right).swapaxes(-1, -2),
+        )
+        for _ in range(3)
+    )
+    found = []
+    for kind in (sources.GeometricSources, sources.LayerSources):
+        own, other = kind(at).source(x, y), kind(at).source(z, x)
+        solution = kind(at).solve(other)
+        turned = own.swapaxes(-1, -2)
+        forms = [np.sum(part * solution, axis=(-3, -2, -1)) for part in (own, turned)]
+        pulled = kind(at).pull(y, solution)
+        found.append([*forms, *[block for block in pulled if block is not None]])
+    for one, expected in zip(*found, strict=True):
+        assert_close(one, expected, 1e-12, abs(expected).max())
 
 
 @pytest.mark.parametrize("depth", [2, 3, 40, 300])
