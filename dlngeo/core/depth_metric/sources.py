@@ -42,8 +42,8 @@ class Sources(Protocol):
 def sources_of(weights: Weights) -> Sources:
     """Return the sources at a point: by layers, or as geometric sequences where these cost less."""
     if isinstance(weights, FiniteWeights) and weights.depth > 20 + 2 * weights.lam.shape[-1] ** 2:
-        return GeometricSources(weights)
-    return LayerSources(weights)
+        return _GeometricSources(weights)
+    return _LayerSources(weights)
 
 
 def hidden_unit(weights: Weights, layer: int) -> Array:
@@ -52,7 +52,7 @@ def hidden_unit(weights: Weights, layer: int) -> Array:
     return eye(size, size, weights.root)[layer, :, None, None]
 
 
-class LayerSources:
+class _LayerSources:
     """Sources and solutions layer by layer, shape=[..., N-1, r, r]."""
 
     def __init__(self, weights: Weights):
@@ -79,7 +79,7 @@ class LayerSources:
         return _pulled(x, core.sum(axis=-3), solution[..., -1, :, :], solution[..., 0, :, :])
 
 
-class GeometricSources:
+class _GeometricSources:
     """Sources as coefficients of geometric sequences, shape=[..., 2r + 2, r, r].
 
     In this order: of the sequences of each ``k``, of these read backwards, and of the unit vectors

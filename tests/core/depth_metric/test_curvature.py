@@ -377,7 +377,7 @@ def test_geometric_sources_are_those_of_the_layers(depth, nulls):
         for _ in range(3)
     )
     found = []
-    for kind in (sources.GeometricSources, sources.LayerSources):
+    for kind in (sources._GeometricSources, sources._LayerSources):
         own, other = kind(at).source(x, y), kind(at).source(z, x)
         solution = kind(at).solve(other)
         turned = own.swapaxes(-1, -2)
