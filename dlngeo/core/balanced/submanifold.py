@@ -395,10 +395,12 @@ def mean_curvature_in_frames(balanced: BalancedFrames) -> Normal:
     """Return the mean curvature vector of the balanced manifold."""
     depth, lam = balanced.depth, balanced.lam
     xp = namespace(lam)
-    squares, kernel = lam**2, depth_kernel(lam, lam, depth)
+    # Shares do not depend on the unit.
+    unit = lam / lam[..., :1]
+    powers, kernel = unit**2, depth_kernel(unit, unit, depth)
     check_range(kernel, divides=True)
     shares = [
-        squares[..., :, None] ** (depth - p) * squares[..., None, :] ** (p - 1) / kernel
+        powers[..., :, None] ** (depth - p) * powers[..., None, :] ** (p - 1) / kernel
         for p in range(1, depth + 1)
     ]
     # Entries of the diagonal have the same share in all layers, and drop.
@@ -407,12 +409,12 @@ def mean_curvature_in_frames(balanced: BalancedFrames) -> Normal:
         + (_null_share(balanced, p + 1) - _null_share(balanced, p - 1))
         for p in range(1, depth)
     ]
-    # T_kk is λ_k² times the second difference, of which Green's matrix is known.
-    symmetric = [
-        sum(min(p, q) * (depth - max(p, q)) / depth * moments[q - 1] for q in range(1, depth))
-        / squares
-        for p in range(1, depth)
-    ]
+    if depth == 1:
+        return Normal([], [None])
+    # T_kk is λ_k² times the second difference.
+    ones = xp.ones_like(lam)
+    solved = jacobi_solve(ones, ones[..., :1], xp.stack(moments, -2)[..., None])[..., 0]
+    symmetric = [solved[..., p, :] / lam**2 for p in range(depth - 1)]
     frames = balanced.frames[1:-1]
     return Normal(
         [

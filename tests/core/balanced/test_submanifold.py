@@ -155,6 +155,20 @@ def test_weingarten_map(net):
     assert_close(mapped @ flatten(other), normal @ form, 1e-12, scale=scale**2 * 10)
 
 
+def test_mean_curvature_of_many_layers():
+    """Rank one, square: the moments are those of the null spaces; ``λ^{2N}`` underflows."""
+    depth, lam = 1000, 0.6
+    layers = np.zeros((depth, 3, 3))
+    layers[:, 0, 0] = lam
+    moments = np.zeros(depth - 1)
+    moments[0], moments[-1] = -1.0, 1.0
+    laplacian = 2 * np.eye(depth - 1) - np.eye(depth - 1, k=1) - np.eye(depth - 1, k=-1)
+    s = np.linalg.solve(laplacian, moments) / lam**2
+    expected = lam * np.diff(np.concatenate([[0.0], s, [0.0]]))
+    found = bm.mean_curvature(layers, 1)
+    assert_close(found[:, 0, 0], expected, 1e-12)
+
+
 @NETWORK
 def test_mean_curvature_is_the_trace(net):
     """``H = Σ II(e, e)`` over an orthonormal basis that is not the package's."""
