@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 def _whole(text: str) -> int:
     """Return an integer; Python would take 1_000 too."""
     if not re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"expected an integer, got {text[:40]!r}")
+        raise argparse.ArgumentTypeError(f"expected an integer below 1e18, got {text[:40]!r}")
     return int(text)
 
 

@@ -127,7 +127,8 @@ def _end_of(path: Path) -> Path:
 
 def _check_parent(place: Path, path: Path) -> None:
     if not place.parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent} for the output: make it first.")
+        folder = place.parent if path.is_symlink() else path.parent
+        raise ValueError(f"there is no folder {folder} for the output {path}: make it first.")
 
 
 def _check_file(path: Path) -> None:

@@ -143,6 +143,13 @@ def test_what_cannot_be_written_is_refused_first(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file", "loop", "lost", "pipe"]
 
 
+def test_a_link_that_leads_nowhere_is_followed_in_the_message(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "none" / "out")
+    for hold in (hold_file, lambda path: hold_folder(path, ())):
+        with pytest.raises(ValueError, match=r"there is no folder .*none for the output .*link"):
+            hold(tmp_path / "link").__enter__()
+
+
 def test_a_name_as_long_as_names_may_be(tmp_path):
     path = tmp_path / ("a" * 255)
     with hold_file(path), written_file(path) as file:
