@@ -7,9 +7,7 @@ import numpy
 
 from dlngeo.core.base.arrays import Array, to_numpy
 from dlngeo.core.base.checks import in_batch
-
-# Relative error up to which a length counts as equal to its bound.
-_CERTAIN = 1e-9
+from dlngeo.core.geodesics.search.bounds import CERTAIN
 
 
 class Verdict(enum.IntEnum):
@@ -82,7 +80,7 @@ class Connection:
         There its length is the bound, or less than the radius.
         """
         length = to_numpy(self.length)
-        return (length <= (1 + _CERTAIN) * self.bound) | (length < self.radius)
+        return (length <= (1 + CERTAIN) * self.bound) | (length < self.radius)
 
 
 def check_found(connection: Connection, teller: str) -> Connection:

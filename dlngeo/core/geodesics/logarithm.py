@@ -22,7 +22,7 @@ from dlngeo.core.geodesics.charts.chart import extend, restrict
 from dlngeo.core.geodesics.connections import Connection, Verdict, check_found
 from dlngeo.core.geodesics.injectivity import proved_radius
 from dlngeo.core.geodesics.observable_curves import chart_of, checked_problem
-from dlngeo.core.geodesics.search.bounds import lower_bound
+from dlngeo.core.geodesics.search.bounds import CERTAIN, lower_bound
 from dlngeo.core.geodesics.search.shots import Shots
 from dlngeo.core.geodesics.search.spaces import metric_space
 from dlngeo.core.geodesics.search.turn_search import turn_search
@@ -210,6 +210,8 @@ def connect(
     far = numpy.flatnonzero(is_far)
     if len(far):
         go(far, order[far] < 0)
+    # What is as short as its bound needs no second search.
+    is_far &= ~(length <= (1 + CERTAIN) * bound)
     again = numpy.flatnonzero(is_far & ((order == 0) | is_open))
     if len(again):
         go(again, order[again] >= 0)

@@ -5,6 +5,7 @@ import pytest
 from geomstats.geometry.spd_matrices import SPDBuresWassersteinMetric, SPDMatrices
 
 from dlngeo.core.depth_metric.metric import lower_index, tangent_projection
+from dlngeo.core.geodesics.charts.depth_root_chart import DepthRootChart
 from dlngeo.core.geodesics.exponential import exp
 from dlngeo.core.geodesics.logarithm import connect, dist, log, squared_dist
 from tests.core.brute import assert_close
@@ -359,3 +360,21 @@ def test_gradients_of_completed_distances(depth):
     for found in gradients(squared, x, y).values():
         assert_close(np.sum(np.asarray(found[0]) * one), by_first, 1e-7, 1.0)
         assert_close(np.sum(np.asarray(found[1]) * other), by_second, 1e-7, 1.0)
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e150, 1e-200])
+def test_far_apart_in_size(scale, monkeypatch):
+    """What is as short as its bound is not searched for again, however many turns are as long."""
+    rng = np.random.default_rng(11)
+    x, step = rng.normal(size=(2, 3, 3))
+    y = x + 0.1 * step
+    shots = []
+    flow = DepthRootChart.flow
+    monkeypatch.setattr(
+        DepthRootChart, "flow", lambda self, *args: (shots.append(1), flow(self, *args))[1]
+    )
+    there, back = connect(x, scale * y, 3), connect(scale * y, x, 3)
+    assert bool(there.is_certified)
+    assert float(there.residual) <= 1e-10
+    np.testing.assert_allclose(float(there.length), float(back.length), rtol=1e-12)
+    assert len(shots) < 300

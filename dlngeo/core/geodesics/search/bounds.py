@@ -28,6 +28,9 @@ from dlngeo.core.networks.equations import polar_factor
 from dlngeo.core.networks.frames import SingularFrames
 from dlngeo.core.numerics.rotations import rotation_log
 
+CERTAIN = 1e-9
+"""Part by which the length of a shortest path may exceed its lower bound, for round-off."""
+
 
 def lower_bound(source: SingularFrames, target: SingularFrames, depth: float) -> numpy.ndarray:
     """Return a number that no path between matrices is shorter than, shape=[b].

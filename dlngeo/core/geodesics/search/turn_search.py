@@ -21,6 +21,7 @@ import numpy
 from dlngeo.core.base.packing import take
 from dlngeo.core.geodesics.injectivity import conjugate_radius
 from dlngeo.core.geodesics.observable_curves import chart_of
+from dlngeo.core.geodesics.search.bounds import CERTAIN, lower_bound
 from dlngeo.core.geodesics.search.lifted_turns import curves_of_turns
 from dlngeo.core.geodesics.search.shots import Shots
 from dlngeo.core.geodesics.search.spaces import MatrixSpace, metric_space
@@ -220,6 +221,10 @@ class TurnSearch(NamedTuple):
         is_near = length <= PROMISING * shortest
         farthest = _FARTHEST_CURVED if self._is_curved else _FARTHEST
         others = numpy.flatnonzero(~first & (length <= farthest * shortest))
+        if len(others):
+            ends = (space.frames for space in self[:2])
+            is_sure = found.length <= (1 + CERTAIN) * lower_bound(*ends, self.depth)
+            others = others[~is_sure[pair[others]]]
         if not len(others):
             return others
         unrolled, is_near, least = turns.take(others).unrolled(), is_near[others], least[others]
