@@ -222,8 +222,8 @@ class TurnSearch(NamedTuple):
         farthest = _FARTHEST_CURVED if self._is_curved else _FARTHEST
         others = numpy.flatnonzero(~first & (length <= farthest * shortest))
         if len(others):
-            ends = (space.frames for space in self[:2])
-            is_sure = found.length <= (1 + CERTAIN) * lower_bound(*ends, self.depth)
+            bound = lower_bound(self.source.frames, self.target.frames, self.depth)
+            is_sure = found.length <= (1 + CERTAIN) * bound
             others = others[~is_sure[pair[others]]]
         if not len(others):
             return others
