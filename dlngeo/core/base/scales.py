@@ -153,8 +153,9 @@ def _exponent(arrays: Sequence[Array], degree: float, axes: int) -> Exponent:
     largest = _largest(arrays, axes)
     xp = namespace(largest)
     exponent = xp.ceil(xp.log2(xp.where(largest > 0, largest, xp.ones_like(largest))))
-    is_extreme = xp.abs(exponent) >= _ordinary(largest.dtype, degree)
-    return exponent if bool(xp.any(is_extreme)) else 0
+    is_extreme = xp.any(xp.abs(exponent) >= _ordinary(largest.dtype, degree))
+    # Inside of what JAX compiles, even that of a constant has no definite value.
+    return 0 if is_traced(is_extreme) or not bool(is_extreme) else exponent
 
 
 def _largest(arrays: Sequence[Array], axes: int) -> Array:
