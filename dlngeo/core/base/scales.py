@@ -114,8 +114,9 @@ def times_power(vector: Vector, exponent: Exponent, axes: int = 2) -> Vector:
     if isinstance(vector, tuple | list):
         pairs = zip(vector, _of_each(exponent, vector), strict=True)
         return type(vector)([times_power(array, k, axes) for array, k in pairs])
-    # By two halves, as the power itself may be out of range.
-    xp, most = namespace(vector), 2 * _range(vector.dtype) - 2
+    # By two halves, as the power itself may be out of range; bounds of floats are floats, as old
+    # versions of array-api-compat ask.
+    xp, most = namespace(vector), 2.0 * _range(vector.dtype) - 2.0
     exponent = xp.clip(xp.asarray(exponent, dtype=vector.dtype), -most, most)
     half = xp.floor(exponent / 2)
     with numpy.errstate(all="ignore"):
