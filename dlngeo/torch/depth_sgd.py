@@ -49,7 +49,7 @@ class DepthSGD(torch.optim.Optimizer):
     ValueError
         If an option does not fit, or a matrix is zero: it would stay so at every depth but one.
     FloatingPointError
-        In a step, if parameter or gradient are not finite.
+        In a step, if parameter or gradient are not finite, or the step is out of range.
 
     Notes
     -----
@@ -170,5 +170,11 @@ def _raised(parameter: torch.Tensor, gradient: torch.Tensor, depth: float) -> to
                 "(depth N multiplies gradients by up to N σ^{2-2/N}), or clip gradients."
             )
     precision = torch.promote_types(matrix.dtype, torch.float32)
-    raised = raise_index(matrix.to(precision), covector.to(precision), depth)
+    try:
+        raised = raise_index(matrix.to(precision), covector.to(precision), depth)
+    except ValueError as error:
+        raise FloatingPointError(
+            f"the step of a parameter of shape {tuple(parameter.shape)} cannot be taken ({error}): "
+            "use a smaller step, or a lower depth."
+        ) from error
     return raised.reshape(parameter.shape).to(parameter.dtype)

@@ -242,6 +242,13 @@ def test_numbers_that_are_not_finite_are_named(dtype):
         DepthSGD([weight], lr=0.1).step()
 
 
+def test_steps_out_of_range_are_those_of_a_descent_that_diverges():
+    weight = torch.nn.Parameter(1e20 * torch.eye(3))
+    weight.grad = 1e20 * torch.eye(3)
+    with pytest.raises(FloatingPointError, match=r"shape \(3, 3\) cannot be taken.*smaller step"):
+        DepthSGD([weight], lr=0.1).step()
+
+
 def test_sparse_gradients_are_refused():
     layer = torch.nn.Embedding(4, 3, sparse=True)
     layer(torch.tensor([1])).sum().backward()
