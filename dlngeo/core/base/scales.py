@@ -22,6 +22,10 @@ from dlngeo.core.base.checks import in_batch, in_range
 Vector = Any
 Exponent = Any
 
+_HIGHEST_DEGREE = 40
+"""Beyond it, as of hundreds of layers, powers of units near ½ or 1 are no safer than those of
+ordinary vectors, whose sizes may be a network's point, as those of layers near the identity."""
+
 
 def at_unit_scale(degree: float, *vectors: Vector, axes: int = 2) -> tuple[Any, ...]:
     """Return vectors in units near their largest entries, and then the exponents of the units.
@@ -180,7 +184,7 @@ def _sizes(unit: Vector, exponent: Exponent, axes: int) -> Array:
 
 def _ordinary(dtype: Any, degree: float) -> float:
     """Return the exponent of two up to which the powers of numbers stay well in range."""
-    return (_range(dtype) - 24) / 2 / degree
+    return (_range(dtype) - 24) / 2 / min(degree, _HIGHEST_DEGREE)
 
 
 @functools.cache

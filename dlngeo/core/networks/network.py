@@ -54,10 +54,11 @@ def end_to_end(factors: Factors) -> Array:
 def product_in_units(layers: Sequence[Array]) -> tuple[Array, Exponent]:
     """Return the end-to-end matrix of layers in units of their own, and the exponent of it."""
     layers, exponents = layer_units(layers)
-    product = layers[0]
+    product, total = layers[0], sum(exponents)
     for layer in layers[1:]:
-        product = _product(layer, product)
-    return product, sum(exponents)
+        product, exponent = at_unit_scale(1, _product(layer, product))
+        total = total + exponent
+    return product, total
 
 
 def layer_units(layers: Sequence[Array]) -> tuple[tuple[Array, ...], list[Exponent]]:

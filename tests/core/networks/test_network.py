@@ -247,3 +247,13 @@ def test_ranks(rank):
 def test_depths(depth):
     with pytest.raises(ValueError, match="the depth must be a positive integer"):
         default_widths(3, 3, depth)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e200])
+def test_many_layers_near_one_size_are_no_loss(size):
+    """Of ten thousand residual layers each is about the identity, in units of its own or not."""
+    generator = np.random.default_rng(0).normal(size=(3, 3))
+    layers = np.broadcast_to(np.eye(3) + generator / 10_000, (10_000, 3, 3)).copy()
+    layers[0], layers[1] = layers[0] * size, layers[1] / size
+    expected = np.linalg.matrix_power(layers[2], 10_000)
+    np.testing.assert_allclose(nw.end_to_end(layers), expected, rtol=1e-10)
