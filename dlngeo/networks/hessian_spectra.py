@@ -157,7 +157,11 @@ def largest_step(factors: Factors, loss: Any, momentum: float = 0.0) -> float:
     momentum = nonnegative(momentum, "momentum")
     if momentum >= 1:
         raise ValueError(f"momentum must be below 1, got {momentum:g}.")
-    curvature = sharpness(factors, loss)
+    return stable_step(sharpness(factors, loss), momentum)
+
+
+def stable_step(curvature: float, momentum: float = 0.0) -> float:
+    """Return `largest_step` where the largest curvature is known."""
     return 2 * (1 + momentum) / curvature if curvature > 0 else math.inf
 
 

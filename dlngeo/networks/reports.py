@@ -1,7 +1,6 @@
 """What there is to know of a network at a glance."""
 
 import html
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from dlngeo.core.base.arrays import Array
 from dlngeo.core.base.vectors import Layers
 from dlngeo.core.networks.factors import Factors, parameters_of
 from dlngeo.core.networks.network import moment_map
-from dlngeo.networks.hessian_spectra import sharpness
+from dlngeo.networks.hessian_spectra import sharpness, stable_step
 from dlngeo.networks.linear_network import LinearNetwork
 from dlngeo.networks.loss_paths import loss_at
 from dlngeo.thermodynamics.boltzmann_entropy import network_entropy
@@ -166,5 +165,5 @@ def report(network: Factors, loss: Any = None) -> NetworkReport:
         entropy=float(network_entropy(layers, rank)) if rank else None,
         loss=None if loss is None else loss_at(network, loss),
         sharpness=curvature,
-        largest_step=None if curvature is None else 2 / curvature if curvature > 0 else math.inf,
+        largest_step=None if curvature is None else stable_step(curvature),
     )

@@ -20,6 +20,7 @@ from dlngeo.core.networks.factors import Factors
 from dlngeo.losses.gradients import check_start, with_gradient
 from dlngeo.losses.linear_measurements import LinearRegression
 from dlngeo.networks.hessian_spectra import sharpness as sharpness_at
+from dlngeo.networks.hessian_spectra import stable_step
 from dlngeo.outcomes import Outcome
 from dlngeo.solvers.descents import FactorDescent, Slope
 from dlngeo.solvers.flow_paths import Event, as_float
@@ -261,7 +262,7 @@ def _stable(
         return " Lower step_size."
     return (
         f" Lower step_size: where the loss was least, {losses[best]:.3g}, steps are stable up to "
-        f"{2 * (1 + momentum) / rate:.3g}."
+        f"{stable_step(rate, momentum):.3g}."
     )
 
 

@@ -22,7 +22,7 @@ from dlngeo.core.base.checks import in_batch, in_range
 Vector = Any
 Exponent = Any
 
-_HIGHEST_DEGREE = 40
+HIGHEST_DEGREE = 40
 """Beyond it, as of hundreds of layers, powers of units near ½ or 1 are no safer than those of
 ordinary vectors, whose sizes may be a network's point, as those of layers near the identity."""
 
@@ -184,7 +184,7 @@ def _sizes(unit: Vector, exponent: Exponent, axes: int) -> Array:
 
 def _ordinary(dtype: Any, degree: float) -> float:
     """Return the exponent of two up to which the powers of numbers stay well in range."""
-    return (_range(dtype) - 24) / 2 / min(degree, _HIGHEST_DEGREE)
+    return (_range(dtype) - 24) / 2 / min(degree, HIGHEST_DEGREE)
 
 
 @functools.cache

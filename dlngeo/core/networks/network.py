@@ -13,7 +13,13 @@ from typing import Any
 from dlngeo.core.base.arrays import Array, in_precision_of, namespace, transpose
 from dlngeo.core.base.checks import check_batches, invertible
 from dlngeo.core.base.memory import check_numbers
-from dlngeo.core.base.scales import Exponent, at_scale, at_unit_scale, relative_units
+from dlngeo.core.base.scales import (
+    HIGHEST_DEGREE,
+    Exponent,
+    at_scale,
+    at_unit_scale,
+    relative_units,
+)
 from dlngeo.core.networks.factors import (
     Factors,
     checked_matrix,
@@ -55,9 +61,12 @@ def product_in_units(layers: Sequence[Array]) -> tuple[Array, Exponent]:
     """Return the end-to-end matrix of layers in units of their own, and the exponent of it."""
     layers, exponents = layer_units(layers)
     product, total = layers[0], sum(exponents)
+    is_deep = len(layers) > HIGHEST_DEGREE  # else the units of the layers keep products in range
     for layer in layers[1:]:
-        product, exponent = at_unit_scale(1, _product(layer, product))
-        total = total + exponent
+        product = _product(layer, product)
+        if is_deep:
+            product, exponent = at_unit_scale(1, product)
+            total = total + exponent
     return product, total
 
 
